@@ -1,0 +1,39 @@
+# make demo   train a network on MNIST and take it all the way to a bitstream
+# make test   lint, types and tests (at most 15 minutes on two cores)
+# Both create .venv when it is missing; `make .venv` does just that.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: .venv demo test test-full lint format clean
+.DELETE_ON_ERROR:
+
+.venv: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@PYTHON='$(PYTHON)' sh tools/prerequisites.sh
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/python examples/demo.py
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow'
+
+test-full: lint
+	$(BIN)/pytest -n 2 --dist loadfile
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache
