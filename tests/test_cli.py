@@ -1,0 +1,197 @@
+"""The command line as a user types it: what it prints, what it writes, how it refuses."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from tests.hw.networks import random_mlp
+from xnorflow.cli import main
+from xnorflow.sw.golden import golden
+from xnorflow.xnf import load, save
+
+
+NETWORK = random_mlp(1, popcount=True)
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys, tmp_path):
+    """Run the command line in an empty folder; gives exit code, output and errors."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["xnorflow", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        return exit_.value.code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def frames():
+    return np.random.default_rng(0).integers(0, 256, (5, 4, 4, 1), dtype=np.uint8)
+
+
+@pytest.fixture
+def files(tmp_path, frames):
+    """A network and frames for it."""
+    save(NETWORK, tmp_path / "net.xnf")
+    np.save(tmp_path / "frames.npy", frames)
+    return tmp_path
+
+
+def test_help_names_every_command(cli):
+    code, out, _ = cli("--help")
+    assert code == 0
+    for command in ("data", "train", "lower", "info", "eval", "generate", "simulate", "build",
+                    "run", "boards"):  # fmt: skip
+        assert command in out
+        assert cli(command, "--help")[0] == 0
+
+
+def test_info_lists_the_layers(cli, files):
+    code, out, _ = cli("info", "net.xnf")
+    assert code == 0
+    for node in NETWORK.nodes:
+        assert node.name in out
+
+
+def test_eval_writes_the_scores(cli, files, frames):
+    code, out, _ = cli("eval", "net.xnf", "--input", "frames.npy", "--output", "scores.npy")
+    assert code == 0
+    assert "scores are in scores.npy" in out
+    assert np.array_equal(np.load("scores.npy"), golden(NETWORK, frames).scores.numpy())
+
+
+def test_eval_prints_scores_that_nobody_saves(cli, files, frames):
+    _, out, _ = cli("eval", "net.xnf", "--input", "frames.npy", "--limit", 2)
+    scores = golden(NETWORK, frames).scores
+    assert f"scores {scores[1].tolist()}" in out
+    assert "frame 2" not in out
+
+
+def test_simulate_compares_with_golden(cli, files, frames):
+    code, out, _ = cli("simulate", "net.xnf", "--input", "frames.npy", "--output", "scores.npy")
+    assert code == 0
+    assert "5 frames compared with the golden model: all scores are equal" in out
+    assert "predicted" in out
+    assert np.array_equal(np.load("scores.npy"), golden(NETWORK, frames).scores.numpy())
+
+
+def test_simulate_fails_when_the_hardware_is_wrong(cli, files, monkeypatch):
+    from xnorflow.hw import mvu
+
+    rows = mvu.weight_rows
+    monkeypatch.setattr(
+        mvu, "weight_rows", lambda *args, **folds: [row ^ 1 for row in rows(*args, **folds)]
+    )
+    code, _, err = cli("simulate", "net.xnf", "--input", "frames.npy")
+    assert code == 1
+    assert "error: RTL and golden model differ: frame" in err
+
+
+def test_generate_takes_a_rate(cli, files):
+    code, out, _ = cli("generate", "net.xnf", "-o", "rtl", "--cycles", 8)
+    assert code == 0
+    assert "8 cycles a frame" in out
+    assert (files / "rtl" / "accelerator.v").read_text().startswith("// xnorflow")
+    assert (files / "rtl" / "design.json").exists()
+
+
+def test_train_and_lower(cli, mnist):
+    code, out, _ = cli("train", "-o", "run", "--hidden", "16,8", "--epochs", 1)
+    assert code == 0
+    assert "the model is in run/model.safetensors" in out
+    code, out, _ = cli("lower", "run/model.safetensors", "-o", "mine.xnf", "--dataset", "mnist")
+    assert code == 0
+    assert "act2: 0 of 80,000 bits differ" in out
+    assert load("mine.xnf").provenance.epochs == 1
+    code, out, _ = cli("eval", "mine.xnf", "--dataset", "mnist")
+    assert code == 0
+    assert "accuracy: " in out
+
+
+def test_boards_and_data_are_listed(cli):
+    assert "ulx3s" in cli("boards")[1]
+    assert "fashion-mnist" in cli("data", "list")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["info", "none.xnf"], "none.xnf cannot be read: No such file or directory"),
+        (["info", "frames.npy"], "frames.npy is not a valid .xnf file: "),
+        (["info", "zoo:none"], "the zoo has no 'none': choose from "),
+        (["eval", "net.xnf"], "give either --dataset or --input"),
+        (
+            ["eval", "net.xnf", "--dataset", "svhn"],
+            "'svhn' is not a data set: choose from mnist, fashion-mnist",
+        ),
+        (["eval", "net.xnf", "--input", "none.npy"], "none.npy cannot be read: No such file"),
+        (["eval", "net.xnf", "--input", "net.xnf"], "net.xnf is not a .npy file of plain numbers"),
+        (
+            ["eval", "net.xnf", "--input", "wide.npy"],
+            "frames must be an array of uint8 of shape (n, 4, 4, 1), "
+            "not of uint8 of shape (2, 5, 5, 1)",
+        ),
+        (["eval", "net.xnf", "--input", "empty.npy"], "empty.npy has no frames"),
+        (
+            ["eval", "net.xnf", "--input", "frames.npy", "--output", "none/scores.npy"],
+            "none/scores.npy cannot be written: No such file or directory",
+        ),
+        (["generate", "net.xnf", "-o", "net.xnf"], "the folder net.xnf cannot be created"),
+        (
+            ["generate", "net.xnf", "-o", "rtl", "--board", "basys"],
+            "there is no board 'basys'; those that are known: icebreaker, ulx3s-85f",
+        ),
+        (
+            ["generate", "net.xnf", "-o", "rtl", "--cycles", "3", "--fastest"],
+            "give only one of --cycles, --fps and --fastest",
+        ),
+        (
+            ["generate", "net.xnf", "-o", "rtl", "--fps", "1e12"],
+            "frames a second must be more than 0 and at most the clock, 100000000, not 1e+12",
+        ),
+        (
+            ["generate", "net.xnf", "-o", "rtl", "--fps", "0"],
+            "frames a second must be more than 0 and at most the clock, 100000000, not 0",
+        ),
+        (["eval", "net.xnf", "--input", "zip.npy"], "zip.npy is not a .npy file"),
+        (
+            ["eval", "net.xnf", "--input", "huge.npy"],
+            "huge.npy is not a .npy file of plain numbers",
+        ),
+        (["train", "-o", "run", "--model", "huge"], "'huge' is not a model: choose from tfc,"),
+        (["train", "-o", "run", "--method", "x"], "'x' is not a method: choose from sign, adabin,"),
+        (["train", "-o", "run", "--hidden", "a,b"], "hidden layers must be widths such as "),
+        (["lower", "net.xnf", "-o", "x.xnf"], "net.xnf is not a valid checkpoint: "),
+        (["data", "fetch", "svhn"], "'svhn' is not a data set: choose from mnist, fashion-mnist"),
+        (["run", "net.xnf", "--port", "none", "--input", "frames.npy"], "none cannot be opened: "),
+    ],
+)
+def test_a_wrong_request_gets_one_sentence(cli, files, mnist, arguments, message):
+    np.save("wide.npy", np.zeros((2, 5, 5, 1), np.uint8))
+    np.save("empty.npy", np.zeros((0, 4, 4, 1), np.uint8))
+    (files / "zip.npy").write_bytes(b"PK\x03\x04 and no more")
+    header = np.lib.format.header_data_from_array_1_0(np.zeros((1, 4, 4, 1), np.uint8))
+    with (files / "huge.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header | {"shape": (10**13, 4, 4, 1)})
+    before = sorted(files.iterdir())
+
+    code, out, err = cli(*arguments)
+
+    assert code == 1
+    assert err.startswith("error: ")
+    assert message in err
+    assert err.count("\n") == 1
+    assert out == ""
+    assert sorted(files.iterdir()) == before
+
+
+@pytest.mark.parametrize("arguments", [["--limit", "0"], ["--limit", "x"], ["--nonsense"]])
+def test_options_out_of_range_are_refused(cli, files, arguments):
+    code, _, err = cli("eval", "net.xnf", "--input", "frames.npy", *arguments)
+    assert code == 2
+    assert "Invalid value" in err or "No such option" in err

@@ -1,0 +1,302 @@
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xnorflow.errors import NetworkError, XnorflowError
+from xnorflow.network import (
+    INPUT,
+    Affine,
+    ArgMax,
+    BinaryConv,
+    Bit,
+    Counts,
+    FeatureMap,
+    Gate,
+    Int,
+    Network,
+    Provenance,
+    Threshold,
+    UInt,
+    int_bits,
+)
+
+
+def ints(*values):
+    return np.array(values, np.int64)
+
+
+def refuses(make, *, text):
+    with pytest.raises(NetworkError, match=rf"^{re.escape(text)}$"):
+        make()
+
+
+PIXELS = FeatureMap(2, 3, 1, UInt(8))
+BITS = FeatureMap(2, 3, 1, Bit())
+COUNTS = FeatureMap(1, 1, 2, Counts(6))
+COUNTS_AND_P = FeatureMap(1, 1, 2, Counts(6, popcount=True))
+SCORES = FeatureMap(1, 1, 2, Int(9))
+
+BITS_NODE = Threshold("bits", INPUT, ints(128))
+CONV_NODE = BinaryConv("conv", "bits", np.ones((2, 2, 3, 1), bool))
+SCORES_NODE = Affine("scores", "conv", ints(2, -2), ints(-6, 6))
+LABEL_NODE = ArgMax("label", "scores")
+NODES = (BITS_NODE, CONV_NODE, SCORES_NODE, LABEL_NODE)
+
+
+def network(nodes=NODES, **changes):
+    return Network(**{"name": "net", "input": PIXELS, "labels": ("a", "b")} | changes, nodes=nodes)
+
+
+# -- types ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value_type", "low", "high"),
+    [
+        (Bit(), 0, 1),
+        (UInt(1), 0, 1),
+        (UInt(8), 0, 255),
+        (UInt(32), 0, 2**32 - 1),
+        (Int(1), -1, 0),
+        (Int(8), -128, 127),
+        (Counts(9), 0, 9),
+    ],
+)
+def test_range_of_types(value_type, low, high):
+    assert (value_type.low, value_type.high) == (low, high)
+
+
+@given(st.integers(-(2**40), 2**40), st.integers(0, 2**40))
+def test_int_bits_is_the_narrowest(low, extent):
+    high = low + extent
+    bits = int_bits(low, high)
+    assert -(2 ** (bits - 1)) <= low <= high < 2 ** (bits - 1)
+    if bits > 1:
+        assert not -(2 ** (bits - 2)) <= low <= high < 2 ** (bits - 2)
+
+
+def test_feature_map():
+    assert (PIXELS.shape, PIXELS.size) == ((2, 3, 1), 6)
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: UInt(0), "bits of an unsigned integer must be an integer from 1 to 32, not 0"),
+        (lambda: Int(33), "bits of a signed integer must be an integer from 1 to 32, not 33"),
+        (lambda: Int(True), "bits of a signed integer must be an integer from 1 to 32, not True"),
+        (lambda: Counts(1 << 24),
+         "taps of a count must be an integer from 1 to 16777215, not 16777216"),
+        (lambda: FeatureMap(1, 2, 0, Bit()),
+         "channels of a feature map must be an integer from 1 to 65536, not 0"),
+        (lambda: FeatureMap(1, 2.0, 1, Bit()),
+         "width of a feature map must be an integer from 1 to 65536, not 2.0"),
+        (lambda: FeatureMap(65537, 2, 1, Bit()),
+         "height of a feature map must be an integer from 1 to 65536, not 65537"),
+    ],
+)  # fmt: skip
+def test_refuses_type(make, text):
+    refuses(make, text=text)
+
+
+# -- nodes ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("node", "x", "y"),
+    [
+        (CONV_NODE, BITS, FeatureMap(1, 1, 2, Counts(6))),
+        (BinaryConv("c", "b", np.ones((4, 1, 2, 1), bool), Gate.AND, popcount=True), BITS,
+         FeatureMap(2, 2, 4, Counts(2, popcount=True))),
+        (BITS_NODE, PIXELS, BITS),
+        (Threshold("t", "c", ints(0, 7)), COUNTS, FeatureMap(1, 1, 2, Bit())),
+        (Threshold("t", "c", ints(-12, 24), ints(-2, 0), 2), COUNTS_AND_P,
+         FeatureMap(1, 1, 2, Bit())),
+        (SCORES_NODE, COUNTS, FeatureMap(1, 1, 2, Int(4))),
+        (Affine("s", "c", ints(1, 1), ints(0, 1)), COUNTS, FeatureMap(1, 1, 2, Int(4))),
+        (Affine("s", "c", ints(1, 1), ints(0, 2)), COUNTS, FeatureMap(1, 1, 2, Int(5))),
+        (Affine("s", "c", ints(1, 1), ints(0, 0), ints(0, -2)), COUNTS_AND_P,
+         FeatureMap(1, 1, 2, Int(5))),
+        (Affine("s", "c", ints(1), ints(-(1 << 31))), FeatureMap(1, 1, 1, UInt(32)),
+         FeatureMap(1, 1, 1, Int(32))),
+        (LABEL_NODE, SCORES, FeatureMap(1, 1, 1, UInt(1))),
+        (LABEL_NODE, FeatureMap(1, 1, 1, Int(9)), FeatureMap(1, 1, 1, UInt(1))),
+        (LABEL_NODE, FeatureMap(1, 1, 17, UInt(9)), FeatureMap(1, 1, 1, UInt(5))),
+    ],
+)  # fmt: skip
+def test_infer(node, x, y):
+    assert node.infer(x) == y
+
+
+def test_bounds_are_of_the_left_side():
+    node = Threshold("t", "c", ints(0, 0), ints(3, -3), 2)
+    low, high = node.bounds(COUNTS_AND_P)
+    assert (low.tolist(), high.tolist()) == ([0, -18], [42, 24])
+
+
+def test_taps_and_filters():
+    node = BinaryConv("c", "b", np.ones((4, 1, 2, 3), bool))
+    assert (node.filters, node.taps) == (4, 6)
+
+
+def test_arrays_are_read_only_copies():
+    thresholds = ints(128)
+    node = Threshold("t", INPUT, thresholds)
+    thresholds[0] = 1
+    assert node.thresholds.tolist() == [128]
+    assert Threshold("t", INPUT, np.array([128], np.uint8)).thresholds.dtype == np.int64
+    with pytest.raises(ValueError, match="read-only"):
+        node.thresholds[0] = 1
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: ArgMax("Label", "s"),
+         "a node's name must be lower-case letters, digits and underscores, not 'Label'"),
+        (lambda: ArgMax("input", "s"),
+         "a node's name must be lower-case letters, digits and underscores, not 'input'"),
+        (lambda: ArgMax("", "s"),
+         "a node's name must be lower-case letters, digits and underscores, not ''"),
+        (lambda: Threshold(3, INPUT, ints(0)),
+         "a node's name must be lower-case letters, digits and underscores, not 3"),
+        (lambda: BinaryConv("c", "b", np.ones((1, 1, 1, 1))),
+         "c: weights must be bits, not float64"),
+        (lambda: BinaryConv("c", "b", np.ones((1, 1, 1), bool)),
+         "c: weights has the wrong shape (1, 1, 1)"),
+        (lambda: BinaryConv("c", "b", np.ones((0, 1, 1, 1), bool)),
+         "c: weights has the wrong shape (0, 1, 1, 1)"),
+        (lambda: BinaryConv("c", "b", np.ones((1, 1, 1, 1), bool), "xnor"),
+         "c: the gate must be a Gate, not 'xnor'"),
+        (lambda: Threshold("t", INPUT, np.zeros(1)), "t: thresholds must be integers, not float64"),
+        (lambda: Threshold("t", INPUT, ints(0), ints(0, 0)),
+         "t: popcount_weights has the wrong shape (2,)"),
+        (lambda: Threshold("t", INPUT, ints(0), inverted=ints(0)),
+         "t: inverted must be bits, not int64"),
+        (lambda: Threshold("t", INPUT, ints(0), fraction=17),
+         "t: fraction must be an integer from 0 to 16, not 17"),
+        (lambda: Threshold("t", INPUT, ints(-(1 << 40))),
+         "t: thresholds has values beyond 40 bits"),
+        (lambda: Affine("a", "c", ints(1), ints(1, 2)), "a: offset has the wrong shape (2,)"),
+        (lambda: Affine("a", "c", ints(1), ints(1), ints(1, 2)),
+         "a: popcount_scale has the wrong shape (2,)"),
+    ],
+)  # fmt: skip
+def test_refuses_node(make, text):
+    refuses(make, text=text)
+
+
+WIDE = FeatureMap(1, 1, 1, UInt(32))
+
+
+@pytest.mark.parametrize(
+    ("node", "x", "text"),
+    [
+        (CONV_NODE, PIXELS, "conv: the input must be bits, not 8-bit unsigned integers"),
+        (CONV_NODE, SCORES, "conv: the input must be bits, not 9-bit integers"),
+        (CONV_NODE, COUNTS, "conv: the input must be bits, not counts"),
+        (CONV_NODE, FeatureMap(2, 2, 1, Bit()),
+         "conv: a kernel of 2×3×1 does not fit a map of 2×2×1"),
+        (CONV_NODE, FeatureMap(1, 3, 1, Bit()),
+         "conv: a kernel of 2×3×1 does not fit a map of 1×3×1"),
+        (CONV_NODE, FeatureMap(2, 3, 2, Bit()),
+         "conv: a kernel of 2×3×1 does not fit a map of 2×3×2"),
+        (BITS_NODE, BITS, "bits: the input must be counts or integers, not bits"),
+        (BITS_NODE, COUNTS, "bits: it has 1 channels, its source 2"),
+        (SCORES_NODE, BITS, "scores: the input must be counts or integers, not bits"),
+        (SCORES_NODE, COUNTS_AND_P,
+         "scores: its source delivers the shared popcount, which it does not use"),
+        (Threshold("t", "c", ints(0, 0), ints(0, 0)), COUNTS,
+         "t: it needs the shared popcount, which its source does not deliver"),
+        (Threshold("t", "c", ints(0, 0), ints(0, 0)), FeatureMap(1, 1, 2, UInt(4)),
+         "t: it needs the shared popcount, which its source does not deliver"),
+        (Threshold("t", "c", ints(0, 8)), COUNTS,
+         "t: a threshold lies outside the range of what it is compared with"),
+        (Threshold("t", "c", ints(0, -1)), COUNTS,
+         "t: a threshold lies outside the range of what it is compared with"),
+        (Affine("a", "c", ints(1), ints(-(1 << 31) - 1)), WIDE,
+         "a: its values need 33 bits, more than 32"),
+        # In 64 bits the largest product would wrap round to -1, and pass.
+        (Affine("a", "c", ints((1 << 32) + 1), ints(0)), WIDE,
+         "a: its values need 65 bits, more than 63"),
+        (LABEL_NODE, FeatureMap(1, 2, 2, Int(9)),
+         "label: the scores must be a 1×1 map of integers, not 1×2×2 of 9-bit integers"),
+        (LABEL_NODE, COUNTS,
+         "label: the scores must be a 1×1 map of integers, not 1×1×2 of counts"),
+    ],
+)  # fmt: skip
+def test_refuses_source(node, x, text):
+    refuses(lambda: node.infer(x), text=text)
+
+
+# -- the network ----------------------------------------------------------------------------------
+
+
+def test_network():
+    net = network()
+    assert net.scores == "scores"
+    assert dict(net.maps) == {
+        INPUT: PIXELS,
+        "bits": BITS,
+        "conv": COUNTS,
+        "scores": FeatureMap(1, 1, 2, Int(4)),
+        "label": FeatureMap(1, 1, 1, UInt(1)),
+    }
+    with pytest.raises(TypeError, match="item assignment"):
+        net.maps["bits"] = PIXELS
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: network(name=""),
+         "a network's name must be 1 to 200 printable characters, not ''"),
+        (lambda: network(name=b"net"),
+         "a network's name must be 1 to 200 printable characters, not b'net'"),
+        (lambda: network(labels=("a", "\n")),
+         "net: a label must be 1 to 200 printable characters, not '\\n'"),
+        (lambda: network(labels=("a", "b", "c")), "net: there are 3 labels for 2 scores"),
+        (lambda: network(input=FeatureMap(2, 3, 1, Counts(9))),
+         "net: the input must be pixels, not counts"),
+        (lambda: network(()), "net: the last node must be an ArgMax"),
+        (lambda: network(NODES[:-1]), "net: the last node must be an ArgMax"),
+        (lambda: network((BITS_NODE, *NODES)), "net: two nodes are named 'bits'"),
+        (lambda: network((CONV_NODE, BITS_NODE, *NODES[2:])),
+         "conv: its source 'bits' does not come before it"),
+        (lambda: network((Threshold("u", INPUT, ints(1)), *NODES)), "net: nothing uses u"),
+        (lambda: network((Threshold("u", INPUT, ints(1)), BITS_NODE,
+                          Threshold("v", INPUT, ints(1)), *NODES[1:])), "net: nothing uses u, v"),
+    ],
+)  # fmt: skip
+def test_refuses_network(make, text):
+    refuses(make, text=text)
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: Provenance(dataset=None),
+         "provenance: dataset must be 0 to 200 printable characters, not None"),
+        (lambda: Provenance(recipe="x" * 201),
+         f"provenance: recipe must be 0 to 200 printable characters, not {repr('x' * 201)[:40]}"),
+        (lambda: Provenance(seed=-1),
+         "provenance: seed must be an integer from 0 to 9223372036854775807, not -1"),
+        (lambda: Provenance(epochs=1.5),
+         "provenance: epochs must be an integer from 0 to 9223372036854775807, not 1.5"),
+        (lambda: Provenance(float_accuracy=float("nan")),
+         "provenance: accuracy must be from 0.0 to 1.0, not nan"),
+        (lambda: Provenance(float_accuracy=97.5),
+         "provenance: accuracy must be from 0.0 to 1.0, not 97.5"),
+    ],
+)  # fmt: skip
+def test_refuses_provenance(make, text):
+    refuses(make, text=text)
+
+
+def test_errors_are_values_too():
+    """Callers who know nothing of this package can catch ValueError."""
+    assert issubclass(NetworkError, ValueError)
+    assert issubclass(NetworkError, XnorflowError)

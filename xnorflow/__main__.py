@@ -1,0 +1,7 @@
+"""``python -m xnorflow``: the command line."""
+
+from xnorflow.cli import main
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,640 @@
+"""The command line: every stage from data to a board as one command.
+
+Commands import what they need when they run, so that ``--help`` answers at once. Each one calls
+the library and prints what came out; nothing is computed here.
+"""
+
+import io
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from tokenize import TokenError
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from xnorflow.errors import (
+    DataError,
+    DesignError,
+    LinkError,
+    LoweringError,
+    ToolError,
+    XnorflowError,
+)
+from xnorflow.files import write_atomically
+from xnorflow.network import BinaryConv, Bit, Counts, FeatureMap, Int, Network, UInt
+
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from xnorflow.hw.design import Design
+    from xnorflow.sw.data import ImageData
+
+
+app = typer.Typer(
+    help="From a trained binary neural network to an FPGA bitstream, bit for bit.",
+    epilog="Start with `xnorflow data fetch mnist`, then "
+    "`xnorflow eval zoo:mnist-tfc-sign --dataset mnist`.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+data_app = typer.Typer(help="Fetch data sets, and list them.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+# Texts of users and files are printed as they are.
+console = Console(markup=False)
+
+Choice = TypeVar("Choice", bound=Enum)
+
+VIRTUAL = "virtual"
+"""Port of the simulated board."""
+
+
+# -- options that several commands share ----------------------------------------------------------
+
+NetworkArgument = Annotated[
+    str, typer.Argument(help="A .xnf file, or zoo:NAME for a network that ships with xnorflow.")
+]
+DatasetOption = Annotated[
+    str | None, typer.Option("--dataset", help="Use the test images of: mnist, fashion-mnist.")
+]
+LimitOption = Annotated[
+    int | None, typer.Option("--limit", min=1, help="Use only the first so many frames.")
+]
+InputOption = Annotated[
+    Path | None, typer.Option("--input", help="Raw frames: a .npy file of uint8, N×H×W×C.")
+]
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", help="Write the scores here: a .npy file, N×classes.")
+]
+BoardOption = Annotated[
+    str, typer.Option("--board", help="Board whose FPGA sets the budget; see `xnorflow boards`.")
+]
+CyclesOption = Annotated[
+    int | None, typer.Option("--cycles", min=1, help="Most clock cycles a frame.")
+]
+RateOption = Annotated[
+    float | None, typer.Option("--fps", help="Least frames a second, at the board's clock.")
+]
+FastestOption = Annotated[bool, typer.Option("--fastest", help="As fast as fits the board's FPGA.")]
+
+
+# -- data sets ------------------------------------------------------------------------------------
+
+
+@data_app.command("fetch")
+def data_fetch(
+    name: Annotated[str, typer.Argument(help="mnist or fashion-mnist.")],
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="Take the files from this folder, and download nothing."),
+    ] = None,
+) -> None:
+    """Put a data set into the cache ($XNORFLOW_DATA, or ~/.cache/xnorflow)."""
+    from xnorflow.sw.data import Dataset, fetch
+
+    dataset = _choice(Dataset, name, "data set")
+    with console.status(f"fetching {dataset.title} …"):
+        folder = fetch(dataset, source)
+    console.print(f"{dataset.title} is in {folder}", soft_wrap=True)
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """List the data sets, and which are there."""
+    from xnorflow.sw.data import Dataset, cache_folder, is_fetched
+
+    table = Table("name", "title", "there")
+    for dataset in Dataset:
+        table.add_row(dataset.value, dataset.title, "yes" if is_fetched(dataset) else "no")
+    console.print(table)
+    console.print(f"cache: {cache_folder()}", soft_wrap=True)
+
+
+# -- software -------------------------------------------------------------------------------------
+
+
+@app.command()
+def train(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder of the model, its state and its logs.")
+    ],
+    dataset: Annotated[str, typer.Option("--dataset", help="mnist or fashion-mnist.")] = "mnist",
+    model: Annotated[
+        str, typer.Option("--model", help="tfc, sfc, lfc (3 hidden layers of 64, 256, 1024).")
+    ] = "tfc",
+    hidden: Annotated[
+        str | None, typer.Option("--hidden", help="Widths of your own instead, such as 96,64,64.")
+    ] = None,
+    method: Annotated[
+        str, typer.Option("--method", help="sign, adabin, siman or siman-bipolar.")
+    ] = "sign",
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", min=1, help="Instead of the recipe's.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Instead of the recipe's.")
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start afresh, even if the folder has a training.")
+    ] = False,
+) -> None:
+    """Train a binary MLP. An interrupted training goes on where it stopped."""
+    from dataclasses import replace
+
+    from xnorflow.sw.data import Dataset, load
+    from xnorflow.sw.models import Method, MLPConfig, Width
+    from xnorflow.sw.recipes import recipe_for
+    from xnorflow.sw.train import MODEL_FILE
+    from xnorflow.sw.train import train as run_training
+
+    width = _choice(Width, model, "model")
+    source = _choice(Dataset, dataset, "data set")
+    data = load(source)
+    chosen = _choice(Method, method, "method")
+    config = MLPConfig(
+        hidden=width.hidden if hidden is None else _widths(hidden),
+        method=chosen,
+        input_shape=tuple(data.train_images.shape[1:]),  # type: ignore[arg-type]
+        classes=len(data.classes),
+    )
+    recipe = recipe_for(width, chosen, source)
+    recipe = replace(
+        recipe,
+        epochs=recipe.epochs if epochs is None else epochs,
+        seed=recipe.seed if seed is None else seed,
+    )
+    checkpoint = run_training(config, recipe, data, out, resume=not fresh, progress=True)
+    console.print(
+        f"{checkpoint.provenance.float_accuracy:.2%} of the test images are right; "
+        f"the model is in {out / MODEL_FILE}",
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def lower(
+    checkpoint: Annotated[Path, typer.Argument(help="A trained model, from `xnorflow train`.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .xnf file to write.")],
+    dataset: DatasetOption = None,
+    limit: LimitOption = None,
+) -> None:
+    """Turn a trained model into an integer network.
+
+    With --dataset, also compare every binary activation with the model's in float64.
+    """
+    from xnorflow.sw.checkpoint import load_checkpoint
+    from xnorflow.sw.compare import compare
+    from xnorflow.sw.lower import lower as lower_model
+    from xnorflow.xnf import save
+
+    loaded = load_checkpoint(checkpoint)
+    data = _load(dataset) if dataset is not None else None
+    network = lower_model(
+        loaded.model,
+        name=out.stem,
+        labels=_labels(loaded.provenance.dataset),
+        provenance=loaded.provenance,
+    )
+    if data is not None:
+        frames = data.test_images[:limit]
+        with _bar("comparing", len(frames)) as advance:
+            comparison = compare(loaded.model, network, frames, advance)
+        console.print(str(comparison))
+        if comparison.differing:
+            raise LoweringError(f"the network is not what was trained: {out} is not written")
+    save(network, out)
+    console.print(f"{out} is written", soft_wrap=True)
+
+
+@app.command()
+def info(network: NetworkArgument) -> None:
+    """Show what a network computes, layer by layer."""
+    loaded = _network(network)
+    table = Table("layer", "kind", "from", "to", "map", "weight bits", title=loaded.name)
+    for node in loaded.nodes:
+        feature_map = loaded.maps[node.name]
+        table.add_row(
+            node.name,
+            type(node).__name__,
+            _spell_type(loaded.maps[node.source]),
+            _spell_type(feature_map),
+            "×".join(map(str, feature_map.shape)),
+            f"{node.weights.size:,}" if isinstance(node, BinaryConv) else "",
+        )
+    console.print(table)
+    source = loaded.provenance
+    for what, value in (
+        ("data set", source.dataset),
+        ("model", source.model),
+        ("method", source.method),
+        (
+            "recipe",
+            source.recipe and f"{source.recipe}, {source.epochs} epochs, seed {source.seed}",
+        ),
+        ("float accuracy", source.float_accuracy and f"{source.float_accuracy:.2%}"),
+        ("classes", ", ".join(loaded.labels)),
+    ):
+        if value not in ("", None):
+            console.print(f"{what}: {value}")
+
+
+@app.command("eval")
+def evaluate(
+    network: NetworkArgument,
+    dataset: DatasetOption = None,
+    limit: LimitOption = None,
+    frames: InputOption = None,
+    output: OutputOption = None,
+) -> None:
+    """Execute a network in integers: accuracy on a data set, or scores of your own frames."""
+    from xnorflow.sw.golden import golden
+
+    loaded = _network(network)
+    images, labels = _frames(loaded, dataset, limit, frames)
+    result = golden(loaded, images)
+    _report_results(result.labels.numpy(), result.scores.numpy(), labels, output)
+
+
+# -- hardware -------------------------------------------------------------------------------------
+
+
+@app.command()
+def generate(
+    network: NetworkArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")],
+    board: BoardOption = "ulx3s-85f",
+    cycles: CyclesOption = None,
+    fps: RateOption = None,
+    fastest: FastestOption = False,
+) -> None:
+    """Write Verilog, memory contents and design.json.
+
+    Without a rate, the design takes one pixel a cycle, or is as fast as fits the FPGA.
+    """
+    from xnorflow.hw.generate import generate as generate_files
+
+    design = _design(_network(network), board, cycles, fps, fastest)
+    with console.status("writing Verilog …"):
+        path = generate_files(design, out)
+    console.print(_design_table(design))
+    console.print(f"{path} is written", soft_wrap=True)
+
+
+@app.command()
+def simulate(
+    network: NetworkArgument,
+    dataset: DatasetOption = None,
+    limit: LimitOption = None,
+    frames: InputOption = None,
+    output: OutputOption = None,
+    board: BoardOption = "ulx3s-85f",
+    cycles: CyclesOption = None,
+    fps: RateOption = None,
+    fastest: FastestOption = False,
+    stall: Annotated[
+        float, typer.Option("--stall", min=0, max=0.95, help="Probability of waits on both sides.")
+    ] = 0.0,
+) -> None:
+    """Run frames through the RTL, and compare every score with the golden model's."""
+    from xnorflow.hw.generate import generate as generate_files
+    from xnorflow.sim.simulate import compile_accelerator, first_difference
+    from xnorflow.sim.simulate import simulate as run_simulation
+    from xnorflow.sw.golden import golden
+
+    loaded = _network(network)
+    images, labels = _frames(loaded, dataset, limit, frames)
+    design = _design(loaded, board, cycles, fps, fastest)
+    expected = golden(loaded, images)
+    with tempfile.TemporaryDirectory(prefix="xnorflow-") as folder:
+        with console.status("writing Verilog and compiling it; the first time takes a minute …"):
+            generate_files(design, folder)
+            compile_accelerator(folder)
+        with _bar("simulating", len(images)) as advance:
+            result = run_simulation(folder, images, progress=advance, stall=stall)
+    console.print(
+        f"{len(images)} frames in {result.seconds:.1f} s, {result.frames_per_second:,.0f} a second"
+    )
+    _report_results(result.labels, result.scores, labels, output)
+    difference = first_difference(result, expected.labels.numpy(), expected.scores.numpy())
+    if difference is not None:
+        raise ToolError(f"RTL and golden model differ: {difference}")
+    console.print(f"{len(images)} frames compared with the golden model: all scores are equal")
+    if not stall:
+        _report_cycles(design, result.cycles_per_frame, result.latency)
+
+
+@app.command()
+def build(
+    network: NetworkArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")],
+    board: BoardOption,
+    cycles: CyclesOption = None,
+    fps: RateOption = None,
+    fastest: FastestOption = False,
+    clock: Annotated[
+        float | None,
+        typer.Option("--clock", min=0.1, max=1000, help="MHz, if not the board's usual."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of place and route.")] = 1,
+) -> None:
+    """Build a bitstream: the accelerator, and the link to the host."""
+    from xnorflow.boards.build import Stage
+    from xnorflow.boards.build import build as run_build
+    from xnorflow.boards.targets import find_target
+
+    hertz = None if clock is None else round(clock * 1e6)
+    design = _design(_network(network), board, cycles, fps, fastest, hertz)
+    console.print(_design_table(design))
+    with console.status("building …") as status:
+
+        def show(stage: Stage) -> None:
+            status.update(f"{stage.value} …")
+
+        report = run_build(
+            design,
+            find_target(board),
+            out,
+            clock=hertz,
+            seed=seed,
+            progress=show,
+        )
+    table = Table("", "", show_header=False)
+    for cell, usage in report.usage.items():
+        table.add_row(cell.value, f"{usage.used:,} of {usage.available:,}")
+    table.add_row("clock", f"{report.clock / 1e6:g} MHz, could be {report.fmax / 1e6:.1f} MHz")
+    table.add_row("frames a second", f"{report.frames_per_second:,.0f}")
+    table.add_row("at the highest clock", f"{report.peak_frames_per_second:,.0f}")
+    console.print(table)
+    console.print(f"{report.bitstream} is written", soft_wrap=True)
+
+
+@app.command()
+def run(
+    network: NetworkArgument,
+    port: Annotated[
+        str, typer.Option("--port", help="Serial port of a board, or: virtual, a simulated one.")
+    ],
+    dataset: DatasetOption = None,
+    limit: LimitOption = None,
+    frames: InputOption = None,
+    output: OutputOption = None,
+) -> None:
+    """Send frames to a board that has the network's bitstream, and compare with golden."""
+    from xnorflow.boards.host import Board
+    from xnorflow.sw.golden import golden
+
+    loaded = _network(network)
+    images, labels = _frames(loaded, dataset, limit, frames)
+    # A simulated board takes as long as it takes.
+    timeout = 60.0 if port == VIRTUAL else 2.0
+    with _port(loaded, port) as opened, Board(opened, timeout=timeout) as board:
+        board.check(loaded)
+        with _bar("classifying", len(images)) as advance:
+            results = board.classify(images, progress=lambda done: advance(done, len(images)))
+    console.print(
+        f"{len(images)} frames, {results.cycles.max()} cycles from the last word to the result, "
+        f"{board.retries} retries"
+    )
+    _report_results(results.labels, results.scores, labels, output)
+    differing = (results.scores != golden(loaded, images).scores.numpy()).any(axis=1).sum()
+    if differing:
+        raise LinkError(f"{differing} of {len(images)} frames differ from the golden model")
+    console.print("all scores are those of the golden model")
+
+
+@app.command()
+def boards() -> None:
+    """List the boards, and what their FPGAs have."""
+    from xnorflow.boards.targets import TARGETS
+
+    table = Table("name", "board", "FPGA", "LUTs", "block RAMs", "multipliers", "clock")
+    for target in TARGETS:
+        device = target.device
+        table.add_row(
+            target.name,
+            target.title,
+            device.name,
+            f"{device.luts:,}",
+            f"{device.block_rams} × {device.block_ram_bits / 1024:g} kbit",
+            str(device.multipliers),
+            f"{target.clock / 1e6:g} MHz",
+        )
+    console.print(table)
+
+
+def _report_cycles(design: "Design", cycles: int | None, latency: int) -> None:
+    """Say whether the measured cycles are the predicted ones; they must be."""
+    measured = {"latency": (latency, design.latency)}
+    if cycles is not None:
+        measured["cycles a frame"] = (cycles, design.cycles_per_frame)
+    for what, (found, predicted) in measured.items():
+        console.print(f"{what}: {found}, predicted {predicted}")
+        if found != predicted:
+            raise ToolError(f"the simulated {what} is not the predicted one")
+
+
+# -- shared ---------------------------------------------------------------------------------------
+
+
+def _choice(kind: type[Choice], text: str, what: str) -> Choice:
+    """Member of an enumeration by its value."""
+    for member in kind:
+        if member.value == text:
+            return member
+    known = ", ".join(str(member.value) for member in kind)
+    raise DataError(f"{text!r} is not a {what}: choose from {known}")
+
+
+def _spell_type(feature_map: FeatureMap) -> str:
+    """Type of a map's values, in a word or two."""
+    match feature_map.type:
+        case Bit():
+            return "bit"
+        case UInt(bits):
+            return f"uint{bits}"
+        case Int(bits):
+            return f"int{bits}"
+        case Counts(taps, popcount):
+            return f"0…{taps}, P" if popcount else f"0…{taps}"
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise DataError(f"hidden layers must be widths such as 96,64,64, not {text!r}") from None
+
+
+def _network(text: str) -> Network:
+    """Load a network from a file, or from the zoo."""
+    from xnorflow.xnf import load
+
+    if not text.startswith("zoo:"):
+        return load(text)
+    folder = Path(__file__).parent / "zoo"
+    path = folder / f"{text.removeprefix('zoo:')}.xnf"
+    if not path.is_file():
+        names = ", ".join(sorted(file.stem for file in folder.glob("*.xnf")))
+        raise DataError(f"the zoo has no {path.stem!r}: choose from {names}")
+    return load(path)
+
+
+def _frames(
+    network: Network, dataset: str | None, limit: int | None, source: Path | None
+) -> "tuple[NDArray[Any], NDArray[Any] | None]":
+    """Frames of a data set with their labels, or those of a file without any."""
+    from xnorflow.frames import check_frames
+
+    if (dataset is None) == (source is None):
+        raise DataError("give either --dataset or --input")
+    if dataset is not None:
+        data = _load(dataset)
+        return (
+            check_frames(data.test_images.numpy(), network.input)[:limit],
+            data.test_labels.numpy()[:limit],
+        )
+    assert source is not None
+    try:
+        with source.open("rb") as file:
+            frames = np.lib.format.read_array(file, allow_pickle=False)
+    except OSError as error:
+        raise DataError(f"{source} cannot be read: {error.strerror}") from None
+    except (ValueError, EOFError, SyntaxError, TokenError, MemoryError):
+        raise DataError(f"{source} is not a .npy file of plain numbers") from None
+    frames = check_frames(frames, network.input)[:limit]
+    if not len(frames):
+        raise DataError(f"{source} has no frames")
+    return frames, None
+
+
+def _report_results(
+    labels: "NDArray[Any]",
+    scores: "NDArray[Any]",
+    expected: "NDArray[Any] | None",
+    output: Path | None,
+) -> None:
+    if expected is not None:
+        right = int((labels == expected).sum())
+        console.print(f"accuracy: {right / len(labels):.2%} ({right} of {len(labels)})")
+    if output is not None:
+        buffer = io.BytesIO()
+        np.save(buffer, scores)
+        write_atomically(output, buffer.getvalue())
+        console.print(f"scores are in {output}", soft_wrap=True)
+    elif expected is None:
+        for number, (label, row) in enumerate(zip(labels, scores, strict=True)):
+            console.print(f"frame {number}: label {label}, scores {row.tolist()}")
+
+
+def _design(
+    network: Network,
+    board: str,
+    cycles: int | None,
+    fps: float | None,
+    fastest: bool,
+    clock: int | None = None,
+) -> "Design":
+    """Fold a network for a board, at the rate that the options ask for."""
+    from xnorflow.boards.targets import find_target
+    from xnorflow.hw.folding import fold, fold_fastest
+
+    target = find_target(board)
+    if (cycles is not None) + (fps is not None) + fastest > 1:
+        raise DesignError("give only one of --cycles, --fps and --fastest")
+    if fastest:
+        return fold_fastest(network, target.device)
+    if fps is not None:
+        clock = target.clock if clock is None else clock
+        if fps <= 0 or clock < fps:
+            raise DesignError(
+                f"frames a second must be more than 0 and at most the clock, {clock}, not {fps:g}"
+            )
+        return fold(network, target.device, cycles=int(clock / fps))
+    if cycles is not None:
+        return fold(network, target.device, cycles=cycles)
+    try:
+        return fold(network, target.device, cycles=network.input.size)
+    except DesignError:
+        return fold_fastest(network, target.device)
+
+
+def _design_table(design: "Design") -> Table:
+    from xnorflow.hw.design import Multiply
+
+    table = Table("layer", "matrix", "PE", "SIMD", "cycles", title=design.network.name)
+    for step in design.steps:
+        if isinstance(step, Multiply):
+            table.add_row(
+                step.name,
+                f"{step.node.filters} × {step.node.taps}",
+                str(step.folding.pe),
+                str(step.folding.simd),
+                str(step.cycles),
+            )
+    table.caption = (
+        f"{design.input_lanes} pixels a word, {design.cycles_per_frame} cycles a frame, "
+        f"latency {design.latency} cycles"
+    )
+    return table
+
+
+def _load(dataset: str) -> "ImageData":
+    from xnorflow.sw.data import Dataset, load
+
+    return load(_choice(Dataset, dataset, "data set"))
+
+
+def _labels(dataset: str) -> tuple[str, ...] | None:
+    """Names of the classes of a data set that is known."""
+    from xnorflow.sw.data import Dataset
+
+    return next((known.classes for known in Dataset if known.value == dataset), None)
+
+
+@contextmanager
+def _port(network: Network, port: str) -> Iterator[str]:
+    """Path of a serial port; of a simulated board's pseudo-terminal for ``virtual``."""
+    if port != VIRTUAL:
+        yield port
+        return
+    from xnorflow.boards.host import BAUD
+    from xnorflow.boards.link import LinkTop
+    from xnorflow.boards.targets import ICEBREAKER
+    from xnorflow.sim.virtual_board import virtual_board
+
+    clock, divisor = ICEBREAKER.clock, ICEBREAKER.clock // BAUD
+    design = _design(network, ICEBREAKER.name, None, None, fastest=False)
+    console.print("compiling the board; the first time takes a minute …")
+    with virtual_board(LinkTop(design, clock=clock, divisor=divisor), divisor=divisor) as path:
+        yield path
+
+
+@contextmanager
+def _bar(what: str, total: int) -> "Iterator[Callable[[int, int], None]]":
+    """Progress bar; gives a function of the number done and of all."""
+    with Progress(
+        TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
+    ) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done, all_: bar.update(task, completed=done, total=all_)
+
+
+def main() -> None:
+    """Run the command line; a user's error becomes one sentence and exit code 1."""
+    try:
+        app()
+    except XnorflowError as error:
+        text = Text.assemble(("error:", "bold red"), " ", str(error))
+        Console(stderr=True).print(text, soft_wrap=True)
+        sys.exit(1)
