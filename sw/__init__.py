@@ -1,0 +1,1 @@
+"""PyTorch layers, models, data, training, lowering, golden executor. Never imports amaranth."""

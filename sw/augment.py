@@ -1,0 +1,42 @@
+"""Random distortions of a batch of pictures, all at once."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from xnorflow.sw.recipes import Augmentation
+
+
+__all__ = ["augment"]
+
+
+def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
+    """Distort each of ``images`` (N, height, width, channels) in its own way.
+
+    What comes in from outside is 0. The ``generator`` must be on the device of ``images``.
+
+    Returns
+    -------
+    (N, height, width, channels) float32
+        Interpolated, so in 0…255 but not whole numbers.
+    """
+    images = images.float()
+    if augmentation == Augmentation():
+        return images
+    count, height, width, _ = images.shape
+
+    def uniform(reach: float) -> Tensor:
+        return (torch.rand(count, generator=generator, device=images.device) * 2 - 1) * reach
+
+    # Rows of the maps from output to input coordinates, in which the picture spans ±1.
+    angle = torch.deg2rad(uniform(augmentation.rotation))
+    zoom = 1 + uniform(augmentation.zoom)
+    cosine, sine = angle.cos() * zoom, angle.sin() * zoom
+    aspect = height / width
+    across = [cosine, -sine * aspect, uniform(augmentation.shift * 2 / width)]
+    down = [sine / aspect, cosine, uniform(augmentation.shift * 2 / height)]
+    maps = torch.stack([torch.stack(across, dim=1), torch.stack(down, dim=1)], dim=1)
+
+    planes = images.permute(0, 3, 1, 2)
+    grid = functional.affine_grid(maps, list(planes.shape), align_corners=False)
+    return functional.grid_sample(planes, grid, align_corners=False).permute(0, 2, 3, 1)

@@ -1,0 +1,149 @@
+"""Trained models on disk: one safetensors file with a JSON header, without pickle.
+
+The file's metadata has the single key ``xnorflow``, whose value is JSON: the format's version, the
+kind of model and its configuration, and where it came from. The tensors are the model's state.
+"""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+
+from xnorflow.errors import FormatError, NetworkError
+from xnorflow.files import write_atomically
+from xnorflow.network import Provenance
+from xnorflow.sw.models import MLP, Method, MLPConfig
+
+
+__all__ = ["VERSION", "Checkpoint", "load_checkpoint", "save_checkpoint"]
+
+VERSION = 1
+"""Version of the format that is written, and the newest one that is read."""
+
+_KEY = "xnorflow"
+_MODEL = "mlp"
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A trained model, and where it came from."""
+
+    model: MLP
+    provenance: Provenance
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path | str) -> None:
+    """Write ``checkpoint`` to the file ``path``, whole or not at all.
+
+    Raises
+    ------
+    FormatError
+        If the file cannot be written.
+    ValueError
+        If the model is not in float32, in which models are trained.
+    """
+    model = checkpoint.model
+    if model.log_temperature.dtype != torch.float32:
+        raise ValueError(f"a checkpoint must be in float32, not {model.log_temperature.dtype}")
+    header = {
+        "version": VERSION,
+        "model": _MODEL,
+        "config": asdict(model.config) | {"method": model.config.method.value},
+        "provenance": asdict(checkpoint.provenance),
+    }
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    write_atomically(path, safetensors.torch.save(state, {_KEY: json.dumps(header)}))
+
+
+def load_checkpoint(path: Path | str) -> Checkpoint:
+    """Read a checkpoint from the file ``path``; its model is in evaluation mode.
+
+    Raises
+    ------
+    FormatError
+        If the file cannot be read, is damaged or foreign, or is of a newer version.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise FormatError(f"{path} cannot be read: {error.strerror}") from None
+    try:
+        return _decode(data)
+    except FormatError as error:
+        raise FormatError(f"{path} is not a valid checkpoint: {error}") from None
+
+
+def _decode(data: bytes) -> Checkpoint:
+    try:
+        state = safetensors.torch.load(data)
+    except (safetensors.SafetensorError, KeyError):
+        raise FormatError("it is damaged, or not a safetensors file at all") from None
+    header = _header(data)
+    version = header.get("version")
+    if type(version) is not int or version < 1:
+        raise FormatError("it does not say its version")
+    if version > VERSION:
+        raise FormatError(f"its version is {version}, and only versions up to {VERSION} are known")
+    if header.get("model") != _MODEL:
+        raise FormatError("it holds no model of a known kind")
+    config = _config(header.get("config"))
+
+    if len(config.hidden) > len(state):
+        raise FormatError("its tensors do not fit its configuration")
+    # On the meta device no memory is taken, however large a stranger says that the model is.
+    with torch.device("meta"):
+        model = MLP(config)
+    expected = {name: (t.shape, t.dtype) for name, t in model.state_dict().items()}
+    if {name: (t.shape, t.dtype) for name, t in state.items()} != expected:
+        raise FormatError("its tensors do not fit its configuration")
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in state.values()):
+        raise FormatError("it has parameters that are not finite")
+    model.load_state_dict(state, assign=True)
+    return Checkpoint(model.eval().requires_grad_(), _provenance(header.get("provenance")))
+
+
+def _header(data: bytes) -> dict[str, Any]:
+    size = int.from_bytes(data[:8], "little")
+    try:
+        header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][_KEY])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise FormatError("it is a safetensors file with other content") from None
+    if not isinstance(header, dict):
+        raise FormatError("it is a safetensors file with other content")
+    return header
+
+
+def _config(value: Any) -> MLPConfig:
+    if not isinstance(value, dict) or value.keys() != {field.name for field in fields(MLPConfig)}:
+        raise FormatError("its configuration has missing or unknown fields")
+    try:
+        height, width, channels = _integers(value["input_shape"])
+        return MLPConfig(
+            hidden=_integers(value["hidden"]),
+            method=Method(value["method"]),
+            input_shape=(height, width, channels),
+            classes=_integers([value["classes"]])[0],
+        )
+    except NetworkError as error:
+        raise FormatError(str(error)) from None
+    except (ValueError, TypeError):
+        raise FormatError("its configuration has a wrong value") from None
+
+
+def _integers(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list) or not all(type(item) is int for item in value):
+        raise TypeError
+    return tuple(value)
+
+
+def _provenance(value: Any) -> Provenance:
+    if not isinstance(value, dict) or value.keys() != {field.name for field in fields(Provenance)}:
+        raise FormatError("its provenance has missing or unknown fields")
+    try:
+        return Provenance(**value)
+    except NetworkError as error:
+        raise FormatError(str(error)) from None

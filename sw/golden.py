@@ -1,0 +1,147 @@
+"""The golden model: a network executed in PyTorch integers, as the hardware must execute it."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from xnorflow.frames import check_frames
+from xnorflow.network import INPUT, Affine, ArgMax, BinaryConv, Bit, Gate, Network, Node, Threshold
+
+
+__all__ = ["Execution", "golden"]
+
+# Frames are executed in batches whose largest intermediate matrix has at most so many values.
+_BATCH_VALUES = 1 << 21
+
+
+@dataclass(frozen=True, eq=False)
+class Execution:
+    """What a network computes from n frames.
+
+    Attributes
+    ----------
+    scores : int64 tensor, (n, classes)
+    labels : int64 tensor, (n,)
+    maps : mapping of str to tensor, (n, height, width, channels)
+        What the nodes that were asked for deliver: bool where that is bits, else int64.
+    popcounts : mapping of str to int64 tensor, (n, height, width, 1)
+        P, from those of them that deliver it.
+    """
+
+    scores: Tensor
+    labels: Tensor
+    maps: Mapping[str, Tensor]
+    popcounts: Mapping[str, Tensor]
+
+
+def golden(
+    network: Network, frames: NDArray[Any] | Tensor, *, keep: Collection[str] = ()
+) -> Execution:
+    """Execute ``network`` in integers.
+
+    Parameters
+    ----------
+    network : Network
+        What to execute.
+    frames : array or tensor, (n, height, width, channels)
+        Raw frames, of the type that `check_frames` asks for.
+    keep : collection of str
+        Nodes, or `INPUT`, whose maps are wanted too; ``network.maps`` asks for all of them.
+
+    Raises
+    ------
+    DataError
+        If the frames are not what the network takes.
+    KeyError
+        If ``keep`` has a name that is not in the network.
+    """
+    array = check_frames(frames.numpy() if isinstance(frames, Tensor) else frames, network.input)
+    label = network.nodes[-1].name
+    wanted = {*keep, network.scores, label}
+    if unknown := wanted - network.maps.keys():
+        raise KeyError(f"{network.name} has no node {', '.join(sorted(unknown))}")
+    step = max(1, _BATCH_VALUES // _values_per_frame(network))
+    batches = [
+        _execute(network, torch.tensor(array[start : start + step]), wanted)
+        for start in range(0, max(1, len(array)), step)
+    ]
+    maps = {name: torch.cat([batch[name].map for batch in batches]) for name in wanted}
+    popcounts = {
+        name: torch.cat([p for batch in batches if (p := batch[name].popcount) is not None])
+        for name in keep
+        if batches[0][name].popcount is not None
+    }
+    return Execution(
+        scores=maps[network.scores].flatten(1),
+        labels=maps[label].flatten(),
+        maps=MappingProxyType({name: maps[name] for name in keep}),
+        popcounts=MappingProxyType(popcounts),
+    )
+
+
+class _Values(NamedTuple):
+    """What flows along an edge: (n, height, width, channels), and P as (n, height, width, 1)."""
+
+    map: Tensor
+    popcount: Tensor | None = None
+
+
+def _values_per_frame(network: Network) -> int:
+    """Size of the largest matrix that a frame needs: a map, or the windows of a convolution."""
+    windows = [
+        network.maps[node.name].height * network.maps[node.name].width * node.taps
+        for node in network.nodes
+        if isinstance(node, BinaryConv)
+    ]
+    return max([*windows, *(x.size for x in network.maps.values())])
+
+
+def _execute(network: Network, frames: Tensor, wanted: Collection[str]) -> dict[str, _Values]:
+    """Values of the nodes in ``wanted``, for one batch of frames."""
+    frames = frames.to(torch.bool if isinstance(network.input.type, Bit) else torch.int64)
+    values = {INPUT: _Values(frames)}
+    for node in network.nodes:
+        values[node.name] = _apply(node, values[node.source])
+    return {name: values[name] for name in wanted}
+
+
+def _apply(node: Node, x: _Values) -> _Values:
+    match node:
+        case BinaryConv():
+            return _binary_conv(node, x.map)
+        case Threshold():
+            sums = (x.map << node.fraction) + _weigh(node.popcount_weights, x.popcount)
+            bits = sums >= torch.tensor(node.thresholds)
+            return _Values(bits if node.inverted is None else bits ^ torch.tensor(node.inverted))
+        case Affine():
+            products = torch.tensor(node.scale) * x.map + _weigh(node.popcount_scale, x.popcount)
+            return _Values(products + torch.tensor(node.offset))
+        case ArgMax():
+            # torch.argmax gives the first of several maxima.
+            return _Values(x.map.argmax(dim=3, keepdim=True))
+
+
+def _weigh(weights: NDArray[np.int64] | None, popcount: Tensor | None) -> Tensor | int:
+    """The term of P, (n, height, width, channels), or 0 where there is none."""
+    return 0 if weights is None or popcount is None else torch.tensor(weights) * popcount
+
+
+def _binary_conv(node: BinaryConv, bits: Tensor) -> _Values:
+    # Float32, because its matrix products are the fastest. They are exact, in whatever order they
+    # are summed: no partial sum exceeds the taps, of which `Counts` allows less than 2^24.
+    filters, rows, columns, _ = node.weights.shape
+    # (n, height, width, channels, rows, columns) -> (n, height, width, taps)
+    windows = bits.unfold(1, rows, 1).unfold(2, columns, 1).permute(0, 1, 2, 4, 5, 3).flatten(3)
+    u = windows.to(torch.float32)
+    v = torch.tensor(node.weights).reshape(filters, -1).to(torch.float32)
+    # M = #{u and v} + #{neither} = Σ u·(2v - 1) + Σ (1 - v)
+    xnor = node.gate is Gate.XNOR
+    counts = u @ (2 * v - 1).T + (1 - v).sum(dim=1) if xnor else u @ v.T
+    popcount = u.sum(dim=3, keepdim=True).to(torch.int64) if node.popcount else None
+    return _Values(counts.to(torch.int64), popcount)

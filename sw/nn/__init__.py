@@ -1,0 +1,1 @@
+"""Binary layers: quantisers of weights and activations, and what multiplies them."""

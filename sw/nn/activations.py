@@ -1,0 +1,195 @@
+"""Activation quantisers: real values → one of two levels.
+
+Each takes (..., channels) and splits its result into a *code*, which carries the bit, and a
+*scale*: ``forward(x) = code · scale``. `BinaryLinear` multiplies codes and scales apart, because
+codes on a binary grid are added without rounding.
+
+The bit is exactly ``distance(x) >= 0``, and |distance| is the margin of the decision.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+from torch import Tensor, nn
+
+from xnorflow.errors import LoweringError
+from xnorflow.sw.nn.gradients import ceil_through, round_through, sign_bireal
+
+
+__all__ = [
+    "ActivationLevels",
+    "ActivationQuantiser",
+    "AdaBinActivation",
+    "InputThreshold",
+    "RSign",
+    "Sign",
+]
+
+
+@dataclass(frozen=True)
+class ActivationLevels:
+    """What an activation quantiser computes, exactly: ``low + step · u``.
+
+    Attributes
+    ----------
+    low, step : Fraction
+        The level of u = 0, and what u = 1 adds to it. ``step`` is negative where ``inverted``.
+    thresholds : tuple of Fraction
+        u = (x ≥ threshold), for every channel, or one threshold for all of them.
+    inverted : bool
+        The comparison is turned round: u = (x ≤ threshold).
+    """
+
+    low: Fraction
+    step: Fraction
+    thresholds: tuple[Fraction, ...]
+    inverted: bool = False
+
+
+class Sign(nn.Module):
+    """``sign(x)``, with Bi-Real's gradient.
+
+    Source: Bi-Real Net, arXiv 1808.00278.
+    """
+
+    def distance(self, x: Tensor) -> Tensor:
+        """How far ``x`` is above the threshold; same shape."""
+        return x
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Code, of the shape of ``x``, and scale, a scalar."""
+        return sign_bireal(self.distance(x)), x.new_ones(())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Quantise ``x``; same shape."""
+        return _decode(self.encode(x))
+
+    def levels(self) -> ActivationLevels:
+        """Levels −1 and +1, threshold 0."""
+        return ActivationLevels(Fraction(-1), Fraction(2), (Fraction(0),))
+
+
+class RSign(nn.Module):
+    """``sign(x + b_c)`` with a learned b for every channel, at first 0.
+
+    Gradient: Bi-Real's, for x and for b. Source: ReActNet, arXiv 2003.03488.
+
+    Parameters
+    ----------
+    channels : int
+        Size of the last dimension.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def distance(self, x: Tensor) -> Tensor:
+        """How far ``x`` is above the threshold; same shape."""
+        return x + self.bias
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Code, of the shape of ``x``, and scale, a scalar."""
+        return sign_bireal(self.distance(x)), x.new_ones(())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Quantise ``x``; same shape."""
+        return _decode(self.encode(x))
+
+    def levels(self) -> ActivationLevels:
+        """Levels −1 and +1, threshold −b of each channel."""
+        thresholds = tuple(-Fraction(bias) for bias in self.bias.detach().double().tolist())
+        return ActivationLevels(Fraction(-1), Fraction(2), thresholds)
+
+
+class AdaBinActivation(nn.Module):
+    """``α·(sign((x − β)/α) + β)`` with learned scalars, at first α = 1 and β = 0.
+
+    With u = (x − β)/α and F′ Bi-Real's derivative, the gradients are F′(u) for x,
+    sign(u) + β − u·F′(u) for α, and α − F′(u) for β.
+    Source: AdaBin, arXiv 2208.08084, as its code has it: β is multiplied by α.
+
+    Parameters
+    ----------
+    fraction : int, optional
+        Fractional bits of the grid on which β sits; None leaves it real. The last layer of a
+        network needs a grid, because its scores are integers.
+    """
+
+    def __init__(self, fraction: int | None = None) -> None:
+        super().__init__()
+        self.fraction = fraction
+        self.alpha = nn.Parameter(torch.ones(()))
+        self.beta = nn.Parameter(torch.zeros(()))
+
+    def _centre(self) -> Tensor:
+        if self.fraction is None:
+            return self.beta
+        return round_through(self.beta * 2**self.fraction) / 2**self.fraction
+
+    def distance(self, x: Tensor) -> Tensor:
+        """How far ``x`` is above the threshold (below it, where α < 0), in units of |α|."""
+        return (x - self._centre()) / self.alpha
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Code, of the shape of ``x``, and scale, a scalar."""
+        return sign_bireal(self.distance(x)) + self._centre(), self.alpha
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Quantise ``x``; same shape."""
+        return _decode(self.encode(x))
+
+    def levels(self) -> ActivationLevels:
+        """Levels α·(β − 1) and α·(β + 1), threshold β.
+
+        Raises
+        ------
+        LoweringError
+            If α is 0.
+        """
+        alpha = Fraction(self.alpha.item())
+        beta = Fraction(self._centre().item())
+        if not alpha:
+            raise LoweringError("an AdaBin activation has the scale 0, so its levels coincide")
+        return ActivationLevels(alpha * (beta - 1), 2 * alpha, (beta,), inverted=alpha < 0)
+
+
+class InputThreshold(nn.Module):
+    """``sign(x − T)`` of raw pixels in 0…255, with a learned threshold T = ⌈255/(1 + e^−t)⌉.
+
+    T is an integer, the same for all pixels, and stays within 1…255: if every pixel passed, the
+    layer's outputs would be constant, and batch normalisation would divide by almost nothing.
+    Gradient: Bi-Real's on (x − T)/255; that of ⌈·⌉ is taken as the identity's.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.level = nn.Parameter(torch.zeros(()))
+
+    def _threshold(self) -> Tensor:
+        return ceil_through(255 * self.level.sigmoid())
+
+    def distance(self, x: Tensor) -> Tensor:
+        """How far the pixels are above the threshold, in units of the full range."""
+        return (x - self._threshold()) / 255
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Code, of the shape of ``x``, and scale, a scalar."""
+        return sign_bireal(self.distance(x)), x.new_ones(())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Quantise ``x``; same shape."""
+        return _decode(self.encode(x))
+
+    def levels(self) -> ActivationLevels:
+        """Levels −1 and +1, threshold T."""
+        return ActivationLevels(Fraction(-1), Fraction(2), (Fraction(self._threshold().item()),))
+
+
+ActivationQuantiser = Sign | RSign | AdaBinActivation | InputThreshold
+
+
+def _decode(parts: tuple[Tensor, Tensor]) -> Tensor:
+    code, scale = parts
+    return code * scale

@@ -1,0 +1,53 @@
+"""A dense layer of binary weights and binary activations."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from xnorflow.sw.nn.activations import ActivationQuantiser
+from xnorflow.sw.nn.weights import SiManWeight, WeightQuantiser
+
+
+__all__ = ["BinaryLinear"]
+
+
+class BinaryLinear(nn.Module):
+    """Binarise the input, then multiply with binarised weights: ``y = Q_a(x) · Q_w(w)ᵀ``.
+
+    Any pair of quantisers goes together. Gradients: those of the quantisers. The input's binariser
+    is part of the layer, as in AdaBin, Bi-Real and ReActNet, and there is no bias: batch
+    normalisation or the next threshold has it.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+    weight_quantiser : WeightQuantiser
+    activation_quantiser : ActivationQuantiser
+
+    Attributes
+    ----------
+    weight : (out_features, in_features)
+        Latent real weights, at first uniform on ±1/√in_features.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        weight_quantiser: WeightQuantiser,
+        activation_quantiser: ActivationQuantiser,
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(out_features, in_features))
+        self.weight_quantiser = weight_quantiser
+        self.activation_quantiser = activation_quantiser
+        nn.init.uniform_(self.weight, -(in_features**-0.5), in_features**-0.5)
+        if isinstance(weight_quantiser, SiManWeight):
+            weight_quantiser.reset_scale(self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``x`` (..., in_features) to (..., out_features)."""
+        activation, activation_scale = self.activation_quantiser.encode(x)
+        weight, weight_scale = self.weight_quantiser.encode(self.weight)
+        # Codes first: their sums are exact, so equal sums stay equal after scaling.
+        return functional.linear(activation, weight) * (activation_scale * weight_scale)

@@ -1,0 +1,126 @@
+"""How models are trained: everything that decides the outcome, besides model and data."""
+
+import math
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from xnorflow.errors import DataError
+from xnorflow.sw.data import Dataset
+from xnorflow.sw.models import Method, Width
+
+
+__all__ = ["DEMO", "Augmentation", "Optimiser", "Recipe", "recipe_for"]
+
+
+class Optimiser(Enum):
+    """What follows the gradients."""
+
+    ADAM = "adam"
+    SGD = "sgd"
+    """With momentum 0.9."""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random distortions of training pictures, uniform in the given ranges.
+
+    Attributes
+    ----------
+    shift : float
+        Pixels, in either direction of either axis.
+    rotation : float
+        Degrees, in either direction.
+    zoom : float
+        Factor from 1 − zoom to 1 + zoom.
+    """
+
+    shift: float = 0.0
+    rotation: float = 0.0
+    zoom: float = 0.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained. The learning rate falls to 0 in half a cosine.
+
+    Attributes
+    ----------
+    name : str
+    epochs : int
+    batch_size : int
+        Pictures in a step, on each device.
+    optimiser : Optimiser
+    learning_rate : float
+        At the first step.
+    label_smoothing : float
+        Share of the target that is spread over all classes.
+    augmentation : Augmentation
+    seed : int
+        Decides the first weights, the order of the pictures and their distortions.
+
+    Raises
+    ------
+    DataError
+        If a value is out of range.
+    """
+
+    name: str
+    epochs: int
+    batch_size: int = 256
+    optimiser: Optimiser = Optimiser.ADAM
+    learning_rate: float = 0.01
+    label_smoothing: float = 0.0
+    augmentation: Augmentation = Augmentation()
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 2:
+            raise DataError(
+                "a recipe must have at least 1 epoch and 2 pictures in a batch, "
+                f"not {self.epochs} and {self.batch_size}"
+            )
+        if not 0 < self.learning_rate < math.inf:
+            raise DataError(f"a learning rate must be positive, not {self.learning_rate}")
+        if not 0 <= self.label_smoothing < 1:
+            raise DataError(f"label smoothing must be from 0 to 1, not {self.label_smoothing}")
+
+
+_RECIPES = {
+    Width.TFC: Recipe("tfc", epochs=200, augmentation=Augmentation(shift=1.0)),
+    Width.SFC: Recipe("sfc", epochs=80, augmentation=Augmentation(1.5, 7.5, 0.075)),
+    Width.LFC: Recipe("lfc", epochs=30, augmentation=Augmentation(1.5, 7.5, 0.075)),
+}
+
+
+def recipe_for(width: Width, method: Method, dataset: Dataset = Dataset.MNIST) -> Recipe:
+    """What a model of the zoo is trained with.
+
+    SiMaN's weights take SGD, as its authors have it. Each filter's are compared with their own
+    median, which those of dark pixels move too; Adam, which rescales every gradient, would make
+    these wander as fast as the others, although they hardly have a gradient. Half of the weights
+    being fixed at 0, such networks do not over-fit, and the pictures stay as they are.
+    """
+    recipe = _RECIPES[width]
+    if dataset is Dataset.FASHION_MNIST:
+        # Clothes lie straight and fill the picture, unlike digits; and some kinds look alike.
+        recipe = replace(
+            recipe,
+            name=f"{recipe.name}-fashion",
+            learning_rate=0.003,
+            label_smoothing=0.1,
+            augmentation=Augmentation(shift=1.0),
+        )
+    if method in (Method.SIMAN, Method.SIMAN_BIPOLAR):
+        recipe = replace(
+            recipe,
+            name=f"{recipe.name}-siman",
+            epochs=100,
+            optimiser=Optimiser.SGD,
+            learning_rate=0.1,
+            augmentation=Augmentation(),
+        )
+    return recipe
+
+
+DEMO = Recipe("demo", epochs=30)
+"""A first model in two minutes."""

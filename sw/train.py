@@ -1,0 +1,391 @@
+"""Training: a model, a recipe and a data set → a checkpoint."""
+
+import copy
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from xnorflow.errors import DataError, FormatError
+from xnorflow.files import make_folder, write_atomically
+from xnorflow.network import Provenance
+from xnorflow.sw.augment import augment
+from xnorflow.sw.checkpoint import Checkpoint, save_checkpoint
+from xnorflow.sw.data import ImageData
+from xnorflow.sw.models import MLP, MLPConfig
+from xnorflow.sw.nn.weights import AdaBinWeight, SiManWeight
+from xnorflow.sw.recipes import Optimiser, Recipe
+
+
+__all__ = ["MODEL_FILE", "accuracy", "train"]
+
+MODEL_FILE = "model.safetensors"
+"""Name of the trained model in its folder."""
+
+_STATE = "training.ckpt"
+_EVALUATION_BATCH = 1000
+
+
+def train(
+    config: MLPConfig,
+    recipe: Recipe,
+    data: ImageData,
+    folder: Path | str,
+    *,
+    resume: bool = True,
+    held_out: int = 0,
+    progress: bool = False,
+    **trainer_options: Any,
+) -> Checkpoint:
+    """Train a model, and write it to ``folder``.
+
+    The folder gets `MODEL_FILE` at the end, ``logs`` (CSV and TensorBoard), and after each epoch
+    ``training.ckpt``, from which an interrupted training goes on with the same result.
+
+    Parameters
+    ----------
+    config, recipe, data
+        What is trained, how, and on what.
+    folder : path
+        It is created where it is missing.
+    resume : bool
+        Go on from where the folder's training stopped, if it has one. Otherwise start afresh.
+    held_out : int
+        Training pictures that are put aside, the last ones, for measuring accuracy after each
+        epoch: for choosing recipes.
+    progress : bool
+        Show a progress bar.
+    trainer_options
+        For `lightning.Trainer`: ``devices``, ``accelerator``, ``strategy``, …
+
+    Returns
+    -------
+    Checkpoint
+        The model in evaluation mode, and its accuracy on the test set, measured in float64.
+
+    Raises
+    ------
+    DataError
+        If the data do not fit the model.
+    FormatError
+        If the folder's training is damaged or was started with other settings, or if the folder
+        cannot be written.
+    """
+    folder = Path(folder)
+    _check(config, data, held_out)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        model = MLP(config)
+    split = len(data.train_images) - held_out
+    task = _Training(model, recipe, _Pictures(data.train_images[:split], data.train_labels[:split]))
+    validation = _Pictures(data.train_images[split:], data.train_labels[split:])
+
+    make_folder(folder)
+    state = folder / _STATE
+    if not resume:
+        state.unlink(missing_ok=True)
+    elif state.exists():
+        _check_state(state, task.settings)
+    csv = CSVLogger(folder, name="logs")
+    with _quiet():
+        trainer = lightning.Trainer(
+            max_epochs=recipe.epochs,
+            logger=[csv, TensorBoardLogger(folder, name="logs", version=csv.version)],
+            callbacks=[
+                ModelCheckpoint(folder, state.stem, enable_version_counter=False),
+                *([_ProgressBar()] if progress else []),
+            ],
+            plugins=[_AtomicCheckpointIO()],
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            **trainer_options,
+        )
+        try:
+            trainer.fit(
+                task,
+                val_dataloaders=_in_order(validation) if held_out else None,
+                ckpt_path=state if state.exists() else None,
+                weights_only=True,
+            )
+        except SystemExit:
+            # Lightning's answer to Ctrl-C.
+            raise KeyboardInterrupt from None
+    model.cpu().eval()
+    checkpoint = Checkpoint(
+        model,
+        Provenance(
+            dataset=data.name,
+            model="mlp " + "-".join(map(str, config.hidden)),
+            method=config.method.value,
+            recipe=recipe.name,
+            seed=recipe.seed,
+            epochs=recipe.epochs,
+            float_accuracy=accuracy(model, data.test_images, data.test_labels),
+        ),
+    )
+    if trainer.is_global_zero:
+        save_checkpoint(checkpoint, folder / MODEL_FILE)
+    return checkpoint
+
+
+@torch.no_grad()
+def accuracy(model: MLP, images: Tensor, labels: Tensor) -> float:
+    """Fraction of ``images`` (N, height, width, channels) that the model gets right in float64."""
+    model = copy.deepcopy(model).double().eval()
+    predictions = [model(batch).argmax(dim=1) for batch in images.split(_EVALUATION_BATCH)]
+    return float((torch.cat(predictions) == labels).double().mean())
+
+
+def _check(config: MLPConfig, data: ImageData, held_out: int) -> None:
+    shape = tuple(data.train_images.shape[1:])
+    if shape != config.input_shape or len(data.classes) != config.classes:
+        raise DataError(
+            f"{data.name} has {len(data.classes)} classes of pictures of {shape}, "
+            f"the model {config.classes} of {config.input_shape}"
+        )
+    if not 0 <= held_out < len(data.train_images):
+        raise DataError(
+            f"pictures to hold out must be from 0 to {len(data.train_images) - 1}, not {held_out}"
+        )
+
+
+def _check_state(path: Path, settings: str) -> None:
+    """Check that the training in ``path`` was started with ``settings``."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise FormatError(f"{path} cannot be read: {error.strerror}") from None
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    # Damage shows in many ways.
+    except (EOFError, OSError, RuntimeError, ValueError, UnpicklingError):
+        raise FormatError(f"{path} is damaged, so the training must start afresh") from None
+    if not isinstance(state, dict) or state.get("settings") != settings:
+        raise FormatError(
+            f"{path} is of a training with other settings: "
+            "give another folder, or let this one start afresh"
+        )
+
+
+class _AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes the state whole or not at all, on whatever file system the folder is."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Path | str, storage_options: Any = None
+    ) -> None:
+        """Write ``checkpoint`` to ``path``; there are no ``storage_options``."""
+        if storage_options is not None:
+            raise TypeError("a state is written without storage options")
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        write_atomically(path, buffer.getvalue())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's advice on hardware and on loading data to itself."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+# -- data -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Pictures(Dataset[tuple[Tensor, Tensor]]):
+    """Pictures in memory, from which a whole batch is picked at once."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __getitem__(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        return self.images[indices], self.labels[indices]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+class _Shuffle(Sampler[Tensor]):
+    """Batches of indices, in an order that seed and epoch decide; devices take turns.
+
+    What does not fill a batch on every device is left out of the epoch.
+    """
+
+    def __init__(self, count: int, batch_size: int, seed: int, rank: int, devices: int) -> None:
+        self.count = count
+        self.batch_size = min(batch_size, count // devices)
+        self.seed = seed
+        self.rank = rank
+        self.devices = devices
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning, after a resumption too."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[Tensor]:
+        # A generator, because after a resumption Lightning sets the epoch later than it comes here.
+        order = torch.randperm(self.count, generator=_generator(self.seed, self.epoch))
+        batches = order.split(self.batch_size)[: len(self) * self.devices]
+        yield from batches[self.rank :: self.devices]
+
+    def __len__(self) -> int:
+        return self.count // (self.batch_size * self.devices)
+
+
+def _in_order(pictures: _Pictures) -> DataLoader[tuple[Tensor, Tensor]]:
+    batches = torch.arange(len(pictures)).split(_EVALUATION_BATCH)
+    return DataLoader(pictures, batch_size=None, sampler=batches)
+
+
+def _generator(*seeds: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Generator that depends on all of ``seeds``, and on nothing that happened before."""
+    (seed,) = np.random.SeedSequence(seeds).generate_state(1, np.uint64)
+    return torch.Generator(device).manual_seed(int(seed))
+
+
+# -- the loop -------------------------------------------------------------------------------------
+
+
+class _Training(lightning.LightningModule):
+    """What happens in a step. All randomness comes from the seed and the count of steps."""
+
+    def __init__(self, model: MLP, recipe: Recipe, pictures: _Pictures) -> None:
+        super().__init__()
+        self.model = model
+        self.recipe = recipe
+        self.pictures = pictures
+
+    @property
+    def settings(self) -> str:
+        """What must stay the same when a training goes on."""
+        return repr((self.model.config, self.recipe, len(self.pictures)))
+
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+        """Batches of this device."""
+        trainer, recipe = self.trainer, self.recipe
+        shuffle = _Shuffle(
+            len(self.pictures),
+            recipe.batch_size,
+            recipe.seed,
+            trainer.global_rank,
+            trainer.world_size,
+        )
+        return DataLoader(self.pictures, batch_size=None, sampler=shuffle)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Optimiser, and a learning rate that changes with every step."""
+        parameters, rate = self.model.parameters(), self.recipe.learning_rate
+        optimiser: torch.optim.Optimizer
+        match self.recipe.optimiser:
+            case Optimiser.ADAM:
+                optimiser = torch.optim.Adam(parameters, rate, fused=True)
+            case Optimiser.SGD:
+                optimiser = torch.optim.SGD(parameters, rate, momentum=0.9, fused=True)
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+        return {
+            "optimizer": optimiser,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def on_train_epoch_start(self) -> None:
+        """Tell the weight quantisers how far training is."""
+        for module in self.model.modules():
+            if isinstance(module, AdaBinWeight | SiManWeight):
+                module.progress = self.current_epoch / self.recipe.epochs
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
+        """Loss of a batch."""
+        images, labels = batch
+        generator = _generator(
+            self.recipe.seed, self.global_step, self.global_rank, device=images.device
+        )
+        logits = self.model(augment(images, self.recipe.augmentation, generator))
+        loss = functional.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
+        self._log("train", loss, logits, labels)
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], _index: int) -> None:
+        """Accuracy on pictures that were held out."""
+        images, labels = batch
+        logits = self.model(images)
+        self._log("held_out", functional.cross_entropy(logits, labels), logits, labels)
+
+    def _log(self, what: str, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        right = (logits.argmax(dim=1) == labels).float().mean()
+        self.log_dict(
+            {f"{what}_loss": loss, f"{what}_accuracy": right},
+            on_step=False, on_epoch=True, sync_dist=True, batch_size=len(labels),
+        )  # fmt: skip
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Note what the training was started with."""
+        checkpoint["settings"] = self.settings
+
+
+class _ProgressBar(Callback):
+    """One bar over all epochs, with the accuracy of the last one."""
+
+    def __init__(self) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(),
+            TextColumn("left"), TimeRemainingColumn(),
+        )  # fmt: skip
+        self._task = self._bar.add_task("training", total=None)
+
+    def on_train_start(self, trainer: lightning.Trainer, _task: lightning.LightningModule) -> None:
+        """Show the bar, filled as far as the training was before."""
+        total = trainer.estimated_stepping_batches
+        self._bar.update(self._task, total=total, completed=trainer.global_step)
+        if trainer.is_global_zero:
+            self._bar.start()
+
+    def on_train_batch_end(self, *_args: Any) -> None:
+        """Step."""
+        self._bar.advance(self._task)
+
+    def on_train_epoch_end(
+        self, trainer: lightning.Trainer, _task: lightning.LightningModule
+    ) -> None:
+        """Show the accuracy."""
+        metrics = trainer.callback_metrics
+        which = "held_out" if "held_out_accuracy" in metrics else "train"
+        text = (
+            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}, "
+            f"{which.replace('_', '-')} accuracy {metrics[f'{which}_accuracy']:.2%}"
+        )
+        self._bar.update(self._task, description=text)
+
+    def on_train_end(self, *_args: Any) -> None:
+        """Leave the last state on the screen."""
+        self._bar.stop()
+
+    def on_exception(self, *_args: Any) -> None:
+        """Leave it there after an interruption, too."""
+        self._bar.stop()

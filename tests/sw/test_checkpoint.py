@@ -1,0 +1,175 @@
+import json
+import re
+
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xnorflow.errors import FormatError
+from xnorflow.network import Provenance
+from xnorflow.sw.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from xnorflow.sw.models import MLP, Method, MLPConfig
+
+
+def example(method=Method.ADABIN):
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = MLP(MLPConfig((8, 6), method, input_shape=(4, 5, 1), classes=3))
+        model(torch.rand(10, 4, 5, 1) * 255)
+    return Checkpoint(model.eval(), Provenance("mnist", "mlp", "adabin", "test", 1, 2, 0.5))
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(example(), path)
+    return path
+
+
+def rewrite(path, change_header=None, change_state=None):
+    """Change the JSON header or the tensors of a checkpoint."""
+    state = safetensors.torch.load_file(path)
+    with safetensors.safe_open(path, "pt") as file:
+        header = json.loads(file.metadata()["xnorflow"])
+    (change_header or (lambda _: None))(header)
+    (change_state or (lambda _: None))(state)
+    path.write_bytes(safetensors.torch.save(state, {"xnorflow": json.dumps(header)}))
+
+
+@pytest.mark.parametrize("method", Method)
+def test_comes_back_as_it_was(tmp_path, method):
+    checkpoint = example(method)
+    save_checkpoint(checkpoint, tmp_path / "model")
+    again = load_checkpoint(tmp_path / "model")
+    assert again.provenance == checkpoint.provenance
+    assert again.model.config == checkpoint.model.config
+    assert not again.model.training
+    frames = torch.arange(40.0).reshape(2, 4, 5, 1) * 6
+    assert torch.equal(again.model(frames), checkpoint.model(frames))
+    # It can be trained further.
+    again.model.train()(frames).sum().backward()
+
+
+def test_equal_checkpoints_are_equal_files(tmp_path):
+    for name in ("first", "second"):
+        save_checkpoint(example(), tmp_path / name)
+    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
+
+
+def test_only_float32_is_written(tmp_path):
+    checkpoint = example()
+    checkpoint.model.double()
+    with pytest.raises(ValueError, match=r"^a checkpoint must be in float32, not torch\.float64$"):
+        save_checkpoint(checkpoint, tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+def change(*path, to):
+    def change_header(header):
+        for key in path[:-1]:
+            header = header[key]
+        header[path[-1]] = to
+
+    return change_header
+
+
+@pytest.mark.parametrize(
+    ("change_header", "message"),
+    [
+        (change("version", to=2), "its version is 2, and only versions up to 1 are known"),
+        (change("version", to=None), "it does not say its version"),
+        (change("version", to=True), "it does not say its version"),
+        (change("model", to="resnet"), "it holds no model of a known kind"),
+        (change("config", to=[]), "its configuration has missing or unknown fields"),
+        (change("config", "depth", to=3), "its configuration has missing or unknown fields"),
+        (change("config", "method", to="ternary"), "its configuration has a wrong value"),
+        (change("config", "hidden", to=[8, 6.0]), "its configuration has a wrong value"),
+        (change("config", "hidden", to=8), "its configuration has a wrong value"),
+        (change("config", "input_shape", to=[4, 5]), "its configuration has a wrong value"),
+        (change("config", "classes", to=1), "a perceptron must have 2 to 65536 classes, not 1"),
+        (change("config", "classes", to=4), "its tensors do not fit its configuration"),
+        (change("config", "hidden", to=[1 << 16] * 2), "its tensors do not fit its configuration"),
+        (
+            change("config", "hidden", to=[1 << 40] * 2),
+            "a perceptron's layers must have 1 to 65536 values, "
+            "not (20, 1099511627776, 1099511627776)",
+        ),
+        (change("config", "hidden", to=[1] * 10**4), "its tensors do not fit its configuration"),
+        (change("provenance", to={}), "its provenance has missing or unknown fields"),
+        (
+            change("provenance", "epochs", to="many"),
+            "provenance: epochs must be an integer from 0 to 9223372036854775807, not 'many'",
+        ),
+    ],
+)
+def test_refuses_a_wrong_header(path, change_header, message):
+    rewrite(path, change_header=change_header)
+    expected = re.escape(f"{path} is not a valid checkpoint: {message}")
+    with pytest.raises(FormatError, match=f"^{expected}$"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("change_state", "message"),
+    [
+        (lambda state: state.pop("norms.0.bias"), "its tensors do not fit its configuration"),
+        (
+            lambda state: state.update(extra=torch.zeros(3)),
+            "its tensors do not fit its configuration",
+        ),
+        (
+            lambda state: state.update({"norms.0.bias": torch.zeros(8, dtype=torch.float64)}),
+            "its tensors do not fit its configuration",
+        ),
+        (
+            lambda state: state["norms.0.bias"].fill_(torch.nan),
+            "it has parameters that are not finite",
+        ),
+    ],
+)
+def test_refuses_wrong_tensors(path, change_state, message):
+    rewrite(path, change_state=change_state)
+    with pytest.raises(FormatError, match=f"not a valid checkpoint: {message}$"):
+        load_checkpoint(path)
+
+
+def test_refuses_foreign_files(path):
+    contents = {
+        b"": "it is damaged, or not a safetensors file at all",
+        b"PK\x03\x04 a zip archive, as torch.save writes it": "it is damaged, or not a safetensors",
+        safetensors.torch.save({"x": torch.zeros(1)}): "safetensors file with other content",
+        safetensors.torch.save({"x": torch.zeros(1)}, {"xnorflow": "[]"}): "with other content",
+        safetensors.torch.save({"x": torch.zeros(1)}, {"xnorflow": "{"}): "with other content",
+    }
+    for content, message in contents.items():
+        path.write_bytes(content)
+        with pytest.raises(FormatError, match=message):
+            load_checkpoint(path)
+
+
+def test_refuses_a_missing_file(tmp_path):
+    with pytest.raises(FormatError, match=r"nothing cannot be read: No such file or directory$"):
+        load_checkpoint(tmp_path / "nothing")
+
+
+@settings(max_examples=40)
+@given(data=st.data())
+def test_any_damage_is_a_format_error_or_harmless(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("damaged") / "model"
+    save_checkpoint(example(), path)
+    content = bytearray(path.read_bytes())
+    if data.draw(st.booleans(), label="cut"):
+        del content[data.draw(st.integers(0, len(content) - 1), label="length") :]
+    else:
+        # Mostly the header, which is where structure can break.
+        place = data.draw(st.integers(0, 1500), label="place")
+        content[place] ^= data.draw(st.integers(1, 255), label="change")
+    path.write_bytes(content)
+    try:
+        checkpoint = load_checkpoint(path)
+    except FormatError:
+        return
+    assert len(content) == len(path.read_bytes())
+    assert checkpoint.model(torch.zeros(1, 4, 5, 1)).shape[0] == 1

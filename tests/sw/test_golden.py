@@ -1,0 +1,185 @@
+import re
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.strategies import networks, random_frames
+from xnorflow.errors import DataError
+from xnorflow.network import (
+    INPUT,
+    Affine,
+    ArgMax,
+    BinaryConv,
+    Bit,
+    FeatureMap,
+    Gate,
+    Int,
+    Network,
+    Threshold,
+    UInt,
+)
+from xnorflow.sw import golden as module
+from xnorflow.sw.golden import golden
+
+
+def reference(network, frame):
+    """Maps and popcounts of one frame by their definitions, one value at a time."""
+    maps = {INPUT: frame.astype(object)}
+    popcounts = {}
+    for node in network.nodes:
+        x, popcount = maps[node.source], popcounts.get(node.source)
+        y = np.zeros(network.maps[node.name].shape, object)
+        match node:
+            case BinaryConv():
+                _, rows, columns, _ = node.weights.shape
+                popcounts[node.name] = np.zeros((*y.shape[:2], 1), object)
+                for r, c, f in np.ndindex(y.shape):
+                    window = x[r : r + rows, c : c + columns].astype(bool)
+                    if node.gate is Gate.XNOR:
+                        y[r, c, f] = int(np.sum(window == node.weights[f]))
+                    else:
+                        y[r, c, f] = int(np.sum(window & node.weights[f]))
+                    popcounts[node.name][r, c] = int(np.sum(window))
+            case Threshold():
+                for r, c, k in np.ndindex(y.shape):
+                    left = 2**node.fraction * x[r, c, k]
+                    if node.popcount_weights is not None:
+                        left += int(node.popcount_weights[k]) * popcount[r, c, 0]
+                    bit = left >= int(node.thresholds[k])
+                    if node.inverted is not None and node.inverted[k]:
+                        bit = not bit
+                    y[r, c, k] = int(bit)
+            case Affine():
+                for r, c, k in np.ndindex(y.shape):
+                    y[r, c, k] = int(node.scale[k]) * x[r, c, k] + int(node.offset[k])
+                    if node.popcount_scale is not None:
+                        y[r, c, k] += int(node.popcount_scale[k]) * popcount[r, c, 0]
+            case ArgMax():
+                scores = x[0, 0].tolist()
+                y[0, 0, 0] = scores.index(max(scores))
+        maps[node.name] = y
+    return maps, popcounts
+
+
+@given(networks, st.integers(0, 2**32 - 1))
+def test_equals_the_definitions(network, seed):
+    frames = random_frames(np.random.default_rng(seed), network.input, 5)
+
+    result = golden(network, frames, keep=network.maps)
+
+    assert result.maps.keys() == network.maps.keys()
+    assert result.popcounts.keys() == {
+        node.name for node in network.nodes if isinstance(node, BinaryConv) and node.popcount
+    }
+    for n, frame in enumerate(frames):
+        maps, popcounts = reference(network, frame)
+        for name, values in result.maps.items():
+            is_bit = isinstance(network.maps[name].type, Bit)
+            assert values.dtype == (torch.bool if is_bit else torch.int64)
+            np.testing.assert_array_equal(values[n].numpy(), maps[name])
+        for name, values in result.popcounts.items():
+            np.testing.assert_array_equal(values[n].numpy(), popcounts[name])
+        assert result.scores[n].tolist() == maps[network.scores][0, 0].tolist()
+        assert result.labels[n].item() == maps["label"][0, 0, 0]
+
+
+def classifier(filters=3, side=4):
+    rng = np.random.default_rng(filters)
+    return Network(
+        "net",
+        FeatureMap(side, side, 1, UInt(8)),
+        (
+            Threshold("bits", INPUT, np.array([128])),
+            BinaryConv("conv", "bits", rng.random((filters, side, side, 1)) < 0.5, popcount=True),
+            Affine("scores", "conv", np.full(filters, 2), np.zeros(filters, int),
+                   np.ones(filters, int)),
+            ArgMax("label", "scores"),
+        ),
+        tuple("abcdefgh"[:filters]),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [0, 1, 6, 7, 8, 20])
+def test_batches_do_not_show(monkeypatch, count):
+    network = classifier()
+    frames = random_frames(np.random.default_rng(count), network.input, count)
+    whole = golden(network, frames, keep=network.maps)
+
+    monkeypatch.setattr(module, "_BATCH_VALUES", 7 * 16)
+    parts = golden(network, frames, keep=network.maps)
+
+    assert whole.scores.shape == (count, 3)
+    assert whole.labels.shape == (count,)
+    assert torch.equal(parts.scores, whole.scores)
+    assert torch.equal(parts.labels, whole.labels)
+    for name, values in whole.maps.items():
+        assert torch.equal(parts.maps[name], values)
+    assert torch.equal(parts.popcounts["conv"], whole.popcounts["conv"])
+
+
+def test_keeps_only_what_is_asked_for():
+    network = classifier()
+    frames = random_frames(np.random.default_rng(0), network.input, 2)
+    assert golden(network, frames).maps == {}
+    assert golden(network, frames).popcounts == {}
+    kept = golden(network, frames, keep=["conv", INPUT])
+    assert kept.maps.keys() == {"conv", INPUT}
+    assert kept.popcounts.keys() == {"conv"}
+    assert kept.maps["conv"].shape == (2, 1, 1, 3)
+    assert kept.popcounts["conv"].shape == (2, 1, 1, 1)
+
+
+def test_takes_tensors_and_read_only_arrays():
+    network = classifier()
+    frames = random_frames(np.random.default_rng(0), network.input, 2)
+    scores = golden(network, frames).scores
+    assert torch.equal(golden(network, torch.tensor(frames)).scores, scores)
+    frames.setflags(write=False)
+    assert torch.equal(golden(network, frames).scores, scores)
+
+
+def test_counts_are_exact_at_the_largest_fan_in():
+    """The widest kernel that the contract allows, where float32 has no spare bit left."""
+    taps = (1 << 24) - 1
+    side = FeatureMap(255, 273, 241, Bit())
+    assert side.size == taps
+    weights = np.ones((2, *side.shape), bool)
+    weights[1, 0, 0, 0] = False
+    nodes = (
+        BinaryConv("conv", INPUT, weights),
+        Affine("scores", "conv", np.array([1, 1]), np.array([0, 0])),
+        ArgMax("label", "scores"),
+    )
+    frames = np.ones((1, *side.shape), np.uint8)
+    result = golden(Network("wide", side, nodes, ("a", "b")), frames)
+    assert result.scores.tolist() == [[taps, taps - 1]]
+
+
+def test_ties_go_to_the_lowest_index():
+    nodes = (
+        Affine("scores", INPUT, np.array([1, 1, 1, 1]), np.array([0, 1, 1, 0])),
+        ArgMax("label", "scores"),
+    )
+    network = Network("ties", FeatureMap(1, 1, 4, Int(9)), nodes, tuple("abcd"))
+    frames = np.zeros((100, 1, 1, 4), np.int64)
+    assert golden(network, frames).labels.tolist() == [1] * 100
+
+
+def test_refuses_frames():
+    network = classifier()
+    text = (
+        "frames must be an array of uint8 of shape (n, 4, 4, 1), not of float64 of shape (3, 4, 4)"
+    )
+    with pytest.raises(DataError, match=rf"^{re.escape(text)}$"):
+        golden(network, np.zeros((3, 4, 4)))
+    with pytest.raises(DataError, match=r"^frames must be an array of uint8, not list$"):
+        golden(network, [[1]])
+
+
+def test_refuses_unknown_nodes():
+    network = classifier()
+    with pytest.raises(KeyError, match="net has no node conv9, w"):
+        golden(network, np.zeros((1, 4, 4, 1), np.uint8), keep=["w", "conv9", "conv"])

@@ -1,0 +1,233 @@
+import csv
+from dataclasses import replace
+
+import pytest
+import torch
+
+from xnorflow.errors import DataError, FormatError
+from xnorflow.sw.augment import augment
+from xnorflow.sw.checkpoint import load_checkpoint
+from xnorflow.sw.data import ImageData
+from xnorflow.sw.models import Method, MLPConfig
+from xnorflow.sw.recipes import Augmentation, Optimiser, Recipe
+from xnorflow.sw.train import MODEL_FILE, _Training, accuracy, train
+
+
+CONFIG = MLPConfig((16, 16), classes=3)
+RECIPE = Recipe("test", epochs=4, batch_size=32, augmentation=Augmentation(shift=1.0))
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Pictures of which each class has its own part bright, with noise."""
+    generator = torch.Generator().manual_seed(1)
+    labels = torch.arange(300) % 3
+    images = torch.randint(0, 160, (300, 28, 28, 1), dtype=torch.uint8, generator=generator)
+    for image, label in zip(images, labels, strict=True):
+        image[9 * label : 9 * label + 9] += 60
+    return ImageData(
+        name="stripes",
+        train_images=images[:240],
+        train_labels=labels[:240],
+        test_images=images[240:],
+        test_labels=labels[240:],
+        classes=("top", "middle", "bottom"),
+    )
+
+
+def same_model(first, second):
+    a, b = first.model.state_dict(), second.model.state_dict()
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def interrupt(monkeypatch, epoch, error):
+    """Let training stop in the middle of ``epoch``."""
+    step = _Training.training_step
+
+    def stopping_step(self, batch, index):
+        if self.current_epoch == epoch and index == 3:
+            raise error
+        return step(self, batch, index)
+
+    monkeypatch.setattr(_Training, "training_step", stopping_step)
+
+
+@pytest.mark.parametrize(
+    ("method", "optimiser"),
+    [*((method, Optimiser.ADAM) for method in Method), (Method.SIGN, Optimiser.SGD)],
+)
+def test_learns(data, tmp_path, method, optimiser):
+    config = MLPConfig((16, 16), method, classes=3)
+    rate = {Optimiser.ADAM: 0.01, Optimiser.SGD: 0.1}[optimiser]
+    recipe = replace(RECIPE, epochs=8, optimiser=optimiser, learning_rate=rate)
+    checkpoint = train(config, recipe, data, tmp_path)
+    assert checkpoint.provenance.float_accuracy > 0.9
+    assert checkpoint.provenance.method == method.value
+    stored = load_checkpoint(tmp_path / MODEL_FILE)
+    assert same_model(stored, checkpoint)
+    assert stored.provenance == checkpoint.provenance
+    assert (
+        accuracy(stored.model, data.test_images, data.test_labels)
+        == checkpoint.provenance.float_accuracy
+    )
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("out of memory")])
+def test_goes_on_after_an_interruption(data, tmp_path, monkeypatch, error):
+    config = MLPConfig((16, 16), Method.ADABIN, classes=3)
+    whole = train(config, RECIPE, data, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        interrupt(patch, 2, error)
+        with pytest.raises(type(error)):
+            train(config, RECIPE, data, tmp_path / "parts")
+    assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == ["logs", "training.ckpt"]
+
+    steps = []
+    step = _Training.training_step
+
+    def counting_step(self, batch, index):
+        steps.append(self.global_step)
+        return step(self, batch, index)
+
+    monkeypatch.setattr(_Training, "training_step", counting_step)
+    parts = train(config, RECIPE, data, tmp_path / "parts")
+    assert steps == list(range(2 * 7, 4 * 7))
+    assert same_model(parts, whole)
+
+
+def test_is_reproducible(data, tmp_path):
+    first = train(CONFIG, RECIPE, data, tmp_path / "first")
+    torch.rand(7)
+    again = train(CONFIG, RECIPE, data, tmp_path / "again", progress=True)
+    other = train(CONFIG, Recipe("test", 4, 32, seed=2), data, tmp_path / "other")
+    assert same_model(first, again)
+    assert not same_model(first, other)
+
+
+def test_can_start_afresh(data, tmp_path):
+    train(CONFIG, Recipe("first", epochs=1), data, tmp_path)
+    with pytest.raises(FormatError, match="is of a training with other settings: give another"):
+        train(CONFIG, RECIPE, data, tmp_path)
+    train(CONFIG, RECIPE, data, tmp_path, resume=False)
+    assert load_checkpoint(tmp_path / MODEL_FILE).provenance.recipe == "test"
+
+
+def test_refuses_a_damaged_state(data, tmp_path):
+    train(CONFIG, Recipe("first", epochs=1), data, tmp_path)
+    state = tmp_path / "training.ckpt"
+    for content in (b"", b"nonsense", state.read_bytes()[:5000]):
+        state.write_bytes(content)
+        with pytest.raises(FormatError, match=r"training\.ckpt is damaged, so the training must"):
+            train(CONFIG, Recipe("first", epochs=1), data, tmp_path)
+
+
+def test_logs_every_epoch(data, tmp_path):
+    train(CONFIG, RECIPE, data, tmp_path, held_out=60)
+    with (tmp_path / "logs/version_0/metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    held_out = [row["held_out_accuracy"] for row in rows if row["held_out_accuracy"]]
+    trained = [row["train_accuracy"] for row in rows if row["train_accuracy"]]
+    assert len(held_out) == len(trained) == 4
+    assert float(held_out[-1]) > 0.8
+    assert list((tmp_path / "logs/version_0").glob("events.out.tfevents.*"))
+
+
+def test_a_folder_that_cannot_be_written(data, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FormatError, match=r"file/run cannot be created: Not a directory$"):
+        train(CONFIG, RECIPE, data, tmp_path / "file/run")
+
+
+@pytest.mark.parametrize(
+    ("config", "held_out", "message"),
+    [
+        (
+            MLPConfig((16,)),
+            0,
+            r"^stripes has 3 classes of pictures of \(28, 28, 1\), the model 10 of \(28, 28, 1\)$",
+        ),
+        (CONFIG, 240, "^pictures to hold out must be from 0 to 239, not 240$"),
+        (CONFIG, -1, "^pictures to hold out must be from 0 to 239, not -1$"),
+    ],
+)
+def test_refuses_data_that_do_not_fit(data, tmp_path, config, held_out, message):
+    with pytest.raises(DataError, match=message):
+        train(config, RECIPE, data, tmp_path, held_out=held_out)
+
+
+@pytest.mark.slow
+def test_several_devices_share_the_work(data, tmp_path):
+    options = {"accelerator": "cpu", "devices": 2, "strategy": "ddp_fork"}
+    train(CONFIG, RECIPE, data, tmp_path, **options)
+    checkpoint = load_checkpoint(tmp_path / MODEL_FILE)
+    assert checkpoint.provenance.float_accuracy > 0.9
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 0}, "at least 1 epoch and 2 pictures in a batch, not 0 and 256$"),
+        ({"epochs": 1, "batch_size": 1}, "not 1 and 1$"),
+        ({"epochs": 1, "learning_rate": 0.0}, "^a learning rate must be positive, not 0.0$"),
+        ({"epochs": 1, "learning_rate": float("nan")}, "must be positive, not nan$"),
+        ({"epochs": 1, "label_smoothing": 1.0}, "^label smoothing must be from 0 to 1, not 1.0$"),
+    ],
+)
+def test_refuses_a_recipe_out_of_range(options, message):
+    with pytest.raises(DataError, match=message):
+        Recipe("wrong", **options)
+
+
+# -- augmentation ---------------------------------------------------------------------------------
+
+
+def picture(height, width):
+    image = torch.zeros(1, height, width, 1)
+    image[0, height // 2 - 2 : height // 2 + 2, width // 2 - 3 : width // 2 + 1] = 200.0
+    return image
+
+
+def centre_of_mass(image):
+    rows, columns = (torch.arange(size) + 0.5 - size / 2 for size in image.shape[1:3])
+    mass = image[0, :, :, 0]
+    return (
+        float((mass.sum(1) * rows).sum() / mass.sum()),
+        float((mass.sum(0) * columns).sum() / mass.sum()),
+    )
+
+
+def augmented(image, seed, **options):
+    return augment(image, Augmentation(**options), torch.Generator().manual_seed(seed))
+
+
+def test_no_augmentation_changes_nothing():
+    image = picture(28, 28)
+    assert torch.equal(augmented(image, 1), image)
+    assert augmented(image.to(torch.uint8), 1).dtype == torch.float32
+
+
+@pytest.mark.parametrize(("height", "width"), [(28, 28), (20, 32)])
+@pytest.mark.parametrize("seed", range(5))
+def test_shifts_by_so_many_pixels(height, width, seed):
+    image = picture(height, width)
+    before, after = centre_of_mass(image), centre_of_mass(augmented(image, seed, shift=2.0))
+    moves = [b - a for a, b in zip(before, after, strict=True)]
+    assert all(0.01 < abs(move) <= 2.0 for move in moves)
+
+
+@pytest.mark.parametrize(("height", "width"), [(28, 28), (20, 32)])
+@pytest.mark.parametrize("seed", range(5))
+def test_rotates_about_the_centre(height, width, seed):
+    image = picture(height, width)
+    row, column = centre_of_mass(image)
+    after = centre_of_mass(augmented(image, seed, rotation=90.0))
+    assert sum(x * x for x in after) == pytest.approx(row**2 + column**2, rel=0.05)
+    assert after != pytest.approx((row, column), abs=0.005)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_zooms(seed):
+    image = picture(28, 28)
+    ratio = augmented(image, seed, zoom=0.2).sum() / image.sum()
+    assert 1 / 1.2**2 - 0.05 < ratio < 1 / 0.8**2 + 0.05
+    assert abs(ratio - 1) > 0.01
