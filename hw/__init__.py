@@ -1,0 +1,1 @@
+"""Amaranth components and the planning of hardware. Never imports torch."""

@@ -1,0 +1,106 @@
+"""The accelerator: a design's steps, built and connected."""
+
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from xnorflow.hw.argmax import ArgMax, result_layout
+from xnorflow.hw.design import Compare, Design, Gather, Multiply, Scale, Select
+from xnorflow.hw.guard import FrameGuard, VerdictGate, frame_layout
+from xnorflow.hw.memory import memory_style
+from xnorflow.hw.mvu import MatrixVectorUnit
+from xnorflow.hw.postprocess import PostProcess, affine_rows
+from xnorflow.hw.stream import Fifo, WidthConverter
+from xnorflow.hw.threshold import Threshold, threshold_rows
+
+
+__all__ = ["Accelerator"]
+
+
+class Accelerator(wiring.Component):
+    """Classify frames: raw pixels in, label and scores out.
+
+    Frames may follow each other without a gap; ``design.cycles_per_frame`` and ``design.latency``
+    are exact. A frame that is too short, too long or marked bad gives no result; it is counted,
+    and does not touch the next one.
+
+    Parameters
+    ----------
+    design : :class:`Design`
+
+    Members
+    -------
+    i : ``In(stream.Signature(frame_layout(pixel, design.input_lanes)))``
+        Pixels, rows from the top, channels fastest; the frame's last word carries ``last``.
+    o : ``Out(stream.Signature(result_layout(classes, score_bits)))``
+        A transfer for every good frame.
+    frame_error : ``Out(1)``
+        High for a cycle when a frame has been dropped.
+    dropped_frames : ``Out(32)``
+        Number of frames dropped since reset.
+    """
+
+    def __init__(self, design: Design):
+        self.design = design
+        pixel = unsigned(design.network.input.type.bits)
+        super().__init__({
+            "i": In(stream.Signature(frame_layout(pixel, design.input_lanes))),
+            "o": Out(stream.Signature(result_layout(design.classes, design.score_bits))),
+            "frame_error": Out(1),
+            "dropped_frames": Out(32),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        design = self.design
+
+        pixel = unsigned(design.network.input.type.bits)
+        m.submodules.guard = guard = FrameGuard(
+            pixel, lanes=design.input_lanes, words=design.words_per_frame
+        )
+        m.submodules.verdicts = verdicts = Fifo(1, design.frames_in_flight)
+        m.submodules.gate = gate = VerdictGate(result_layout(design.classes, design.score_bits))
+        connect(m, flipped(self.i), guard.i)
+        connect(m, guard.o_verdict, verdicts.i)
+        connect(m, verdicts.o, gate.i_verdict)
+        connect(m, gate.o, flipped(self.o))
+        m.d.comb += [
+            self.frame_error.eq(guard.frame_error),
+            self.dropped_frames.eq(guard.dropped_frames),
+        ]
+
+        feed = guard.o
+        for step in design.steps:
+            m.submodules[step.name] = unit = _build(step, design.device)
+            connect(m, feed, unit.i)
+            feed = unit.o
+        connect(m, feed, gate.i)
+
+        return m
+
+
+def _build(step, device):
+    """Component that does what a step says."""
+    match step:
+        case Gather():
+            return WidthConverter(1, lanes=step.lanes, ratio=step.ratio, words=step.words)
+        case Multiply(node, folding):
+            return MatrixVectorUnit(
+                step.matrix,
+                pe=folding.pe,
+                simd=folding.simd,
+                gate=node.gate,
+                popcount=node.popcount,
+                family=device.family,
+                weight_style=memory_style(device, folding.pe * folding.simd, step.cycles),
+            )
+        case Compare(node, source, lanes):
+            layout, rows = threshold_rows(node, lanes=lanes, vector=source.size)
+            style = memory_style(device, layout.size, len(rows))
+            return Threshold(node, source, lanes=lanes, vector=source.size, style=style)
+        case Scale(node, source, lanes):
+            layout, rows = affine_rows(node, lanes=lanes, vector=source.size)
+            style = memory_style(device, layout.size, len(rows))
+            return PostProcess(node, source, lanes=lanes, vector=source.size, style=style)
+        case Select(source=source, lanes=lanes):
+            return ArgMax(classes=source.channels, score_bits=source.type.bits, lanes=lanes)

@@ -1,0 +1,133 @@
+"""Write a design to files: Verilog, memory contents, and a description for whoever talks to it."""
+
+import json
+from pathlib import Path
+
+from amaranth.back import verilog
+
+from xnorflow import __version__
+from xnorflow.files import make_folder, write_atomically
+from xnorflow.hw.axi import AxiStreamTop, result_element_bits
+from xnorflow.hw.design import Compare, Design, Gather, Multiply, Scale, Select
+from xnorflow.hw.mvu import weight_rows
+from xnorflow.hw.postprocess import affine_rows
+from xnorflow.hw.threshold import threshold_rows
+
+
+__all__ = ["describe", "generate", "verilog_text"]
+
+TOP = "accelerator"
+"""Name of the Verilog module, and of its file."""
+
+# Yosys writes operands of different widths, cases without a default, signals that nobody reads,
+# and all modules into one file. What shows real faults (latches, loops, several drivers, missing
+# pins) stays on.
+_LINT = "ASCRANGE CASEINCOMPLETE DECLFILENAME PROCASSINIT UNUSEDSIGNAL WIDTHEXPAND WIDTHTRUNC"
+
+
+def generate(design: Design, directory: Path | str) -> Path:
+    """Write ``accelerator.v``, ``design.json`` and ``rom/*.hex`` into ``directory``.
+
+    The same network and folding give the same bytes. Memory contents are part of the Verilog; the
+    ``rom`` folder has them once more, as ``$readmemh`` reads them, for people and other tools.
+
+    Returns
+    -------
+    Path
+        The Verilog file.
+
+    Raises
+    ------
+    FormatError
+        If a file cannot be written.
+    """
+    directory = make_folder(directory)
+    # Without its description, what an interrupted run leaves behind is not taken for a design.
+    (directory / "design.json").unlink(missing_ok=True)
+    path = directory / f"{TOP}.v"
+    write_atomically(path, verilog_text(design).encode())
+    roms = make_folder(directory / "rom")
+    for stale in roms.glob("*.hex"):
+        stale.unlink()
+    for name, contents in _roms(design):
+        write_atomically(roms / f"{name}.hex", contents.encode())
+    description = json.dumps(describe(design), indent=2, ensure_ascii=False)
+    write_atomically(directory / "design.json", f"{description}\n".encode())
+    return path
+
+
+def verilog_text(design: Design) -> str:
+    """Verilog of the design's :class:`AxiStreamTop`.
+
+    ``verilator -Wall`` has nothing to say about it; the rules that concern only how Yosys writes
+    are switched off by pragmas in the file.
+    """
+    text = verilog.convert(
+        AxiStreamTop(design), name=TOP, emit_src=False, strip_internal_attrs=True
+    )
+    pragmas = "\n".join(f"/* verilator lint_off {rule} */" for rule in _LINT.split())
+    header = f"// xnorflow {__version__}: network {design.network.name}"
+    return f"{header}\n{pragmas}\n{text}"
+
+
+def describe(design: Design) -> dict:
+    """Everything that a host or a bench needs to know about a design, as plain JSON values."""
+    network = design.network
+    return {
+        "network": network.name,
+        "labels": list(network.labels),
+        "frame_shape": list(network.input.shape),
+        "pixel_bits": network.input.type.bits,
+        "input_lanes": design.input_lanes,
+        "words_per_frame": design.words_per_frame,
+        "classes": design.classes,
+        "score_bits": design.score_bits,
+        "result_element_bits": result_element_bits(design),
+        "device": design.device.name,
+        "cycles_per_frame": design.cycles_per_frame,
+        "latency": design.latency,
+        "steps": [_describe_step(step) for step in design.steps],
+    }
+
+
+def _describe_step(step):
+    match step:
+        case Gather(name, lanes, ratio):
+            return {"name": name, "unit": "WidthConverter", "lanes": lanes, "ratio": ratio}
+        case Multiply(node, folding):
+            return {
+                "name": node.name,
+                "unit": "MatrixVectorUnit",
+                "neurons": node.filters,
+                "synapses": node.taps,
+                "gate": node.gate.value,
+                "popcount": node.popcount,
+                "pe": folding.pe,
+                "simd": folding.simd,
+                "cycles": step.cycles,
+            }
+        case Compare(node, _, lanes):
+            return {"name": node.name, "unit": "Threshold", "lanes": lanes}
+        case Scale(node, _, lanes):
+            return {"name": node.name, "unit": "PostProcess", "lanes": lanes}
+        case Select(node, _, lanes):
+            return {"name": node.name, "unit": "ArgMax", "lanes": lanes}
+
+
+def _roms(design):
+    """Names and ``$readmemh`` texts of the memories, a row a line."""
+    for step in design.steps:
+        match step:
+            case Multiply(node, folding):
+                width = folding.pe * folding.simd
+                rows = weight_rows(step.matrix, pe=folding.pe, simd=folding.simd)
+            case Compare(node, source, lanes):
+                layout, rows = threshold_rows(node, lanes=lanes, vector=source.size)
+                width = layout.size
+            case Scale(node, source, lanes):
+                layout, rows = affine_rows(node, lanes=lanes, vector=source.size)
+                width = layout.size
+            case _:
+                continue
+        digits = -(-width // 4)
+        yield step.name, "".join(f"{row:0{digits}x}\n" for row in rows)

@@ -1,0 +1,148 @@
+"""Frame integrity: frames of a wrong length, or marked bad, leave no trace in the results."""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from xnorflow.hw.stream import lane_layout
+
+
+__all__ = ["FrameGuard", "VerdictGate", "frame_layout"]
+
+
+def frame_layout(shape, lanes):
+    """Payload of a word of raw input: ``lanes`` values, and the marks of the frame's last word.
+
+    ``last`` ends the frame; ``error`` beside it says that the frame is bad (AXI4-Stream: tuser).
+    """
+    return data.StructLayout({"data": data.ArrayLayout(shape, lanes), "last": 1, "error": 1})
+
+
+class FrameGuard(wiring.Component):
+    """Let frames of exactly ``words`` words through, whatever comes in.
+
+    A frame that ends early is filled up with zeros; what exceeds ``words`` is swallowed. Either
+    way, and when it is marked bad, its verdict is 0, so that `VerdictGate` drops its result at the
+    other end of the pipeline: no frame has to be stored for that. Latency is 0 cycles.
+
+    Parameters
+    ----------
+    shape : :class:`ShapeLike`
+        One value.
+    lanes : :class:`int`
+        Values a word.
+    words : :class:`int`
+        Words of a good frame, at least 1.
+
+    Members
+    -------
+    i : ``In(stream.Signature(frame_layout(shape, lanes)))``
+    o : ``Out(stream.Signature(lane_layout(shape, lanes)))``
+        ``words`` words a frame.
+    o_verdict : ``Out(stream.Signature(1))``
+        1 for a good frame; delivered in the cycle in which the frame's last word is on ``o``.
+    frame_error : ``Out(1)``
+        High for a cycle when a frame has been found bad.
+    dropped_frames : ``Out(32)``
+        Number of bad frames since reset.
+
+    Raises
+    ------
+    :exc:`ValueError`
+        If ``words`` is less than 1.
+    """
+
+    def __init__(self, shape, *, lanes, words):
+        if words < 1:
+            raise ValueError(f"A frame must have at least 1 word, not {words!r}")
+        self.words = words
+        super().__init__({
+            "i": In(stream.Signature(frame_layout(shape, lanes))),
+            "o": Out(stream.Signature(lane_layout(shape, lanes))),
+            "o_verdict": Out(stream.Signature(1)),
+            "frame_error": Out(1),
+            "dropped_frames": Out(32),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+
+        word = Signal(range(self.words))
+        last_word = Signal()
+        bad = Signal()
+        m.d.comb += last_word.eq(word == self.words - 1)
+
+        # The last word and the verdict leave together, or both wait.
+        free = Signal()
+        m.d.comb += [
+            free.eq(~last_word | self.o_verdict.ready),
+            self.o_verdict.payload.eq(~bad),
+        ]
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += word.eq(Mux(last_word, 0, word + 1))
+            m.d.comb += [
+                self.o_verdict.valid.eq(last_word),
+                self.frame_error.eq(last_word & bad),
+            ]
+        m.d.sync += self.dropped_frames.eq(self.dropped_frames + self.frame_error)
+
+        with m.FSM():
+            with m.State("Pass"):
+                m.d.comb += [
+                    self.o.p.lanes.eq(self.i.p.data),
+                    self.o.valid.eq(self.i.valid & free),
+                    self.i.ready.eq(self.o.ready & free),
+                    bad.eq(~self.i.p.last | self.i.p.error),
+                ]
+                with m.If(self.i.valid & self.i.ready):
+                    with m.If(self.i.p.last & ~last_word):
+                        m.next = "Fill"
+                    with m.Elif(~self.i.p.last & last_word):
+                        m.next = "Skip"
+            with m.State("Fill"):
+                m.d.comb += [self.o.valid.eq(free), bad.eq(1)]
+                with m.If(self.o.valid & self.o.ready & last_word):
+                    m.next = "Pass"
+            with m.State("Skip"):
+                m.d.comb += self.i.ready.eq(1)
+                with m.If(self.i.valid & self.i.p.last):
+                    m.next = "Pass"
+
+        return m
+
+
+class VerdictGate(wiring.Component):
+    """Pass the results of good frames on, and drop those of bad ones.
+
+    Results and verdicts come in the same order, and wait for each other. Latency is 0 cycles.
+
+    Parameters
+    ----------
+    shape : :class:`ShapeLike`
+        Payload of a result.
+
+    Members
+    -------
+    i : ``In(stream.Signature(shape))``
+    i_verdict : ``In(stream.Signature(1))``
+    o : ``Out(stream.Signature(shape))``
+    """
+
+    def __init__(self, shape):
+        super().__init__({
+            "i": In(stream.Signature(shape)),
+            "i_verdict": In(stream.Signature(1)),
+            "o": Out(stream.Signature(shape)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        both = Signal()
+        m.d.comb += [
+            both.eq(self.i.valid & self.i_verdict.valid),
+            self.o.p.eq(self.i.p),
+            self.o.valid.eq(both & self.i_verdict.payload),
+            self.i.ready.eq(both & (self.o.ready | ~self.i_verdict.payload)),
+            self.i_verdict.ready.eq(self.i.ready),
+        ]
+        return m

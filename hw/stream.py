@@ -1,0 +1,217 @@
+"""What flows between components, and the components that only move it.
+
+A *vector* is what one neuron sees: the pixel's channels, or for a dense layer the whole frame. It
+travels as ``ceil(length / lanes)`` words of `lanes` consecutive values, lowest index in lane 0.
+Where the lanes do not divide the length, the last word's spare lanes are undefined, and whoever
+reads them masks them. Words are counted; nothing inside an accelerator marks first or last.
+"""
+
+from amaranth import *
+from amaranth.lib import data, fifo, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from xnorflow.network import Bit, Counts, Int, UInt
+
+
+__all__ = ["Fifo", "Fork", "WidthConverter", "lane_layout", "map_layout"]
+
+
+def lane_layout(shape, lanes, *, popcount=None):
+    """Payload of a word: ``lanes`` values of ``shape``, and where one goes along the popcount P.
+
+    Parameters
+    ----------
+    shape : :class:`ShapeLike`
+        One value.
+    lanes : :class:`int`
+        Values a word.
+    popcount : :class:`ShapeLike`, optional
+        Shape of P, if words carry it.
+    """
+    members = {"lanes": data.ArrayLayout(shape, lanes)}
+    if popcount is not None:
+        members["popcount"] = popcount
+    return data.StructLayout(members)
+
+
+def map_layout(feature_map, lanes):
+    """Payload of a word of :class:`xnorflow.network.FeatureMap` ``feature_map``."""
+    match feature_map.type:
+        case Bit():
+            return lane_layout(1, lanes)
+        case UInt(bits):
+            return lane_layout(unsigned(bits), lanes)
+        case Int(bits):
+            return lane_layout(signed(bits), lanes)
+        case Counts(taps, popcount):
+            count = Shape.cast(range(taps + 1))
+            return lane_layout(count, lanes, popcount=count if popcount else None)
+
+
+class WidthConverter(wiring.Component):
+    """Gather the narrow words of a vector into wide ones (FINN: DWC).
+
+    Accepts a word every cycle. A wide word is delivered 1 cycle after its last narrow one; the last
+    word of a vector leaves as soon as the vector is complete, whatever its spare lanes hold.
+
+    Parameters
+    ----------
+    shape : :class:`ShapeLike`
+        One value.
+    lanes : :class:`int`
+        Values of a narrow word.
+    ratio : :class:`int`
+        Narrow words in a wide word, at least 2.
+    words : :class:`int`
+        Narrow words of a vector.
+
+    Attributes
+    ----------
+    latency : :class:`int`
+        Clock cycles from the transfer that completes a word to its delivery: 1.
+
+    Members
+    -------
+    i : ``In(stream.Signature(lane_layout(shape, lanes)))``
+    o : ``Out(stream.Signature(lane_layout(shape, lanes * ratio)))``
+
+    Raises
+    ------
+    :exc:`ValueError`
+        If ``ratio`` is less than 2, or ``lanes`` or ``words`` less than 1.
+    """
+
+    latency = 1
+
+    def __init__(self, shape, *, lanes, ratio, words):
+        if ratio < 2:
+            raise ValueError(f"Ratio of a width converter must be at least 2, not {ratio!r}")
+        if lanes < 1 or words < 1:
+            raise ValueError(f"Lanes and words must be at least 1, not {lanes!r} and {words!r}")
+        self.ratio = ratio
+        self.words = words
+        super().__init__({
+            "i": In(stream.Signature(lane_layout(shape, lanes))),
+            "o": Out(stream.Signature(lane_layout(shape, lanes * ratio))),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+
+        slot = Signal(range(self.ratio))
+        word = Signal(range(self.words))
+        last = Signal()
+        m.d.comb += [
+            self.i.ready.eq(~self.o.valid | self.o.ready),
+            last.eq(word == self.words - 1),
+        ]
+
+        width = len(self.i.payload.as_value())
+        parts = [Signal(width, name=f"part_{n}", reset_less=True) for n in range(self.ratio)]
+        m.d.comb += self.o.payload.as_value().eq(Cat(parts))
+        with m.If(self.i.ready):
+            m.d.sync += self.o.valid.eq(0)
+            with m.If(self.i.valid):
+                with m.Switch(slot):
+                    for n, part in enumerate(parts):
+                        with m.Case(n):
+                            m.d.sync += part.eq(self.i.payload.as_value())
+                m.d.sync += [
+                    slot.eq(slot + 1),
+                    word.eq(Mux(last, 0, word + 1)),
+                ]
+                with m.If(last | (slot == self.ratio - 1)):
+                    m.d.sync += [slot.eq(0), self.o.valid.eq(1)]
+
+        return m
+
+
+class Fifo(wiring.Component):
+    """A queue of stream words, with registered outputs on both sides.
+
+    Parameters
+    ----------
+    shape : :class:`ShapeLike`
+        Payload.
+    depth : :class:`int`
+        Words it holds, at least 1.
+
+    Members
+    -------
+    i : ``In(stream.Signature(shape))``
+    o : ``Out(stream.Signature(shape))``
+
+    Raises
+    ------
+    :exc:`ValueError`
+        If ``depth`` is less than 1.
+    """
+
+    def __init__(self, shape, depth):
+        if depth < 1:
+            raise ValueError(f"Depth of a FIFO must be at least 1, not {depth!r}")
+        self.depth = depth
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform):
+        m = Module()
+        payload = Value.cast(self.i.payload)
+        m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=len(payload), depth=self.depth)
+        m.d.comb += [
+            queue.w_data.eq(payload),
+            queue.w_en.eq(self.i.valid),
+            self.i.ready.eq(queue.w_rdy),
+            Value.cast(self.o.payload).eq(queue.r_data),
+            self.o.valid.eq(queue.r_rdy),
+            queue.r_en.eq(self.o.ready),
+        ]
+        return m
+
+
+class Fork(wiring.Component):
+    """Hand every word to several consumers, each at its own pace.
+
+    A consumer that is ready takes its copy at once; the word is released when all have it. Latency
+    is 0 cycles, and a word can pass every cycle.
+
+    Parameters
+    ----------
+    shape : :class:`ShapeLike`
+        Payload.
+    consumers : :class:`int`
+        Number of copies, at least 2.
+
+    Members
+    -------
+    i : ``In(stream.Signature(shape))``
+    o : ``Out(stream.Signature(shape)).array(consumers)``
+
+    Raises
+    ------
+    :exc:`ValueError`
+        If there are fewer than 2 consumers.
+    """
+
+    def __init__(self, shape, consumers):
+        if consumers < 2:
+            raise ValueError(f"A fork must have at least 2 consumers, not {consumers!r}")
+        super().__init__({
+            "i": In(stream.Signature(shape)),
+            "o": Out(stream.Signature(shape)).array(consumers),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+
+        served = Signal(len(self.o))  # consumers that have their copy of the waiting word
+        after = Signal.like(served)
+        for n, o in enumerate(self.o):
+            m.d.comb += [
+                o.payload.eq(self.i.payload),
+                o.valid.eq(self.i.valid & ~served[n]),
+                after[n].eq(served[n] | (o.valid & o.ready)),
+            ]
+        m.d.comb += self.i.ready.eq(after.all())
+        m.d.sync += served.eq(Mux(self.i.ready, 0, after))
+
+        return m

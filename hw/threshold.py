@@ -1,0 +1,118 @@
+"""Threshold-compare: counts or integers become bits."""
+
+import numpy as np
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from xnorflow.hw.constants import ConstantTable, MemoryStyle, channel_rows
+from xnorflow.hw.stream import lane_layout, map_layout
+
+
+__all__ = ["Threshold", "threshold_latency", "threshold_rows"]
+
+
+def threshold_latency(node):
+    """Clock cycles that a `Threshold` takes; the P term costs one."""
+    return ConstantTable.latency + (1 if node.popcount_weights is None else 2)
+
+
+def threshold_rows(node, *, lanes, vector):
+    """Layout and contents of the constants of a `Threshold`, as `channel_rows` gives them."""
+    columns = {"threshold": node.thresholds}
+    if node.popcount_weights is not None:
+        columns["weight"] = node.popcount_weights
+    if node.inverted is not None:
+        columns["inverted"] = node.inverted.astype(np.int64)
+    return channel_rows(columns, lanes=lanes, vector=vector)
+
+
+class Threshold(wiring.Component):
+    """Compare each value with its channel's threshold.
+
+    Computes ``2**fraction * x + popcount_weight * P >= threshold``, complemented on inverted
+    channels. Takes a word every cycle; an output that is not taken stalls the whole pipeline.
+
+    Parameters
+    ----------
+    node : :class:`xnorflow.network.Threshold`
+        The constants.
+    source : :class:`xnorflow.network.FeatureMap`
+        What the values are.
+    lanes : :class:`int`
+        Values a word.
+    vector : :class:`int`
+        Values of a vector: the channels of a pixel, or several whole pixels.
+    style : :class:`MemoryStyle`
+        Where the constants are kept.
+
+    Attributes
+    ----------
+    latency : :class:`int`
+        Clock cycles from input transfer to delivery: 3, and with the P term 4.
+
+    Members
+    -------
+    i : ``In(stream.Signature(map_layout(source, lanes)))``
+    o : ``Out(stream.Signature(lane_layout(1, lanes)))``
+
+    Raises
+    ------
+    NetworkError
+        If the node does not fit its source.
+    """
+
+    def __init__(self, node, source, *, lanes, vector, style=MemoryStyle.AUTO):
+        node.infer(source)
+        self.node = node
+        self.lanes = lanes
+        self.latency = threshold_latency(node)
+        layout, rows = threshold_rows(node, lanes=lanes, vector=vector)
+        self._constants = ConstantTable(layout, rows, style=style)
+        super().__init__({
+            "i": In(stream.Signature(map_layout(source, lanes))),
+            "o": Out(stream.Signature(lane_layout(1, lanes))),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.constants = constants = self._constants
+
+        valid = Signal(self.latency)
+        en = Signal()
+        m.d.comb += [
+            en.eq(~self.o.valid | self.o.ready),
+            self.i.ready.eq(en),
+            self.o.valid.eq(valid[-1]),
+            constants.en.eq(en),
+            constants.step.eq(self.i.valid),
+        ]
+
+        # Cycles 1 and 2: the word waits for its constants.
+        waiting = Signal(self.i.p.shape(), reset_less=True)
+        word = Signal(self.i.p.shape(), reset_less=True)
+        row = constants.row
+        stages = [valid.eq(Cat(self.i.valid, valid)), waiting.eq(self.i.p), word.eq(waiting)]
+
+        for n in range(self.lanes):
+            count = word.lanes[n] << self.node.fraction
+            inverted = row.inverted[n] if self.node.inverted is not None else Const(0)
+            bit = Signal(name=f"bit_{n}", reset_less=True)
+            m.d.comb += self.o.p.lanes[n].eq(bit)
+            if self.node.popcount_weights is None:
+                # Cycle 3: compare.
+                stages.append(bit.eq((count >= row.threshold[n]) ^ inverted))
+            else:
+                # Cycle 3: one multiplication, with the popcount that all channels share.
+                terms = [count - row.threshold[n], row.weight[n] * word.popcount, inverted]
+                margin, product, flip = registers = [
+                    Signal(term.shape(), name=f"{name}_{n}", reset_less=True)
+                    for name, term in zip(("margin", "product", "flip"), terms, strict=True)
+                ]
+                stages += [r.eq(term) for r, term in zip(registers, terms, strict=True)]
+                # Cycle 4: compare.
+                stages.append(bit.eq((margin + product >= 0) ^ flip))
+        with m.If(en):
+            m.d.sync += stages
+
+        return m

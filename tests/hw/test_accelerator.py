@@ -1,0 +1,182 @@
+import random
+
+import numpy as np
+import pytest
+from amaranth.sim import Simulator
+
+from tests.hw.networks import random_mlp
+from xnorflow.hw.accelerator import Accelerator
+from xnorflow.hw.design import Design, Folding
+from xnorflow.hw.device import ECP5_85F, UP5K
+from xnorflow.hw.folding import fold
+from xnorflow.network import (
+    Affine,
+    ArgMax,
+    BinaryConv,
+    FeatureMap,
+    Gate,
+    Network,
+    Threshold,
+    UInt,
+)
+from xnorflow.sw.golden import golden
+
+
+FRAMES = 6
+
+# PE and SIMD of three layers, and the input's lanes: matrices of 16 × 6, 6 × 5 and 5 × 3.
+FOLDINGS = [
+    ((1, 1), (1, 1), (1, 1), 1),
+    ((2, 4), (2, 4), (1, 4), 2),
+    ((4, 6), (3, 4), (2, 3), 3),  # nothing divides anything
+    ((6, 16), (5, 6), (3, 5), 16),  # a frame a cycle
+    ((1, 16), (5, 1), (3, 5), 4),
+]
+
+
+def design_of(network, folding, device=ECP5_85F):
+    *layers, lanes = folding
+    foldings = {f"fc{n}": Folding(*layer) for n, layer in enumerate(layers, 1)}
+    return Design(network, foldings, lanes, device)
+
+
+def words_of(frame, lanes):
+    flat = frame.flatten()
+    padded = np.append(flat, np.full(-len(flat) % lanes, 255))
+    return padded.reshape(-1, lanes).tolist()
+
+
+def run(design, frames, *, stall=0.0, errors=(), hold=0):
+    """Send frames (lists of words); gives the cycles in which they start, and the results.
+
+    Nobody takes a result for the first ``hold`` cycles.
+    """
+    dut = Accelerator(design)
+    waits = random.Random(stall)
+    starts, results = [], []
+    clock = 0
+
+    async def tick_counter(ctx):
+        nonlocal clock
+        while True:
+            await ctx.tick()
+            clock += 1
+
+    async def put(ctx):
+        for n, frame in enumerate(frames):
+            for k, word in enumerate(frame):
+                while waits.random() < stall:
+                    await ctx.tick()
+                last = k == len(frame) - 1
+                ctx.set(dut.i.p, {"data": word, "last": last, "error": last and n in errors})
+                ctx.set(dut.i.valid, 1)
+                ready = False
+                while not ready:
+                    *_, ready = await ctx.tick().sample(dut.i.ready)
+                if k == 0:
+                    starts.append(clock)
+                ctx.set(dut.i.valid, 0)
+        for _ in range(2 * design.latency + hold):
+            await ctx.tick()
+
+    async def get(ctx):
+        while True:
+            ready = clock >= hold and waits.random() >= stall
+            ctx.set(dut.o.ready, ready)
+            *_, valid, result = await ctx.tick().sample(dut.o.valid, dut.o.p)
+            if valid and ready:
+                results.append((clock, result.label, list(result.scores)))
+
+    async def watch(ctx):
+        while clock < 20_000:
+            await ctx.tick()
+        raise TimeoutError("the accelerator hangs")
+
+    sim = Simulator(dut)
+    sim.add_clock(1e-6)
+    sim.add_testbench(tick_counter, background=True)
+    sim.add_testbench(put)
+    sim.add_testbench(get, background=True)
+    sim.add_testbench(watch, background=True)
+    sim.run()
+    return starts, results
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.3])
+@pytest.mark.parametrize(
+    ("gate", "popcount"), [(Gate.XNOR, False), (Gate.XNOR, True), (Gate.AND, False)]
+)
+@pytest.mark.parametrize("folding", FOLDINGS)
+def test_equals_the_golden_model(folding, gate, popcount, stall):
+    network = random_mlp(3, gate=gate, popcount=popcount)
+    design = design_of(network, folding)
+    frames = np.random.default_rng(0).integers(0, 256, (FRAMES, 4, 4, 1), dtype=np.uint8)
+
+    _, results = run(design, [words_of(frame, folding[-1]) for frame in frames], stall=stall)
+
+    expected = golden(network, frames)
+    assert [scores for _, _, scores in results] == expected.scores.tolist()
+    assert [label for _, label, _ in results] == expected.labels.tolist()
+
+
+@pytest.mark.parametrize("device", [ECP5_85F, UP5K])
+@pytest.mark.parametrize("folding", FOLDINGS)
+def test_cycles_are_as_predicted(folding, device):
+    design = design_of(random_mlp(3, popcount=True), folding, device)
+    frames = np.random.default_rng(0).integers(0, 256, (12, 4, 4, 1), dtype=np.uint8)
+
+    starts, results = run(design, [words_of(frame, folding[-1]) for frame in frames])
+
+    times = [time for time, _, _ in results]
+    assert times[0] - starts[0] == design.latency
+    assert set(np.diff(times[-6:])) == {design.cycles_per_frame}
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.3])
+@pytest.mark.parametrize("folding", FOLDINGS[1:4])
+def test_bad_frames_leave_no_trace(folding, stall):
+    network = random_mlp(4)
+    design = design_of(network, folding)
+    frames = np.random.default_rng(1).integers(0, 256, (8, 4, 4, 1), dtype=np.uint8)
+    words = [words_of(frame, folding[-1]) for frame in frames]
+    words[1] = words[1] + words[1][:1]  # too long
+    words[3] = words[3][:-1] or words[3] * 2  # too short, or too long where a word is a frame
+    words[4] = words[4] * 3
+    bad = {1, 3, 4, 6}  # 6 is marked
+
+    _, results = run(design, words, stall=stall, errors={6})
+
+    expected = golden(network, frames[[n for n in range(8) if n not in bad]])
+    assert [scores for _, _, scores in results] == expected.scores.tolist()
+
+
+def test_a_full_pipeline_loses_nothing():
+    """Nobody takes results until every register and ring is full of frames."""
+    network = random_mlp(3, popcount=True)
+    folding = FOLDINGS[3]
+    frames = np.random.default_rng(2).integers(0, 256, (60, 4, 4, 1), dtype=np.uint8)
+
+    words = [words_of(frame, folding[-1]) for frame in frames]
+    words[5] = words[5] * 2  # its verdict must not meet another frame's result
+    _, results = run(design_of(network, folding), words, hold=200)
+
+    expected = golden(network, np.delete(frames, 5, axis=0))
+    assert [scores for _, _, scores in results] == expected.scores.tolist()
+
+
+def test_three_channels_on_lanes_that_never_line_up():
+    rng = np.random.default_rng(4)
+    nodes = (
+        Threshold("bits", "input", np.array([64, 128, 192])),
+        BinaryConv("fc1", "bits", rng.random((4, 5, 5, 3)) < 0.5),
+        Affine("scores", "fc1", np.full(4, 2), np.zeros(4, np.int64)),
+        ArgMax("label", "scores"),
+    )
+    network = Network("colour", FeatureMap(5, 5, 3, UInt(8)), nodes, tuple("abcd"))
+    frames = rng.integers(0, 256, (3, 5, 5, 3), dtype=np.uint8)
+    design = fold(network, ECP5_85F, cycles=38)
+    assert design.input_lanes == 2
+
+    _, results = run(design, [words_of(frame, 2) for frame in frames])
+
+    assert [scores for _, _, scores in results] == golden(network, frames).scores.tolist()

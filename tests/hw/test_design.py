@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+
+from tests.hw.networks import random_mlp
+from xnorflow.errors import DesignError
+from xnorflow.hw.design import Design, Folding
+from xnorflow.hw.device import ECP5_85F
+from xnorflow.network import Affine, ArgMax, BinaryConv, FeatureMap, Int, Network, Threshold, UInt
+
+
+FOLDINGS = {"fc1": Folding(2, 4), "fc2": Folding(2, 4), "fc3": Folding(1, 2)}
+
+
+def test_steps_follow_the_network():
+    design = Design(random_mlp(0), FOLDINGS, 2, ECP5_85F)
+    assert [step.name for step in design.steps] == [
+        "input_bits", "fc1_width", "fc1", "act1", "fc2_width", "fc2", "act2", "fc3", "scores",
+        "label",
+    ]  # fmt: skip
+
+
+def test_slowest_layer_sets_the_rate():
+    # 16 × 6, 6 × 5 and 5 × 3 matrices: 4·3, 2·3 and 3·3 cycles; 8 input words.
+    assert Design(random_mlp(0), FOLDINGS, 2, ECP5_85F).cycles_per_frame == 12
+    faster = FOLDINGS | {"fc1": Folding(2, 16)}
+    assert Design(random_mlp(0), faster, 2, ECP5_85F).cycles_per_frame == 9
+
+
+@pytest.mark.parametrize(
+    ("foldings", "lanes", "message"),
+    [
+        ({}, 2, "fc1 has no folding"),
+        (FOLDINGS | {"fc9": Folding(1, 1)}, 2, "fc9 is not a layer of the network"),
+        (FOLDINGS, 0, "input lanes must be from 1 to 16, not 0"),
+        (FOLDINGS, 17, "input lanes must be from 1 to 16, not 17"),
+        (
+            FOLDINGS | {"fc1": Folding(7, 4)},
+            2,
+            "fc1: PE must be from 1 to the 6 neurons, not 7",
+        ),
+        (
+            FOLDINGS | {"fc2": Folding(1, 3)},
+            2,
+            "fc2: SIMD must be a multiple of the 2 lanes that feed it, up to 6, not 3",
+        ),
+        (
+            FOLDINGS | {"fc3": Folding(1, 8)},
+            2,
+            "fc3: SIMD must be a multiple of the 2 lanes that feed it, up to 6, not 8",
+        ),
+    ],
+)
+def test_rejects_foldings_that_do_not_work_out(foldings, lanes, message):
+    with pytest.raises(DesignError, match=f"^{message}$"):
+        Design(random_mlp(0), foldings, lanes, ECP5_85F)
+
+
+def test_rejects_kernels_that_slide():
+    nodes = (
+        Threshold("bits", "input", np.array([3])),
+        BinaryConv("conv", "bits", np.ones((2, 3, 3, 1), dtype=bool)),
+        Threshold("act", "conv", np.array([1, 2])),
+        BinaryConv("fc", "act", np.ones((2, 2, 2, 2), dtype=bool)),
+        Affine("scores", "fc", np.array([1, 1]), np.array([0, 0])),
+        ArgMax("label", "scores"),
+    )
+    network = Network("conv", FeatureMap(4, 4, 1, UInt(8)), nodes, ("a", "b"))
+    message = "^conv: only dense layers become hardware; its kernel must cover the whole map$"
+    with pytest.raises(DesignError, match=message):
+        Design(network, {"conv": Folding(1, 1), "fc": Folding(1, 1)}, 1, ECP5_85F)
+
+
+def test_rejects_signed_pixels():
+    nodes = (
+        Affine("scores", "input", np.array([1, 1]), np.array([0, 0])),
+        ArgMax("label", "scores"),
+    )
+    network = Network("signed", FeatureMap(1, 1, 2, Int(8)), nodes, ("a", "b"))
+    with pytest.raises(DesignError, match=r"^signed: the input must be unsigned integers$"):
+        Design(network, {}, 1, ECP5_85F)
+
+
+def test_rejects_names_of_other_units():
+    network = random_mlp(0)
+    *nodes, label = network.nodes
+    renamed = ArgMax("gate", label.source)
+    taken = Network("taken", network.input, (*nodes, renamed), network.labels)
+    message = "^another unit has the name 'gate': rename that node$"
+    with pytest.raises(DesignError, match=message):
+        Design(taken, FOLDINGS, 2, ECP5_85F)
+
+
+def test_rejects_unsigned_scores():
+    network = Network("bare", FeatureMap(1, 1, 2, UInt(8)), (ArgMax("label", "input"),), ("a", "b"))
+    with pytest.raises(DesignError, match=r"^label: the scores must be signed integers$"):
+        Design(network, {}, 1, ECP5_85F)
+
+
+@pytest.mark.parametrize("value", [0, 1.5])
+def test_rejects_foldings_that_are_no_counts(value):
+    with pytest.raises(DesignError, match=f"^PE must be a positive integer, not {value}$"):
+        Folding(value, 1)

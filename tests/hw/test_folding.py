@@ -1,0 +1,56 @@
+import pytest
+
+from tests.hw.networks import random_mlp
+from xnorflow.errors import DesignError
+from xnorflow.hw.design import Multiply
+from xnorflow.hw.device import ECP5_85F, UP5K
+from xnorflow.hw.estimate import estimate
+from xnorflow.hw.folding import fold, fold_fastest
+
+
+TFC = random_mlp(1, side=28, widths=(64, 64, 64), classes=10)
+SFC = random_mlp(1, side=28, widths=(256, 256, 256), classes=10)
+
+
+@pytest.mark.parametrize("cycles", [784, 500, 98, 97, 20, 1])
+def test_keeps_the_rate(cycles):
+    design = fold(random_mlp(0, widths=(12, 7)), ECP5_85F, cycles=cycles)
+    assert design.cycles_per_frame <= cycles
+
+
+def test_a_slower_rate_is_not_dearer():
+    luts = [estimate(fold(SFC, ECP5_85F, cycles=cycles)).luts for cycles in (98, 196, 392, 784)]
+    assert luts == sorted(luts, reverse=True)
+
+
+def test_every_layer_is_only_as_fast_as_it_must_be():
+    """Halving the synapses a cycle of any layer would break the rate."""
+    design = fold(SFC, ECP5_85F, cycles=392)
+    for step in design.steps:
+        if isinstance(step, Multiply):
+            assert 2 * step.cycles > 392
+
+
+def test_fastest_fits_and_a_faster_one_does_not():
+    design = fold_fastest(TFC, UP5K)
+    assert estimate(design).block_rams <= UP5K.block_rams
+    with pytest.raises(DesignError):
+        fold(TFC, UP5K, cycles=design.cycles_per_frame - 1)
+
+
+def test_the_same_network_gives_the_same_folding():
+    assert fold_fastest(TFC, UP5K).foldings == fold_fastest(TFC, UP5K).foldings
+
+
+def test_says_what_does_not_fit():
+    message = (
+        r"^random-mlp-1 does not fit iCE40UP5K at 196 cycles a frame: "
+        r"it would use about \d+ look-up tables of 3960 and \d+ block RAMs of 30 that it may use$"
+    )
+    with pytest.raises(DesignError, match=message):
+        fold(SFC, UP5K, cycles=196)
+
+
+def test_rejects_less_than_a_cycle():
+    with pytest.raises(DesignError, match=r"^a frame takes at least 1 cycle, not 0$"):
+        fold(TFC, UP5K, cycles=0)

@@ -1,0 +1,135 @@
+# amaranth: UnusedElaboratable=no
+import random
+
+import pytest
+from amaranth import *
+from amaranth.sim import Simulator
+
+from xnorflow.hw.guard import FrameGuard, VerdictGate
+
+
+WORDS = 4
+
+
+def run_guard(frames, stall):
+    """Send frames (lists of words, marked bad or not); gives words and verdicts that came out."""
+    dut = FrameGuard(8, lanes=1, words=WORDS)
+    waits = random.Random(stall)
+    words, verdicts, errors = [], [], []
+
+    async def put(ctx):
+        for frame, bad in frames:
+            for n, word in enumerate(frame):
+                while waits.random() < stall:
+                    await ctx.tick()
+                last = n == len(frame) - 1
+                ctx.set(dut.i.p, {"data": [word], "last": last, "error": bad and last})
+                ctx.set(dut.i.valid, 1)
+                ready = False
+                while not ready:
+                    *_, ready = await ctx.tick().sample(dut.i.ready)
+                ctx.set(dut.i.valid, 0)
+        await ctx.tick().repeat(10 * WORDS)
+
+    async def get(ctx):
+        while True:
+            ready = waits.random() >= stall
+            ctx.set(dut.o.ready, ready)
+            *_, valid, word, verdict_valid, verdict, error = await ctx.tick().sample(
+                dut.o.valid, dut.o.p, dut.o_verdict.valid, dut.o_verdict.payload, dut.frame_error
+            )
+            if valid and ready:
+                words.append(word.lanes[0])
+            if verdict_valid:
+                assert valid
+                assert ready
+                assert len(words) % WORDS == 0
+                verdicts.append(verdict)
+            errors.append(error)
+
+    sim = Simulator(dut)
+    sim.add_clock(1e-6)
+    sim.add_testbench(put)
+    sim.add_testbench(get, background=True)
+    dropped = []
+
+    async def count(ctx):
+        while True:
+            await ctx.tick()
+            dropped.append(ctx.get(dut.dropped_frames))
+
+    sim.add_testbench(count, background=True)
+    sim.run()
+    assert sum(errors) == dropped[-1]
+    return words, verdicts, dropped[-1]
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.5])
+def test_every_frame_comes_out_with_its_length(stall):
+    good = ([1, 2, 3, 4], False)
+    frames = [
+        good,
+        ([5], False),  # too short
+        good,
+        ([6, 7, 8], False),
+        ([9, 10, 11, 12, 13, 14], False),  # too long
+        good,
+        ([15, 16, 17, 18, 19], False),
+        good,
+        ([20, 21, 22, 23], True),  # marked bad
+        good,
+        ([24, 25], True),
+        good,
+    ]
+
+    words, verdicts, dropped = run_guard(frames, stall)
+
+    assert verdicts == [len(frame) == WORDS and not bad for frame, bad in frames]
+    assert dropped == verdicts.count(0)
+    kept = [words[n * WORDS : (n + 1) * WORDS] for n, verdict in enumerate(verdicts) if verdict]
+    assert kept == [[1, 2, 3, 4]] * frames.count(good)
+    assert len(words) == WORDS * len(frames)
+
+
+def test_gate_drops_the_results_of_bad_frames():
+    dut = VerdictGate(8)
+    taken = []
+
+    async def put(ctx):
+        for result, verdict, late in [(1, 1, 0), (2, 0, 2), (3, 1, 3), (4, 0, 0), (5, 1, 0)]:
+            ctx.set(dut.i.payload, result)
+            ctx.set(dut.i.valid, 1)
+            for _ in range(late):
+                await ctx.tick()
+            ctx.set(dut.i_verdict.payload, verdict)
+            ctx.set(dut.i_verdict.valid, 1)
+            ready = False
+            while not ready:
+                *_, ready = await ctx.tick().sample(dut.i.ready)
+            ctx.set(dut.i.valid, 0)
+            ctx.set(dut.i_verdict.valid, 0)
+
+    async def get(ctx):
+        waits = random.Random(0)
+        while True:
+            ready = waits.random() < 0.5
+            ctx.set(dut.o.ready, ready)
+            *_, valid, result = await ctx.tick().sample(dut.o.valid, dut.o.payload)
+            if valid and ready:
+                taken.append(result)
+
+    top = Module()
+    top.domains.sync = ClockDomain()  # the gate itself has no registers
+    top.submodules.dut = dut
+    sim = Simulator(top)
+    sim.add_clock(1e-6)
+    sim.add_testbench(put)
+    sim.add_testbench(get, background=True)
+    sim.run()
+
+    assert taken == [1, 3, 5]
+
+
+def test_rejects_empty_frames():
+    with pytest.raises(ValueError, match=r"^A frame must have at least 1 word, not 0$"):
+        FrameGuard(8, lanes=1, words=0)

@@ -1,0 +1,30 @@
+import pytest
+
+from xnorflow.hw.constants import MemoryStyle
+from xnorflow.hw.device import ECP5_85F, UP5K
+from xnorflow.hw.memory import block_rams, memory_style
+
+
+@pytest.mark.parametrize(
+    ("device", "width", "depth", "blocks"),
+    [
+        (UP5K, 16, 256, 1),
+        (UP5K, 17, 256, 2),
+        (UP5K, 16, 257, 2),
+        (UP5K, 2, 2048, 1),
+        (UP5K, 8, 512, 1),
+        (UP5K, 1, 4096, 2),  # words of 2 bits are the narrowest
+        (ECP5_85F, 36, 512, 1),
+        (ECP5_85F, 18, 1024, 1),
+        (ECP5_85F, 1, 16384, 1),
+        (ECP5_85F, 128, 784, 8),
+    ],
+)
+def test_block_rams_take_the_best_aspect(device, width, depth, blocks):
+    assert block_rams(device, width, depth) == blocks
+
+
+def test_shallow_and_small_memories_are_logic():
+    assert memory_style(ECP5_85F, 512, 16) is MemoryStyle.LOGIC
+    assert memory_style(UP5K, 8, 256) is MemoryStyle.LOGIC
+    assert memory_style(UP5K, 8, 257) is MemoryStyle.BLOCK
