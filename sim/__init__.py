@@ -1,0 +1,1 @@
+"""Simulation of generated hardware: simulators, cocotb benches, the virtual board."""

@@ -1,0 +1,1 @@
+"""cocotb benches: modules that run inside a simulator, started by `xnorflow.sim.bench`."""

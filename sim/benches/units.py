@@ -1,0 +1,340 @@
+# amaranth: UnusedElaboratable=no
+"""Bench of single units: stimuli and expectations are maps that the golden model computes.
+
+The top module `Units` holds every unit once, so that one compilation serves all tests.
+"""
+
+import random
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cocotb
+import numpy as np
+from amaranth import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import Out
+from cocotb.triggers import FallingEdge, ReadOnly
+from numpy.typing import NDArray
+
+from xnorflow.hw.argmax import ArgMax
+from xnorflow.hw.device import Family
+from xnorflow.hw.mvu import MatrixVectorUnit
+from xnorflow.hw.popcount import Popcount
+from xnorflow.hw.postprocess import PostProcess
+from xnorflow.hw.stream import Fifo, Fork, WidthConverter, lane_layout
+from xnorflow.hw.threshold import Threshold
+from xnorflow.network import INPUT, FeatureMap, Gate, Network, UInt, int_bits
+from xnorflow.network import Affine as AffineNode
+from xnorflow.network import ArgMax as ArgMaxNode
+from xnorflow.network import BinaryConv as BinaryConvNode
+from xnorflow.network import Threshold as ThresholdNode
+from xnorflow.sim.streams import Transfer, amaranth_stream, receive, reset, send, start_clock
+from xnorflow.sw.golden import golden
+
+
+VECTORS = 6
+"""Vectors that a unit gets in a test."""
+
+Word = Mapping[str, Any]
+"""Fields of a payload. Lists may be short: what they lack means nothing."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A unit with an input stream ``i``, what it gets, and what it must deliver.
+
+    Attributes
+    ----------
+    unit : Component
+        The hardware.
+    inputs, expected : list of Word
+        Payloads of `VECTORS` vectors.
+    cycles : int or None
+        Clock cycles a vector at full rate, unless that is left open.
+    latency : int or None
+        Clock cycles from the transfer of input word ``completing`` to the first output word.
+    outputs : tuple of str
+        The output streams, all of which deliver the same.
+    """
+
+    unit: Any
+    inputs: Sequence[Word]
+    expected: Sequence[Word]
+    cycles: int | None
+    latency: int | None
+    completing: int = 0
+    outputs: tuple[str, ...] = ("o",)
+
+
+class Units(wiring.Component):
+    """Every unit, under its name, with all its ports."""
+
+    def __init__(self, units: Mapping[str, Any]) -> None:
+        self._units = units
+        super().__init__({name: Out(unit.signature) for name, unit in units.items()})
+
+    def elaborate(self, _platform: object) -> Module:
+        """Connect every unit to the ports of its name."""
+        m = Module()
+        for name, unit in self._units.items():
+            m.submodules[name] = unit
+            # Not `connect`: it cannot flip arrays of streams.
+            ports = unit.signature.flatten(getattr(self, name))
+            for (_, member, inner), (_, _, outer) in zip(
+                unit.signature.flatten(unit), ports, strict=True
+            ):
+                m.d.comb += outer.eq(inner) if member.flow is Out else inner.eq(outer)
+        return m
+
+
+# -- what is tested -------------------------------------------------------------------------------
+
+
+def layer_cases(gate: Gate, popcount: bool) -> dict[str, Case]:
+    """Units of a small network's layers, and the maps that they must deliver."""
+    network = _network(gate, popcount)
+    pixels, first, hidden, second, scores, _ = network.nodes
+    frames = np.random.default_rng(1).integers(0, 256, (VECTORS, *network.input.shape), np.uint8)
+    execution = golden(network, frames, keep=network.maps.keys())
+
+    def words(name: str, lanes: int) -> list[Word]:
+        shared = execution.popcounts.get(name)
+        fields = {} if shared is None else {"popcount": shared.flatten().tolist()}
+        return _words(execution.maps[name].flatten(1).numpy(), lanes, **fields)
+
+    def matrix(node: Any, pe: int, simd: int) -> Case:
+        unit = MatrixVectorUnit(
+            node.weights.reshape(node.filters, node.taps),
+            pe=pe, simd=simd, gate=gate, popcount=popcount,
+        )  # fmt: skip
+        return Case(
+            unit, words(node.source, simd), words(node.name, pe),
+            unit.neuron_fold * unit.synapse_fold, unit.latency, unit.synapse_fold - 1,
+        )  # fmt: skip
+
+    def elementwise(unit_class: Any, node: Any, lanes: int) -> Case:
+        source = network.maps[node.source]
+        unit = unit_class(node, source, lanes=lanes, vector=source.size)
+        count = -(-source.size // lanes)
+        return Case(
+            unit, words(node.source, lanes), words(node.name, lanes), count, unit.latency
+        )  # fmt: skip
+
+    classes = network.maps["scores"].channels
+    results = [
+        {"label": int(label), "scores": scores}
+        for label, scores in zip(execution.labels.tolist(), execution.scores.tolist(), strict=True)
+    ]
+    low, high = int(execution.scores.min()), int(execution.scores.max())
+    select = ArgMax(classes=classes, score_bits=int_bits(low, high), lanes=3)
+    fold = -(-classes // 3)
+    found = {
+        "threshold_pixels": elementwise(Threshold, pixels, 4),
+        "mvu_folded": matrix(first, 3, 5),  # neither divides the matrix
+        "mvu_serial": matrix(first, 1, 1),
+        "threshold": elementwise(Threshold, hidden, 3),
+        "mvu_parallel": matrix(second, 7, 12),  # a vector a cycle, with spare synapses
+        "affine": elementwise(PostProcess, scores, 2),
+        "argmax": Case(select, words("scores", 3), results, fold, select.latency, fold - 1),
+    }
+    suffix = f"{gate.value}_popcount" if popcount else gate.value
+    return {f"{name}_{suffix}": case for name, case in found.items()}
+
+
+def stream_cases() -> dict[str, Case]:
+    """Units that only move words."""
+    values = np.random.default_rng(2).integers(0, 32, (VECTORS, 7))
+    layout = lane_layout(5, 2)
+    narrow, wide = _words(values, 2), _words(values, 6)
+    converter = WidthConverter(5, lanes=2, ratio=3, words=4)
+    return {
+        "width_converter": Case(converter, narrow, wide, 4, converter.latency, 2),
+        "fifo_shallow": Case(Fifo(layout, 1), narrow, narrow, None, None),
+        "fifo_deep": Case(Fifo(layout, 5), narrow, narrow, 4, None),
+        "fork": Case(Fork(layout, 3), narrow, narrow, 4, 0, 0, ("o__0", "o__1", "o__2")),
+    }
+
+
+def _network(gate: Gate, popcount: bool) -> Network:
+    """Small network of two layers, with thresholds and scales of all kinds."""
+    rng = np.random.default_rng(3)
+    sums = 256 if popcount else 1  # thresholds are in units of 2^-8 where ρ is
+
+    def weights(*shape: int) -> NDArray[np.bool_]:
+        return rng.random(shape) < 0.5
+
+    def shared(low: int, high: int, channels: int) -> NDArray[np.int64] | None:
+        return rng.integers(low, high, channels) if popcount else None
+
+    return Network(
+        name="units",
+        input=FeatureMap(3, 4, 1, UInt(8)),
+        nodes=(
+            ThresholdNode("pixels", INPUT, np.array([120])),
+            BinaryConvNode("first", "pixels", weights(10, 3, 4, 1), gate, popcount),
+            ThresholdNode(
+                "hidden", "first", sums * rng.integers(3, 7, 10),
+                shared(-90, 90, 10), 8 if popcount else 0, rng.random(10) < 0.5,
+            ),
+            BinaryConvNode("second", "hidden", weights(7, 1, 1, 10), gate, popcount),
+            # Few different scores, so that they often tie.
+            AffineNode(
+                "scores", "second", rng.integers(-1, 2, 7), rng.integers(-3, 4, 7), shared(-1, 2, 7)
+            ),
+            ArgMaxNode("label", "scores"),
+        ),
+        labels=tuple("abcdefg"),
+    )  # fmt: skip
+
+
+def _words(values: NDArray[Any], lanes: int, **fields: Sequence[int]) -> list[Word]:
+    """Words of vectors (vectors, length); each vector's ``fields`` go along with all its words."""
+    return [
+        {
+            "lanes": vector[start : start + lanes].tolist(),
+            **{name: column[n] for name, column in fields.items()},
+        }
+        for n, vector in enumerate(values)
+        for start in range(0, len(vector), lanes)
+    ]
+
+
+CASES = {
+    **{
+        name: case
+        for gate in Gate
+        for popcount in (False, True)
+        for name, case in layer_cases(gate, popcount).items()
+    },
+    **stream_cases(),
+}
+
+POPCOUNTS = {
+    f"popcount_{family.name.lower()}_{width}": Popcount(width, family)
+    for family in Family
+    for width in (1, 2, 13, 40)
+}
+
+
+def top() -> Units:
+    """The module that the bench runs on."""
+    return Units({name: case.unit for name, case in CASES.items()} | POPCOUNTS)
+
+
+# -- the bench ------------------------------------------------------------------------------------
+
+
+def _named(names: Iterable[str]) -> list[cocotb.Param]:
+    """Parameters that reports call by their names."""
+    return [cocotb.Param(name, name=name) for name in names]
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+@cocotb.parametrize(name=_named(CASES), stall=[0.0, 0.4])
+async def delivers(dut: Any, name: str, stall: float) -> None:
+    """Every word is right, and at full rate comes when it is promised."""
+    await _start(dut, name)
+    await _check(dut, name, stall)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+@cocotb.parametrize(name=_named(CASES))
+async def recovers_from_reset(dut: Any, name: str) -> None:
+    """A reset in the middle of a vector leaves nothing behind."""
+    await _start(dut, name)
+    rng = random.Random(name)
+    tasks = [cocotb.start_soon(coroutine) for coroutine in _traffic(dut, name, 0.3)]
+    for _ in range(rng.randrange(3, 20)):
+        await FallingEdge(dut.clk)
+    for task in tasks:
+        task.cancel()
+    await _start(dut, name)
+    await _check(dut, name, 0.0)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+@cocotb.parametrize(name=_named(POPCOUNTS))
+async def counts_ones(dut: Any, name: str) -> None:
+    """A popcount delivers after its latency in enabled cycles, and holds in others."""
+    unit = POPCOUNTS[name]
+    rng = random.Random(name)
+    start_clock(dut.clk)
+    pipeline: deque[int | None] = deque([None] * (unit.latency + 1), unit.latency + 1)
+    for _ in range(200):
+        await FallingEdge(dut.clk)
+        word = rng.choice([rng.getrandbits(unit.width), 0, (1 << unit.width) - 1])
+        enabled = rng.random() < 0.7
+        getattr(dut, f"{name}__i").value = word
+        getattr(dut, f"{name}__en").value = enabled
+        await ReadOnly()
+        # The oldest entry is at the output; a unit without latency shows the word at once.
+        expected = word.bit_count() if unit.latency == 0 else pipeline[1]
+        if expected is not None:
+            assert int(getattr(dut, f"{name}__o").value) == expected
+        if enabled:
+            pipeline.append(word.bit_count())
+
+
+async def _start(dut: Any, name: str) -> None:
+    start_clock(dut.clk)
+    _input(dut, name).valid.value = 0
+    for stream in _outputs(dut, name):
+        stream.ready.value = 0
+    await reset(dut.clk, dut.rst)
+
+
+async def _check(dut: Any, name: str, stall: float) -> None:
+    case = CASES[name]
+    sending, *receiving = [cocotb.start_soon(coroutine) for coroutine in _traffic(dut, name, stall)]
+    received: list[list[Transfer]] = [await task for task in receiving]
+    sent: list[Transfer] = await sending
+    for transfers in received:
+        for index, (transfer, expected) in enumerate(zip(transfers, case.expected, strict=True)):
+            _compare(case, index, transfer.payload[0], expected)
+        if stall == 0.0:
+            _check_timing(case, sent, transfers)
+
+
+def _check_timing(case: Case, sent: list[Transfer], received: list[Transfer]) -> None:
+    if case.latency is not None:
+        assert received[0].cycle - sent[case.completing].cycle == case.latency
+    if case.cycles is not None:
+        words = len(received) // VECTORS
+        starts = [transfer.cycle for transfer in received[::words]]
+        assert np.diff(starts).tolist() == [case.cycles] * (VECTORS - 1)
+
+
+def _traffic(dut: Any, name: str, stall: float) -> Iterable[Any]:
+    """Coroutines that send all words, and receive them from every output."""
+    case = CASES[name]
+    yield send(_input(dut, name), [(_pack(case, word),) for word in case.inputs], stall=stall)
+    for n, stream in enumerate(_outputs(dut, name)):
+        yield receive(stream, len(case.expected), stall=stall, seed=n)
+
+
+def _input(dut: Any, name: str) -> Any:
+    return amaranth_stream(dut.clk, dut, f"{name}__i")
+
+
+def _outputs(dut: Any, name: str) -> list[Any]:
+    return [amaranth_stream(dut.clk, dut, f"{name}__{o}") for o in CASES[name].outputs]
+
+
+def _pack(case: Case, word: Word) -> int:
+    """Payload of an input word, whose spare lanes are 1."""
+    layout = case.unit.i.payload.shape()
+    lanes = layout["lanes"].shape.length
+    filled = [*word["lanes"], *[1] * (lanes - len(word["lanes"]))]
+    return int(layout.const({**word, "lanes": filled}).as_value().value)
+
+
+def _compare(case: Case, index: int, payload: int, expected: Word) -> None:
+    output = case.unit.o[0] if isinstance(case.unit.o, list) else case.unit.o
+    actual = output.payload.shape().from_bits(payload)
+    for field, value in expected.items():
+        found = actual[field]
+        if isinstance(value, list):
+            found = list(found)[: len(value)]
+        assert found == value, f"word {index}: {field} is {found}, expected {value}"

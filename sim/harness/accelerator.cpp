@@ -1,0 +1,152 @@
+// Runs frames through a Verilated AxiStreamTop, and writes its results with their cycles.
+//
+//   accelerator FRAMES RESULTS frames=N words=N word_bytes=N result_bytes=N
+//               patience=CYCLES stall=PER_MILLE seed=N
+//
+// FRAMES holds the words of all frames, word_bytes each. RESULTS gets a record a frame, in host
+// byte order: cycle of its first word's transfer (uint64), cycle of its result's transfer
+// (uint64), the result_bytes of the result. Standard output gets the number of results so far,
+// now and then. Ends with 1 and a sentence on standard error when the accelerator breaks a rule.
+
+#include <cinttypes>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "Vtop.h"
+#include "verilated.h"
+
+namespace {
+
+[[noreturn]] void fail(const std::string& sentence) {
+    std::fprintf(stderr, "%s\n", sentence.c_str());
+    std::exit(1);
+}
+
+std::map<std::string, std::uint64_t> parse(int count, char** arguments) {
+    std::map<std::string, std::uint64_t> values;
+    for (int n = 0; n < count; ++n) {
+        const std::string argument = arguments[n];
+        const auto equals = argument.find('=');
+        if (equals == std::string::npos) fail("not a name=value argument: " + argument);
+        values[argument.substr(0, equals)] = std::stoull(argument.substr(equals + 1));
+    }
+    return values;
+}
+
+// Ports are integers or arrays of words, least significant first: on a little-endian host, bytes.
+template <typename Port>
+void write_port(Port& port, const std::uint8_t* bytes, std::size_t count) {
+    std::memcpy(&port, bytes, count);
+}
+
+template <typename Port>
+void read_port(const Port& port, std::uint8_t* bytes, std::size_t count) {
+    std::memcpy(bytes, &port, count);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    if (argc < 3) fail("usage: accelerator FRAMES RESULTS name=value...");
+    auto options = parse(argc - 3, argv + 3);
+    const std::uint64_t frames = options.at("frames");
+    const std::uint64_t words = options.at("words");
+    const std::size_t word_bytes = options.at("word_bytes");
+    const std::size_t result_bytes = options.at("result_bytes");
+    const std::uint64_t patience = options.at("patience");
+    const std::uint64_t stall = options.at("stall");
+
+    VerilatedContext context;
+    Vtop top{&context};
+    if (word_bytes > sizeof(top.s_axis_tdata) || result_bytes > sizeof(top.m_axis_tdata)) {
+        fail("the words are wider than the accelerator's ports");
+    }
+
+    std::FILE* input = std::fopen(argv[1], "rb");
+    std::FILE* output = std::fopen(argv[2], "wb");
+    if (!input || !output) fail("the files of frames and results cannot be opened");
+
+    std::mt19937_64 random(options.at("seed"));
+    const auto waits = [&] { return stall != 0 && random() % 1000 < stall; };
+
+    std::vector<std::uint8_t> word(word_bytes);
+    std::vector<std::uint8_t> result(result_bytes), waiting(result_bytes);
+    std::vector<std::uint64_t> first_cycle(frames);
+    std::uint64_t sent = 0, done = 0, cycle = 0, last_transfer = 0, reported = 0;
+    bool pending = false;  // the result in `waiting` was valid, but not taken
+
+    const auto clock = [&] {
+        top.clk = 1;
+        top.eval();
+        top.clk = 0;
+    };
+    top.clk = 0;
+    top.rst = 1;
+    top.s_axis_tvalid = 0;
+    top.m_axis_tready = 0;
+    for (int n = 0; n < 4; ++n) {
+        top.eval();
+        clock();
+    }
+    top.rst = 0;
+
+    for (; done < frames; ++cycle) {
+        if (!top.s_axis_tvalid && sent < frames * words && !waits()) {
+            if (std::fread(word.data(), 1, word_bytes, input) != word_bytes) {
+                fail("the file of frames is too short");
+            }
+            write_port(top.s_axis_tdata, word.data(), word_bytes);
+            top.s_axis_tvalid = 1;
+            top.s_axis_tlast = (sent + 1) % words == 0;
+        }
+        top.m_axis_tready = !waits();
+        top.eval();
+
+        if (top.s_axis_tvalid && top.s_axis_tready) {
+            if (sent % words == 0) first_cycle[sent / words] = cycle;
+            ++sent;
+            last_transfer = cycle;
+        }
+        const bool taken = top.s_axis_tvalid && top.s_axis_tready;
+
+        if (pending && !top.m_axis_tvalid) fail("m_axis_tvalid fell before the transfer");
+        if (top.m_axis_tvalid) {
+            read_port(top.m_axis_tdata, result.data(), result_bytes);
+            if (pending && result != waiting) fail("m_axis_tdata changed before the transfer");
+            if (!top.m_axis_tlast) fail("m_axis_tlast is low: a result is a single word");
+            if (sent < (done + 1) * words) fail("a result came before the end of its frame");
+            if (top.m_axis_tready) {
+                std::fwrite(&first_cycle[done], sizeof(std::uint64_t), 1, output);
+                std::fwrite(&cycle, sizeof(std::uint64_t), 1, output);
+                std::fwrite(result.data(), 1, result_bytes, output);
+                ++done;
+                last_transfer = cycle;
+            }
+        }
+        pending = top.m_axis_tvalid && !top.m_axis_tready;
+        waiting.swap(result);
+        if (top.frame_error) fail("the accelerator dropped a good frame");
+        if (cycle - last_transfer > patience) {
+            fail("no transfer in " + std::to_string(patience) + " cycles, after " +
+                 std::to_string(done) + " of " + std::to_string(frames) + " results");
+        }
+
+        clock();
+        if (taken) top.s_axis_tvalid = 0;
+        if (done > reported && ((done - reported) * 200 >= frames || done == frames)) {
+            reported = done;
+            std::printf("%" PRIu64 "\n", done);
+            std::fflush(stdout);
+        }
+    }
+    if (top.dropped_frames != 0) fail("the accelerator counted a dropped frame");
+    top.final();
+    if (std::fclose(output) != 0) fail("the file of results cannot be written");
+    return 0;
+}

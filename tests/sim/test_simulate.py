@@ -1,0 +1,171 @@
+import dataclasses
+import json
+import re
+
+import numpy as np
+import pytest
+from amaranth import Module
+
+from tests.hw.networks import random_mlp
+from xnorflow.errors import DataError, FormatError, ToolError
+from xnorflow.hw import accelerator
+from xnorflow.hw.design import Design, Folding
+from xnorflow.hw.device import ECP5_85F
+from xnorflow.hw.generate import generate
+from xnorflow.hw.guard import VerdictGate
+from xnorflow.sim.simulate import SimulationResult, compile_accelerator, first_difference, simulate
+from xnorflow.sw.golden import golden
+
+
+NETWORK = random_mlp(2, side=5, widths=(10, 7), classes=4, popcount=True)
+DESIGN = Design(
+    NETWORK, {"fc1": Folding(4, 9), "fc2": Folding(3, 8), "fc3": Folding(2, 3)}, 3, ECP5_85F
+)
+FRAMES = np.random.default_rng(0).integers(0, 256, (500, 5, 5, 1), np.uint8)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def directory(tmp_path_factory):
+    path = tmp_path_factory.mktemp("design")
+    generate(DESIGN, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def expected():
+    execution = golden(NETWORK, FRAMES)
+    return execution.labels.numpy(), execution.scores.numpy()
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.4])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_all_scores_are_the_golden_ones(directory, cache, expected, stall, processes):
+    seen = []
+    result = simulate(
+        directory,
+        FRAMES,
+        progress=lambda done, total: seen.append((done, total)),
+        stall=stall,
+        processes=processes,
+        cache=cache,
+    )
+    assert first_difference(result, *expected) is None
+    assert seen[-1] == (len(FRAMES), len(FRAMES))
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    if stall == 0.0:
+        assert result.cycles_per_frame == DESIGN.cycles_per_frame
+        assert result.latency == DESIGN.latency
+
+
+def test_few_frames_do_not_tell_the_rate(directory, cache):
+    result = simulate(directory, FRAMES[:3], cache=cache)
+    assert result.cycles_per_frame is None
+    assert result.frames_per_second > 0
+
+
+def test_a_design_is_compiled_once(directory, cache):
+    program = compile_accelerator(directory, cache=cache)
+    before = program.stat().st_mtime_ns
+    assert compile_accelerator(directory, cache=cache) == program
+    assert program.stat().st_mtime_ns == before
+    assert sorted(cache.iterdir()) == [program]
+
+
+def test_a_wrong_threshold_is_noticed(directory, cache):
+    act = next(node for node in NETWORK.nodes if node.name == "act1")
+    shifted = dataclasses.replace(act, thresholds=act.thresholds + (1 << act.fraction))
+    nodes = tuple(shifted if node is act else node for node in NETWORK.nodes)
+    execution = golden(dataclasses.replace(NETWORK, nodes=nodes), FRAMES)
+    result = simulate(directory, FRAMES, cache=cache)
+    difference = first_difference(result, execution.labels.numpy(), execution.scores.numpy())
+    assert re.match(r"frame \d+: score \d is -?\d+, expected -?\d+ ", difference)
+
+
+class LeakyGate(VerdictGate):
+    """Takes results whether or not they can be passed on."""
+
+    def elaborate(self, _platform):
+        m = Module()
+        m.d.comb += [
+            self.o.p.eq(self.i.p),
+            self.o.valid.eq(self.i.valid),
+            self.i.ready.eq(1),
+            self.i_verdict.ready.eq(self.i.valid),
+        ]
+        return m
+
+
+def test_a_missing_stall_is_noticed(tmp_path, cache, expected, monkeypatch):
+    monkeypatch.setattr(accelerator, "VerdictGate", LeakyGate)
+    generate(DESIGN, tmp_path)
+    assert first_difference(simulate(tmp_path, FRAMES, cache=cache), *expected) is None
+    message = r"^the simulation failed: m_axis_tvalid fell before the transfer$"
+    with pytest.raises(ToolError, match=message):
+        simulate(tmp_path, FRAMES, stall=0.4, cache=cache)
+
+
+def test_a_deadlock_ends(directory, cache):
+    message = r"^the simulation failed: no transfer in \d+ cycles, after 0 of 250 results$"
+    with pytest.raises(ToolError, match=message):
+        simulate(directory, FRAMES, stall=1.0, processes=2, cache=cache)
+
+
+def test_first_difference_names_frame_and_score():
+    scores = np.array([[1, 2], [3, 4], [5, 6]])
+    result = SimulationResult(np.array([1, 1, 1]), scores, None, 9, 1.0)
+    assert first_difference(result, result.labels, scores) is None
+    wrong = scores + np.array([[0, 0], [0, 9], [1, 1]])
+    assert first_difference(result, result.labels, wrong) == (
+        "frame 1: score 1 is 4, expected 13 (1 of its 2 scores and 2 of 3 frames differ)"
+    )
+    labels = np.array([1, 1, 0])
+    assert first_difference(result, labels, scores) == "frame 2: label 1, expected 0"
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        (FRAMES[:0], r"there are no frames to simulate"),
+        (
+            FRAMES[:, :4],
+            r"frames must be an array of uint8 of shape \(n, 5, 5, 1\), "
+            r"not of uint8 of shape \(500, 4, 5, 1\)",
+        ),
+        (
+            FRAMES.astype(np.float32),
+            r"frames must be an array of uint8 of shape \(n, 5, 5, 1\), "
+            r"not of float32 of shape \(500, 5, 5, 1\)",
+        ),
+    ],
+)
+def test_rejects_frames_that_do_not_fit(directory, cache, frames, message):
+    with pytest.raises(DataError, match=f"^{message}$"):
+        simulate(directory, frames, cache=cache)
+
+
+def test_rejects_a_folder_without_an_accelerator(tmp_path):
+    with pytest.raises(FormatError, match=r" holds no generated accelerator$"):
+        simulate(tmp_path, FRAMES)
+    (tmp_path / "design.json").write_text(json.dumps({"classes": 4}))
+    with pytest.raises(FormatError, match=r"design\.json is damaged$"):
+        simulate(tmp_path, FRAMES)
+
+
+def test_says_why_nothing_can_be_compiled(tmp_path):
+    broken = tmp_path / "accelerator.v"
+    broken.write_text("module accelerator; nonsense endmodule")
+    with pytest.raises(ToolError, match=r"^Verilator failed on .*accelerator\.v: %Error.*syntax"):
+        compile_accelerator(tmp_path, cache=tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_says_when_the_cache_cannot_be_used(directory, tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(FormatError, match=r"^the folder .*file cannot be created: File exists$"):
+        compile_accelerator(directory, cache=file)
