@@ -1,0 +1,1 @@
+"""Board targets, board tops, and the host link's gateware and driver."""

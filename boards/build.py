@@ -1,0 +1,182 @@
+"""From a design to a bitstream: Amaranth, Yosys, nextpnr and the family's packer."""
+
+import json
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from xnorflow.boards.host import BAUD
+from xnorflow.boards.report import Cell, Usage, read_fmax, read_usage
+from xnorflow.boards.targets import Target
+from xnorflow.boards.tools import find_tools
+from xnorflow.boards.top import BoardTop
+from xnorflow.errors import DesignError, ToolError
+from xnorflow.hw.design import Design
+from xnorflow.hw.device import Family
+
+
+__all__ = ["BuildReport", "Stage", "build"]
+
+_TOP = "top"
+_REPORT = "report.json"
+_SUFFIX = {Family.ICE40: "bin", Family.ECP5: "bit"}
+_SYNTHESIS = {
+    Family.ICE40: {"synth_opts": "-dsp"},
+    # Wide multiplexers ruin popcounts.
+    Family.ECP5: {"synth_opts": "-nowidelut"},
+}
+
+
+class Stage(Enum):
+    """What a build does, in this order."""
+
+    ELABORATE = "elaborate"
+    SYNTHESISE = "synthesise"
+    PLACE_AND_ROUTE = "place and route"
+    PACK = "pack"
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """A bitstream, and what the tools say about it.
+
+    Attributes
+    ----------
+    target : Target
+    bitstream : Path
+    usage : mapping of Cell to Usage
+        Cells taken and available; a look-up table of an iCE40 is a whole logic cell.
+    clock : int
+        Frequency that the accelerator runs at, in Hz.
+    fmax : float
+        Frequency that it could run at, in Hz, after routing.
+    cycles_per_frame : int
+    """
+
+    target: Target
+    bitstream: Path
+    usage: Mapping[Cell, Usage]
+    clock: int
+    fmax: float
+    cycles_per_frame: int
+
+    @property
+    def frames_per_second(self) -> float:
+        """Frames that the accelerator classifies in a second; the serial line brings fewer."""
+        return self.clock / self.cycles_per_frame
+
+    @property
+    def peak_frames_per_second(self) -> float:
+        """The same at ``fmax``."""
+        return self.fmax / self.cycles_per_frame
+
+
+def build(
+    design: Design,
+    target: Target,
+    directory: Path,
+    *,
+    clock: int | None = None,
+    baud: int = BAUD,
+    seed: int = 1,
+    progress: Callable[[Stage], None] | None = None,
+) -> BuildReport:
+    """Build the bitstream of a design with its host link.
+
+    Parameters
+    ----------
+    design : Design
+        For ``target.device``.
+    target : Target
+        The board.
+    directory : Path
+        Where intermediate files and logs go, and in the end, and only if all went well, the
+        bitstream. It is made if it is missing.
+    clock : int
+        Frequency of the accelerator in Hz, if not the board's usual one.
+    baud : int
+        Bits per second on the line to the host.
+    seed : int
+        Of nextpnr.
+    progress : callable
+        Called when a stage begins.
+
+    Raises
+    ------
+    DesignError
+        If the design does not fit, or is too slow for the clock, or the clock cannot be made.
+    ToolError
+        If a tool is missing or fails, or files cannot be written.
+    """
+    begin = progress or (lambda _: None)
+    clock = target.clock if clock is None else clock
+    bitstream = directory / f"{target.name}.{_SUFFIX[target.device.family]}"
+
+    begin(Stage.ELABORATE)
+    plan = target.platform().build(
+        BoardTop(design, target, clock=clock, baud=baud),
+        name=_TOP,
+        do_build=False,
+        nextpnr_opts=f"--seed {seed} --freq {clock / 1e6:g} --timing-allow-fail --report {_REPORT}",
+        **_SYNTHESIS[target.device.family],
+    )
+    synthesis, placement, packing = json.loads(plan.files["build_top.json"])["commands"]
+    tools = find_tools([synthesis[0], placement[0], packing[0]])
+
+    def run(stage, name, *arguments):
+        begin(stage)
+        _run([str(tools[name]), *arguments], directory)
+
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        bitstream.unlink(missing_ok=True)
+        for name, content in plan.files.items():
+            (directory / name).write_text(content, encoding="utf-8")
+
+        run(Stage.SYNTHESISE, *synthesis)
+        log = directory / f"{_TOP}.tim"
+        log.unlink(missing_ok=True)
+        try:
+            run(Stage.PLACE_AND_ROUTE, *placement)
+        except ToolError:
+            _check_fit(design, target, log)
+            raise
+        fmax = read_fmax((directory / _REPORT).read_text())
+        if fmax < clock:
+            raise DesignError(
+                f"{design.network.name} is too slow: routed for the {target.title} it reaches "
+                f"{fmax / 1e6:.2f} MHz, not {clock / 1e6:g} MHz"
+            )
+        run(Stage.PACK, *packing)
+        (directory / f"{_TOP}{bitstream.suffix}").replace(bitstream)
+        usage = read_usage(log.read_text())
+    except OSError as error:
+        raise ToolError(f"{error.filename or directory}: {error.strerror}") from None
+    return BuildReport(target, bitstream, usage, clock, fmax, design.cycles_per_frame)
+
+
+def _run(command: list[str], directory: Path) -> None:
+    """Run a tool in the folder of a build: those of YoWASP see no other."""
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True)
+    if done.returncode != 0:
+        lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        errors = [line for line in lines if line.startswith("ERROR")]
+        reason = (errors or lines[-1:] or [f"exit code {done.returncode}"])[0]
+        raise ToolError(f"{Path(command[0]).name} failed in {directory}: {reason}")
+
+
+def _check_fit(design: Design, target: Target, log: Path) -> None:
+    """Raise a DesignError if the log of a failed placement says that something is too large."""
+    usage = read_usage(log.read_text()) if log.exists() else {}
+    excess = [
+        f"{use.used} {cell.value} of {use.available} ({use.used - use.available} too many)"
+        for cell, use in usage.items()
+        if use.used > use.available
+    ]
+    if excess:
+        raise DesignError(
+            f"{design.network.name} does not fit the {target.title}: "
+            f"it takes {' and '.join(excess)}"
+        ) from None

@@ -1,0 +1,234 @@
+"""The host's side of the link: talk to a board, or to the virtual one, over a serial port."""
+
+import os
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+
+import numpy as np
+import serial
+from numpy.typing import NDArray
+
+from xnorflow.boards.protocol import (
+    VERSION,
+    Command,
+    Info,
+    PacketError,
+    Status,
+    decode_reply,
+    encode_request,
+    fingerprint,
+)
+from xnorflow.errors import LinkError
+from xnorflow.frames import check_frames
+from xnorflow.network import Network
+
+
+__all__ = ["BAUD", "Board", "Results"]
+
+BAUD = 1_000_000
+"""Bits per second that boards are built for."""
+
+_ATTEMPTS = 5
+_POLL = 0.05  # seconds that a read waits, so that deadlines are kept
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a board said about n frames.
+
+    Attributes
+    ----------
+    labels : int64 array, (n,)
+        Indices of the classes.
+    scores : int32 array, (n, classes)
+    cycles : int64 array, (n,)
+        Clock cycles from the transfer of each frame's last word to its result.
+    """
+
+    labels: NDArray[np.int64]
+    scores: NDArray[np.int32]
+    cycles: NDArray[np.int64]
+
+
+class Board:
+    """A board that classifies frames. Use it in a ``with`` statement, or call `close`.
+
+    What gets lost or damaged on the line is asked for again.
+
+    Parameters
+    ----------
+    port : str
+        Serial port (``/dev/ttyUSB1``, ``COM4``, a pseudo-terminal), or any URL of pyserial.
+    baud : int
+        Bits per second.
+    timeout : float
+        Seconds that a reply may take, beyond what the line needs.
+
+    Attributes
+    ----------
+    info : Info
+        What is on the board.
+    retries : int
+        How often something had to be asked for again.
+
+    Raises
+    ------
+    LinkError
+        If the port cannot be opened, or nothing that speaks this protocol answers.
+    """
+
+    def __init__(self, port: str, *, baud: int = BAUD, timeout: float = 2.0) -> None:
+        self.port = port
+        self.retries = 0
+        self._baud = baud
+        self._timeout = timeout
+        self._sequence = 0
+        self._received = bytearray()
+        try:
+            self._serial = serial.serial_for_url(
+                port, baud, timeout=_POLL, write_timeout=timeout, exclusive=True
+            )
+        except (OSError, ValueError) as error:
+            raise LinkError(f"{port} cannot be opened: {_reason(error)}") from None
+        try:
+            self.info = self._describe()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> "Board":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the port."""
+        self._serial.close()
+
+    def check(self, network: Network) -> None:
+        """Make sure that the board runs ``network``.
+
+        Raises
+        ------
+        LinkError
+            If it runs another one.
+        """
+        if self.info.fingerprint != fingerprint(network):
+            raise LinkError(
+                f"{self.port}: the board runs another network ({self.info.name}) than "
+                f"{network.name}: build and load its bitstream"
+            )
+
+    def classify(
+        self, frames: NDArray[np.uint8], *, progress: Callable[[int], None] | None = None
+    ) -> Results:
+        """Classify frames.
+
+        Parameters
+        ----------
+        frames : uint8 array, (n, height, width, channels)
+            Raw pixels.
+        progress : callable
+            Called with the number of frames done, after each.
+
+        Raises
+        ------
+        DataError
+            If the frames are not what the network on the board takes.
+        LinkError
+            If the board does not answer.
+        """
+        check_frames(frames, self.info.frame)
+        reply = struct.Struct(f"<II{self.info.classes}i")
+        labels = np.empty(len(frames), np.int64)
+        scores = np.empty((len(frames), self.info.classes), np.int32)
+        cycles = np.empty(len(frames), np.int64)
+        for n, frame in enumerate(frames):
+            body = self._ask(Command.CLASSIFY, frame.tobytes())
+            if len(body) != reply.size:
+                raise LinkError(f"{self.port}: a result has {len(body)} bytes, not {reply.size}")
+            labels[n], cycles[n], *scores[n] = reply.unpack(body)
+            if progress is not None:
+                progress(n + 1)
+        return Results(labels, scores, cycles)
+
+    def _describe(self) -> Info:
+        try:
+            info = Info.unpack(self._ask(Command.INFO))
+        except PacketError as error:
+            raise LinkError(f"{self.port}: {error}") from None
+        if info.version != VERSION:
+            raise LinkError(
+                f"{self.port}: the board speaks version {info.version} of the protocol, "
+                f"this program version {VERSION}"
+            )
+        return info
+
+    def _ask(self, command: Command, payload: bytes = b"") -> bytes:
+        """Return the body of the reply to a request.
+
+        The sequence number tells this reply from late ones. A request that is repeated keeps its
+        number, since its replies are alike.
+        """
+        self._sequence = self._sequence % 255 + 1  # never 0, which refusals of noise have
+        request = encode_request(self._sequence, command, payload)
+        problem = ""
+        for attempt in range(_ATTEMPTS):
+            self.retries += attempt > 0
+            try:
+                self._serial.write(request)
+                return self._await_reply(command, time_to_send=10 * len(request) / self._baud)
+            except PacketError as error:
+                problem = str(error)
+            except OSError as error:
+                raise LinkError(f"{self.port}: the connection broke: {_reason(error)}") from None
+        raise LinkError(f"{self.port}: the board does not answer: {problem}")
+
+    def _await_reply(self, command: Command, *, time_to_send: float) -> bytes:
+        deadline = time.monotonic() + time_to_send + self._timeout
+        while True:
+            reply = decode_reply(self._read_packet(deadline))
+            if reply.sequence != self._sequence:
+                continue
+            if reply.status in (Status.BAD_CRC, Status.BAD_FRAMING):
+                raise PacketError("requests arrive damaged")
+            if reply.command != command:
+                continue
+            if reply.status is not Status.OK:
+                refusal = reply.status.name.replace("_", " ").lower()
+                raise LinkError(f"{self.port}: the board refuses a request: {refusal}")
+            return reply.body
+
+    def _read_packet(self, deadline: float) -> bytes:
+        """Return what comes between two delimiters, as it came.
+
+        Raises
+        ------
+        PacketError
+            If nothing has come by the deadline, in seconds of the monotonic clock.
+        """
+        while True:
+            encoded, delimiter, rest = self._received.partition(b"\0")
+            if delimiter:
+                self._received = rest
+                if encoded:
+                    return bytes(encoded)
+            elif time.monotonic() > deadline:
+                raise PacketError(f"no reply within {self._timeout:g} s")
+            else:
+                self._received += self._serial.read(max(1, self._serial.in_waiting))
+
+
+def _reason(error: Exception) -> str:
+    """What the operating system says."""
+    number = getattr(error, "errno", None)
+    return os.strerror(number) if number else str(error)

@@ -1,0 +1,229 @@
+"""The packets of the host link, as the host writes and reads them. docs/link.md describes them.
+
+A request is (sequence, command, payload, CRC), a reply (sequence, command, status, body, CRC).
+Each packet is COBS-encoded, so that it has no zero byte, and stands between zero bytes.
+"""
+
+import hashlib
+import struct
+from binascii import crc_hqx
+from dataclasses import dataclass
+from enum import IntEnum, unique
+
+from xnorflow import xnf
+from xnorflow.network import FeatureMap, Network, UInt
+
+
+__all__ = [
+    "CRC_BYTES",
+    "DELIMITER",
+    "VERSION",
+    "Command",
+    "Info",
+    "PacketError",
+    "Reply",
+    "Status",
+    "cobs_decode",
+    "cobs_encode",
+    "decode_reply",
+    "encode_request",
+    "fingerprint",
+    "packet",
+]
+
+VERSION = 1
+"""Version of the protocol, which the board tells with `Info`."""
+
+CRC_BYTES = 2
+DELIMITER = b"\0"
+
+_BLOCK = 254  # most bytes in a block of COBS
+
+
+class PacketError(Exception):
+    """A packet was damaged on its way."""
+
+
+@unique
+class Command(IntEnum):
+    """What the host asks for."""
+
+    INFO = 1
+    """Tell what is on the board. No payload; the body is an `Info`."""
+
+    CLASSIFY = 2
+    """Classify the frame in the payload. The body is label, cycles and scores, 32 bits each."""
+
+
+@unique
+class Status(IntEnum):
+    """How it went. Anything but `OK` has no body."""
+
+    OK = 0
+    BAD_CRC = 1
+    """The request's CRC does not match."""
+
+    BAD_FRAMING = 2
+    """The request is not valid COBS, or bytes of it were lost."""
+
+    UNKNOWN_COMMAND = 3
+    BAD_LENGTH = 4
+    """The payload is not as long as the command wants it."""
+
+
+@dataclass(frozen=True)
+class Info:
+    """What is on the board.
+
+    Attributes
+    ----------
+    height, width, channels, pixel_bits : int
+        A frame. Pixels travel as bytes, rows from the top, channels fastest.
+    classes : int
+        Number of scores.
+    lanes : int
+        Pixels that the accelerator takes in a clock cycle.
+    clock : int
+        Its clock frequency in Hz.
+    cycles_per_frame : int
+        Clock cycles that it takes for a frame when frames come without a gap.
+    fingerprint : bytes
+        `fingerprint` of the network.
+    name : str
+        Name of the network, cut to ``NAME_BYTES`` bytes of UTF-8.
+    version : int
+        Of the protocol.
+    """
+
+    height: int
+    width: int
+    channels: int
+    pixel_bits: int
+    classes: int
+    lanes: int
+    clock: int
+    cycles_per_frame: int
+    fingerprint: bytes
+    name: str
+    version: int = VERSION
+
+    NAME_BYTES = 32
+    _LAYOUT = struct.Struct("<9I8s")
+
+    @property
+    def frame(self) -> FeatureMap:
+        """Shape and type of a frame."""
+        return FeatureMap(self.height, self.width, self.channels, UInt(self.pixel_bits))
+
+    def pack(self) -> bytes:
+        """Return the body of the reply to `Command.INFO`."""
+        fixed = self._LAYOUT.pack(
+            self.version, self.height, self.width, self.channels, self.pixel_bits,
+            self.classes, self.lanes, self.clock, self.cycles_per_frame, self.fingerprint,
+        )  # fmt: skip
+        name = self.name.encode()[: self.NAME_BYTES].decode(errors="ignore")
+        return fixed + name.encode()
+
+    @classmethod
+    def unpack(cls, body: bytes) -> "Info":
+        """Read the body of the reply to `Command.INFO`.
+
+        Raises
+        ------
+        PacketError
+            If it is too short.
+        """
+        if len(body) < cls._LAYOUT.size:
+            raise PacketError(f"a description of {len(body)} bytes is too short")
+        version, *numbers, digest = cls._LAYOUT.unpack_from(body)
+        name = body[cls._LAYOUT.size :].decode(errors="replace")
+        return cls(*numbers, digest, name, version)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A reply whose CRC is right."""
+
+    sequence: int
+    command: int
+    status: Status
+    body: bytes
+
+
+def fingerprint(network: Network) -> bytes:
+    """Return 8 bytes that tell a network from every other."""
+    return hashlib.sha256(xnf.dumps(network)).digest()[:8]
+
+
+def encode_request(sequence: int, command: Command, payload: bytes = b"") -> bytes:
+    """Return the bytes that ask for ``command``, delimiters included."""
+    return packet(bytes([sequence, command]) + payload)
+
+
+def decode_reply(encoded: bytes) -> Reply:
+    """Read what came between two delimiters.
+
+    Raises
+    ------
+    PacketError
+        If it is damaged.
+    """
+    content = cobs_decode(encoded)
+    content, crc = content[:-CRC_BYTES], content[-CRC_BYTES:]
+    if len(content) < 3 or _crc(content) != crc:
+        raise PacketError("the CRC of a reply does not match")
+    sequence, command, status = content[:3]
+    try:
+        return Reply(sequence, command, Status(status), content[3:])
+    except ValueError:
+        raise PacketError(f"a reply has the unknown status {status}") from None
+
+
+def packet(content: bytes) -> bytes:
+    """Add the CRC to ``content``, encode it, and put it between delimiters."""
+    return DELIMITER + cobs_encode(content + _crc(content)) + DELIMITER
+
+
+def cobs_encode(content: bytes) -> bytes:
+    """Encode by consistent-overhead byte stuffing: no zeros, a byte longer for each 254.
+
+    Source: Cheshire and Baker, "Consistent Overhead Byte Stuffing", 1999. A block of 254 bytes is
+    always followed by another, be it empty.
+    """
+    encoded = bytearray()
+    for run in content.split(b"\0"):
+        rest = run
+        while len(rest) >= _BLOCK:
+            encoded += b"\xff" + rest[:_BLOCK]
+            rest = rest[_BLOCK:]
+        encoded += bytes([len(rest) + 1]) + rest
+    return bytes(encoded)
+
+
+def cobs_decode(encoded: bytes) -> bytes:
+    """Undo `cobs_encode`.
+
+    Raises
+    ------
+    PacketError
+        If there is a zero in it, or it ends inside a block.
+    """
+    if not encoded or 0 in encoded:
+        raise PacketError("a packet is empty or has a zero byte")
+    content = bytearray()
+    at = 0
+    while at < len(encoded):
+        code = encoded[at]
+        block = encoded[at + 1 : at + code]
+        if len(block) != code - 1:
+            raise PacketError("a packet ends inside a block")
+        content += block
+        at += code
+        if code <= _BLOCK and at < len(encoded):
+            content.append(0)
+    return bytes(content)
+
+
+def _crc(content: bytes) -> bytes:
+    """CRC-16/IBM-3740: polynomial 0x1021, initially 0xFFFF; finds any three wrong bits in 4 kB."""
+    return crc_hqx(content, 0xFFFF).to_bytes(CRC_BYTES, "big")

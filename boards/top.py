@@ -1,0 +1,84 @@
+"""What a board carries: the accelerator with its link, clock and pins."""
+
+from amaranth import *
+from amaranth.lib import io
+
+from xnorflow.boards.clock import PllDomain, find_pll
+from xnorflow.boards.link import LinkTop
+from xnorflow.boards.targets import Target
+from xnorflow.boards.uart import MIN_DIVISOR
+from xnorflow.errors import DesignError
+from xnorflow.hw.design import Design
+
+
+__all__ = ["BoardTop", "line_divisor"]
+
+_TOLERANCE = 0.02  # of the baud rate; the receiver bears twice that
+
+
+def line_divisor(clock: int, baud: int) -> int:
+    """Return the clock cycles of a bit, at ``clock`` Hz and ``baud`` bits per second.
+
+    Raises
+    ------
+    DesignError
+        If no whole number comes near enough.
+    """
+    divisor = round(clock / baud)
+    if divisor < MIN_DIVISOR or abs(clock / divisor / baud - 1) > _TOLERANCE:
+        raise DesignError(f"a clock of {clock / 1e6:g} MHz does not give {baud} baud")
+    return divisor
+
+
+class BoardTop(Elaboratable):
+    """Top of a bitstream.
+
+    Parameters
+    ----------
+    design : :class:`Design`
+    target : :class:`Target`
+    clock : :class:`int`
+        Frequency of the ``sync`` domain in Hz.
+    baud : :class:`int`
+        Bits per second on the line to the host.
+
+    Raises
+    ------
+    DesignError
+        If the board cannot make the clock, the clock cannot make the baud rate, or pixels do not
+        suit the link.
+    """
+
+    def __init__(self, design: Design, target: Target, *, clock: int, baud: int):
+        self.target = target
+        self.clock = clock
+        self.link = LinkTop(design, clock=clock, divisor=line_divisor(clock, baud))
+        self.pll = None
+        if clock != target.oscillator:
+            self.pll = find_pll(target.device.family, target.oscillator, clock)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.link = link = self.link
+
+        # Without a PLL, the platform drives the domain from its oscillator.
+        if self.pll is not None:
+            m.domains.sync = ClockDomain()
+            port = platform.request(platform.default_clk, dir="-")
+            m.submodules.clock = PllDomain(self.pll, port, clock=self.clock)
+
+        uart = platform.request("uart", 0, dir="-")
+        m.submodules.rx = rx = io.Buffer("i", uart.rx)
+        m.d.comb += link.rx.eq(rx.i)
+
+        def drive(name, port, level):
+            m.submodules[name] = buffer = io.Buffer("o", port)
+            m.d.comb += buffer.o.eq(level)
+
+        drive("tx", uart.tx, link.tx)
+        drive("busy_led", platform.request(*self.target.busy_led, dir="-"), link.busy)
+        drive("refused_led", platform.request(*self.target.refused_led, dir="-"), link.refused)
+        for name in self.target.high:
+            drive(name, platform.request(name, 0, dir="-"), 1)
+
+        return m

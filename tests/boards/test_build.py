@@ -1,0 +1,193 @@
+import json
+import re
+import sys
+
+import pytest
+
+from tests.boards.test_report import ECP5_LOG, ICE40_LOG
+from tests.boards.test_top import tiny_design
+from xnorflow.boards import build as build_module
+from xnorflow.boards.build import Stage, build
+from xnorflow.boards.report import Cell, Usage
+from xnorflow.boards.targets import ICEBREAKER, TARGETS, ULX3S_85F
+from xnorflow.errors import DesignError, ToolError
+
+
+REPORT = json.dumps({"fmax": {"clk": {"achieved": 36.29, "constraint": 12.0}}})
+
+
+def write(**files):
+    """Body of a tool that writes files; ``__`` in a name stands for a dot."""
+    return "".join(
+        f"open({name.replace('__', '.')!r}, 'w').write({text!r})\n" for name, text in files.items()
+    )
+
+
+GOOD = {
+    "yosys": write(top__json="netlist"),
+    "nextpnr": write(top__tim=ICE40_LOG, report__json=REPORT, top__asc="", top__config=""),
+    "pack": write(top__bin="bits", top__bit="bits"),
+}
+
+
+@pytest.fixture
+def fake_tools(tmp_path, monkeypatch):
+    """Replace the tools by Python programs; a call changes some of them."""
+    folder = tmp_path / "tools"
+    folder.mkdir()
+
+    def replace(**changes):
+        bodies = {**GOOD, **changes}
+        paths = {
+            "yosys": "yosys",
+            "nextpnr-ice40": "nextpnr",
+            "nextpnr-ecp5": "nextpnr",
+            "icepack": "pack",
+            "ecppack": "pack",
+        }
+        for name, body in paths.items():
+            path = folder / name
+            path.write_text(f"#!{sys.executable}\nimport sys\n{bodies[body]}")
+            path.chmod(0o755)
+        monkeypatch.setattr(
+            build_module, "find_tools", lambda names: {name: folder / name for name in names}
+        )
+
+    replace()
+    return replace
+
+
+@pytest.mark.usefixtures("fake_tools")
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+def test_builds(tmp_path, target):
+    stages = []
+    directory = tmp_path / "new" / "folder"
+
+    report = build(
+        tiny_design(target), target, directory, clock=25_000_000 if target is ULX3S_85F else None,
+        progress=stages.append,
+    )  # fmt: skip
+
+    assert stages == list(Stage)
+    assert report.bitstream.read_text() == "bits"
+    assert report.bitstream.stem == target.name
+    assert report.usage[Cell.LUT] == Usage(1383, 5280)
+    assert report.fmax == 36.29e6
+    assert report.cycles_per_frame == 96
+    assert report.frames_per_second == report.clock / 96
+    assert report.peak_frames_per_second == 36.29e6 / 96
+
+
+def test_passes_options_to_the_tools(tmp_path, fake_tools):
+    fake_tools(nextpnr=GOOD["nextpnr"] + "open('arguments', 'w').write(' '.join(sys.argv[1:]))")
+    build(tiny_design(ULX3S_85F), ULX3S_85F, tmp_path, clock=25_000_000, seed=7)
+    arguments = (tmp_path / "arguments").read_text()
+    assert "--seed 7 --freq 25 --timing-allow-fail --report report.json" in arguments
+    assert "--85k --package CABGA381 --speed 6" in arguments
+    assert "synth_ecp5 -nowidelut -top top" in (tmp_path / "top.ys").read_text()
+
+
+def fails(directory, error, message, *, target=ICEBREAKER):
+    """Check that a build fails, and leaves no bitstream, not even an old one."""
+    directory.mkdir(exist_ok=True)
+    bitstreams = [directory / f"{target.name}.{suffix}" for suffix in ("bin", "bit")]
+    for bitstream in bitstreams:
+        bitstream.write_text("old")
+    with pytest.raises(error, match=f"^{message}$"):
+        build(tiny_design(target), target, directory)
+    assert [b.exists() for b in bitstreams].count(False) == 1
+    assert not (directory / "top.bin").exists()
+
+
+def test_says_what_does_not_fit(tmp_path, fake_tools):
+    fake_tools(nextpnr=write(top__tim=ECP5_LOG) + "sys.exit('ERROR: no BELs remaining')")
+    fails(
+        tmp_path / "build",
+        DesignError,
+        r"random-mlp-1 does not fit the ULX3S 85F: "
+        r"it takes 90044 look-up tables of 83640 \(6404 too many\)",
+        target=ULX3S_85F,
+    )
+
+
+def test_says_all_that_does_not_fit(tmp_path, fake_tools):
+    log = ICE40_LOG.replace(" 1383/", " 6000/").replace(" 1/     30", "32/     30")
+    fake_tools(nextpnr=write(top__tim=log) + "sys.exit(1)")
+    fails(
+        tmp_path / "build",
+        DesignError,
+        r"random-mlp-1 does not fit the iCEBreaker: it takes 6000 look-up tables of 5280 "
+        r"\(720 too many\) and 32 block RAMs of 30 \(2 too many\)",
+    )
+
+
+def test_says_that_the_clock_is_missed(tmp_path, fake_tools):
+    report = REPORT.replace("36.29", "11.5")
+    fake_tools(nextpnr=write(top__tim=ICE40_LOG, report__json=report))
+    fails(
+        tmp_path / "build",
+        DesignError,
+        r"random-mlp-1 is too slow: routed for the iCEBreaker it reaches 11\.50 MHz, not 12 MHz",
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("sys.exit('Warning: strange\\nERROR: no such cell\\nbye')", "ERROR: no such cell"),
+        ("raise MemoryError", "MemoryError"),
+        ("sys.exit(3)", "exit code 3"),
+    ],
+)
+@pytest.mark.parametrize("tool", ["yosys", "nextpnr", "pack"])
+def test_says_which_tool_failed(tmp_path, fake_tools, tool, body, reason):
+    fake_tools(**{tool: body})
+    name = {"yosys": "yosys", "nextpnr": "nextpnr-ice40", "pack": "icepack"}[tool]
+    directory = tmp_path / "build"
+    fails(directory, ToolError, f"{name} failed in {re.escape(str(directory))}: {reason}")
+
+
+def test_an_old_log_does_not_explain_a_new_failure(tmp_path, fake_tools):
+    directory = tmp_path / "build"
+    directory.mkdir()
+    (directory / "top.tim").write_text(ICE40_LOG.replace(" 1383/", " 9999/"))
+    fake_tools(nextpnr="sys.exit('ERROR: sick')")
+    fails(directory, ToolError, r"nextpnr-ice40 failed in .*: ERROR: sick")
+
+
+def test_can_be_interrupted_and_started_again(tmp_path, fake_tools):
+    def interrupt(stage):
+        if stage is Stage.PACK:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(tiny_design(ICEBREAKER), ICEBREAKER, tmp_path / "b", progress=interrupt)
+    assert not (tmp_path / "b" / "icebreaker.bin").exists()
+    assert build(tiny_design(ICEBREAKER), ICEBREAKER, tmp_path / "b").bitstream.exists()
+
+
+@pytest.mark.usefixtures("fake_tools")
+def test_says_that_files_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    directory = tmp_path / "file" / "folder"
+    with pytest.raises(ToolError, match=f"^{re.escape(str(directory))}: Not a directory$"):
+        build(tiny_design(ICEBREAKER), ICEBREAKER, directory)
+
+
+def test_a_real_bitstream(tmp_path):
+    report = build(tiny_design(ICEBREAKER), ICEBREAKER, tmp_path)
+    content = report.bitstream.read_bytes()
+    assert b"\x7e\xaa\x99\x7e" in content[:200]  # the synchronisation word
+    assert len(content) == 104090
+    assert 500 < report.usage[Cell.LUT].used < 2500
+    assert 300 < report.usage[Cell.FLIP_FLOP].used < 1500
+    assert report.usage[Cell.BLOCK_RAM] == Usage(1, 30)
+    assert 25e6 < report.fmax < 60e6
+
+
+@pytest.mark.slow
+def test_a_real_bitstream_with_a_pll(tmp_path):
+    report = build(tiny_design(ULX3S_85F), ULX3S_85F, tmp_path)
+    assert report.bitstream.stat().st_size > 100_000
+    assert report.clock == 100_000_000
+    assert 120e6 < report.fmax < 300e6

@@ -1,0 +1,88 @@
+# amaranth: UnusedElaboratable=no
+import re
+from functools import cache
+
+import pytest
+
+from tests.hw.networks import random_mlp
+from xnorflow.boards.targets import ICEBREAKER, TARGETS, ULX3S_85F, find_target
+from xnorflow.boards.top import BoardTop, line_divisor
+from xnorflow.errors import DesignError
+from xnorflow.hw.design import Design, Folding
+
+
+def tiny_design(target):
+    network = random_mlp(1)
+    foldings = {name: Folding(1, 1) for name in ("fc1", "fc2", "fc3")}
+    return Design(network, foldings, 1, target.device)
+
+
+def make_plan(target, clock=None):
+    """Files of a build."""
+    top = BoardTop(tiny_design(target), target, clock=clock or target.clock, baud=1_000_000)
+    return target.platform().build(top, do_build=False).files
+
+
+plan = cache(make_plan)
+
+
+def test_icebreaker_pins():
+    constraints = plan(ICEBREAKER)["top.pcf"]
+    for line in (
+        "set_io clk12_0__io 35",
+        "set_io uart_0__rx__io 6",
+        "set_io uart_0__tx__io 9",
+        "set_io led_g_0__io 37",
+        "set_io led_r_0__io 11",
+        "set_frequency clk12_0__io 12.0",
+    ):
+        assert line in constraints
+
+
+def test_ulx3s_pins():
+    constraints = plan(ULX3S_85F)["top.lpf"]
+    for pin, site in (
+        ("clk25_0__io", "G2"),
+        ("uart_0__rx__io", "M1"),
+        ("uart_0__tx__io", "L4"),
+        ("led_0__io", "B2"),
+        ("led_1__io", "C2"),
+        ("wifi_gpio0_0__io", "L2"),
+    ):
+        assert f'LOCATE COMP "{pin}" SITE "{site}";' in constraints
+    assert 'FREQUENCY PORT "clk25_0__io" 25000000.0 HZ;' in constraints
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+def test_a_plan_is_deterministic(target):
+    assert make_plan(target) == plan(target)
+
+
+def test_only_another_clock_takes_a_pll():
+    assert "SB_PLL40_PAD" not in plan(ICEBREAKER)["top.il"]
+    assert "SB_PLL40_PAD" in plan(ICEBREAKER, clock=24_000_000)["top.il"]
+    assert "EHXPLLL" in plan(ULX3S_85F)["top.il"]
+    assert "EHXPLLL" not in plan(ULX3S_85F, clock=25_000_000)["top.il"]
+
+
+def test_oscillators():
+    assert [target.oscillator for target in TARGETS] == [12_000_000, 25_000_000]
+
+
+def test_finds_targets_by_name():
+    assert [find_target(target.name) for target in TARGETS] == list(TARGETS)
+    message = "there is no board 'ice'; those that are known: icebreaker, ulx3s-85f"
+    with pytest.raises(DesignError, match=f"^{re.escape(message)}$"):
+        find_target("ice")
+
+
+def test_divisors():
+    assert line_divisor(12_000_000, 1_000_000) == 12
+    assert line_divisor(12_000_000, 115_200) == 104
+    assert line_divisor(100_000_000, 3_000_000) == 33
+
+
+@pytest.mark.parametrize(("clock", "baud"), [(12_000_000, 4_000_000), (12_000_000, 2_500_000)])
+def test_refuses_a_baud_rate_that_the_clock_cannot_make(clock, baud):
+    with pytest.raises(DesignError, match=rf"^a clock of 12 MHz does not give {baud} baud$"):
+        line_divisor(clock, baud)
