@@ -1,0 +1,179 @@
+"""Make the networks of the zoo, with their cards: those that are named, or all.
+
+    python zoo/make.py mnist-tfc-sign
+
+Each is trained (in ``runs/``; a training that was interrupted goes on, one that is complete is not
+done again), lowered, and compared with the model in float64 over the whole test set.
+"""
+
+import argparse
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from xnorflow.errors import LoweringError
+from xnorflow.files import write_atomically
+from xnorflow.sw.checkpoint import Checkpoint, load_checkpoint
+from xnorflow.sw.compare import Comparison, compare
+from xnorflow.sw.data import Dataset, ImageData, load
+from xnorflow.sw.golden import golden
+from xnorflow.sw.lower import lower
+from xnorflow.sw.models import Method, MLPConfig, Width
+from xnorflow.sw.recipes import Optimiser, Recipe, recipe_for
+from xnorflow.sw.train import MODEL_FILE, train
+from xnorflow.xnf import dumps
+
+
+ZOO = Path(__file__).parent
+RUNS = ZOO.parent / "runs"
+
+_CARD = """# {name}
+
+{width} ({hidden} hidden neurons) with {method} on {dataset}.
+
+| | |
+|---|---|
+| accuracy of the integer network | {integer_accuracy:.2%} |
+| accuracy of the PyTorch model in float64 | {float_accuracy:.2%} |
+| test images | {frames:,} |
+| binary activations that differ between the two | {differing:,} of {compared:,} |
+| data | {dataset}, all {train_frames:,} training images; the last epoch counts |
+| recipe | {recipe} |
+| seed | {seed} |
+| SHA-256 | `{sha256}` |
+
+To make it again: `xnorflow data fetch {dataset_name}`, then `python zoo/make.py {name}`. On another
+machine rounding can differ, and with it the weights, but hardly the accuracy.
+"""
+
+_METHODS = {
+    Method.SIGN: "plain signs",
+    Method.ADABIN: "AdaBin's adaptive binary sets",
+    Method.SIMAN: "SiMaN's {0, 1} weights and sign activations",
+    Method.SIMAN_BIPOLAR: "SiMaN's ±1 weights and sign activations",
+}
+
+_OPTIMISERS = {Optimiser.ADAM: "Adam", Optimiser.SGD: "SGD with momentum 0.9"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A network of the zoo."""
+
+    dataset: Dataset
+    width: Width
+    method: Method
+
+
+ENTRIES = {
+    "mnist-tfc-sign": Entry(Dataset.MNIST, Width.TFC, Method.SIGN),
+    "mnist-tfc-adabin": Entry(Dataset.MNIST, Width.TFC, Method.ADABIN),
+    "mnist-tfc-siman": Entry(Dataset.MNIST, Width.TFC, Method.SIMAN),
+    "mnist-sfc-sign": Entry(Dataset.MNIST, Width.SFC, Method.SIGN),
+    "mnist-lfc-sign": Entry(Dataset.MNIST, Width.LFC, Method.SIGN),
+    "fashion-lfc-adabin": Entry(Dataset.FASHION_MNIST, Width.LFC, Method.ADABIN),
+}
+
+
+def trained(name: str, data: ImageData) -> Checkpoint:
+    """Trained model of the entry ``name``."""
+    entry, folder = ENTRIES[name], RUNS / name
+    if (folder / MODEL_FILE).exists():
+        return load_checkpoint(folder / MODEL_FILE)
+    config = MLPConfig(entry.width.hidden, entry.method)
+    recipe = recipe_for(entry.width, entry.method, entry.dataset)
+    return train(config, recipe, data, folder, progress=True, accelerator="cpu")
+
+
+def make(name: str) -> str:
+    """Write an entry's network and card, and return the card."""
+    entry = ENTRIES[name]
+    data = load(entry.dataset)
+    checkpoint = trained(name, data)
+    network = lower(
+        checkpoint.model, name=name, labels=data.classes, provenance=checkpoint.provenance
+    )
+    comparison = compare(checkpoint.model, network, data.test_images)
+    if comparison.differing:
+        raise LoweringError(f"{name} is not what was trained: {comparison}")
+    labels = golden(network, data.test_images).labels
+    content = dumps(network)
+    card = _card(
+        name,
+        data,
+        checkpoint,
+        comparison,
+        integer_accuracy=float((labels == data.test_labels).double().mean()),
+        sha256=hashlib.sha256(content).hexdigest(),
+    )
+    write_atomically(ZOO / f"{name}.xnf", content)
+    write_atomically(ZOO / f"{name}.md", card.encode())
+    return card
+
+
+def _card(
+    name: str,
+    data: ImageData,
+    checkpoint: Checkpoint,
+    comparison: Comparison,
+    *,
+    integer_accuracy: float,
+    sha256: str,
+) -> str:
+    entry = ENTRIES[name]
+    recipe = recipe_for(entry.width, entry.method, entry.dataset)
+    return _CARD.format(
+        name=name,
+        width=entry.width.name,
+        hidden="-".join(map(str, entry.width.hidden)),
+        method=_METHODS[entry.method],
+        dataset=entry.dataset.title,
+        dataset_name=entry.dataset.value,
+        integer_accuracy=integer_accuracy,
+        float_accuracy=checkpoint.provenance.float_accuracy,
+        frames=comparison.frames,
+        differing=sum(layer.differing for layer in comparison.layers),
+        compared=sum(layer.compared for layer in comparison.layers),
+        train_frames=len(data.train_images),
+        recipe=_spell(recipe),
+        seed=recipe.seed,
+        sha256=sha256,
+    )
+
+
+def _spell(recipe: Recipe) -> str:
+    """Recipe in words."""
+    parts = [
+        f"`{recipe.name}`: {recipe.epochs} epochs in batches of {recipe.batch_size}",
+        f"{_OPTIMISERS[recipe.optimiser]}, "
+        f"learning rate {recipe.learning_rate} falling to 0 in half a cosine",
+    ]
+    if recipe.label_smoothing:
+        parts.append(f"labels smoothed by {recipe.label_smoothing}")
+    augmentation = recipe.augmentation
+    if augmentation.shift:
+        parts.append(f"pictures shifted by up to {augmentation.shift:g} pixels")
+    if augmentation.rotation:
+        parts.append(f"rotated by up to {augmentation.rotation:g}°")
+    if augmentation.zoom:
+        parts.append(f"zoomed by up to {augmentation.zoom:.1%}")
+    return ", ".join(parts)
+
+
+def main() -> None:
+    """Make the networks that the command line names."""
+    parser = argparse.ArgumentParser(description="Make the networks of the zoo, with their cards.")
+    parser.add_argument("names", nargs="*", metavar="name", help=", ".join(ENTRIES))
+    # Sums depend on how threads share them, so a fixed number of threads is part of the recipe.
+    torch.set_num_threads(1)
+    names = parser.parse_args().names
+    if unknown := set(names) - ENTRIES.keys():
+        parser.error(f"the zoo has no {', '.join(sorted(unknown))}")
+    for name in names or ENTRIES:
+        print(make(name))
+
+
+if __name__ == "__main__":
+    main()
