@@ -1,0 +1,57 @@
+"""Accuracy of the zoo's integer networks on whole test sets, and the golden model's speed.
+
+    python bench/accuracy.py                    # all networks of the zoo
+    python bench/accuracy.py mnist-tfc-sign     # only this one
+
+Compares every binary activation with the trained model's in float64; the models are those that
+`python zoo/make.py` leaves in runs/. Writes results/accuracy.json.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+from record import update
+from rich.console import Console
+
+from xnorflow.sw.checkpoint import load_checkpoint
+from xnorflow.sw.compare import compare
+from xnorflow.sw.data import Dataset, load
+from xnorflow.sw.golden import golden
+from xnorflow.sw.train import MODEL_FILE
+from xnorflow.xnf import load as load_network
+
+
+def zoo_networks() -> list[str]:
+    """Names of the networks in the zoo."""
+    return sorted(path.stem for path in Path("zoo").glob("*.xnf"))
+
+
+def main() -> None:
+    """Measure, print and record."""
+    console = Console()
+    for name in sys.argv[1:] or zoo_networks():
+        network = load_network(f"zoo/{name}.xnf")
+        data = load(Dataset(network.provenance.dataset))
+        start = time.perf_counter()
+        result = golden(network, data.test_images)
+        seconds = time.perf_counter() - start
+        model = Path("runs") / name / MODEL_FILE
+        if not model.exists():
+            raise SystemExit(f"{model} is missing: run `python zoo/make.py {name}`")
+        comparison = compare(load_checkpoint(model).model, network, data.test_images)
+        row = {
+            "network": name,
+            "images": len(data.test_labels),
+            "accuracy": float((result.labels == data.test_labels).double().mean()),
+            "float_accuracy": network.provenance.float_accuracy,
+            "bits": sum(layer.compared for layer in comparison.layers),
+            "bits_differing": sum(layer.differing for layer in comparison.layers),
+            "seconds": round(seconds, 2),
+        }
+        console.print(row)
+        update("accuracy", "python bench/accuracy.py", ["torch", "numpy"], row)
+
+
+if __name__ == "__main__":
+    main()

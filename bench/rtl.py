@@ -1,0 +1,63 @@
+"""RTL against the golden model on whole test sets, and predicted against simulated cycles.
+
+    python bench/rtl.py                    # all networks of the zoo
+    python bench/rtl.py mnist-tfc-sign     # only this one
+
+Compiles each accelerator with Verilator, sends all 10,000 test images through it, compares every
+score, and adds a row to results/rtl.json.
+"""
+
+import sys
+import tempfile
+import time
+
+from accuracy import zoo_networks
+from record import update
+from rich.console import Console
+
+from xnorflow.hw.device import ECP5_85F
+from xnorflow.hw.folding import fold
+from xnorflow.hw.generate import generate
+from xnorflow.sim.simulate import compile_accelerator, simulate
+from xnorflow.sw.data import Dataset, load
+from xnorflow.sw.golden import golden
+from xnorflow.xnf import load as load_network
+
+
+CYCLES = {"mnist-sfc-sign": 98}
+"""Cycles a frame that the folding may take; otherwise one pixel a cycle."""
+
+
+def main() -> None:
+    """Measure, print and record."""
+    console = Console()
+    for name in sys.argv[1:] or zoo_networks():
+        network = load_network(f"zoo/{name}.xnf")
+        images = load(Dataset(network.provenance.dataset)).test_images
+        design = fold(network, ECP5_85F, cycles=CYCLES.get(name, 784))
+        expected = golden(network, images)
+        with tempfile.TemporaryDirectory() as folder:
+            start = time.perf_counter()
+            generate(design, folder)
+            compile_accelerator(folder, cache=folder)
+            compiled = time.perf_counter()
+            result = simulate(folder, images.numpy(), cache=folder)
+            done = time.perf_counter()
+        row = {
+            "network": name,
+            "images": len(images),
+            "scores_differing": int((result.scores != expected.scores.numpy()).sum()),
+            "labels_differing": int((result.labels != expected.labels.numpy()).sum()),
+            "cycles_per_frame": result.cycles_per_frame,
+            "predicted_cycles_per_frame": design.cycles_per_frame,
+            "latency": result.latency,
+            "predicted_latency": design.latency,
+            "build_seconds": round(compiled - start, 1),
+            "simulation_seconds": round(done - compiled, 1),
+        }
+        console.print(row)
+        update("rtl", "python bench/rtl.py", ["amaranth", "verilator"], row)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""Write the README's results from bench/results, so that no figure is typed by hand.
+
+python bench/tables.py
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from record import read_rows
+
+
+README = Path(__file__).parent.parent / "README.md"
+BEGIN, END = "<!-- results -->", "<!-- /results -->"
+
+
+def main() -> None:
+    """Replace what is between the marks."""
+    text = README.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    parts = [part for part in (accuracy(), rtl(), place(), adabin(), popcount()) if part]
+    content = "\n\n".join([BEGIN, *parts, END])
+    README.write_text(before + content + after, encoding="utf-8")
+
+
+def accuracy() -> str:
+    """Integer networks on whole test sets."""
+    rows = [
+        [
+            row["network"],
+            f"{row['accuracy']:.2%}",
+            f"{row['float_accuracy']:.2%}",
+            f"{row['bits_differing']} of {row['bits']:,}",
+        ]
+        for row in read_rows("accuracy")
+    ]
+    return _section(
+        "Accuracy on all 10,000 test images, `python bench/accuracy.py`. The last column counts "
+        "binary activations in which the integer network differs from PyTorch in float64.",
+        ["network", "integers", "float64", "differ"],
+        rows,
+    )
+
+
+def rtl() -> str:
+    """RTL against golden."""
+    rows = [
+        [
+            row["network"],
+            f"{row['scores_differing']} of {10 * row['images']:,}",
+            f"{row['cycles_per_frame']} = {row['predicted_cycles_per_frame']}",
+            f"{row['latency']} = {row['predicted_latency']}",
+            f"{row['simulation_seconds']:.0f} s",
+        ]
+        for row in read_rows("rtl")
+    ]
+    return _section(
+        "The Verilated RTL on the same images, `python bench/rtl.py`: scores that differ from the "
+        "golden model, simulated = predicted cycles, time of the simulation.",
+        ["network", "scores differ", "cycles a frame", "latency", "time"],
+        rows,
+    )
+
+
+def place() -> str:
+    """Bitstreams."""
+    rows = [
+        [
+            row["network"],
+            row["board"],
+            "{:,} of {:,}".format(*row["lut"]),
+            "{} of {}".format(*row["block_ram"]),
+            "{} of {}".format(*row["multiplier"]),
+            str(row["cycles_per_frame"]),
+            f"{row['clock_mhz']:g} MHz",
+            f"{row['fmax_mhz']:.1f} MHz",
+            f"{row['frames_per_second']:,}",
+        ]
+        for row in read_rows("place")
+    ]
+    return _section(
+        "Placed and routed with the UART link, `python bench/place.py`, seed 1: what nextpnr "
+        "reports, and frames a second at the highest clock.",
+        ["network", "board", "LUTs", "block RAMs", "multipliers", "cycles a frame", "clock",
+         "highest", "frames/s"],
+        rows,
+    )  # fmt: skip
+
+
+def adabin() -> str:
+    """AdaBin beside plain signs."""
+    rows = [
+        [
+            row["method"],
+            f"{row['mean']:.2%}",
+            f"{row['deviation']:.2%}",
+            ", ".join(f"{accuracy:.2%}" for accuracy in row["accuracies"]),
+        ]
+        for row in read_rows("adabin_vs_sign")
+    ]
+    return _section(
+        "AdaBin against plain signs, TFC on MNIST, 40 epochs, `python bench/adabin_vs_sign.py`.",
+        ["method", "mean", "deviation", "seeds 1, 2, 3"],
+        rows,
+    )
+
+
+def popcount() -> str:
+    """Where the popcounts' table is."""
+    if not read_rows("popcount"):
+        return ""
+    return (
+        "LUTs per synapse of popcounts on four FPGA families, beside a plain sum: "
+        "[bench/results/popcount.md](bench/results/popcount.md), `python bench/popcount.py`."
+    )
+
+
+def _section(caption: str, head: list[str], rows: Iterable[list[str]]) -> str:
+    """Caption and table; nothing if there are no rows."""
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    if not lines:
+        return ""
+    rule = f"|{'---|' * len(head)}"
+    return "\n".join([caption, "", f"| {' | '.join(head)} |", rule, *lines])
+
+
+if __name__ == "__main__":
+    main()
