@@ -40,7 +40,8 @@ class FrameGuard(wiring.Component):
     o : ``Out(stream.Signature(lane_layout(shape, lanes)))``
         ``words`` words a frame.
     o_verdict : ``Out(stream.Signature(1))``
-        1 for a good frame; delivered in the cycle in which the frame's last word is on ``o``.
+        1 for a good frame; delivered a cycle after the transfer of the frame's last word on ``o``,
+        which waits until the verdict of the frame before has been taken.
     frame_error : ``Out(1)``
         High for a cycle when a frame has been found bad.
     dropped_frames : ``Out(32)``
@@ -72,18 +73,16 @@ class FrameGuard(wiring.Component):
         bad = Signal()
         m.d.comb += last_word.eq(word == self.words - 1)
 
-        # The last word and the verdict leave together, or both wait.
+        # The last word leaves when there is room for its verdict.
         free = Signal()
-        m.d.comb += [
-            free.eq(~last_word | self.o_verdict.ready),
-            self.o_verdict.payload.eq(~bad),
-        ]
+        m.d.comb += free.eq(~last_word | ~self.o_verdict.valid | self.o_verdict.ready)
+        with m.If(self.o_verdict.ready):
+            m.d.sync += self.o_verdict.valid.eq(0)
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += word.eq(Mux(last_word, 0, word + 1))
-            m.d.comb += [
-                self.o_verdict.valid.eq(last_word),
-                self.frame_error.eq(last_word & bad),
-            ]
+            with m.If(last_word):
+                m.d.comb += self.frame_error.eq(bad)
+                m.d.sync += [self.o_verdict.valid.eq(1), self.o_verdict.payload.eq(~bad)]
         m.d.sync += self.dropped_frames.eq(self.dropped_frames + self.frame_error)
 
         with m.FSM():
