@@ -9,9 +9,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from xnorflow.frames import check_frames
-from xnorflow.network import INPUT, Affine, ArgMax, BinaryConv, Bit, Gate, Network, Node, Threshold
+from xnorflow.network import (
+    INPUT,
+    Affine,
+    ArgMax,
+    BinaryConv,
+    Bit,
+    Gate,
+    IntegerConv,
+    MaxPool,
+    Network,
+    Node,
+    Threshold,
+)
 
 
 __all__ = ["Execution", "golden"]
@@ -97,7 +110,7 @@ def _values_per_frame(network: Network) -> int:
     windows = [
         network.maps[node.name].height * network.maps[node.name].width * node.taps
         for node in network.nodes
-        if isinstance(node, BinaryConv)
+        if isinstance(node, BinaryConv | IntegerConv)
     ]
     return max([*windows, *(x.size for x in network.maps.values())])
 
@@ -115,9 +128,16 @@ def _apply(node: Node, x: _Values) -> _Values:
     match node:
         case BinaryConv():
             return _binary_conv(node, x.map)
+        case IntegerConv():
+            return _integer_conv(node, x.map)
+        case MaxPool():
+            return _max_pool(node, x.map)
         case Threshold():
             sums = (x.map << node.fraction) + _weigh(node.popcount_weights, x.popcount)
-            bits = sums >= torch.tensor(node.thresholds)
+            thresholds = torch.tensor(node.thresholds)
+            if node.classes is not None:
+                thresholds = thresholds[torch.tensor(node.classes)]  # (height, width, channels)
+            bits = sums >= thresholds
             return _Values(bits if node.inverted is None else bits ^ torch.tensor(node.inverted))
         case Affine():
             products = torch.tensor(node.scale) * x.map + _weigh(node.popcount_scale, x.popcount)
@@ -135,13 +155,34 @@ def _weigh(weights: NDArray[np.int64] | None, popcount: Tensor | None) -> Tensor
 def _binary_conv(node: BinaryConv, bits: Tensor) -> _Values:
     # Float32, because its matrix products are the fastest. They are exact, in whatever order they
     # are summed: no partial sum exceeds the taps, of which `Counts` allows less than 2^24.
-    filters, rows, columns, _ = node.weights.shape
-    # (n, height, width, channels, rows, columns) -> (n, height, width, taps)
-    windows = bits.unfold(1, rows, 1).unfold(2, columns, 1).permute(0, 1, 2, 4, 5, 3).flatten(3)
-    u = windows.to(torch.float32)
-    v = torch.tensor(node.weights).reshape(filters, -1).to(torch.float32)
+    u = _windows(node, bits.to(torch.float32))
+    v = torch.tensor(node.weights).reshape(node.filters, -1).to(torch.float32)
     # M = #{u and v} + #{neither} = Σ u·(2v - 1) + Σ (1 - v)
     xnor = node.gate is Gate.XNOR
     counts = u @ (2 * v - 1).T + (1 - v).sum(dim=1) if xnor else u @ v.T
     popcount = u.sum(dim=3, keepdim=True).to(torch.int64) if node.popcount else None
     return _Values(counts.to(torch.int64), popcount)
+
+
+def _integer_conv(node: IntegerConv, x: Tensor) -> _Values:
+    # In float64, whose sums are exact below 2^53: 32-bit results allow no more than that.
+    weights = torch.tensor(node.weights).reshape(node.filters, -1).to(torch.float64)
+    return _Values((_windows(node, x.to(torch.float64)) @ weights.T).to(torch.int64))
+
+
+def _windows(node: BinaryConv | IntegerConv, x: Tensor) -> Tensor:
+    """Taps of every window of ``x`` (n, height, width, channels): (n, height, width, taps)."""
+    _, rows, columns, _ = node.weights.shape
+    p, s = node.padding, node.stride
+    if p:
+        x = functional.pad(x, (0, 0, p, p, p, p))
+    # (n, height, width, channels, rows, columns) -> (n, height, width, taps)
+    return x.unfold(1, rows, s).unfold(2, columns, s).permute(0, 1, 2, 4, 5, 3).flatten(3)
+
+
+def _max_pool(node: MaxPool, bits: Tensor) -> _Values:
+    windows = bits.unfold(1, node.size, node.size).unfold(2, node.size, node.size).flatten(4)
+    largest = windows.any(dim=4)
+    if node.inverted is None:
+        return _Values(largest)
+    return _Values(torch.where(torch.tensor(node.inverted), windows.all(dim=4), largest))

@@ -1,5 +1,7 @@
 """Random networks for property tests."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -9,9 +11,12 @@ from xnorflow.network import (
     ArgMax,
     BinaryConv,
     Bit,
+    Counts,
     FeatureMap,
     Gate,
     Int,
+    IntegerConv,
+    MaxPool,
     Network,
     Node,
     Provenance,
@@ -35,18 +40,32 @@ def random_network(seed: int) -> Network:
         nodes.append(node)
         x = node.infer(x)
 
+    def source() -> str:
+        return nodes[-1].name if nodes else INPUT
+
     hidden = int(rng.integers(0, 3))
     for n in range(hidden + 1):
-        source = nodes[-1].name if nodes else INPUT
-        if not isinstance(x.type, Bit):
-            add(random_threshold(rng, f"bits{n}", source, x))
-            source = nodes[-1].name
+        integers = not isinstance(x.type, Counts) and len(nodes) == 0 and rng.random() < 0.3
+        if not integers and not isinstance(x.type, Bit):
+            add(random_threshold(rng, f"bits{n}", source(), x))
+            side = min(x.height, x.width)
+            if side >= 2 and rng.random() < 0.3:
+                inverted = rng.random(x.channels) < 0.5 if rng.random() < 0.5 else None
+                add(MaxPool(f"pool{n}", source(), int(rng.integers(2, side + 1)), inverted))
         whole = n == hidden
         kernel = [side if whole else int(rng.integers(1, side + 1)) for side in x.shape[:2]]
         filters = int(rng.integers(1, 20))
-        weights = rng.random((filters, *kernel, x.channels)) < 0.5
-        gate = Gate.XNOR if rng.random() < 0.5 else Gate.AND
-        add(BinaryConv(f"conv{n}", source, weights, gate, bool(rng.random() < 0.5)))
+        shape = (filters, *kernel, x.channels)
+        windows = {
+            "stride": int(rng.integers(1, 4)),
+            "padding": 0 if whole else int(rng.integers(0, min(kernel))),
+        }
+        if integers:
+            add(IntegerConv(f"conv{n}", source(), rng.integers(-128, 128, shape), **windows))
+        else:
+            gate = Gate.XNOR if rng.random() < 0.5 else Gate.AND
+            weights, popcount = rng.random(shape) < 0.5, bool(rng.random() < 0.5)
+            add(BinaryConv(f"conv{n}", source(), weights, gate, popcount, **windows))
     add(random_affine(rng, "scores", nodes[-1].name, x))
     add(ArgMax("label", "scores"))
     return Network(
@@ -70,8 +89,15 @@ def random_threshold(rng: np.random.Generator, name: str, source: str, x: Featur
         inverted=rng.random(x.channels) < 0.5 if rng.random() < 0.5 else None,
     )
     low, high = node.bounds(x)
-    thresholds = rng.integers(low, high + 1, endpoint=True)
-    return Threshold(name, source, thresholds, node.popcount_weights, node.fraction, node.inverted)
+    if rng.random() < 0.5:
+        return replace(node, thresholds=rng.integers(low, high + 1, endpoint=True))
+    _, classes = np.unique(rng.integers(0, 4, (x.height, x.width)), return_inverse=True)
+    shape = classes.max() + 1, x.channels
+    return replace(
+        node,
+        thresholds=rng.integers(low, high + 1, shape, endpoint=True),
+        classes=classes.reshape(x.height, x.width),
+    )
 
 
 def random_affine(rng: np.random.Generator, name: str, source: str, x: FeatureMap) -> Affine:

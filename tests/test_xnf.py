@@ -21,6 +21,8 @@ from xnorflow.network import (
     BinaryConv,
     FeatureMap,
     Gate,
+    IntegerConv,
+    MaxPool,
     Network,
     Provenance,
     Threshold,
@@ -110,6 +112,8 @@ def test_layout():
                 "source": "bits",
                 "kind": "binary_conv",
                 "kernel": [1, 3, 3],
+                "stride": 1,
+                "padding": 0,
                 "gate": "and",
                 "popcount": True,
             },
@@ -138,10 +142,64 @@ def test_layout():
     assert assemble(graph, tensors) == xnf.dumps(network)
 
 
+def convolutions():
+    """Smallest network with every field that `example` lacks."""
+    nodes = (
+        IntegerConv("stem", INPUT, np.array([1, -2, 300, 4]).reshape(2, 1, 2, 1)),
+        Threshold("bits", "stem", np.array([[7, 0], [5, 1]]), classes=np.array([[0, 1], [1, 1]])),
+        MaxPool("pool", "bits", 2, np.array([False, True])),
+        BinaryConv("conv", "pool", np.ones((2, 1, 1, 2), bool), stride=3),
+        Affine("scores", "conv", np.array([1, -2]), np.array([3, 4])),
+        ArgMax("label", "scores"),
+    )
+    return Network("convolutions", FeatureMap(2, 3, 1, UInt(8)), nodes, ("a", "b"))
+
+
+def test_layout_of_convolutions():
+    graph, tensors = contents(xnf.dumps(convolutions()))
+
+    stem, bits, pool, conv, *_ = graph["nodes"]
+    windows = {"kernel": [1, 2, 1], "stride": 1, "padding": 0}
+    assert stem == {"name": "stem", "source": "input", "kind": "integer_conv"} | windows
+    assert bits == {"name": "bits", "source": "stem", "kind": "threshold", "fraction": 0}
+    assert pool == {"name": "pool", "source": "bits", "kind": "max_pool", "size": 2}
+    assert conv["stride"] == 3
+    del tensors["conv.weights"], tensors["scores.scale"], tensors["scores.offset"]
+    assert {name: (a.dtype, a.tolist()) for name, a in tensors.items()} == {
+        "stem.weights": (np.int16, [[1, -2], [300, 4]]),
+        "bits.thresholds": (np.int64, [[7, 0], [5, 1]]),
+        "bits.classes": (np.int64, [[0, 1], [1, 1]]),
+        "pool.inverted": (np.uint8, [[0], [1]]),
+    }
+    assert xnf.dumps(xnf.loads(xnf.dumps(convolutions()))) == xnf.dumps(convolutions())
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "reason"),
+    [
+        ("stem.weights", np.zeros((2, 3), np.int16),
+         "the tensor 'stem.weights' has 3 integers a row, not as the kernel"),
+        ("stem.weights", np.zeros((2, 2), np.int64),
+         "the tensor 'stem.weights' must be of type I16 and have 2 axes"),
+        ("bits.classes", np.zeros((2, 2), np.int64),
+         "bits: its pixels must have the classes 0…1, and each of them"),
+        ("bits.classes", np.array([[0, 1]]),
+         "bits: it has classes for 1×2 pixels, its source has 2×2"),
+        ("bits.thresholds", np.zeros(2, np.int64),
+         "the tensor 'bits.thresholds' must be of type I64 and have 2 axes"),
+        ("pool.inverted", np.zeros((3, 1), np.uint8),
+         "pool: it has 3 channels, its source 2"),
+    ],
+)  # fmt: skip
+def test_refuses_tensors_of_convolutions(name, array, reason):
+    graph, tensors = contents(xnf.dumps(convolutions()))
+    refuse(assemble(graph, tensors | {name: array}), reason)
+
+
 def test_bytes_never_change():
     """A change of this digest is a change of the format: then raise its version."""
     digest = hashlib.sha256(xnf.dumps(example())).hexdigest()
-    assert digest == "7010d0ca064759a722cd797d011f77b9c49d3a743ce843612aeb55d56cb44457"
+    assert digest == "45b9da49f6f19c40f5e639bc76c0c5b04dbf0310adbe58c1e98078092885865c"
 
 
 # -- files ----------------------------------------------------------------------------------------

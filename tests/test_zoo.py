@@ -12,11 +12,12 @@ from xnorflow.xnf import load as load_network
 ZOO = Path(__file__).parent.parent / "zoo"
 
 SHA256 = {
-    "mnist-tfc-sign": "ed928ca5da6d427bad1fdac97c7cf9527efeebb2fe6f7604968d208c44fb9925",
-    "mnist-tfc-adabin": "c32ca0f9b49cc731785bdd81349e9910a57c5f6374458e7faed2929fa7ae0925",
-    "mnist-sfc-sign": "2165e71c31f038ddda1859da5a7fff3caeb93bc29d27a3d90b4e678de4398bf6",
-    "mnist-tfc-siman": "40385edc7ce2233d03be3a5f344a7a683f76827365a2c8fbfdabdeb495871e16",
-    "mnist-lfc-sign": "17fb385dec325f0d6bd5b1b52dc0029879a8958ea72126a5753e7bd3461be554",
+    "fashion-lfc-adabin": "d1bfb93cda5907d67cb862cdd589f33f50b9399075ae3d9a464c1ff0ae4b5a34",
+    "mnist-tfc-sign": "d8f66947cc96c972d54a107991a31b3cfd37f32febba039140350cd7c144b11c",
+    "mnist-tfc-adabin": "e618c85de9bb1f44b3b44c8e563f0df655caac5f1d7a0ff57af5107a42c8a1f4",
+    "mnist-sfc-sign": "93597488f6e049493acd1e05d35f016ce9c8ae83ed20a0c435db75620ea79aa6",
+    "mnist-tfc-siman": "a3f676c417ee850c75929d768733d5523a2b0b8a4ddcf7c17aefd1fb627671ca",
+    "mnist-lfc-sign": "eb994dce798545a7c3e08c616d2216a0b575702c5c1fb26ebd865db3866ff38e",
 }
 
 

@@ -40,6 +40,8 @@ __all__ = [
     "FeatureMap",
     "Gate",
     "Int",
+    "IntegerConv",
+    "MaxPool",
     "Network",
     "Node",
     "Provenance",
@@ -54,6 +56,7 @@ INPUT = "input"
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _MAX_BITS = 32
+_MAX_WEIGHT_BITS = 16
 _MAX_SIDE = 1 << 16
 _MAX_FRACTION = 16
 _MAX_SUM_BITS = 63
@@ -181,9 +184,9 @@ class Gate(Enum):
 class BinaryConv:
     """Count, for every filter and window, the taps where the gate gives 1: bit → counts.
 
-    ``y[r, c, f] = #{(i, j, k): gate(x[r + i, c + j, k], weights[f, i, j, k])}``
-
-    The kernel has stride 1 and no padding. A dense layer is a kernel that covers the whole map.
+    ``y[r, c, f] = #{(i, j, k): gate(x[s·r + i − p, s·c + j − p, k], weights[f, i, j, k])}`` with
+    the stride s and the padding p; a tap outside the frame has x = 0. A dense layer is a kernel
+    that covers the whole map.
 
     Parameters
     ----------
@@ -195,6 +198,10 @@ class BinaryConv:
         Whether M (xnor) or A (and) is counted.
     popcount : bool
         Whether P goes along with the counts, for thresholds that use it (AdaBin).
+    stride : int
+        Pixels from one window to the next, in both directions.
+    padding : int
+        Pixels outside the frame that windows reach on each side, less than the kernel's sides.
     """
 
     name: str
@@ -202,11 +209,14 @@ class BinaryConv:
     weights: NDArray[np.bool_]
     gate: Gate = Gate.XNOR
     popcount: bool = False
+    stride: int = 1
+    padding: int = 0
 
     def __post_init__(self) -> None:
         _freeze(self, "weights", np.bool_, 4)
         if not isinstance(self.gate, Gate):
             raise NetworkError(f"{self.name}: the gate must be a Gate, not {self.gate!r}")
+        _check_windows(self)
 
     @property
     def filters(self) -> int:
@@ -220,18 +230,123 @@ class BinaryConv:
 
     def infer(self, x: FeatureMap) -> FeatureMap:
         """Map that this node delivers for the map ``x``."""
-        _, rows, columns, channels = self.weights.shape
         if not isinstance(x.type, Bit):
             raise NetworkError(f"{self.name}: the input must be bits, not {_spell(x.type)}")
-        if channels != x.channels or rows > x.height or columns > x.width:
+        return _infer_windows(self, x, Counts(self.taps, self.popcount))
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerConv:
+    """Weighted sums of every window: bits or integers → integers.
+
+    ``y[r, c, f] = Σ weights[f, i, j, k] · x[s·r + i − p, s·c + j − p, k]``, as for `BinaryConv`;
+    an x outside the frame is 0. For first layers on pixels, and for last layers.
+
+    Parameters
+    ----------
+    name, source : str
+        This node, and the node (or `INPUT`) that feeds it.
+    weights : int array, (filters, rows, columns, channels)
+        At most 16 bits each.
+    stride, padding : int
+        As for `BinaryConv`.
+    """
+
+    name: str
+    source: str
+    weights: NDArray[np.int64]
+    stride: int = 1
+    padding: int = 0
+
+    def __post_init__(self) -> None:
+        _freeze(self, "weights", np.int64, 4)
+        if self.weight_bits > _MAX_WEIGHT_BITS:
             raise NetworkError(
-                f"{self.name}: a kernel of {rows}×{columns}×{channels} does not fit "
-                f"a map of {_shape(x)}"
+                f"{self.name}: its weights need {self.weight_bits} bits, more than "
+                f"{_MAX_WEIGHT_BITS}"
             )
-        return FeatureMap(
-            x.height - rows + 1, x.width - columns + 1, self.filters,
-            Counts(self.taps, self.popcount),
-        )  # fmt: skip
+        _check_windows(self)
+
+    @property
+    def filters(self) -> int:
+        """Number of filters (neurons)."""
+        return self.weights.shape[0]
+
+    @property
+    def taps(self) -> int:
+        """N, the synapses of one filter."""
+        return self.weights[0].size
+
+    @property
+    def weight_bits(self) -> int:
+        """Width of the narrowest two's complement integer that holds every weight."""
+        return int_bits(int(self.weights.min()), int(self.weights.max()))
+
+    def bounds(self, x: FeatureMap) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
+        """Smallest and largest sum of each filter: two (filters,) arrays of Python integers."""
+        # A window may reach outside the frame, where x is 0.
+        low, high = min(0, x.type.low), max(0, x.type.high)
+        weights = self.weights.reshape(self.filters, -1)
+        # In Python's integers: a hostile file can ask for products beyond 64 bits.
+        positive = np.maximum(weights, 0).sum(axis=1).astype(object)
+        negative = np.minimum(weights, 0).sum(axis=1).astype(object)
+        return positive * low + negative * high, positive * high + negative * low
+
+    def infer(self, x: FeatureMap) -> FeatureMap:
+        """Map that this node delivers for the map ``x``; its width is the narrowest that fits."""
+        if not isinstance(x.type, Bit | UInt | Int):
+            raise NetworkError(
+                f"{self.name}: the input must be bits or integers, not {_spell(x.type)}"
+            )
+        low, high = self.bounds(x)
+        bits = int_bits(int(low.min()), int(high.max()))
+        if bits > _MAX_BITS:
+            raise NetworkError(f"{self.name}: its values need {bits} bits, more than {_MAX_BITS}")
+        return _infer_windows(self, x, Int(bits))
+
+
+@dataclass(frozen=True, eq=False)
+class MaxPool:
+    """Largest bit of every window, or the smallest one: bit → bit.
+
+    ``y[r, c, k] = any(x[size·r + i, size·c + j, k])``, and ``all(…)`` on channels that are
+    ``inverted``: those on which a larger bit stands for a smaller value, because the comparison
+    before it is turned round. Rows and columns that do not fill a window are left out.
+
+    Parameters
+    ----------
+    name, source : str
+        This node, and the node (or `INPUT`) that feeds it.
+    size : int
+        Rows and columns of a window, at least 2; windows do not overlap.
+    inverted : bool array, (channels,), optional
+    """
+
+    name: str
+    source: str
+    size: int
+    inverted: NDArray[np.bool_] | None = None
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+        _check_range(f"{self.name}: size", self.size, 2, _MAX_SIDE)
+        if self.inverted is not None:
+            _freeze(self, "inverted", np.bool_, 1)
+
+    def infer(self, x: FeatureMap) -> FeatureMap:
+        """Map that this node delivers for the map ``x``."""
+        if not isinstance(x.type, Bit):
+            raise NetworkError(f"{self.name}: the input must be bits, not {_spell(x.type)}")
+        if self.inverted is not None and self.inverted.size != x.channels:
+            raise NetworkError(
+                f"{self.name}: it has {self.inverted.size} channels, its source {x.channels}"
+            )
+        if self.size > min(x.height, x.width):
+            raise NetworkError(
+                f"{self.name}: a window of {self.size}×{self.size} does not fit a map of "
+                f"{_shape(x)}"
+            )
+        return FeatureMap(x.height // self.size, x.width // self.size, x.channels, Bit())
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,7 +354,8 @@ class Threshold:
     """Compare every value with its channel's threshold: counts or integers → bit.
 
     ``y[r, c, k] = (2^fraction · x[r, c, k] + popcount_weights[k] · P[r, c] ≥ thresholds[k])``,
-    complemented on channels that are ``inverted``.
+    complemented on channels that are ``inverted``. With ``classes``, it is
+    ``thresholds[classes[r, c], k]``: windows that reach outside the frame have other thresholds.
 
     A threshold equal to the smallest left side makes the comparison constant 1, one above the
     largest constant 0: that is how degenerate channels are written.
@@ -248,13 +364,15 @@ class Threshold:
     ----------
     name, source : str
         This node, and the node (or `INPUT`) that feeds it.
-    thresholds : int array, (channels,)
+    thresholds : int array, (channels,), or (border classes, channels) with ``classes``
     popcount_weights : int array, (channels,), optional
         ρ of each channel in units of 2^−fraction; needs counts that carry P.
     fraction : int
         Fractional bits of ρ.
     inverted : bool array, (channels,), optional
         Channels whose comparison is turned round (a negative batch-norm scale with the and gate).
+    classes : int array, (height, width), optional
+        Border class of each pixel: 0, 1, …, each of which occurs.
     """
 
     name: str
@@ -263,23 +381,41 @@ class Threshold:
     popcount_weights: NDArray[np.int64] | None = None
     fraction: int = 0
     inverted: NDArray[np.bool_] | None = None
+    classes: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
-        _freeze(self, "thresholds", np.int64, 1)
+        _freeze(self, "thresholds", np.int64, 1 if self.classes is None else 2)
         for what, dtype in (("popcount_weights", np.int64), ("inverted", np.bool_)):
             if getattr(self, what) is not None:
-                _freeze(self, what, dtype, 1, shape=self.thresholds.shape)
+                _freeze(self, what, dtype, 1, shape=(self.channels,))
         _check_range(f"{self.name}: fraction", self.fraction, 0, _MAX_FRACTION)
+        if self.classes is not None:
+            _freeze(self, "classes", np.int64, 2)
+            if not np.array_equal(np.unique(self.classes), np.arange(len(self.thresholds))):
+                raise NetworkError(
+                    f"{self.name}: its pixels must have the classes 0…{len(self.thresholds) - 1}, "
+                    "and each of them"
+                )
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return self.thresholds.shape[-1]
 
     def bounds(self, x: FeatureMap) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Smallest and largest left side of the comparison, per channel: two (channels,) arrays."""
-        factor = np.full_like(self.thresholds, 1 << self.fraction)
+        factor = np.full(self.channels, 1 << self.fraction, np.int64)
         return _bounds(self.name, x, factor, self.popcount_weights, np.zeros_like(factor))
 
     def infer(self, x: FeatureMap) -> FeatureMap:
         """Map that this node delivers for the map ``x``."""
-        _check_channels(self.name, self.thresholds.size, x)
+        _check_channels(self.name, self.channels, x)
         _check_popcount(self.name, self.popcount_weights is not None, x)
+        if self.classes is not None and self.classes.shape != (x.height, x.width):
+            raise NetworkError(
+                f"{self.name}: it has classes for {self.classes.shape[0]}×{self.classes.shape[1]} "
+                f"pixels, its source has {x.height}×{x.width}"
+            )
         low, high = self.bounds(x)
         if np.any(self.thresholds < low) or np.any(self.thresholds > high + 1):
             raise NetworkError(
@@ -350,7 +486,7 @@ class ArgMax:
         return FeatureMap(1, 1, 1, UInt(max(1, (x.channels - 1).bit_length())))
 
 
-Node = BinaryConv | Threshold | Affine | ArgMax
+Node = BinaryConv | IntegerConv | MaxPool | Threshold | Affine | ArgMax
 
 
 # -- the network ----------------------------------------------------------------------------------
@@ -489,6 +625,24 @@ def _check_text(what: str, text: object, *, shortest: int = 1) -> None:
 def _check_range(what: str, value: object, low: int, high: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise NetworkError(f"{what} must be an integer from {low} to {high}, not {value!r}")
+
+
+def _check_windows(node: BinaryConv | IntegerConv) -> None:
+    _, rows, columns, _ = node.weights.shape
+    _check_range(f"{node.name}: stride", node.stride, 1, _MAX_SIDE)
+    _check_range(f"{node.name}: padding", node.padding, 0, min(rows, columns) - 1)
+
+
+def _infer_windows(node: BinaryConv | IntegerConv, x: FeatureMap, type_: ValueType) -> FeatureMap:
+    """Map of what ``node`` delivers for every window of ``x``."""
+    _, rows, columns, channels = node.weights.shape
+    height, width = x.height + 2 * node.padding - rows, x.width + 2 * node.padding - columns
+    if channels != x.channels or height < 0 or width < 0:
+        raise NetworkError(
+            f"{node.name}: a kernel of {rows}×{columns}×{channels} does not fit a map of "
+            f"{_shape(x)}"
+        )
+    return FeatureMap(height // node.stride + 1, width // node.stride + 1, node.filters, type_)
 
 
 def _check_channels(name: str, channels: int, x: FeatureMap) -> None:

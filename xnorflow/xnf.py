@@ -3,19 +3,23 @@
 The file's metadata has the single key ``xnf``, whose value is the graph as JSON. The arrays are
 tensors named ``<node>.<field>``:
 
-======================================  ===========  ============================
-field                                   type, shape  content
-======================================  ===========  ============================
-``weights``                             U8, (f, b)   the bits of filter f, packed
-``inverted`` (optional)                 U8, (c, 1)   the bit of channel c, packed
-``thresholds``, ``scale``, ``offset``   I64, (c,)    one integer a channel
-``popcount_weights``,                   I64, (c,)    one integer a channel
+======================================  ============  ===========================================
+field                                   type, shape   content
+======================================  ============  ===========================================
+``weights`` of a binary_conv            U8, (f, b)    the bits of filter f, packed
+``weights`` of an integer_conv          I16, (f, t)   the integers of filter f
+``inverted`` (optional)                 U8, (c, 1)    the bit of channel c, packed
+``thresholds``                          I64, (c,)     one integer a channel
+``thresholds`` with ``classes``         I64, (n, c)   one for each border class and channel
+``classes`` (optional)                  I64, (h, w)   the border class of each pixel
+``scale``, ``offset``                   I64, (c,)     one integer a channel
+``popcount_weights``,                   I64, (c,)     one integer a channel
 ``popcount_scale`` (both optional)
-======================================  ===========  ============================
+======================================  ============  ===========================================
 
-Packed bits fill bytes from the least significant bit on, in the order (row, column, channel) with
-the channel fastest; the rest of a row's last byte is 0. The graph's field ``sha256`` is the digest
-of the whole file with 64 zeros in that place. Equal networks give equal bytes.
+Weights are in the order (row, column, channel) with the channel fastest. Packed bits fill bytes
+from the least significant bit on; the rest of a row's last byte is 0. The graph's field ``sha256``
+is the digest of the whole file with 64 zeros in that place. Equal networks give equal bytes.
 """
 
 import hashlib
@@ -42,6 +46,8 @@ from xnorflow.network import (
     FeatureMap,
     Gate,
     Int,
+    IntegerConv,
+    MaxPool,
     Network,
     Node,
     Provenance,
@@ -143,16 +149,21 @@ def _encode(node: Node) -> tuple[dict[str, Any], dict[str, NDArray[Any] | None]]
     header: dict[str, Any] = {"name": node.name, "source": node.source}
     match node:
         case BinaryConv():
-            kernel = list(node.weights.shape[1:])
-            header |= {"kind": "binary_conv", "kernel": kernel}
-            header |= {"gate": node.gate.value, "popcount": node.popcount}
-            return header, {"weights": _pack(node.weights)}
+            header |= {"kind": "binary_conv", "gate": node.gate.value, "popcount": node.popcount}
+            return header | _encode_windows(node), {"weights": _pack(node.weights)}
+        case IntegerConv():
+            weights = node.weights.reshape(node.filters, -1).astype(np.int16)
+            return header | {"kind": "integer_conv"} | _encode_windows(node), {"weights": weights}
+        case MaxPool():
+            header |= {"kind": "max_pool", "size": node.size}
+            return header, {"inverted": None if node.inverted is None else _pack(node.inverted)}
         case Threshold():
             header |= {"kind": "threshold", "fraction": node.fraction}
             return header, {
                 "thresholds": node.thresholds,
                 "popcount_weights": node.popcount_weights,
                 "inverted": None if node.inverted is None else _pack(node.inverted),
+                "classes": node.classes,
             }
         case Affine():
             header |= {"kind": "affine"}
@@ -163,6 +174,11 @@ def _encode(node: Node) -> tuple[dict[str, Any], dict[str, NDArray[Any] | None]]
             }
         case ArgMax():
             return header | {"kind": "argmax"}, {}
+
+
+def _encode_windows(node: BinaryConv | IntegerConv) -> dict[str, Any]:
+    kernel = list(node.weights.shape[1:])
+    return {"kernel": kernel, "stride": node.stride, "padding": node.padding}
 
 
 def _encode_type(value_type: ValueType) -> str:
@@ -192,7 +208,9 @@ _GRAPH_FIELDS = {
 _INPUT_FIELDS = {"height": int, "width": int, "channels": int, "type": str}
 _PROVENANCE_FIELDS = {field.name: object for field in fields(Provenance)}
 _NODE_FIELDS: dict[str, dict[str, type]] = {
-    "binary_conv": {"kernel": list, "gate": str, "popcount": bool},
+    "binary_conv": {"kernel": list, "stride": int, "padding": int, "gate": str, "popcount": bool},
+    "integer_conv": {"kernel": list, "stride": int, "padding": int},
+    "max_pool": {"size": int},
     "threshold": {"fraction": int},
     "affine": {},
     "argmax": {},
@@ -246,12 +264,34 @@ def _decode_node(header: Any, tensors: _Tensors) -> Node:
         case "binary_conv":
             weights = _bits(tensors, f"{name}.weights", _decode_kernel(header["kernel"]))
             gate = _decode_gate(header["gate"])
-            return BinaryConv(name, source, weights, gate, header["popcount"])
+            return BinaryConv(
+                name,
+                source,
+                weights,
+                gate,
+                header["popcount"],
+                stride=header["stride"],
+                padding=header["padding"],
+            )
+        case "integer_conv":
+            return IntegerConv(
+                name,
+                source,
+                _weights(tensors, f"{name}.weights", _decode_kernel(header["kernel"])),
+                stride=header["stride"],
+                padding=header["padding"],
+            )
+        case "max_pool":
+            inverted = _optional(_bits, tensors, f"{name}.inverted")
+            return MaxPool(name, source, header["size"], inverted)
         case "threshold":
+            classes = _optional(_table, tensors, f"{name}.classes")
+            read = _integers if classes is None else _table
             return Threshold(
                 name,
                 source,
-                thresholds=_integers(tensors, f"{name}.thresholds"),
+                thresholds=read(tensors, f"{name}.thresholds"),
+                classes=classes,
                 popcount_weights=_optional(_integers, tensors, f"{name}.popcount_weights"),
                 fraction=header["fraction"],
                 inverted=_optional(_bits, tensors, f"{name}.inverted"),
@@ -293,6 +333,21 @@ def _integers(tensors: _Tensors, name: str) -> NDArray[np.int64]:
     """Take a vector of integers."""
     tensor = _take(tensors, name, "I64", 1)
     return np.frombuffer(tensor["data"], "<i8")
+
+
+def _table(tensors: _Tensors, name: str) -> NDArray[np.int64]:
+    """Take a matrix of integers."""
+    tensor = _take(tensors, name, "I64", 2)
+    return np.frombuffer(tensor["data"], "<i8").reshape(tensor["shape"])
+
+
+def _weights(tensors: _Tensors, name: str, kernel: tuple[int, ...]) -> NDArray[np.int64]:
+    """Take integer weights, of each filter as many as ``kernel`` has."""
+    tensor = _take(tensors, name, "I16", 2)
+    filters, taps = tensor["shape"]
+    if taps != math.prod(kernel):
+        raise FormatError(f"the tensor {_quote(name)} has {taps} integers a row, not as the kernel")
+    return np.frombuffer(tensor["data"], "<i2").reshape(filters, *kernel).astype(np.int64)
 
 
 def _bits(tensors: _Tensors, name: str, row: tuple[int, ...] = ()) -> NDArray[np.bool_]:

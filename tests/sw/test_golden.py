@@ -17,6 +17,8 @@ from xnorflow.network import (
     FeatureMap,
     Gate,
     Int,
+    IntegerConv,
+    MaxPool,
     Network,
     Threshold,
     UInt,
@@ -33,22 +35,30 @@ def reference(network, frame):
         x, popcount = maps[node.source], popcounts.get(node.source)
         y = np.zeros(network.maps[node.name].shape, object)
         match node:
-            case BinaryConv():
-                _, rows, columns, _ = node.weights.shape
+            case BinaryConv() | IntegerConv():
                 popcounts[node.name] = np.zeros((*y.shape[:2], 1), object)
                 for r, c, f in np.ndindex(y.shape):
-                    window = x[r : r + rows, c : c + columns].astype(bool)
-                    if node.gate is Gate.XNOR:
-                        y[r, c, f] = int(np.sum(window == node.weights[f]))
-                    else:
-                        y[r, c, f] = int(np.sum(window & node.weights[f]))
+                    window = window_of(node, x, r, c)
                     popcounts[node.name][r, c] = int(np.sum(window))
+                    match node:
+                        case IntegerConv():
+                            y[r, c, f] = int(np.sum(window * node.weights[f].astype(object)))
+                        case BinaryConv(gate=Gate.XNOR):
+                            y[r, c, f] = int(np.sum((window != 0) == node.weights[f]))
+                        case BinaryConv(gate=Gate.AND):
+                            y[r, c, f] = int(np.sum((window != 0) & node.weights[f]))
+            case MaxPool(size=size):
+                for r, c, k in np.ndindex(y.shape):
+                    window = x[r * size : (r + 1) * size, c * size : (c + 1) * size, k].flatten()
+                    smallest = node.inverted is not None and node.inverted[k]
+                    y[r, c, k] = min(window) if smallest else max(window)
             case Threshold():
                 for r, c, k in np.ndindex(y.shape):
                     left = 2**node.fraction * x[r, c, k]
                     if node.popcount_weights is not None:
                         left += int(node.popcount_weights[k]) * popcount[r, c, 0]
-                    bit = left >= int(node.thresholds[k])
+                    border = () if node.classes is None else (node.classes[r, c],)
+                    bit = left >= int(node.thresholds[*border, k])
                     if node.inverted is not None and node.inverted[k]:
                         bit = not bit
                     y[r, c, k] = int(bit)
@@ -62,6 +72,17 @@ def reference(network, frame):
                 y[0, 0, 0] = scores.index(max(scores))
         maps[node.name] = y
     return maps, popcounts
+
+
+def window_of(node, x, r, c):
+    """Taps of a window, zeros outside the frame: (rows, columns, channels)."""
+    _, rows, columns, channels = node.weights.shape
+    window = np.zeros((rows, columns, channels), object)
+    for i, j in np.ndindex(rows, columns):
+        y, z = r * node.stride + i - node.padding, c * node.stride + j - node.padding
+        if 0 <= y < x.shape[0] and 0 <= z < x.shape[1]:
+            window[i, j] = x[y, z]
+    return window
 
 
 @given(networks, st.integers(0, 2**32 - 1))
