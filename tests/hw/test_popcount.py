@@ -1,0 +1,90 @@
+# amaranth: UnusedElaboratable=no
+import random
+from itertools import pairwise
+
+import pytest
+from amaranth.sim import Simulator
+
+from xnorflow.hw.device import Family
+from xnorflow.hw.popcount import Popcount, popcount_latency
+
+
+def run(dut, words, *, stall=0.0):
+    """Feed a word in every enabled cycle; return the outputs seen at the ends of all cycles.
+
+    Each comes with the number of words that the counter has taken by then.
+    """
+    rng = random.Random(0)
+    seen = []
+
+    async def bench(ctx):
+        taken = 0
+        while taken < len(words) + dut.latency:
+            enabled = rng.random() >= stall
+            # While it stands still, the input holds anything.
+            word = (*words, *[0] * dut.latency)[taken] if enabled else rng.getrandbits(dut.width)
+            ctx.set(dut.i, word)
+            ctx.set(dut.en, enabled)
+            taken += enabled
+            if dut.latency:
+                await ctx.tick()
+            else:
+                await ctx.delay(1e-6)
+            seen.append((taken, ctx.get(dut.o)))
+
+    simulator = Simulator(dut)
+    if dut.latency:
+        simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return seen
+
+
+def check(dut, words, *, stall=0.0):
+    """Every output is the count of the word that was taken ``popcount_latency`` words ago."""
+    latency = popcount_latency(dut.width, dut.family)
+    for taken, count in run(dut, words, stall=stall):
+        # A register hands on what it took at this very edge; a wire (latency 0) likewise.
+        n = taken - max(latency, 1)
+        if 0 <= n < len(words):
+            assert count == words[n].bit_count()
+
+
+@pytest.mark.parametrize("family", Family)
+@pytest.mark.parametrize("width", range(1, 10))
+def test_counts_every_word(width, family):
+    check(Popcount(width, family), range(1 << width))
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.5])
+@pytest.mark.parametrize("family", Family)
+@pytest.mark.parametrize("width", [15, 16, 17, 63, 64, 100, 784])
+def test_counts_wide_words(width, family, stall):
+    rng = random.Random(width)
+    # Besides random words: nearly empty and nearly full ones, which carry through all columns.
+    words = [0, (1 << width) - 1, 1, 1 << (width - 1), (1 << width) - 2]
+    words += [rng.getrandbits(width) for _ in range(30)]
+    check(Popcount(width, family), words, stall=stall)
+
+
+@pytest.mark.parametrize("family", Family)
+@pytest.mark.parametrize("width", [2, 7, 64])
+def test_stands_still_unless_enabled(width, family):
+    rng = random.Random(width)
+    words = [rng.getrandbits(width) for _ in range(50)]
+    seen = run(Popcount(width, family), words, stall=0.5)
+
+    for (before, old), (after, new) in pairwise(seen):
+        assert after > before or new == old
+
+
+@pytest.mark.parametrize("family", Family)
+@pytest.mark.parametrize("width", [*range(1, 40), 100, 784])
+def test_latency_is_known_beforehand(width, family):
+    assert Popcount(width, family).latency == popcount_latency(width, family)
+
+
+@pytest.mark.parametrize("width", [0, -1])
+def test_rejects_no_bits(width):
+    with pytest.raises(ValueError, match=f"^Popcount width must be at least 1, not {width}$"):
+        Popcount(width)
