@@ -3,9 +3,12 @@
 from enum import Enum
 from math import lcm
 
+import numpy as np
 from amaranth import *
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
+
+from xnorflow.hw.counters import counter
 
 
 __all__ = ["ConstantTable", "MemoryStyle", "channel_rows"]
@@ -31,13 +34,17 @@ class ConstantTable(wiring.Component):
     The row of a step is there ``latency`` enabled cycles later. Block RAMs are slow to deliver, so
     there is a register behind the memory. A single row costs nothing: it is always there.
 
+    With ``classes``, the rows go round once for every pixel of a frame, and are those of its class.
+
     Parameters
     ----------
     shape : :class:`ShapeLike`
         One row.
     rows : list of :class:`int`
-        Contents.
+        Contents; with ``classes`` those of class 0, then as many of each other class.
     style : :class:`MemoryStyle`
+    classes : array of :class:`int`, (height, width), optional
+        Class of each pixel. Rows and columns of pixels that have equal classes share logic.
 
     Attributes
     ----------
@@ -55,16 +62,21 @@ class ConstantTable(wiring.Component):
     Raises
     ------
     :exc:`ValueError`
-        If there is no row.
+        If there is no row, or if the classes do not share the rows out evenly.
     """
 
     latency = 2
 
-    def __init__(self, shape, rows, *, style=MemoryStyle.AUTO):
+    def __init__(self, shape, rows, *, style=MemoryStyle.AUTO, classes=None):
         if not rows:
             raise ValueError("A table of constants must have at least one row")
         self.rows = list(rows)
         self.style = style
+        self.classes = classes
+        if classes is not None and len(self.rows) % (int(classes.max()) + 1):
+            raise ValueError(
+                f"{len(self.rows)} rows cannot be shared out to {int(classes.max()) + 1} classes"
+            )
         super().__init__({"en": In(1), "step": In(1), "row": Out(shape)})
 
     def elaborate(self, platform):
@@ -79,19 +91,42 @@ class ConstantTable(wiring.Component):
             shape=len(row), depth=len(self.rows), init=self.rows, attrs=self.style.attributes()
         )
         port = rom.read_port()
-        address = Signal(range(len(self.rows)))
         output = Signal.like(port.data, reset_less=True)
         m.d.comb += [
             port.en.eq(self.en),
-            port.addr.eq(address),
+            port.addr.eq(self._address(m)),
             row.eq(output),
         ]
         with m.If(self.en):
             m.d.sync += output.eq(port.data)
-        with m.If(self.en & self.step):
-            m.d.sync += address.eq(Mux(address == len(self.rows) - 1, 0, address + 1))
 
         return m
+
+    def _address(self, m):
+        """Address of the next step's row."""
+        step = Signal()
+        m.d.comb += step.eq(self.en & self.step)
+        if self.classes is None:
+            address, _ = counter(m, "address", len(self.rows), step)
+            return address
+
+        # The first row of a pixel's class, and from there on the rows of its words.
+        words = len(self.rows) // (int(self.classes.max()) + 1)
+        word, last_word = counter(m, "word", words, step)
+        height, width = self.classes.shape
+        column, last_column = counter(m, "column", width, step & last_word)
+        row, _ = counter(m, "row", height, step & last_word & last_column)
+        first_rows, row_kinds = np.unique(self.classes, axis=0, return_inverse=True)
+        kinds, column_kinds = np.unique(first_rows, axis=1, return_inverse=True)
+        row_kind, column_kind = Signal(range(len(kinds))), Signal(range(kinds.shape[1]))
+        m.d.comb += [
+            row_kind.eq(Array(row_kinds.ravel().tolist())[row]),
+            column_kind.eq(Array(column_kinds.ravel().tolist())[column]),
+        ]
+        first = Array(Array((classes * words).tolist())[column_kind] for classes in kinds)[row_kind]
+        address = Signal(range(len(self.rows)))
+        m.d.comb += address.eq(first + word)
+        return address
 
 
 def channel_rows(columns, *, lanes, vector):
@@ -99,8 +134,9 @@ def channel_rows(columns, *, lanes, vector):
 
     Parameters
     ----------
-    columns : dict of :class:`str` to array of :class:`int`, (channels,)
-        Constants by name.
+    columns : dict of :class:`str` to array of :class:`int`, (channels,) or (classes, channels)
+        Constants by name. If some have border classes, the rows are those of class 0, then those
+        of class 1, ….
     lanes : :class:`int`
         Values a word.
     vector : :class:`int`
@@ -113,7 +149,9 @@ def channel_rows(columns, *, lanes, vector):
     rows : list of :class:`int`
         Contents of a `ConstantTable`; a single row if all words need the same.
     """
-    (channels,) = {len(values) for values in columns.values()}
+    columns = {name: np.atleast_2d(values) for name, values in columns.items()}
+    (channels,) = {values.shape[1] for values in columns.values()}
+    classes = max(len(values) for values in columns.values())
     words = -(-vector // lanes)
     # In a vector of several pixels, the pattern repeats where channels and lanes line up again. If
     # the vector ends before that, the table has all of its words.
@@ -124,13 +162,17 @@ def channel_rows(columns, *, lanes, vector):
         name: data.ArrayLayout(_narrowest(values), lanes) for name, values in columns.items()
     })
     rows = []
-    for word in range(period):
-        picked = [(word * lanes + lane) % channels for lane in range(lanes)]
-        row = {name: [int(values[c]) for c in picked] for name, values in columns.items()}
-        rows.append(layout.const(row).as_bits())
+    for border_class in range(classes):
+        for word in range(period):
+            picked = [(word * lanes + lane) % channels for lane in range(lanes)]
+            row = {
+                name: values[border_class if len(values) > 1 else 0, picked].tolist()
+                for name, values in columns.items()
+            }
+            rows.append(layout.const(row).as_bits())
     return layout, rows[:1] if len(set(rows)) == 1 else rows
 
 
 def _narrowest(values):
     """Shape that holds all ``values``; signed only if one is negative."""
-    return Shape.cast(range(min(0, *values.tolist()), max(0, *values.tolist()) + 1))
+    return Shape.cast(range(min(0, int(values.min())), max(0, int(values.max())) + 1))

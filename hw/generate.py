@@ -9,7 +9,7 @@ from xnorflow import __version__
 from xnorflow.files import make_folder, write_atomically
 from xnorflow.hw.axi import AxiStreamTop, result_element_bits
 from xnorflow.hw.design import Compare, Design, Gather, Multiply, Scale, Select
-from xnorflow.hw.mvu import weight_rows
+from xnorflow.hw.operands import weight_rows
 from xnorflow.hw.postprocess import affine_rows
 from xnorflow.hw.threshold import threshold_rows
 

@@ -2,62 +2,30 @@
 
 import numpy as np
 from amaranth import *
-from amaranth.lib import memory, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
 
-from xnorflow.hw.constants import ConstantTable, MemoryStyle
+from xnorflow.hw.constants import MemoryStyle
 from xnorflow.hw.device import Family
+from xnorflow.hw.operands import Operands, weight_rows
 from xnorflow.hw.popcount import Popcount, popcount_latency
 from xnorflow.hw.stream import lane_layout
 from xnorflow.network import Gate
 
 
-__all__ = ["MatrixVectorUnit", "mvu_latency", "weight_rows"]
+__all__ = ["MatrixVectorUnit", "mvu_latency"]
 
 
 def mvu_latency(simd, family):
     """Clock cycles from a vector's last word to the first counts: ring, memory, popcount, sum."""
-    return 2 + ConstantTable.latency + popcount_latency(simd, family)
-
-
-def weight_rows(weights, *, pe, simd):
-    """Contents of the weight memory: a row a cycle, neuron folds outside, synapse folds inside.
-
-    Bit ``p * simd + s`` of a row is synapse s of neuron p. Spare synapses hold 1, which with their
-    masked activation makes both gates give 0.
-
-    Parameters
-    ----------
-    weights : array of bool, (matrix_height, matrix_width)
-        A row a neuron.
-    pe : :class:`int`
-        Neurons a cycle.
-    simd : :class:`int`
-        Synapses a cycle and neuron.
-
-    Returns
-    -------
-    list of :class:`int`
-    """
-    height, width = weights.shape
-    neuron_fold, synapse_fold = -(-height // pe), -(-width // simd)
-    padded = np.ones((neuron_fold * pe, synapse_fold * simd), dtype=bool)
-    padded[:height, :width] = weights
-    folds = padded.reshape(neuron_fold, pe, synapse_fold, simd)
-    folds = folds.transpose(0, 2, 1, 3).reshape(-1, pe * simd)
-    return [
-        int.from_bytes(np.packbits(row, bitorder="little").tobytes(), "little") for row in folds
-    ]
+    return Operands.latency + popcount_latency(simd, family) + 1
 
 
 class MatrixVectorUnit(wiring.Component):
     """Count, for every neuron, the synapses where the gate gives 1 (FINN: MVU).
 
     Works on ``pe`` neurons and ``simd`` synapses of each in a cycle, so that a vector takes
-    ``neuron_fold * synapse_fold`` cycles, and the next one follows without a gap. The vector is
-    kept in a ring of two vectors: while one is worked on, the next comes in. Work starts with the
-    first word, and its words are released during the last neuron fold. With a single neuron fold
-    nothing is read twice, and the ring has just two words.
+    ``neuron_fold * synapse_fold`` cycles, and the next one follows without a gap: see `Operands`.
 
     Neither ``simd`` nor ``pe`` needs to divide the matrix: spare lanes of a vector's last word are
     masked, spare neurons of the last fold deliver counts that mean nothing.
@@ -138,60 +106,36 @@ class MatrixVectorUnit(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        sf, nf = self.synapse_fold, self.neuron_fold
 
         # The pipeline moves as one, unless counts wait to be taken.
         en = Signal()
         m.d.comb += en.eq(~self.o.valid | self.o.ready)
 
-        # Control: which step is next, and whether its activations are there.
-        step = Signal()
-        synapse = Signal(range(sf))
-        neuron = Signal(range(nf))
-        first_synapse, last_synapse = Signal(), Signal()
-        first_neuron, last_neuron = Signal(), Signal()
-        m.d.comb += [
-            first_synapse.eq(synapse == 0),
-            last_synapse.eq(synapse == sf - 1),
-            first_neuron.eq(neuron == 0),
-            last_neuron.eq(neuron == nf - 1),
-        ]
-        with m.If(step):
-            m.d.sync += synapse.eq(Mux(last_synapse, 0, synapse + 1))
-            with m.If(last_synapse):
-                m.d.sync += neuron.eq(Mux(last_neuron, 0, neuron + 1))
-
-        read, unread = self._ring(m, en, step, last_synapse, first_neuron, last_neuron)
-        m.d.comb += step.eq(en & (~first_neuron | unread))
-
-        # Cycles 1 and 2: activations and weights come out of their memories, and are registered.
-        rows = weight_rows(self.weights, pe=self.pe, simd=self.simd)
-        weights = ConstantTable(self.pe * self.simd, rows, style=self.weight_style)
-        m.submodules.weights = weights
-        m.d.comb += [weights.en.eq(en), weights.step.eq(step)]
-
-        activation = Signal(self.simd, reset_less=True)
-        spare = sf * self.simd - self.weights.shape[1]
-        if spare:
-            tail = Signal(reset_less=True)
-            keep = Const((1 << self.simd - spare) - 1, self.simd)
-            read &= keep | ~tail.replicate(self.simd)
-            with m.If(en):
-                m.d.sync += tail.eq(last_synapse)
-        with m.If(en):
-            m.d.sync += activation.eq(read)
+        # Cycles 1 to 3: operands.
+        m.submodules.operands = operands = Operands(
+            1,
+            weight_rows(self.weights, pe=self.pe, simd=self.simd),
+            self.pe * self.simd,
+            width=self.weights.shape[1],
+            simd=self.simd,
+            neuron_fold=self.neuron_fold,
+            style=self.weight_style,
+        )
+        connect(m, flipped(self.i), operands.i)
+        m.d.comb += operands.en.eq(en)
+        activation = operands.activation.as_value()
 
         # Then, for as long as the popcounts take: count each neuron's synapses.
         products = []
         for p in range(self.pe):
-            weight = weights.row.word_select(p, self.simd)
+            weight = operands.weights.word_select(p, self.simd)
             products.append(
                 ~(activation ^ weight) if self.gate is Gate.XNOR else activation & weight
             )
         if self.popcount:
             products.append(activation)
-        valid, first, last = step, first_synapse, last_synapse
-        for stage in range(self.latency - 2):
+        valid, first, last = operands.valid, operands.first, operands.last
+        for stage in range(popcount_latency(self.simd, self.family)):
             registers = [
                 Signal(name=f"valid_{stage}"),
                 Signal(name=f"first_{stage}", reset_less=True),
@@ -217,45 +161,3 @@ class MatrixVectorUnit(wiring.Component):
             m.d.sync += self.o.valid.eq(valid & last)
 
         return m
-
-    def _ring(self, m, en, step, last_synapse, first_neuron, last_neuron):
-        """Ring of activations: the word of the last step, and whether an unread one waits."""
-        sf, nf = self.synapse_fold, self.neuron_fold
-        # With a single neuron fold nothing is read twice, and two words are enough to stream.
-        depth = 2 if nf == 1 else 2 * sf
-        # A ring of two words has no use for a block RAM.
-        style = MemoryStyle.LOGIC if depth == 2 else MemoryStyle.AUTO
-        m.submodules.ring = ring = memory.Memory(
-            shape=self.simd, depth=depth, init=[], attrs=style.attributes()
-        )
-        write, read = ring.write_port(), ring.read_port()
-
-        put = Signal(range(depth))
-        get = Signal(range(depth))
-        rewind = Signal(range(depth))  # where the vector that is worked on starts
-        m.d.comb += [
-            write.addr.eq(put),
-            write.data.eq(self.i.payload),
-            write.en.eq(self.i.valid & self.i.ready),
-            read.addr.eq(get),
-            read.en.eq(en),
-        ]
-        with m.If(write.en):
-            m.d.sync += put.eq(Mux(put == depth - 1, 0, put + 1))
-        with m.If(step):
-            m.d.sync += get.eq(Mux(get == depth - 1, 0, get + 1))
-            if nf > 1:
-                with m.If(last_synapse & last_neuron):
-                    m.d.sync += rewind.eq(Mux(rewind == 0, sf, 0))
-                with m.Elif(last_synapse):
-                    m.d.sync += get.eq(rewind)
-
-        # Words that no step has read yet, and places that the last neuron fold has given back.
-        unread = Signal(range(depth + 1))
-        space = Signal(range(depth + 1), init=depth)
-        m.d.comb += self.i.ready.eq(space != 0)
-        m.d.sync += [
-            unread.eq(unread + write.en - (step & first_neuron)),
-            space.eq(space - write.en + (step & last_neuron)),
-        ]
-        return read.data, unread != 0

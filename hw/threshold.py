@@ -31,7 +31,8 @@ class Threshold(wiring.Component):
     """Compare each value with its channel's threshold.
 
     Computes ``2**fraction * x + popcount_weight * P >= threshold``, complemented on inverted
-    channels. Takes a word every cycle; an output that is not taken stalls the whole pipeline.
+    channels. Where thresholds depend on a pixel's border class, pixels are counted. Takes a word
+    every cycle; an output that is not taken stalls the whole pipeline.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ class Threshold(wiring.Component):
         self.lanes = lanes
         self.latency = threshold_latency(node)
         layout, rows = threshold_rows(node, lanes=lanes, vector=vector)
-        self._constants = ConstantTable(layout, rows, style=style)
+        self._constants = ConstantTable(layout, rows, style=style, classes=node.classes)
         super().__init__({
             "i": In(stream.Signature(map_layout(source, lanes))),
             "o": Out(stream.Signature(lane_layout(1, lanes))),

@@ -38,6 +38,55 @@ def test_table_goes_round_and_holds(rows, style):
     assert seen == expected
 
 
+@pytest.mark.parametrize(
+    "classes",
+    [
+        [[0, 1, 1, 2], [3, 4, 4, 5], [3, 4, 4, 5], [6, 7, 7, 8]],
+        [[0, 0, 1]],
+        [[0], [1], [1]],
+        [[0, 1], [1, 0]],
+    ],
+)
+@pytest.mark.parametrize("words", [1, 3])
+def test_rows_are_those_of_the_pixels_class(classes, words):
+    classes = np.array(classes)
+    rows = np.random.default_rng(words).integers(0, 256, (classes.max() + 1) * words).tolist()
+    dut = ConstantTable(8, rows, classes=classes)
+    expected = [rows[k * words + n] for k in classes.flatten() for n in range(words)] * 2
+    seen = []
+
+    async def bench(ctx):
+        ctx.set(dut.en, 1)
+        ctx.set(dut.step, 1)
+        for _ in range(dut.latency - 1):
+            await ctx.tick()
+        for _ in expected:
+            await ctx.tick()
+            seen.append(ctx.get(dut.row))
+
+    sim = Simulator(dut)
+    sim.add_clock(1e-6)
+    sim.add_testbench(bench)
+    sim.run()
+
+    assert seen == expected
+
+
+def test_rejects_rows_that_classes_cannot_share():
+    with pytest.raises(ValueError, match=r"^3 rows cannot be shared out to 2 classes$"):
+        ConstantTable(8, [1, 2, 3], classes=np.array([[0, 1]]))
+
+
+def test_channel_rows_of_classes_follow_each_other():
+    columns = {"threshold": np.array([[1, 2], [-3, 4]]), "flip": np.array([0, 1])}
+
+    layout, rows = channel_rows(columns, lanes=1, vector=2)
+
+    contents = [layout.from_bits(row) for row in rows]
+    assert [list(row.threshold) for row in contents] == [[1], [2], [-3], [4]]
+    assert [list(row.flip) for row in contents] == [[0], [1], [0], [1]]
+
+
 def test_channel_rows_follow_the_lanes():
     columns = {"threshold": np.array([1, -2, 3]), "flip": np.array([1, 0, 0])}
 

@@ -33,7 +33,14 @@ def test_the_same_design_gives_the_same_bytes(design, tmp_path):
 
 def test_names_say_layer_and_role(design):
     text = verilog_text(design)
-    for name in ("fc1", "fc1.popcount_0", "fc1.weights", "act1.constants", "label", "guard"):
+    for name in (
+        "fc1",
+        "fc1.popcount_0",
+        "fc1.operands.constants",
+        "act1.constants",
+        "label",
+        "guard",
+    ):
         assert f"\\accelerator.core.{name} " in text
 
 

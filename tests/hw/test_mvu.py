@@ -2,7 +2,8 @@
 import numpy as np
 import pytest
 
-from xnorflow.hw.mvu import MatrixVectorUnit, weight_rows
+from xnorflow.hw.mvu import MatrixVectorUnit
+from xnorflow.hw.operands import weight_rows
 from xnorflow.network import Gate
 from xnorflow.sim.pysim import transact
 

@@ -95,3 +95,21 @@ def test_takes_a_word_every_cycle(weights):
     )
     word = {"lanes": [3]} | ({} if weights is None else {"popcount": 1})
     transact(dut, [word] * 40, 40, max_cycles=40 + dut.latency)
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.5])
+def test_thresholds_of_border_classes(stall):
+    rng = np.random.default_rng(0)
+    source = FeatureMap(3, 4, 4, Counts(20))
+    classes = np.array([[0, 1, 1, 2], [3, 4, 4, 2], [3, 4, 4, 2]])
+    thresholds = rng.integers(5, 16, (5, 4))
+    node = ThresholdNode("act", "conv", thresholds, inverted=np.arange(4) > 2, classes=classes)
+    frames = rng.integers(0, 21, (3, 3, 4, 4))
+    dut = Threshold(node, source, lanes=2, vector=4)
+
+    outputs = transact(
+        dut, [{"lanes": word} for word in frames.reshape(-1, 2).tolist()], 3 * 24, stall=stall
+    )
+
+    expected = (frames >= thresholds[classes]) ^ (np.arange(4) > 2)
+    assert np.array_equal(np.array([list(o.lanes) for o in outputs]), expected.reshape(-1, 2))
