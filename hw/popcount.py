@@ -12,8 +12,21 @@ from xnorflow.hw.device import Family
 __all__ = ["Popcount", "popcount_latency"]
 
 
-# Compressor levels between two registers. The first level also holds the XNOR in front.
+# Levels between two registers. The first level also holds the XNOR in front.
 _LEVELS_PER_STAGE = {Family.ICE40: 4, Family.ECP5: 3, Family.GOWIN: 3, Family.XILINX7: 3}
+
+# From which width on a tree of adders is smaller than one of counters (bench/popcount.py). On ECP5
+# it never is: a carry chain takes its look-up tables in pairs, and two more to begin and end.
+_ADDERS_FROM = {Family.ICE40: 1, Family.GOWIN: 32, Family.XILINX7: 1}
+
+
+# Below this width, counters end in a ripple of full adders: short, and smaller than a carry chain
+# or what Yosys makes of an addition without one.
+_CHAIN_FROM = 32
+
+
+def _has_adders(width, family):
+    return width >= _ADDERS_FROM.get(family, width + 1)
 
 
 def _full_adder(bits):
@@ -34,15 +47,32 @@ def _compress(columns, counter):
     result = [[] for _ in range(len(columns) + 1)]
     for weight, column in enumerate(columns):
         whole = len(column) - len(column) % 3
-        result[weight] += column[whole:]
         for n in range(0, whole, 3):
             for power, bit in enumerate(counter(column[n : n + 3])):
                 result[weight + power].append(bit)
+        result[weight] += column[whole:]
     return result if result[-1] else result[:-1]
 
 
-def _levels(width):
+def _ripple(columns):
+    """Add columns of at most two bits to a number."""
+    total, carry = [], []
+    for column in columns:
+        match column + carry:
+            case [bit]:
+                total, carry = [*total, bit], []
+            case [a, b]:
+                total, carry = [*total, a ^ b], [a & b]
+            case bits:
+                bit, carry_out = _full_adder(bits)
+                total, carry = [*total, bit], [carry_out]
+    return total + carry
+
+
+def _levels(width, family):
     """Return the number of levels, the final addition included."""
+    if _has_adders(width, family):
+        return width.bit_length() - 1
     columns, levels = [[None] * width], 0
     while max(len(column) for column in columns) > 2:
         columns, levels = _compress(columns, lambda _: [None, None]), levels + 1
@@ -51,14 +81,15 @@ def _levels(width):
 
 def popcount_latency(width, family):
     """Clock cycles that a `Popcount` of ``width`` bits takes, without building one."""
-    return ceil(_levels(width) / _LEVELS_PER_STAGE[family])
+    return ceil(_levels(width, family) / _LEVELS_PER_STAGE[family])
 
 
 class Popcount(wiring.Component):
     """Count the bits of ``i`` that are set.
 
-    A tree of 3:2 counters, at the end an adder; takes a word every enabled cycle. The first level
-    hangs directly on ``i``: an XNOR or AND in front of it is absorbed by its look-up tables.
+    A tree of adders in carry chains, or of 3:2 counters and at the end an adder, whichever is
+    smaller on the family; takes a word every enabled cycle. The first level are counters that hang
+    directly on ``i``: an XNOR or AND in front of them is absorbed by their look-up tables.
     The output is registered, but for width 1, which is a wire.
 
     Parameters
@@ -93,7 +124,7 @@ class Popcount(wiring.Component):
             raise ValueError(f"Popcount width must be at least 1, not {width!r}")
         self.width = width
         self.family = family
-        self._levels = _levels(width)
+        self._levels = _levels(width, family)
         self.latency = popcount_latency(width, family)
         super().__init__({
             "i": In(width),
@@ -103,30 +134,57 @@ class Popcount(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        if _has_adders(self.width, self.family):
+            count = self._adders(m, list(self.i), self._levels)
+        else:
+            count = self._counters(m, list(self.i))
+        m.d.comb += self.o.eq(Cat(count))
+        return m
 
-        def stage(columns, level):
-            """Name the bits of a level, and register them where a stage ends."""
-            # Stage boundaries are spread evenly; the last is at the output.
-            registered = level * self.latency // self._levels > (
-                (level - 1) * self.latency // self._levels
+    def _adders(self, m, bits, level):
+        """Count ``bits`` in that many levels: the last one adds two smaller counts and one bit."""
+        if not bits or level == 0:
+            return bits
+        # Left is the largest 2ⁿ-1, so that no code of its count is wasted.
+        left = (1 << len(bits).bit_length() - 1) - 1
+        if len(bits) == left:
+            left //= 2
+        if len(bits) == 1 or level > len(bits).bit_length() - 1:
+            return self._stage(m, self._adders(m, bits, level - 1), level)
+        a, b, c = (
+            self._adders(m, part, level - 1) for part in (bits[:left], bits[left:-1], bits[-1:])
+        )
+        if len(a) == 1:
+            total = _full_adder(a + b + c) if b else [a[0] ^ c[0], a[0] & c[0]]
+        else:
+            # Without `keep`, Yosys would merge this addition with the next into full adders of
+            # two look-up tables; in a carry chain they take one.
+            total = Signal(
+                range(len(bits) + 1), name=f"sum{level}", attrs={"keep": 1}, reset_less=True
             )
-            domain = m.d.sync if registered else m.d.comb
-            result = []
-            for weight, column in enumerate(columns):
-                named = Signal(len(column), name=f"level{level}_weight{weight}", reset_less=True)
-                with m.If(self.en if registered else 1):
-                    domain += named.eq(Cat(column))
-                result.append(list(named))
-            return result
+            m.d.comb += total.eq(Cat(a) + Cat(b) + Cat(c))
+        return self._stage(m, list(total), level)
 
-        columns = [list(self.i)]
+    def _counters(self, m, bits):
+        """Count ``bits`` by levels of 3:2 counters and a final addition."""
+        columns = [bits]
         for level in range(1, self._levels + 1):
             if max(len(column) for column in columns) > 2:
-                columns = stage(_compress(columns, _full_adder), level)
+                columns = _compress(columns, _full_adder)
+            elif self.width < _CHAIN_FROM:
+                columns = [[bit] for bit in _ripple(columns)[: len(self.o)]]
             else:
                 rows = [Cat([*column, C(0, 1)][n] for column in columns) for n in (0, 1)]
-                total = (rows[0] + rows[1])[: len(self.o)]
-                columns = stage([[bit] for bit in total], level)
-        m.d.comb += self.o.eq(Cat(columns))
+                columns = [[bit] for bit in (rows[0] + rows[1])[: len(self.o)]]
+            columns = [self._stage(m, column, level) for column in columns]
+        return Cat(columns)
 
-        return m
+    def _stage(self, m, bits, level):
+        """Name the bits that come out of a level, and register them where a stage ends."""
+        # Stage boundaries are spread evenly; the last is at the output.
+        before, after = (n * self.latency // self._levels for n in (level - 1, level))
+        named = Signal(len(bits), name=f"level{level}", reset_less=True)
+        domain = m.d.sync if after > before else m.d.comb
+        with m.If(self.en if after > before else 1):
+            domain += named.eq(Cat(bits))
+        return list(named)
