@@ -5,13 +5,18 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorflow.hw.argmax import ArgMax, result_layout
-from xnorflow.hw.design import Compare, Design, Gather, Multiply, Scale, Select
+from xnorflow.hw.design import Design
 from xnorflow.hw.guard import FrameGuard, VerdictGate, frame_layout
+from xnorflow.hw.integer_mvu import IntegerMatrixVectorUnit, weight_coding
 from xnorflow.hw.memory import memory_style
 from xnorflow.hw.mvu import MatrixVectorUnit
+from xnorflow.hw.pool import MaxPool
 from xnorflow.hw.postprocess import PostProcess, affine_rows
-from xnorflow.hw.stream import Fifo, WidthConverter
+from xnorflow.hw.steps import Compare, Gather, Multiply, Pool, Scale, Select, Slide, vector_of
+from xnorflow.hw.stream import Fifo, WidthConverter, value_shape
+from xnorflow.hw.swu import SlidingWindowUnit
 from xnorflow.hw.threshold import Threshold, threshold_rows
+from xnorflow.network import BinaryConv
 
 
 __all__ = ["Accelerator"]
@@ -71,7 +76,7 @@ class Accelerator(wiring.Component):
 
         feed = guard.o
         for step in design.steps:
-            m.submodules[step.name] = unit = _build(step, design.device)
+            m.submodules[step.name] = unit = _build(step, design)
             connect(m, feed, unit.i)
             feed = unit.o
         connect(m, feed, gate.i)
@@ -79,12 +84,15 @@ class Accelerator(wiring.Component):
         return m
 
 
-def _build(step, device):
+def _build(step, design):
     """Component that does what a step says."""
+    device = design.device
     match step:
-        case Gather():
-            return WidthConverter(1, lanes=step.lanes, ratio=step.ratio, words=step.words)
-        case Multiply(node, folding):
+        case Gather(source=source, lanes=lanes, ratio=ratio, words=words):
+            return WidthConverter(value_shape(source.type), lanes=lanes, ratio=ratio, words=words)
+        case Slide(windows=windows):
+            return SlidingWindowUnit(windows, depth=design.depths[step.name])
+        case Multiply(BinaryConv() as node, _, folding):
             return MatrixVectorUnit(
                 step.matrix,
                 pe=folding.pe,
@@ -92,15 +100,29 @@ def _build(step, device):
                 gate=node.gate,
                 popcount=node.popcount,
                 family=device.family,
-                weight_style=memory_style(device, folding.pe * folding.simd, step.cycles),
+                weight_style=memory_style(device, folding.pe * folding.simd, step.rows),
             )
+        case Multiply(node, source, folding):
+            bits, _, _ = weight_coding(step.matrix)
+            return IntegerMatrixVectorUnit(
+                step.matrix,
+                value_shape(source.type),
+                value_shape(node.infer(source).type),
+                pe=folding.pe,
+                simd=folding.simd,
+                weight_style=memory_style(device, folding.pe * folding.simd * bits, step.rows),
+            )
+        case Pool(node, source, lanes):
+            return MaxPool(node, source, lanes=lanes)
         case Compare(node, source, lanes):
-            layout, rows = threshold_rows(node, lanes=lanes, vector=source.size)
+            vector = vector_of(source, lanes)
+            layout, rows = threshold_rows(node, lanes=lanes, vector=vector)
             style = memory_style(device, layout.size, len(rows))
-            return Threshold(node, source, lanes=lanes, vector=source.size, style=style)
+            return Threshold(node, source, lanes=lanes, vector=vector, style=style)
         case Scale(node, source, lanes):
-            layout, rows = affine_rows(node, lanes=lanes, vector=source.size)
+            vector = vector_of(source, lanes)
+            layout, rows = affine_rows(node, lanes=lanes, vector=vector)
             style = memory_style(device, layout.size, len(rows))
-            return PostProcess(node, source, lanes=lanes, vector=source.size, style=style)
+            return PostProcess(node, source, lanes=lanes, vector=vector, style=style)
         case Select(source=source, lanes=lanes):
             return ArgMax(classes=source.channels, score_bits=source.type.bits, lanes=lanes)

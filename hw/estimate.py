@@ -2,10 +2,15 @@
 
 from dataclasses import dataclass
 
-from xnorflow.hw.design import Compare, Design, Gather, Multiply, Scale, Select, Step
+import numpy as np
+
+from xnorflow.hw.design import Design
 from xnorflow.hw.device import Device, Family
+from xnorflow.hw.integer_mvu import weight_coding
 from xnorflow.hw.memory import MemoryStyle, block_rams, memory_style
-from xnorflow.network import Counts, int_bits
+from xnorflow.hw.steps import Compare, Gather, Multiply, Pool, Scale, Select, Slide, Step
+from xnorflow.hw.stream import value_shape
+from xnorflow.network import BinaryConv, Bit, int_bits
 
 
 __all__ = ["Resources", "estimate", "estimate_step"]
@@ -15,6 +20,10 @@ _LUTS_PER_SYNAPSE = {Family.ICE40: 2.6, Family.ECP5: 2.4, Family.GOWIN: 2.4, Fam
 _LUTS_PER_CONSTANT_SYNAPSE = 1.7
 _CONTROL = 60
 """Counters and handshake of a unit."""
+_WINDOW_CONTROL = 180
+"""Counters, addresses and accounts of a sliding window."""
+_LUTS_PER_SUM_BIT = 1.6
+"""Of an adder in a tree, with its register."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +51,24 @@ def estimate(design: Design) -> Resources:
 def estimate_step(step: Step, device: Device) -> Resources:
     """Resources of one step."""
     match step:
-        case Gather(lanes=lanes, ratio=ratio):
-            return Resources(luts=lanes * ratio + 20)
+        case Gather(source=source, lanes=lanes, ratio=ratio):
+            return Resources(luts=lanes * ratio * _bits(source) + 20)
+        case Slide(source=source, lanes=lanes, windows=windows):
+            # The depth is known only when the whole pipeline is; this is a good guess.
+            depth = windows.least_depth + windows.stride * windows.row_words
+            return Resources(luts=_WINDOW_CONTROL) + _buffer(device, lanes * _bits(source), depth)
         case Multiply():
             return _multiply(step, device)
+        case Pool(node, source, lanes):
+            words = source.width // node.size * (source.channels // lanes)
+            return Resources(luts=3 * lanes + _CONTROL) + _buffer(device, lanes, words)
         case Compare(node, source, lanes):
             width = _width(node.thresholds)
             term = node.popcount_weights is not None
             row = width + (_width(node.popcount_weights) if term else 0)
             logic = Resources(2 * lanes * width + _CONTROL, multipliers=lanes if term else 0)
-            return logic + _memory(device, lanes * row, -(-source.channels // lanes))
+            classes = len(np.atleast_2d(node.thresholds))
+            return logic + _memory(device, lanes * row, -(-source.channels // lanes) * classes)
         case Scale(node, source, lanes):
             term = node.popcount_scale is not None
             shared = len(set(node.scale.tolist())) == 1
@@ -65,9 +82,7 @@ def estimate_step(step: Step, device: Device) -> Resources:
 
 def _bits(source):
     """Bits of a value of a map."""
-    if isinstance(source.type, Counts):
-        return source.type.taps.bit_length()
-    return source.type.bits
+    return value_shape(source.type).width
 
 
 def _width(values):
@@ -84,20 +99,36 @@ def _memory(device, width, depth):
     return Resources(luts=width * -(-depth // 16))
 
 
+def _buffer(device, width, depth):
+    """Memory that is written: distributed RAM where the device has it and the memory is shallow."""
+    if device.family is not Family.ICE40 and depth <= 64:
+        return Resources(luts=2 * width * -(-depth // 16))
+    return Resources(block_rams=block_rams(device, width, depth))
+
+
 def _multiply(step, device):
     pe, simd = step.folding.pe, step.folding.simd
-    lanes = pe + step.node.popcount  # P is one more popcount
-    synapse = _LUTS_PER_CONSTANT_SYNAPSE if step.cycles == 1 else _LUTS_PER_SYNAPSE[device.family]
-    total = Resources(
-        luts=round(synapse * lanes * simd) + lanes * 2 * step.node.taps.bit_length() + _CONTROL
-    )
-    total += _memory(device, pe * simd, step.cycles)
+    bits = _bits(step.source)
+    total = Resources(luts=_CONTROL)
+    if isinstance(step.node, BinaryConv):
+        lanes = pe + step.node.popcount  # P is one more popcount
+        constant = step.rows == 1
+        synapse = _LUTS_PER_CONSTANT_SYNAPSE if constant else _LUTS_PER_SYNAPSE[device.family]
+        sums = lanes * 2 * step.node.taps.bit_length()
+        total += Resources(luts=round(synapse * lanes * simd) + sums)
+        weight_bits = 1
+    else:
+        weight_bits, _, _ = weight_coding(step.matrix)
+        result = _bits(step.node.infer(step.source))
+        multiplied = weight_bits > 1 and not isinstance(step.source.type, Bit)
+        product = max(bits, weight_bits) + 1 if not multiplied else bits + weight_bits
+        adders = pe * (simd * product + result)
+        total += Resources(
+            luts=round(_LUTS_PER_SUM_BIT * adders), multipliers=pe * simd if multiplied else 0
+        )
+    total += _memory(device, pe * simd * weight_bits, step.rows)
     # The ring of activations: two words are registers, more are a memory.
     ring = 2 * step.synapse_fold
     if step.neuron_fold == 1 or ring == 2:
-        total += Resources(luts=2 * simd)
-    elif device.family is not Family.ICE40 and ring <= 64:
-        total += Resources(luts=2 * simd * -(-ring // 16))
-    else:
-        total += Resources(block_rams=block_rams(device, simd, ring))
-    return total
+        return total + Resources(luts=2 * simd * bits)
+    return total + _buffer(device, simd * bits, ring)

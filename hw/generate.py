@@ -8,10 +8,13 @@ from amaranth.back import verilog
 from xnorflow import __version__
 from xnorflow.files import make_folder, write_atomically
 from xnorflow.hw.axi import AxiStreamTop, result_element_bits
-from xnorflow.hw.design import Compare, Design, Gather, Multiply, Scale, Select
+from xnorflow.hw.design import Design
+from xnorflow.hw.integer_mvu import weight_coding
 from xnorflow.hw.operands import weight_rows
 from xnorflow.hw.postprocess import affine_rows
+from xnorflow.hw.steps import Compare, Gather, Multiply, Pool, Scale, Select, Slide, vector_of
 from xnorflow.hw.threshold import threshold_rows
+from xnorflow.network import BinaryConv
 
 
 __all__ = ["describe", "generate", "verilog_text"]
@@ -86,26 +89,40 @@ def describe(design: Design) -> dict:
         "device": design.device.name,
         "cycles_per_frame": design.cycles_per_frame,
         "latency": design.latency,
-        "steps": [_describe_step(step) for step in design.steps],
+        "steps": [_describe_step(step, design) for step in design.steps],
     }
 
 
-def _describe_step(step):
+def _describe_step(step, design):
     match step:
-        case Gather(name, lanes, ratio):
+        case Gather(name=name, lanes=lanes, ratio=ratio):
             return {"name": name, "unit": "WidthConverter", "lanes": lanes, "ratio": ratio}
-        case Multiply(node, folding):
+        case Slide(node, _, lanes):
             return {
+                "name": step.name,
+                "unit": "SlidingWindowUnit",
+                "lanes": lanes,
+                "kernel": list(node.weights.shape[1:3]),
+                "stride": node.stride,
+                "padding": node.padding,
+                "depth": design.depths[step.name],
+            }
+        case Multiply(node, _, folding):
+            description = {
                 "name": node.name,
-                "unit": "MatrixVectorUnit",
+                "unit": "IntegerMatrixVectorUnit",
                 "neurons": node.filters,
                 "synapses": node.taps,
-                "gate": node.gate.value,
-                "popcount": node.popcount,
                 "pe": folding.pe,
                 "simd": folding.simd,
                 "cycles": step.cycles,
             }
+            if isinstance(node, BinaryConv):
+                description |= {"unit": "MatrixVectorUnit", "gate": node.gate.value}
+                description |= {"popcount": node.popcount}
+            return description
+        case Pool(node, _, lanes):
+            return {"name": node.name, "unit": "MaxPool", "lanes": lanes, "size": node.size}
         case Compare(node, _, lanes):
             return {"name": node.name, "unit": "Threshold", "lanes": lanes}
         case Scale(node, _, lanes):
@@ -118,14 +135,20 @@ def _roms(design):
     """Names and ``$readmemh`` texts of the memories, a row a line."""
     for step in design.steps:
         match step:
-            case Multiply(node, folding):
+            case Multiply(BinaryConv(), _, folding):
                 width = folding.pe * folding.simd
                 rows = weight_rows(step.matrix, pe=folding.pe, simd=folding.simd)
+            case Multiply(_, _, folding):
+                bits, stored, spare = weight_coding(step.matrix)
+                width = folding.pe * folding.simd * bits
+                rows = weight_rows(stored, pe=folding.pe, simd=folding.simd, bits=bits, spare=spare)
             case Compare(node, source, lanes):
-                layout, rows = threshold_rows(node, lanes=lanes, vector=source.size)
+                vector = vector_of(source, lanes)
+                layout, rows = threshold_rows(node, lanes=lanes, vector=vector)
                 width = layout.size
             case Scale(node, source, lanes):
-                layout, rows = affine_rows(node, lanes=lanes, vector=source.size)
+                vector = vector_of(source, lanes)
+                layout, rows = affine_rows(node, lanes=lanes, vector=vector)
                 width = layout.size
             case _:
                 continue

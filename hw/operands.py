@@ -133,7 +133,9 @@ class Operands(wiring.Component):
         m.d.comb += step.eq(en & (~first_neuron | unread))
 
         # Cycles 1 and 2: activations and weights come out of their memories, and are registered.
-        m.submodules.constants = weights = ConstantTable(len(self.weights), self._rows, style=self._style)
+        m.submodules.constants = weights = ConstantTable(
+            len(self.weights), self._rows, style=self._style
+        )
         m.d.comb += [weights.en.eq(en), weights.step.eq(step), self.weights.eq(weights.row)]
 
         activation = Signal(self.activation.shape(), reset_less=True)

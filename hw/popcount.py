@@ -17,7 +17,7 @@ _LEVELS_PER_STAGE = {Family.ICE40: 4, Family.ECP5: 3, Family.GOWIN: 3, Family.XI
 
 # From which width on a tree of adders is smaller than one of counters (bench/popcount.py). On ECP5
 # it never is: a carry chain takes its look-up tables in pairs, and two more to begin and end.
-_ADDERS_FROM = {Family.ICE40: 1, Family.GOWIN: 32, Family.XILINX7: 1}
+_ADDERS_FROM = {Family.ICE40: 1, Family.GOWIN: 64, Family.XILINX7: 1}
 
 
 # Below this width, counters end in a ripple of full adders: short, and smaller than a carry chain
@@ -154,8 +154,8 @@ class Popcount(wiring.Component):
         a, b, c = (
             self._adders(m, part, level - 1) for part in (bits[:left], bits[left:-1], bits[-1:])
         )
-        if len(a) == 1:
-            total = _full_adder(a + b + c) if b else [a[0] ^ c[0], a[0] & c[0]]
+        if len(a) == 1 or not b:
+            total = _ripple([a[:1] + b + c, *([bit] for bit in a[1:])])
         else:
             # Without `keep`, Yosys would merge this addition with the next into full adders of
             # two look-up tables; in a carry chain they take one.

@@ -13,7 +13,7 @@ from amaranth.lib.wiring import In, Out
 from xnorflow.network import Bit, Counts, Int, UInt
 
 
-__all__ = ["Fifo", "Fork", "WidthConverter", "lane_layout", "map_layout"]
+__all__ = ["Fifo", "Fork", "WidthConverter", "lane_layout", "map_layout", "value_shape"]
 
 
 def lane_layout(shape, lanes, *, popcount=None):
@@ -34,18 +34,24 @@ def lane_layout(shape, lanes, *, popcount=None):
     return data.StructLayout(members)
 
 
+def value_shape(value_type):
+    """Shape of one value of a :class:`xnorflow.network.ValueType`."""
+    match value_type:
+        case Bit():
+            return unsigned(1)
+        case UInt(bits):
+            return unsigned(bits)
+        case Int(bits):
+            return signed(bits)
+        case Counts(taps):
+            return Shape.cast(range(taps + 1))
+
+
 def map_layout(feature_map, lanes):
     """Payload of a word of :class:`xnorflow.network.FeatureMap` ``feature_map``."""
-    match feature_map.type:
-        case Bit():
-            return lane_layout(1, lanes)
-        case UInt(bits):
-            return lane_layout(unsigned(bits), lanes)
-        case Int(bits):
-            return lane_layout(signed(bits), lanes)
-        case Counts(taps, popcount):
-            count = Shape.cast(range(taps + 1))
-            return lane_layout(count, lanes, popcount=count if popcount else None)
+    shape = value_shape(feature_map.type)
+    popcount = isinstance(feature_map.type, Counts) and feature_map.type.popcount
+    return lane_layout(shape, lanes, popcount=shape if popcount else None)
 
 
 class WidthConverter(wiring.Component):

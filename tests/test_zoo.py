@@ -16,7 +16,7 @@ SHA256 = {
     "mnist-tfc-sign": "d8f66947cc96c972d54a107991a31b3cfd37f32febba039140350cd7c144b11c",
     "mnist-tfc-adabin": "e618c85de9bb1f44b3b44c8e563f0df655caac5f1d7a0ff57af5107a42c8a1f4",
     "mnist-sfc-sign": "93597488f6e049493acd1e05d35f016ce9c8ae83ed20a0c435db75620ea79aa6",
-    "mnist-tfc-siman": "a3f676c417ee850c75929d768733d5523a2b0b8a4ddcf7c17aefd1fb627671ca",
+    "mnist-tfc-siman": "c2e96071efb5063c9da93a7742074366320637f7159ba08d5b1a84c9b91c1d04",
     "mnist-lfc-sign": "eb994dce798545a7c3e08c616d2216a0b575702c5c1fb26ebd865db3866ff38e",
 }
 

@@ -66,7 +66,8 @@ NetworkArgument = Annotated[
     str, typer.Argument(help="A .xnf file, or zoo:NAME for a network that ships with xnorflow.")
 ]
 DatasetOption = Annotated[
-    str | None, typer.Option("--dataset", help="Use the test images of: mnist, fashion-mnist.")
+    str | None,
+    typer.Option("--dataset", help="Use the test images of: mnist, fashion-mnist, cifar10."),
 ]
 LimitOption = Annotated[
     int | None, typer.Option("--limit", min=1, help="Use only the first so many frames.")
@@ -94,7 +95,7 @@ FastestOption = Annotated[bool, typer.Option("--fastest", help="As fast as fits 
 
 @data_app.command("fetch")
 def data_fetch(
-    name: Annotated[str, typer.Argument(help="mnist or fashion-mnist.")],
+    name: Annotated[str, typer.Argument(help="mnist, fashion-mnist or cifar10.")],
     source: Annotated[
         Path | None,
         typer.Option("--from", help="Take the files from this folder, and download nothing."),
@@ -129,12 +130,20 @@ def train(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder of the model, its state and its logs.")
     ],
-    dataset: Annotated[str, typer.Option("--dataset", help="mnist or fashion-mnist.")] = "mnist",
+    dataset: Annotated[
+        str, typer.Option("--dataset", help="mnist, fashion-mnist or cifar10.")
+    ] = "mnist",
     model: Annotated[
-        str, typer.Option("--model", help="tfc, sfc, lfc (3 hidden layers of 64, 256, 1024).")
+        str,
+        typer.Option(
+            "--model",
+            help="tfc, sfc, lfc (3 hidden layers of 64, 256, 1024); convolutions: conv-s, conv-m "
+            "(for 28×28 pixels), cnv, vgg-small.",
+        ),
     ] = "tfc",
     hidden: Annotated[
-        str | None, typer.Option("--hidden", help="Widths of your own instead, such as 96,64,64.")
+        str | None,
+        typer.Option("--hidden", help="Hidden layers of your own instead, such as 96,64,64."),
     ] = None,
     method: Annotated[
         str, typer.Option("--method", help="sign, adabin, siman or siman-bipolar.")
@@ -149,26 +158,28 @@ def train(
         bool, typer.Option("--fresh", help="Start afresh, even if the folder has a training.")
     ] = False,
 ) -> None:
-    """Train a binary MLP. An interrupted training goes on where it stopped."""
+    """Train a binary network. An interrupted training goes on where it stopped."""
     from dataclasses import replace
 
     from xnorflow.sw.data import Dataset, load
-    from xnorflow.sw.models import Method, MLPConfig, Width
+    from xnorflow.sw.models import IntegerPixels, Method, Named
     from xnorflow.sw.recipes import recipe_for
     from xnorflow.sw.train import MODEL_FILE
     from xnorflow.sw.train import train as run_training
 
-    width = _choice(Width, model, "model")
+    named = _choice(Named, model, "model")
     source = _choice(Dataset, dataset, "data set")
     data = load(source)
     chosen = _choice(Method, method, "method")
-    config = MLPConfig(
-        hidden=width.hidden if hidden is None else _widths(hidden),
-        method=chosen,
-        input_shape=tuple(data.train_images.shape[1:]),  # type: ignore[arg-type]
+    config = named.config(
+        chosen,
+        input_shape=source.shape,
         classes=len(data.classes),
+        pixels=IntegerPixels(*source.normalisation),
     )
-    recipe = recipe_for(width, chosen, source)
+    if hidden is not None:
+        config = replace(config, hidden=_widths(hidden))
+    recipe = recipe_for(named, chosen, source)
     recipe = replace(
         recipe,
         epochs=recipe.epochs if epochs is None else epochs,
@@ -570,7 +581,7 @@ def _design(
 
 
 def _design_table(design: "Design") -> Table:
-    from xnorflow.hw.design import Multiply
+    from xnorflow.hw.steps import Multiply
 
     table = Table("layer", "matrix", "PE", "SIMD", "cycles", title=design.network.name)
     for step in design.steps:

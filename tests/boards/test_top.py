@@ -8,7 +8,8 @@ from tests.hw.networks import random_mlp
 from xnorflow.boards.targets import ICEBREAKER, TARGETS, ULX3S_85F, find_target
 from xnorflow.boards.top import BoardTop, line_divisor
 from xnorflow.errors import DesignError
-from xnorflow.hw.design import Design, Folding
+from xnorflow.hw.design import Design
+from xnorflow.hw.steps import Folding
 
 
 def tiny_design(target):

@@ -6,9 +6,10 @@ from amaranth.sim import Simulator
 
 from tests.hw.networks import random_mlp
 from xnorflow.hw.accelerator import Accelerator
-from xnorflow.hw.design import Design, Folding
+from xnorflow.hw.design import Design
 from xnorflow.hw.device import ECP5_85F, UP5K
 from xnorflow.hw.folding import fold
+from xnorflow.hw.steps import Folding
 from xnorflow.network import (
     Affine,
     ArgMax,

@@ -3,9 +3,20 @@ import pytest
 
 from tests.hw.networks import random_mlp
 from xnorflow.errors import DesignError
-from xnorflow.hw.design import Design, Folding
+from xnorflow.hw.design import Design
 from xnorflow.hw.device import ECP5_85F
-from xnorflow.network import Affine, ArgMax, BinaryConv, FeatureMap, Int, Network, Threshold, UInt
+from xnorflow.hw.steps import Folding
+from xnorflow.network import (
+    Affine,
+    ArgMax,
+    BinaryConv,
+    FeatureMap,
+    Int,
+    MaxPool,
+    Network,
+    Threshold,
+    UInt,
+)
 
 
 FOLDINGS = {"fc1": Folding(2, 4), "fc2": Folding(2, 4), "fc3": Folding(1, 2)}
@@ -55,19 +66,41 @@ def test_rejects_foldings_that_do_not_work_out(foldings, lanes, message):
         Design(random_mlp(0), foldings, lanes, ECP5_85F)
 
 
-def test_rejects_kernels_that_slide():
+def sliding_network():
     nodes = (
-        Threshold("bits", "input", np.array([3])),
-        BinaryConv("conv", "bits", np.ones((2, 3, 3, 1), dtype=bool)),
-        Threshold("act", "conv", np.array([1, 2])),
-        BinaryConv("fc", "act", np.ones((2, 2, 2, 2), dtype=bool)),
+        Threshold("bits", "input", np.array([3, 4])),
+        BinaryConv("conv", "bits", np.ones((4, 3, 3, 2), dtype=bool)),
+        Threshold("act", "conv", np.array([1, 2, 3, 4])),
+        MaxPool("pool", "act", 2),
+        BinaryConv("fc", "pool", np.ones((2, 1, 1, 4), dtype=bool)),
         Affine("scores", "fc", np.array([1, 1]), np.array([0, 0])),
         ArgMax("label", "scores"),
     )
-    network = Network("conv", FeatureMap(4, 4, 1, UInt(8)), nodes, ("a", "b"))
-    message = "^conv: only dense layers become hardware; its kernel must cover the whole map$"
+    return Network("conv", FeatureMap(4, 4, 2, UInt(8)), nodes, ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("lanes", "conv", "fc", "message"),
+    [
+        (2, (4, 3), (1, 4),
+         "conv: SIMD must be a multiple of the 2 lanes that feed it, and divide the 2 channels, "
+         "not 3"),
+        (1, (3, 1), (1, 3), "conv: PE must divide the 4 filters, not 3"),
+    ],
+)  # fmt: skip
+def test_rejects_foldings_of_windows(lanes, conv, fc, message):
+    foldings = {"conv": Folding(*conv), "fc": Folding(*fc)}
+    with pytest.raises(DesignError, match=f"^{message}$"):
+        Design(sliding_network(), foldings, lanes, ECP5_85F)
+
+
+def test_rejects_depths():
+    foldings = {"conv": Folding(2, 1), "fc": Folding(1, 2)}
+    with pytest.raises(DesignError, match=r"^depths must be given for conv_windows$"):
+        Design(sliding_network(), foldings, 1, ECP5_85F, {})
+    message = "^conv_windows: its buffer must hold at least 24 words, not 23$"
     with pytest.raises(DesignError, match=message):
-        Design(network, {"conv": Folding(1, 1), "fc": Folding(1, 1)}, 1, ECP5_85F)
+        Design(sliding_network(), foldings, 1, ECP5_85F, {"conv_windows": 23})
 
 
 def test_rejects_signed_pixels():

@@ -2,10 +2,10 @@ import pytest
 
 from tests.hw.networks import random_mlp
 from xnorflow.errors import DesignError
-from xnorflow.hw.design import Multiply
 from xnorflow.hw.device import ECP5_85F, UP5K
 from xnorflow.hw.estimate import estimate
 from xnorflow.hw.folding import fold, fold_fastest
+from xnorflow.hw.steps import Multiply
 
 
 TFC = random_mlp(1, side=28, widths=(64, 64, 64), classes=10)

@@ -6,9 +6,10 @@ from amaranth.back import verilog
 from tests.hw.networks import random_mlp
 from xnorflow import xnf
 from xnorflow.errors import ToolError
-from xnorflow.hw.design import Design, Folding
+from xnorflow.hw.design import Design
 from xnorflow.hw.device import ECP5_85F, UP5K
 from xnorflow.hw.generate import generate
+from xnorflow.hw.steps import Folding
 from xnorflow.network import Gate, Network
 from xnorflow.sim.bench import Simulator, available_simulators, build_bench, run_bench
 from xnorflow.sim.benches import units

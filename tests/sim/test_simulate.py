@@ -9,10 +9,11 @@ from amaranth import Module
 from tests.hw.networks import random_mlp
 from xnorflow.errors import DataError, FormatError, ToolError
 from xnorflow.hw import accelerator
-from xnorflow.hw.design import Design, Folding
+from xnorflow.hw.design import Design
 from xnorflow.hw.device import ECP5_85F
 from xnorflow.hw.generate import generate
 from xnorflow.hw.guard import VerdictGate
+from xnorflow.hw.steps import Folding
 from xnorflow.sim.simulate import SimulationResult, compile_accelerator, first_difference, simulate
 from xnorflow.sw.golden import golden
 

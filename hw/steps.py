@@ -1,0 +1,188 @@
+"""The steps of a pipeline, in the order of the stream. Each becomes one component."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from xnorflow.errors import DesignError
+from xnorflow.hw.swu import Windows
+from xnorflow.network import (
+    Affine,
+    ArgMax,
+    BinaryConv,
+    FeatureMap,
+    IntegerConv,
+    MaxPool,
+    Threshold,
+)
+
+
+__all__ = [
+    "Compare",
+    "Folding",
+    "Gather",
+    "Multiply",
+    "Pool",
+    "Scale",
+    "Select",
+    "Slide",
+    "Step",
+    "is_dense",
+    "vector_of",
+]
+
+
+@dataclass(frozen=True)
+class Folding:
+    """How a layer is folded in time: ``pe`` neurons and ``simd`` synapses a cycle."""
+
+    pe: int
+    simd: int
+
+    def __post_init__(self):
+        for what, value in (("PE", self.pe), ("SIMD", self.simd)):
+            if not isinstance(value, int) or value < 1:
+                raise DesignError(f"{what} must be a positive integer, not {value!r}")
+
+
+@dataclass(frozen=True)
+class Gather:
+    """Gather ``ratio`` words of ``lanes`` values into one; ``words`` narrow words a vector."""
+
+    name: str
+    source: FeatureMap
+    lanes: int
+    ratio: int
+    words: int
+
+
+@dataclass(frozen=True)
+class Slide:
+    """Repeat pixels as windows, in words of ``lanes`` channels."""
+
+    node: BinaryConv | IntegerConv
+    source: FeatureMap
+    lanes: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.node.name}_windows"
+
+    @cached_property
+    def windows(self) -> Windows:
+        """Geometry of the windows."""
+        return Windows(
+            self.source,
+            kernel=self.node.weights.shape[1:3],
+            stride=self.node.stride,
+            padding=self.node.padding,
+            lanes=self.lanes,
+        )
+
+
+@dataclass(frozen=True)
+class Multiply:
+    """Multiply vectors with weights: windows, or the whole frame for a dense layer."""
+
+    node: BinaryConv | IntegerConv
+    source: FeatureMap
+    folding: Folding
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+    @property
+    def vectors(self) -> int:
+        """Vectors of a frame."""
+        delivered = self.node.infer(self.source)
+        return delivered.height * delivered.width
+
+    @property
+    def synapse_fold(self) -> int:
+        """Words of a vector."""
+        return -(-self.node.taps // self.folding.simd)
+
+    @property
+    def neuron_fold(self) -> int:
+        """Groups of neurons that take turns."""
+        return -(-self.node.filters // self.folding.pe)
+
+    @property
+    def matrix(self):
+        """Weights as a matrix, (filters, taps), in the order in which activations come."""
+        return self.node.weights.reshape(self.node.filters, self.node.taps)
+
+    @property
+    def rows(self) -> int:
+        """Rows of the weight memory, clock cycles a vector."""
+        return self.synapse_fold * self.neuron_fold
+
+    @property
+    def cycles(self) -> int:
+        """Clock cycles a frame."""
+        return self.vectors * self.rows
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Pool bits."""
+
+    node: MaxPool
+    source: FeatureMap
+    lanes: int
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Compare with thresholds."""
+
+    node: Threshold
+    source: FeatureMap
+    lanes: int
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Turn counts into scores."""
+
+    node: Affine
+    source: FeatureMap
+    lanes: int
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+
+@dataclass(frozen=True)
+class Select:
+    """Find the label."""
+
+    node: ArgMax
+    source: FeatureMap
+    lanes: int
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+
+Step = Gather | Slide | Multiply | Pool | Compare | Scale | Select
+
+
+def is_dense(node: BinaryConv | IntegerConv, source: FeatureMap) -> bool:
+    """Whether the kernel covers the whole map, so that it sees each frame as a single vector."""
+    return node.weights.shape[1:] == source.shape and node.padding == 0
+
+
+def vector_of(source: FeatureMap, lanes: int) -> int:
+    """Values after which words of ``lanes`` begin anew: a pixel, or the frame if it cuts pixels."""
+    return source.size if source.channels % lanes else source.channels
