@@ -61,6 +61,10 @@ class Sign(nn.Module):
         """Code, of the shape of ``x``, and scale, a scalar."""
         return sign_bireal(self.distance(x)), x.new_ones(())
 
+    def lowest_code(self) -> Tensor | float:
+        """Code of bit 0."""
+        return -1.0
+
     def forward(self, x: Tensor) -> Tensor:
         """Quantise ``x``; same shape."""
         return _decode(self.encode(x))
@@ -92,6 +96,10 @@ class RSign(nn.Module):
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Code, of the shape of ``x``, and scale, a scalar."""
         return sign_bireal(self.distance(x)), x.new_ones(())
+
+    def lowest_code(self) -> Tensor | float:
+        """Code of bit 0."""
+        return -1.0
 
     def forward(self, x: Tensor) -> Tensor:
         """Quantise ``x``; same shape."""
@@ -136,6 +144,10 @@ class AdaBinActivation(nn.Module):
         """Code, of the shape of ``x``, and scale, a scalar."""
         return sign_bireal(self.distance(x)) + self._centre(), self.alpha
 
+    def lowest_code(self) -> Tensor | float:
+        """Code of bit 0."""
+        return self._centre() - 1
+
     def forward(self, x: Tensor) -> Tensor:
         """Quantise ``x``; same shape."""
         return _decode(self.encode(x))
@@ -177,6 +189,10 @@ class InputThreshold(nn.Module):
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Code, of the shape of ``x``, and scale, a scalar."""
         return sign_bireal(self.distance(x)), x.new_ones(())
+
+    def lowest_code(self) -> Tensor | float:
+        """Code of bit 0."""
+        return -1.0
 
     def forward(self, x: Tensor) -> Tensor:
         """Quantise ``x``; same shape."""

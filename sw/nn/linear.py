@@ -1,14 +1,14 @@
-"""A dense layer of binary weights and binary activations."""
+"""Dense layers on binary activations: of binary weights, and of integers."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from xnorflow.sw.nn.activations import ActivationQuantiser
-from xnorflow.sw.nn.weights import SiManWeight, WeightQuantiser
+from xnorflow.sw.nn.weights import IntegerWeight, SiManWeight, WeightQuantiser
 
 
-__all__ = ["BinaryLinear"]
+__all__ = ["BinaryLinear", "IntegerLinear"]
 
 
 class BinaryLinear(nn.Module):
@@ -50,4 +50,41 @@ class BinaryLinear(nn.Module):
         activation, activation_scale = self.activation_quantiser.encode(x)
         weight, weight_scale = self.weight_quantiser.encode(self.weight)
         # Codes first: their sums are exact, so equal sums stay equal after scaling.
+        return functional.linear(activation, weight) * (activation_scale * weight_scale)
+
+
+class IntegerLinear(nn.Module):
+    """Binarise the input, then multiply with integer weights that share one scale: a last layer.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+    activation_quantiser : ActivationQuantiser
+    bits : int
+        Width of the weights.
+
+    Attributes
+    ----------
+    weight : (out_features, in_features)
+        Latent real weights, at first uniform on ±1/√in_features.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        activation_quantiser: ActivationQuantiser,
+        *,
+        bits: int = 8,
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(out_features, in_features))
+        self.weight_quantiser = IntegerWeight(bits, shared_scale=True)
+        self.activation_quantiser = activation_quantiser
+        nn.init.uniform_(self.weight, -(in_features**-0.5), in_features**-0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``x`` (..., in_features) to (..., out_features)."""
+        activation, activation_scale = self.activation_quantiser.encode(x)
+        weight, weight_scale = self.weight_quantiser.encode(self.weight)
         return functional.linear(activation, weight) * (activation_scale * weight_scale)

@@ -1,4 +1,4 @@
-"""Weight quantisers: a real matrix → two levels for each of its rows.
+"""Weight quantisers: a real matrix → two levels for each of its rows, or integers.
 
 Each takes (filters, synapses) and splits its result into a *code*, which carries the bits, and a
 *scale*: ``forward(w) = code · scale``, with shapes (filters, synapses) and (filters,). A code lies
@@ -23,6 +23,7 @@ from xnorflow.sw.nn.gradients import (
 
 __all__ = [
     "AdaBinWeight",
+    "IntegerWeight",
     "SiManForm",
     "SiManWeight",
     "SignWeight",
@@ -36,6 +37,9 @@ _LEAST_DEVIATION = 2.0**-20
 
 _STANDARDISATION_EPSILON = 1e-5
 _FIRST_CLIPPED_PERCENT = 15.0
+
+# Keeps the scale of integer weights away from 0.
+_LEAST_SCALE = 2.0**-40
 
 
 @dataclass(frozen=True)
@@ -258,6 +262,39 @@ class SiManWeight(nn.Module):
 
 
 WeightQuantiser = SignWeight | AdaBinWeight | SiManWeight
+
+
+class IntegerWeight(nn.Module):
+    """``s·round(w/s)`` with s = max|w|/(2^(bits − 1) − 1), through which no gradient flows.
+
+    Gradient: 1. The integers are symmetric, so a filter can be negated.
+
+    Parameters
+    ----------
+    bits : int
+        From 2 to 16.
+    shared_scale : bool
+        One s for the whole layer, otherwise one for each filter.
+    """
+
+    def __init__(self, bits: int = 8, *, shared_scale: bool = False) -> None:
+        super().__init__()
+        if not 2 <= bits <= 16:
+            raise ValueError(f"integer weights must have 2 to 16 bits, not {bits}")
+        self.bits = bits
+        self.shared_scale = shared_scale
+
+    def encode(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Integers (filters, synapses) and scale (filters,) of ``weight`` (filters, synapses)."""
+        largest = weight.detach().abs().amax(dim=1)
+        if self.shared_scale:
+            largest = largest.amax().expand(largest.shape)
+        scale = (largest / (2 ** (self.bits - 1) - 1)).clamp_min(_LEAST_SCALE)
+        return round_through(weight / scale[:, None]), scale
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Quantise ``weight`` (filters, synapses); same shape."""
+        return _decode(self.encode(weight))
 
 
 def _decode(parts: tuple[Tensor, Tensor]) -> Tensor:

@@ -1,0 +1,166 @@
+"""Convolutions: binary weights on binary activations, and integer weights on raw pixels."""
+
+from enum import Enum
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from xnorflow.sw.nn.activations import ActivationQuantiser
+from xnorflow.sw.nn.weights import IntegerWeight, SiManWeight, WeightQuantiser
+
+
+__all__ = ["BinaryConv2d", "Border", "IntegerConv2d"]
+
+
+class Border(Enum):
+    """What binary taps outside the frame stand for."""
+
+    ZERO = "zero"
+    """The real number 0, a third value, which is how the papers pad."""
+
+    LOWER = "lower"
+    """The lower level, bit 0: all windows are then alike."""
+
+
+class BinaryConv2d(nn.Module):
+    """Binarise the input, then convolve it with binarised weights.
+
+    Any pair of quantisers goes together, as in `BinaryLinear`; those of weights see a filter as a
+    row, those of activations have the channels last. There is no bias.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    kernel : int
+        Its side.
+    weight_quantiser : WeightQuantiser
+    activation_quantiser : ActivationQuantiser
+    stride, padding, groups : int
+        As in PyTorch, the same in both directions.
+    border : Border
+        What the padding consists of.
+
+    Attributes
+    ----------
+    weight : (out_channels, in_channels / groups, kernel, kernel)
+        Latent real weights, at first uniform on ±1/√(synapses of a filter).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        weight_quantiser: WeightQuantiser,
+        activation_quantiser: ActivationQuantiser,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        border: Border = Border.ZERO,
+        groups: int = 1,
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, kernel, kernel))
+        self.weight_quantiser = weight_quantiser
+        self.activation_quantiser = activation_quantiser
+        self.stride = stride
+        self.padding = padding
+        self.border = border
+        self.groups = groups
+        _initialise(self.weight)
+        if isinstance(weight_quantiser, SiManWeight):
+            weight_quantiser.reset_scale(self.weight.flatten(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``x`` (N, in_channels, H, W) to (N, out_channels, H′, W′)."""
+        code, activation_scale = self.activation_quantiser.encode(x.movedim(1, -1))
+        code = code.movedim(-1, 1)
+        padding = self.padding
+        if padding and self.border is Border.LOWER:
+            outside = functional.pad(torch.zeros_like(code[:1, :1]), [padding] * 4, value=1.0)
+            code = functional.pad(code, [padding] * 4)
+            code = code + outside * self.activation_quantiser.lowest_code()
+            padding = 0
+        weight, weight_scale = self.weight_quantiser.encode(self.weight.flatten(1))
+        # Codes first: their sums are exact, so equal sums stay equal after scaling.
+        sums = functional.conv2d(
+            code,
+            weight.reshape(self.weight.shape),
+            stride=self.stride,
+            padding=padding,
+            groups=self.groups,
+        )
+        return sums * (activation_scale * weight_scale)[:, None, None]
+
+
+class IntegerConv2d(nn.Module):
+    """Normalise raw pixels, and convolve them with integer weights: a first layer.
+
+    ``y = Σ (w/s)·((x/255 − mean)/deviation)`` of each channel, zero-padded after normalisation,
+    where w/(255·deviation) is rounded to ``bits`` bits times a scale for every filter. So
+    y = scale·Σ q·(x − 255·mean) with integers q: the sums of q·x are exact, and what normalisation
+    adds to them is a constant, except where windows reach outside the frame.
+
+    Parameters
+    ----------
+    in_channels, out_channels, kernel, stride, padding : int
+        As for `BinaryConv2d`.
+    mean, deviation : tuple of float, (in_channels,)
+        Of pixels in 0…1.
+    bits : int
+        Width of the weights.
+
+    Attributes
+    ----------
+    weight : (out_channels, in_channels, kernel, kernel)
+        Latent real weights, at first uniform on ±1/√(synapses of a filter).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        *,
+        mean: tuple[float, ...],
+        deviation: tuple[float, ...],
+        bits: int = 8,
+        stride: int = 1,
+        padding: int = 0,
+    ) -> None:
+        super().__init__()
+        if not len(mean) == len(deviation) == in_channels:
+            raise ValueError(
+                f"mean and deviation must have {in_channels} channels, "
+                f"not {len(mean)} and {len(deviation)}"
+            )
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel, kernel))
+        self.weight_quantiser = IntegerWeight(bits)
+        self.mean = mean
+        self.deviation = deviation
+        self.stride = stride
+        self.padding = padding
+        _initialise(self.weight)
+
+    def encode(self) -> tuple[Tensor, Tensor]:
+        """Integers q, of the shape of ``weight``, and their scales (out_channels,)."""
+        unit = 255 * self.weight.new_tensor(self.deviation)
+        code, scale = self.weight_quantiser.encode((self.weight / unit[:, None, None]).flatten(1))
+        return code.reshape(self.weight.shape), scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map raw pixels ``x`` (N, in_channels, H, W) in 0…255 to (N, out_channels, H′, W′)."""
+        code, scale = self.encode()
+        # Apart from each other: sums of integers are exact, so equal ones stay equal.
+        means = (-255 * x.new_tensor(self.mean))[:, None, None].expand(x.shape[1:])[None]
+        sums, constants = (
+            functional.conv2d(values, code, stride=self.stride, padding=self.padding)
+            for values in (x, means)
+        )
+        return (sums + constants) * scale[:, None, None]
+
+
+def _initialise(weight: Tensor) -> None:
+    reach = weight[0].numel() ** -0.5
+    nn.init.uniform_(weight, -reach, reach)
