@@ -16,7 +16,7 @@ __all__ = ["Popcount", "popcount_latency"]
 _LEVELS_PER_STAGE = {Family.ICE40: 4, Family.ECP5: 3, Family.GOWIN: 3, Family.XILINX7: 3}
 
 # From which width on a tree of adders is smaller than one of counters (bench/popcount.py). On ECP5
-# it never is: a carry chain takes its look-up tables in pairs, and two more to begin and end.
+# it never is: a carry chain takes its look-up tables in pairs, and more of them at its ends.
 _ADDERS_FROM = {Family.ICE40: 1, Family.GOWIN: 64, Family.XILINX7: 1}
 
 
@@ -154,7 +154,8 @@ class Popcount(wiring.Component):
         a, b, c = (
             self._adders(m, part, level - 1) for part in (bits[:left], bits[left:-1], bits[-1:])
         )
-        if len(a) == 1 or not b:
+        # A look-up table of six inputs increments a bit without a chain.
+        if len(a) == 1 or (not b and self.family is Family.XILINX7):
             total = _ripple([a[:1] + b + c, *([bit] for bit in a[1:])])
         else:
             # Without `keep`, Yosys would merge this addition with the next into full adders of
