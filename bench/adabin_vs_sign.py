@@ -15,13 +15,13 @@ from rich.console import Console
 
 from xnorflow.files import write_atomically
 from xnorflow.sw.data import Dataset, load
-from xnorflow.sw.models import Method, MLPConfig, Width
+from xnorflow.sw.models import Method, Named
 from xnorflow.sw.recipes import recipe_for
 from xnorflow.sw.train import train
 
 
 RUNS = Path(__file__).parent.parent / "runs" / "adabin_vs_sign"
-RECIPE = replace(recipe_for(Width.TFC, Method.SIGN), name="tfc, 40 epochs", epochs=40)
+RECIPE = replace(recipe_for(Named.TFC, Method.SIGN), name="tfc, 40 epochs", epochs=40)
 SEEDS = (1, 2, 3)
 
 _TABLE = """\
@@ -45,7 +45,7 @@ def main() -> None:
         accuracies = []
         for seed in SEEDS:
             checkpoint = train(
-                MLPConfig(Width.TFC.hidden, method),
+                Named.TFC.config(method),
                 replace(RECIPE, seed=seed),
                 data,
                 RUNS / f"{method.value}-{seed}",
@@ -62,7 +62,7 @@ def main() -> None:
         console.print(results[-1])
     record("adabin_vs_sign", "python bench/adabin_vs_sign.py", ["torch", "lightning"], results)
     table = _TABLE.format(
-        hidden="-".join(map(str, Width.TFC.hidden)),
+        hidden="-".join(map(str, Named.TFC.config().hidden)),
         epochs=RECIPE.epochs,
         seeds=len(SEEDS),
         rows="\n".join(

@@ -25,7 +25,7 @@ from xnorflow.sw.compare import compare
 from xnorflow.sw.data import Dataset, fetch, load
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
-from xnorflow.sw.models import MLPConfig, Width
+from xnorflow.sw.models import Named
 from xnorflow.sw.recipes import DEMO
 from xnorflow.sw.train import MODEL_FILE, train
 from xnorflow.xnf import save
@@ -54,7 +54,7 @@ def main() -> None:
         console.print(f"{model_file} is there already")
         checkpoint = load_checkpoint(model_file)
     else:
-        checkpoint = train(MLPConfig(Width.TFC.hidden), DEMO, data, FOLDER, progress=True)
+        checkpoint = train(Named.TFC.config(), DEMO, data, FOLDER, progress=True)
 
     console.rule("3. integers")
     network = lower(

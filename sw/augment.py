@@ -21,8 +21,31 @@ def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generat
         Interpolated, so in 0…255 but not whole numbers.
     """
     images = images.float()
-    if augmentation == Augmentation():
-        return images
+    if augmentation.flip:
+        mirrored = torch.rand(len(images), generator=generator, device=images.device) < 0.5
+        images = torch.where(mirrored[:, None, None, None], images.flip(2), images)
+    if augmentation.crop:
+        images = _crop(images, augmentation.crop, generator)
+    if augmentation.shift or augmentation.rotation or augmentation.zoom:
+        images = _distort(images, augmentation, generator)
+    return images
+
+
+def _crop(images: Tensor, reach: int, generator: torch.Generator) -> Tensor:
+    """Shift each of the ``images`` by whole pixels."""
+    count, height, width, _ = images.shape
+    rows, columns = (
+        torch.randint(2 * reach + 1, (count, 1), generator=generator, device=images.device)
+        + torch.arange(side, device=images.device)
+        for side in (height, width)
+    )
+    padded = functional.pad(images, (0, 0, reach, reach, reach, reach))
+    which = torch.arange(count, device=images.device)[:, None, None]
+    return padded[which, rows[:, :, None], columns[:, None, :]]
+
+
+def _distort(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
+    """Shift, turn and zoom each of the ``images``, with interpolation."""
     count, height, width, _ = images.shape
 
     def uniform(reach: float) -> Tensor:

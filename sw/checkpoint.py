@@ -16,7 +16,8 @@ import torch
 from xnorflow.errors import FormatError, NetworkError
 from xnorflow.files import write_atomically
 from xnorflow.network import Provenance
-from xnorflow.sw.models import MLP, Method, MLPConfig
+from xnorflow.sw.models import Chain, ChainConfig, ConvConfig, IntegerPixels, Method
+from xnorflow.sw.nn.conv import Border
 
 
 __all__ = ["VERSION", "Checkpoint", "load_checkpoint", "save_checkpoint"]
@@ -25,14 +26,14 @@ VERSION = 1
 """Version of the format that is written, and the newest one that is read."""
 
 _KEY = "xnorflow"
-_MODEL = "mlp"
+_MODEL = "chain"
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
     """A trained model, and where it came from."""
 
-    model: MLP
+    model: Chain
     provenance: Provenance
 
 
@@ -52,7 +53,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path | str) -> None:
     header = {
         "version": VERSION,
         "model": _MODEL,
-        "config": asdict(model.config) | {"method": model.config.method.value},
+        "config": asdict(model.config)
+        | {"method": model.config.method.value, "border": model.config.border.value},
         "provenance": asdict(checkpoint.provenance),
     }
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
@@ -92,11 +94,11 @@ def _decode(data: bytes) -> Checkpoint:
         raise FormatError("it holds no model of a known kind")
     config = _config(header.get("config"))
 
-    if len(config.hidden) > len(state):
+    if len(config.convolutions) + len(config.hidden) > len(state):
         raise FormatError("its tensors do not fit its configuration")
     # On the meta device no memory is taken, however large a stranger says that the model is.
     with torch.device("meta"):
-        model = MLP(config)
+        model = Chain(config)
     expected = {name: (t.shape, t.dtype) for name, t in model.state_dict().items()}
     if {name: (t.shape, t.dtype) for name, t in state.items()} != expected:
         raise FormatError("its tensors do not fit its configuration")
@@ -117,21 +119,53 @@ def _header(data: bytes) -> dict[str, Any]:
     return header
 
 
-def _config(value: Any) -> MLPConfig:
-    if not isinstance(value, dict) or value.keys() != {field.name for field in fields(MLPConfig)}:
-        raise FormatError("its configuration has missing or unknown fields")
+def _config(value: Any) -> ChainConfig:
     try:
+        _check_fields(value, ChainConfig)
         height, width, channels = _integers(value["input_shape"])
-        return MLPConfig(
+        if not isinstance(value["convolutions"], list):
+            raise TypeError
+        return ChainConfig(
             hidden=_integers(value["hidden"]),
             method=Method(value["method"]),
             input_shape=(height, width, channels),
-            classes=_integers([value["classes"]])[0],
+            classes=_integer(value["classes"]),
+            convolutions=tuple(map(_convolution, value["convolutions"])),
+            border=Border(value["border"]),
+            pixels=None if value["pixels"] is None else _pixels(value["pixels"]),
+            score_bits=_integer(value["score_bits"]),
         )
     except NetworkError as error:
         raise FormatError(str(error)) from None
     except (ValueError, TypeError):
         raise FormatError("its configuration has a wrong value") from None
+
+
+def _convolution(value: Any) -> ConvConfig:
+    _check_fields(value, ConvConfig)
+    return ConvConfig(**{name: _integer(number) for name, number in value.items()})
+
+
+def _pixels(value: Any) -> IntegerPixels:
+    _check_fields(value, IntegerPixels)
+    return IntegerPixels(
+        _floats(value["mean"]), _floats(value["deviation"]), _integer(value["bits"])
+    )
+
+
+def _check_fields(value: Any, kind: type[ChainConfig | ConvConfig | IntegerPixels]) -> None:
+    if not isinstance(value, dict) or value.keys() != {field.name for field in fields(kind)}:
+        raise FormatError("its configuration has missing or unknown fields")
+
+
+def _integer(value: Any) -> int:
+    return _integers([value])[0]
+
+
+def _floats(value: Any) -> tuple[float, ...]:
+    if not isinstance(value, list) or not all(type(item) is float for item in value):
+        raise TypeError
+    return tuple(value)
 
 
 def _integers(value: Any) -> tuple[int, ...]:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xnorflow.network import Network, Threshold
+from xnorflow.network import INPUT, BinaryConv, IntegerConv, Network
 from xnorflow.sw.golden import golden
-from xnorflow.sw.models import MLP
-from xnorflow.sw.nn.linear import BinaryLinear
+from xnorflow.sw.models import Chain
+from xnorflow.sw.nn.conv import BinaryConv2d
+from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
 
 
 __all__ = ["CLOSE", "Comparison", "LayerComparison", "compare"]
@@ -74,7 +75,7 @@ class Comparison:
 
 @torch.no_grad()
 def compare(
-    model: MLP,
+    model: Chain,
     network: Network,
     frames: Tensor,
     progress: Callable[[int, int], None] | None = None,
@@ -83,7 +84,7 @@ def compare(
 
     Parameters
     ----------
-    model : MLP
+    model : Chain
         It is evaluated in float64, and not changed.
     network : Network
         What `lower` made of it.
@@ -98,16 +99,19 @@ def compare(
         If the frames are not what the network takes.
     """
     model = copy.deepcopy(model).double().eval()
-    layers = [layer for layer in model.layers if isinstance(layer, BinaryLinear)]
-    names = [node.name for node in network.nodes if isinstance(node, Threshold)]
+    # The bits that feed each layer, after a pool where there is one.
+    sources = [node.source for node in network.nodes if isinstance(node, BinaryConv | IntegerConv)]
+    names = [source for source in sources if source != INPUT]
     differing = dict.fromkeys(names, 0)
     close = dict.fromkeys(names, 0)
     labels = done = 0
     for batch in frames.split(_BATCH):
         result = golden(network, batch, keep=names)
         *inputs, logits = model.trace(batch)
-        for name, layer, x in zip(names, layers, inputs, strict=True):
-            distance = layer.activation_quantiser.distance(x)
+        for name, layer, x in zip(sources, model.layers, inputs, strict=True):
+            if not isinstance(layer, BinaryConv2d | BinaryLinear | IntegerLinear):
+                continue
+            distance = layer.activation_quantiser.distance(x).flatten(1)
             differs = (distance >= 0) != result.maps[name].flatten(1)
             differing[name] += int(differs.sum())
             close[name] += int((differs & (distance.abs() < CLOSE)).sum())

@@ -1,44 +1,36 @@
-"""Lowering: a trained model → the network of integers that computes the same.
-
-With u and v the bits of activation and weight over the N inputs of a neuron, V = Σv, activation
-levels a + s·u and weight levels α·(2v − 1 + ρ), a neuron's sum of products is α·Q with
-
-- ``Q = s·(M + ρ·P) + s·(V − N) + a·(2V − N + ρ·N)``, for the xnor gate;
-- ``Q = 2s·A + 2a·V`` where ρ = 1, for the and gate.
-
-Batch normalisation and the comparison that follows it become a threshold of M + ρ·P, or of A. It
-comes from the float64 parameters through rational numbers and their roots, without rounding: the
-bits are those of the model as it is written, not those of its rounding errors.
-"""
+"""Lowering: a trained model → the network of integers that computes the same."""
 
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from xnorflow.errors import LoweringError, NetworkError
 from xnorflow.network import (
     INPUT,
     Affine,
     ArgMax,
-    BinaryConv,
     FeatureMap,
     Gate,
+    IntegerConv,
+    MaxPool,
     Network,
     Node,
     Provenance,
     Threshold,
     UInt,
 )
-from xnorflow.sw.models import MLP
+from xnorflow.sw.borders import merge_classes
+from xnorflow.sw.exact import ExactLayer, Layer, read
+from xnorflow.sw.models import Chain
 from xnorflow.sw.nn.activations import ActivationLevels
-from xnorflow.sw.nn.linear import BinaryLinear
-from xnorflow.sw.roots import first_above, sign_of_difference, signed_square
+from xnorflow.sw.nn.conv import BinaryConv2d, IntegerConv2d
+from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
+from xnorflow.sw.thresholds import Rule, decide, is_falling, read_rules
 
 
 __all__ = ["lower"]
@@ -50,9 +42,9 @@ _FINEST_SCORE = 1 << 16
 
 
 def lower(
-    model: MLP,
+    model: Chain,
     *,
-    name: str = "mlp",
+    name: str = "chain",
     labels: Sequence[str] | None = None,
     provenance: Provenance | None = None,
 ) -> Network:
@@ -60,7 +52,7 @@ def lower(
 
     Parameters
     ----------
-    model : MLP
+    model : Chain
         It is read in float64, and not changed.
     name : str
         Name of the network.
@@ -72,33 +64,26 @@ def lower(
     Returns
     -------
     Network
-        ``input_bits`` → ``fc1`` → ``act1`` → … → ``fcN`` → ``scores`` → ``label``. Scores are
-        logits times a positive number, the same for all classes and frames.
+        ``input_bits`` → ``conv1`` → ``act1`` → ``pool1`` → … → ``fcN`` → ``scores`` → ``label``,
+        without ``input_bits`` where conv1 has integer weights. Scores are logits times a positive
+        number, the same for all classes and frames.
 
     Raises
     ------
     LoweringError
-        If the last layer's scores are not on a common grid, or if a parameter has a value or a
-        form that no network can have.
+        If the last layer's scores are not on a common grid, or if a layer or a parameter has a
+        value or a form that no network can have.
     """
     model = copy.deepcopy(model).double()
     for what, tensor in model.state_dict().items():
         if not bool(tensor.isfinite().all()):
             raise LoweringError(f"{what} has values that are not finite")
     frame = FeatureMap(*model.config.input_shape, _PIXEL)
-    layers = [_read(f"fc{n}", layer) for n, layer in enumerate(model.layers, 1)]
-    kernel: tuple[int, ...] = frame.shape
     try:
-        nodes: list[Node] = [_input_bits(layers[0], frame.channels)]
-        for n, (layer, norm) in enumerate(zip(layers[:-1], model.norms, strict=True), 1):
-            rules = _rules(layer, norm, layers[n].activation)
-            nodes += _hidden(layer, rules, kernel, nodes[-1].name, f"act{n}")
-            kernel = 1, 1, layer.filters
-        nodes += _scores(layers[-1], kernel, nodes[-1].name)
         return Network(
             name=name,
             input=frame,
-            nodes=(*nodes, ArgMax("label", "scores")),
+            nodes=(*_nodes(model, frame), ArgMax("label", "scores")),
             labels=tuple(labels or map(str, range(model.config.classes))),
             provenance=provenance or Provenance(),
         )
@@ -106,125 +91,124 @@ def lower(
         raise LoweringError(f"no network can hold this model: {error}") from None
 
 
-# -- layers in exact numbers ----------------------------------------------------------------------
+# -- layers ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class _Layer:
-    """A layer in exact numbers: neuron k computes α·(slope·x + offsets[k]), x being M + ρ·P or A.
+def _nodes(model: Chain, frame: FeatureMap) -> list[Node]:
+    """All nodes but the last."""
+    layers = _layers(model)
+    pools = [convolution.pool for convolution in model.config.convolutions]
+    nodes: list[Node] = []
+    x = frame
 
-    Attributes
-    ----------
-    activation : ActivationLevels
-        How the layer binarises its input.
-    bits : bool array, (filters, taps)
-    centres : tuple of int, (filters,)
-        ρ in units of 2^−fraction; 0 for the and gate.
-    scales_squared : tuple of Fraction, (filters,)
-        α² ≥ 0.
-    """
+    def add(*added: Node) -> None:
+        nonlocal x
+        for node in added:
+            nodes.append(node)
+            x = node.infer(x)
 
-    name: str
-    activation: ActivationLevels
-    gate: Gate
-    bits: NDArray[np.bool_]
-    centres: tuple[int, ...]
-    fraction: int
-    scales_squared: tuple[Fraction, ...]
-    slope: Fraction
-    offsets: tuple[Fraction, ...]
+    def source() -> str:
+        return nodes[-1].name if nodes else INPUT
 
-    @property
-    def filters(self) -> int:
-        return self.bits.shape[0]
-
-    @property
-    def taps(self) -> int:
-        return self.bits.shape[1]
-
-    @property
-    def popcount(self) -> bool:
-        """Whether P is needed."""
-        return any(self.centres)
+    name, layer = layers[0]
+    if not isinstance(layer, IntegerConv2d):
+        add(_input_bits(name, _levels(layer), frame.channels))
+    for n, (name, layer) in enumerate(layers[:-1]):
+        exact = read(name, layer, source(), x)
+        rules = read_rules(exact, model.norms[n], _levels(layers[n + 1][1]))
+        add(*_hidden(exact, rules, f"act{n + 1}"))
+        if n < len(pools) and pools[n] > 1:
+            add(_pool(f"pool{n + 1}", source(), pools[n], rules))
+    name, layer = layers[-1]
+    add(*_scores(read(name, layer, source(), x)))
+    return nodes
 
 
-def _read(name: str, layer: nn.Module) -> _Layer:
-    """Exact numbers of a layer, with the gate that suits them."""
-    if not isinstance(layer, BinaryLinear):
-        raise LoweringError(f"{name} must be a BinaryLinear, not a {type(layer).__name__}")
-    activation = layer.activation_quantiser.levels()
-    weight = layer.weight_quantiser.levels(layer.weight)
-    bits = weight.bits.numpy()
-    centres = tuple(int(centre) for centre in weight.centres)
-    a, s, n = activation.low, activation.step, bits.shape[1]
-    ones = [int(count) for count in bits.sum(axis=1)]
-    if all(centre == 1 << weight.fraction for centre in centres):
-        gate, slope = Gate.AND, 2 * s
-        offsets = [2 * a * v for v in ones]
-        centres = (0,) * len(centres)
-    else:
-        gate, slope = Gate.XNOR, s
-        offsets = [
-            s * (v - n) + a * (2 * v - n + Fraction(centre, 1 << weight.fraction) * n)
-            for v, centre in zip(ones, centres, strict=True)
-        ]
-    return _Layer(
-        name,
-        activation,
-        gate,
-        bits,
-        centres,
-        # Without ρ there is nothing to have fractional bits.
-        weight.fraction if any(centres) else 0,
-        weight.scale_squared,
-        slope,
-        tuple(offsets),
-    )
+def _layers(model: Chain) -> list[tuple[str, Layer]]:
+    """The layers with their names, each of a kind that can be lowered where it is."""
+    layers: list[tuple[str, Layer]] = []
+    convolutions = len(model.config.convolutions)
+    for n, layer in enumerate(model.layers):
+        first, last = n == 0, n == len(model.layers) - 1
+        kinds: tuple[type[Layer], ...]
+        if n < convolutions:
+            name = f"conv{n + 1}"
+            kinds = (BinaryConv2d, IntegerConv2d) if first else (BinaryConv2d,)
+        else:
+            name = f"fc{n + 1 - convolutions}"
+            kinds = (BinaryLinear, IntegerLinear) if last else (BinaryLinear,)
+        if not isinstance(layer, kinds):
+            accepted = " or ".join(kind.__name__ for kind in kinds)
+            raise LoweringError(f"{name} must be a {accepted}, not a {type(layer).__name__}")
+        layers.append((name, layer))
+    return layers
 
 
-# -- nodes ----------------------------------------------------------------------------------------
+def _levels(layer: Layer) -> ActivationLevels:
+    """How a layer after the first binarises its input."""
+    if isinstance(layer, IntegerConv2d):
+        raise TypeError("only the first layer takes pixels")
+    return layer.activation_quantiser.levels()
 
 
-def _input_bits(first: _Layer, channels: int) -> Threshold:
+def _input_bits(name: str, levels: ActivationLevels, channels: int) -> Threshold:
     """The pixels' comparison with the threshold of the first layer."""
-    if len(first.activation.thresholds) != 1:
-        raise LoweringError(f"{first.name} must have one threshold for all pixels")
-    (threshold,) = first.activation.thresholds
-    inverted = first.activation.inverted
+    if len(levels.thresholds) != 1:
+        raise LoweringError(f"{name} must have one threshold for all pixels")
+    (threshold,) = levels.thresholds
     # For integers, x ≤ t is the opposite of x ≥ floor(t) + 1.
-    least = math.floor(threshold) + 1 if inverted else math.ceil(threshold)
+    least = math.floor(threshold) + 1 if levels.inverted else math.ceil(threshold)
     return Threshold(
         "input_bits",
         INPUT,
         thresholds=np.full(channels, min(max(least, _PIXEL.low), _PIXEL.high + 1), np.int64),
-        inverted=np.ones(channels, np.bool_) if inverted else None,
+        inverted=np.ones(channels, np.bool_) if levels.inverted else None,
     )
 
 
-def _hidden(
-    layer: _Layer, rules: Sequence["_Rule"], kernel: tuple[int, ...], source: str, name: str
-) -> tuple[BinaryConv, Threshold]:
-    """A layer, and the threshold ``name`` that turns its counts into bits by ``rules``."""
-    decisions = [_decide(layer, k, rule) for k, rule in enumerate(rules)]
-    falling = np.array([decision.falling for decision in decisions], np.bool_)
-    thresholds = np.array([decision.threshold for decision in decisions], np.int64)
-    bits, popcount_weights, inverted = layer.bits, None, None
-    if layer.gate is Gate.XNOR:
+def _hidden(layer: ExactLayer, rules: Sequence[Rule], name: str) -> tuple[Node, Threshold]:
+    """A layer, and the threshold ``name`` that turns what it delivers into bits by ``rules``."""
+    falling = np.array([is_falling(layer, rule) for rule in rules], np.bool_)
+    thresholds = np.array(
+        [
+            [decide(layer, border, k, rule) for k, rule in enumerate(rules)]
+            for border in range(len(layer.offsets))
+        ],
+        np.int64,
+    )
+    node, popcount_weights, inverted = layer.node, None, None
+    if isinstance(node, IntegerConv):
+        node = replace(node, weights=np.where(falling[:, None, None, None], -1, 1) * node.weights)
+    elif node.gate is Gate.XNOR:
         # Complementing a filter turns M into N − M, and ρ into −ρ.
-        bits = bits ^ falling[:, np.newaxis]
-        if layer.popcount:
+        node = replace(node, weights=node.weights ^ falling[:, None, None, None])
+        if node.popcount:
             popcount_weights = np.array(layer.centres, np.int64) * np.where(falling, -1, 1)
     elif falling.any():
         # N − A ≥ t is the opposite of A ≥ N + 1 − t.
-        thresholds = np.where(falling, layer.taps + 1 - thresholds, thresholds)
+        thresholds = np.where(falling, node.taps + 1 - thresholds, thresholds)
         inverted = falling
-    return (
-        _convolution(layer, bits, kernel, source),
-        Threshold(name, layer.name, thresholds, popcount_weights, layer.fraction, inverted),
+    classes, thresholds = merge_classes(layer.classes, thresholds)
+    several = len(thresholds) > 1
+    return node, Threshold(
+        name,
+        node.name,
+        thresholds if several else thresholds[0],
+        popcount_weights,
+        layer.fraction,
+        inverted,
+        classes if several else None,
     )
 
 
-def _scores(layer: _Layer, kernel: tuple[int, ...], source: str) -> tuple[BinaryConv, Affine]:
+def _pool(name: str, source: str, size: int, rules: Sequence[Rule]) -> MaxPool:
+    """The max-pool before batch normalisation, which comes after the comparison here."""
+    # The largest sum passes if any one does; where the rule falls, if all do.
+    inverted = np.array([rule.gain < 0 for rule in rules], np.bool_)
+    return MaxPool(name, source, size, inverted if inverted.any() else None)
+
+
+def _scores(layer: ExactLayer) -> tuple[Node, Affine]:
     """The last layer, and its sums in the largest unit in which all of them are integers."""
     if len(set(layer.scales_squared)) != 1:
         raise LoweringError(
@@ -236,7 +220,8 @@ def _scores(layer: _Layer, kernel: tuple[int, ...], source: str) -> tuple[Binary
     # In units of |slope| the slope is ±1, so there is no common factor to find.
     sign = layer.slope / abs(layer.slope)
     popcount_scales = [sign * Fraction(centre, 1 << layer.fraction) for centre in layer.centres]
-    offsets = [offset / abs(layer.slope) for offset in layer.offsets]
+    # A kernel that covers the whole map has one window.
+    offsets = [offset / abs(layer.slope) for offset in layer.offsets[0]]
     terms = [sign, *popcount_scales, *offsets]
     unit = math.lcm(*(term.denominator for term in terms))
     if unit > _FINEST_SCORE:
@@ -249,111 +234,10 @@ def _scores(layer: _Layer, kernel: tuple[int, ...], source: str) -> tuple[Binary
     def integers(values: Sequence[Fraction]) -> NDArray[np.int64]:
         return np.array([int(value * unit) for value in values], np.int64)
 
-    return (
-        _convolution(layer, layer.bits, kernel, source),
-        Affine(
-            "scores",
-            layer.name,
-            scale=integers([sign] * layer.filters),
-            offset=integers(offsets),
-            popcount_scale=integers(popcount_scales) if layer.popcount else None,
-        ),
+    return layer.node, Affine(
+        "scores",
+        layer.name,
+        scale=integers([sign] * layer.filters),
+        offset=integers(offsets),
+        popcount_scale=integers(popcount_scales) if any(layer.centres) else None,
     )
-
-
-def _convolution(
-    layer: _Layer, bits: NDArray[np.bool_], kernel: tuple[int, ...], source: str
-) -> BinaryConv:
-    weights = bits.reshape(layer.filters, *kernel)
-    return BinaryConv(layer.name, source, weights, layer.gate, layer.popcount)
-
-
-# -- thresholds -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Rule:
-    """How a neuron's sum y becomes a bit: ``gain·(y − mean)/√variance + shift ≥ 0``."""
-
-    gain: Fraction
-    mean: Fraction
-    variance: Fraction
-    shift: Fraction
-
-
-@dataclass(frozen=True)
-class _Decision:
-    """A rule in integers: ``x ≥ threshold``, or ``N − x ≥ threshold`` where it is ``falling``.
-
-    Both in units of 2^−fraction.
-    """
-
-    threshold: int
-    falling: bool
-
-
-def _rules(layer: _Layer, norm: nn.Module, following: ActivationLevels) -> list[_Rule]:
-    """Rules of a layer's neurons: batch normalisation, and the comparison that follows."""
-    if (
-        not isinstance(norm, nn.BatchNorm1d)
-        or norm.running_mean is None
-        or norm.running_var is None
-    ):
-        raise LoweringError(
-            f"a BatchNorm1d with running statistics must follow {layer.name}, "
-            f"not a {type(norm).__name__}"
-        )
-    thresholds = following.thresholds
-    if len(thresholds) == 1:
-        thresholds *= layer.filters
-    if len(thresholds) != layer.filters:
-        raise LoweringError(
-            f"{layer.name} has {layer.filters} outputs, but {len(thresholds)} thresholds follow it"
-        )
-    # Where the comparison is turned round, z ≤ t is −z ≥ −t.
-    sign = -1 if following.inverted else 1
-    epsilon = Fraction(norm.eps)
-    rules = [
-        _Rule(sign * gain, mean, variance + epsilon, sign * (bias - threshold))
-        for gain, bias, mean, variance, threshold in zip(
-            _fractions(norm.weight),
-            _fractions(norm.bias),
-            _fractions(norm.running_mean),
-            _fractions(norm.running_var),
-            thresholds,
-            strict=True,
-        )
-    ]
-    if any(rule.variance <= 0 for rule in rules):
-        raise LoweringError(f"the batch normalisation after {layer.name} has a variance below 0")
-    return rules
-
-
-def _fractions(values: Tensor) -> list[Fraction]:
-    return [Fraction(value) for value in values.tolist()]
-
-
-def _decide(layer: _Layer, k: int, rule: _Rule) -> _Decision:
-    """Turn the rule of neuron k into integers."""
-    n, scale_squared = layer.taps, layer.scales_squared[k]
-    falling = rule.gain * layer.slope < 0
-    centre = -layer.centres[k] if falling else layer.centres[k]
-    low = min(0, centre * n)
-    high = (n << layer.fraction) + max(0, centre * n)
-    if not rule.gain or not scale_squared:
-        # What is left of the rule is −gain·mean + shift·√variance ≥ 0.
-        shift = signed_square(rule.shift) * rule.variance
-        passes = sign_of_difference(shift, Fraction(0), rule.gain * rule.mean) >= 0
-        return _Decision(low if passes else high + 1, falling)
-    # Divided by |gain|·α/√variance, with d the sign of the gain, the rule is
-    # d·(slope·x + offset) ≥ (d·mean − shift·√variance/|gain|) / α.
-    d = 1 if rule.gain > 0 else -1
-    shift = signed_square(rule.shift / abs(rule.gain)) * rule.variance
-    threshold = first_above(
-        range(low, high + 1),
-        slope=abs(layer.slope) / (1 << layer.fraction),
-        offset=d * layer.offsets[k] - (abs(layer.slope) * n if falling else 0),
-        u=signed_square(d * rule.mean) / scale_squared,
-        v=-shift / scale_squared,
-    )
-    return _Decision(threshold, falling)

@@ -1,12 +1,13 @@
-"""Models: binary multi-layer perceptrons for small pictures."""
+"""Models: chains of convolutions and dense layers for small pictures."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import pairwise
 from math import prod
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from xnorflow.errors import NetworkError
 from xnorflow.sw.nn.activations import (
@@ -15,7 +16,8 @@ from xnorflow.sw.nn.activations import (
     InputThreshold,
     Sign,
 )
-from xnorflow.sw.nn.linear import BinaryLinear
+from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
+from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
 from xnorflow.sw.nn.weights import (
     AdaBinWeight,
     SignWeight,
@@ -25,12 +27,14 @@ from xnorflow.sw.nn.weights import (
 )
 
 
-__all__ = ["MLP", "MLPConfig", "Method", "Width"]
+__all__ = ["Chain", "ChainConfig", "ConvConfig", "IntegerPixels", "Method", "Named"]
 
 # Fractional bits of β before the last layer, whose scores are integers of about as many bits more.
 _SCORE_FRACTION = 4
 
 _MAX_SIZE = 1 << 16
+_KERNELS = 1, 3, 5, 7
+_LEAST_DEVIATION = 1 / 256
 
 
 class Method(Enum):
@@ -50,16 +54,112 @@ class Method(Enum):
 
 
 @dataclass(frozen=True)
-class MLPConfig:
-    """What an `MLP` is made of.
+class ConvConfig:
+    """A convolution of a `Chain`, and the max-pool after it.
+
+    Attributes
+    ----------
+    channels : int
+        Filters.
+    kernel, stride : int
+        Side of the kernel (1, 3, 5 or 7), and of its steps.
+    padding : int
+        Pixels outside the frame that windows reach on each side, less than the kernel's.
+    pool : int
+        Side of the max-pool's windows; 1 is none.
+
+    Raises
+    ------
+    NetworkError
+        If a value is out of range.
+    """
+
+    channels: int
+    kernel: int = 3
+    stride: int = 1
+    padding: int = 0
+    pool: int = 1
+
+    def __post_init__(self) -> None:
+        if self.kernel not in _KERNELS:
+            raise NetworkError(f"a kernel's side must be 1, 3, 5 or 7, not {self.kernel}")
+        if not 0 <= self.padding < self.kernel:
+            raise NetworkError(
+                f"the padding must be less than the kernel's side {self.kernel}, not {self.padding}"
+            )
+        for what in ("channels", "stride", "pool"):
+            value = getattr(self, what)
+            if not 1 <= value <= _MAX_SIZE:
+                raise NetworkError(
+                    f"the {what} of a convolution must be from 1 to {_MAX_SIZE}, not {value}"
+                )
+
+    def infer(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns after convolution and pool, of a map with ``height`` and ``width``."""
+        sides = [
+            ((side + 2 * self.padding - self.kernel) // self.stride + 1) // self.pool
+            for side in (height, width)
+        ]
+        if min(height, width) + 2 * self.padding < self.kernel or min(sides) < 1:
+            raise NetworkError(
+                f"a {self.kernel}×{self.kernel} kernel with a {self.pool}×{self.pool} pool does "
+                f"not fit a map of {height}×{width}"
+            )
+        return sides[0], sides[1]
+
+
+@dataclass(frozen=True)
+class IntegerPixels:
+    """A first layer of integer weights, on normalised pixels.
+
+    Attributes
+    ----------
+    mean, deviation : tuple of float, (channels,)
+        Of pixels in 0…1.
+    bits : int
+        Width of the weights.
+
+    Raises
+    ------
+    NetworkError
+        If a value is out of range.
+    """
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    bits: int = 8
+
+    def __post_init__(self) -> None:
+        if not all(0 <= value <= 1 for value in self.mean):
+            raise NetworkError(f"the means of pixels must be from 0 to 1, not {self.mean}")
+        if not all(_LEAST_DEVIATION <= value <= 1 for value in self.deviation):
+            raise NetworkError(
+                f"the deviations of pixels must be from {_LEAST_DEVIATION} to 1, "
+                f"not {self.deviation}"
+            )
+        _check_bits(self.bits)
+
+
+@dataclass(frozen=True)
+class ChainConfig:
+    """What a `Chain` is made of.
 
     Attributes
     ----------
     hidden : tuple of int
-        Neurons of each hidden layer.
+        Neurons of each hidden dense layer.
     method : Method
     input_shape : (height, width, channels)
     classes : int
+    convolutions : tuple of ConvConfig
+        They come before the dense layers.
+    border : Border
+        What the convolutions' padding consists of.
+    pixels : IntegerPixels, optional
+        The first layer is a convolution with integer weights; otherwise a threshold makes bits of
+        the pixels.
+    score_bits : int
+        Width of the last layer's weights; 1 is binary.
 
     Raises
     ------
@@ -67,10 +167,14 @@ class MLPConfig:
         If a size is out of range.
     """
 
-    hidden: tuple[int, ...]
+    hidden: tuple[int, ...] = ()
     method: Method = Method.SIGN
     input_shape: tuple[int, int, int] = (28, 28, 1)
     classes: int = 10
+    convolutions: tuple[ConvConfig, ...] = ()
+    border: Border = Border.ZERO
+    pixels: IntegerPixels | None = None
+    score_bits: int = 1
 
     def __post_init__(self) -> None:
         if len(self.input_shape) != 3 or min(self.input_shape) < 1:
@@ -79,64 +183,184 @@ class MLPConfig:
             )
         sizes = prod(self.input_shape), *self.hidden
         if not all(1 <= size <= _MAX_SIZE for size in sizes):
-            raise NetworkError(
-                f"a perceptron's layers must have 1 to {_MAX_SIZE} values, not {sizes}"
-            )
+            raise NetworkError(f"dense layers must have 1 to {_MAX_SIZE} values, not {sizes}")
         if not 2 <= self.classes <= _MAX_SIZE:
+            raise NetworkError(f"there must be 2 to {_MAX_SIZE} classes, not {self.classes}")
+        if prod(self.maps[-1]) > _MAX_SIZE:
             raise NetworkError(
-                f"a perceptron must have 2 to {_MAX_SIZE} classes, not {self.classes}"
+                f"dense layers must have 1 to {_MAX_SIZE} values, not {prod(self.maps[-1])}"
             )
+        if self.score_bits != 1:
+            _check_bits(self.score_bits)
+        if self.pixels is not None:
+            if not self.convolutions:
+                raise NetworkError("an integer first layer must be a convolution")
+            channels = self.input_shape[2]
+            if not len(self.pixels.mean) == len(self.pixels.deviation) == channels:
+                raise NetworkError(
+                    f"mean and deviation must have {channels} channels, "
+                    f"not {len(self.pixels.mean)} and {len(self.pixels.deviation)}"
+                )
+
+    @property
+    def maps(self) -> tuple[tuple[int, int, int], ...]:
+        """(height, width, channels) of the input, and after each convolution and its pool."""
+        maps = [self.input_shape]
+        for convolution in self.convolutions:
+            height, width, _ = maps[-1]
+            maps.append((*convolution.infer(height, width), convolution.channels))
+        return tuple(maps)
+
+    @property
+    def synapses(self) -> int:
+        """Weights of all layers."""
+        convolutions = sum(
+            convolution.channels * convolution.kernel**2 * x[2]
+            for convolution, x in zip(self.convolutions, self.maps[:-1], strict=True)
+        )
+        widths = prod(self.maps[-1]), *self.hidden, self.classes
+        return convolutions + sum(m * n for m, n in pairwise(widths))
+
+    def __str__(self) -> str:
+        dense = "-".join(map(str, self.hidden))
+        if not self.convolutions:
+            return f"mlp {dense}"
+        convolutions = "-".join(
+            f"{convolution.channels}" + ("" if convolution.pool == 1 else f"p{convolution.pool}")
+            for convolution in self.convolutions
+        )
+        return f"conv {convolutions}" + (f", dense {dense}" if dense else "")
 
 
-class Width(Enum):
-    """FINN's names of three widths, each with three hidden layers."""
+class Named(Enum):
+    """Models that have a name."""
 
     TFC = "tfc"
     SFC = "sfc"
     LFC = "lfc"
+    """FINN's perceptrons, with three hidden layers."""
+
+    CONV_S = "conv-s"
+    """For 28×28 pixels and the smallest FPGAs: three small convolutions."""
+
+    CONV_M = "conv-m"
+    """For 28×28 pixels: three convolutions, the first one with integer weights."""
+
+    CNV = "cnv"
+    """FINN's: six unpadded convolutions, two hidden layers."""
+
+    VGG_SMALL = "vgg-small"
+    """Six padded convolutions, with integers in the first and the last layer."""
 
     @property
-    def hidden(self) -> tuple[int, ...]:
-        """Neurons of each hidden layer."""
-        return ({Width.TFC: 64, Width.SFC: 256, Width.LFC: 1024}[self],) * 3
+    def normalised(self) -> bool:
+        """Whether the first layer has integer weights, on normalised pixels."""
+        return self in (Named.CONV_M, Named.CNV, Named.VGG_SMALL)
+
+    def config(
+        self,
+        method: Method = Method.SIGN,
+        *,
+        input_shape: tuple[int, int, int] = (28, 28, 1),
+        classes: int = 10,
+        pixels: IntegerPixels | None = None,
+        width: float = 1.0,
+    ) -> ChainConfig:
+        """What the model is made of.
+
+        Parameters
+        ----------
+        method, input_shape, classes, pixels
+            As for `ChainConfig`; models that are not ``normalised`` ignore ``pixels``.
+        width : float
+            Factor of all widths.
+        """
+
+        def scaled(*widths: int) -> tuple[int, ...]:
+            return tuple(max(1, round(width * channels)) for channels in widths)
+
+        def convolutions(
+            widths: tuple[int, ...], pools: tuple[int, ...], padding: int
+        ) -> tuple[ConvConfig, ...]:
+            return tuple(
+                ConvConfig(channels, padding=padding, pool=2 if n in pools else 1)
+                for n, channels in enumerate(scaled(*widths), 1)
+            )
+
+        hidden: tuple[int, ...] = ()
+        layers: tuple[ConvConfig, ...] = ()
+        match self:
+            case Named.TFC:
+                hidden = (64,) * 3
+            case Named.SFC:
+                hidden = (256,) * 3
+            case Named.LFC:
+                hidden = (1024,) * 3
+            case Named.CONV_S:
+                layers = convolutions((16, 32, 64), (1, 2), 0)
+                # A 3×3 window of black and white pixels says little.
+                layers = (replace(layers[0], kernel=5), *layers[1:])
+            case Named.CONV_M:
+                layers = convolutions((32, 64, 128), (2,), 1)
+                layers = (replace(layers[0], kernel=5, stride=2, padding=2), *layers[1:])
+            case Named.CNV:
+                layers, hidden = convolutions((64, 64, 128, 128, 256, 256), (2, 4), 0), (512,) * 2
+            case Named.VGG_SMALL:
+                layers = convolutions((128, 128, 256, 256, 512, 512), (2, 4, 6), 1)
+        return ChainConfig(
+            scaled(*hidden),
+            method,
+            input_shape,
+            classes,
+            layers,
+            pixels=pixels if self.normalised else None,
+            score_bits=8 if self is Named.VGG_SMALL else 1,
+        )
 
 
-class MLP(nn.Module):
-    """Pixels → threshold → (binary layer → batch normalisation → binarise) … → binary layer.
+class Chain(nn.Module):
+    """Layer → max-pool → batch normalisation, again and again, and a last layer.
 
-    The last layer has one scale for all classes, so that its scores are integers up to one factor.
+    Each layer binarises its own input. The first one takes pixels: it has a threshold for them, or
+    integer weights. All classes share one scale, so that scores are integers up to one factor.
 
     Parameters
     ----------
-    config : MLPConfig
+    config : ChainConfig
 
     Attributes
     ----------
-    layers : ModuleList of BinaryLinear
-        fc1, fc2, …; each binarises its own input, the first one with an `InputThreshold`.
-    norms : ModuleList of BatchNorm1d
+    layers : ModuleList
+        conv1, conv2, …, then fc1, fc2, …
+    norms : ModuleList of BatchNorm2d or BatchNorm1d
         What follows each layer but the last.
     log_temperature : scalar
         Logarithm of the positive factor from scores to logits. It changes no label.
     """
 
-    def __init__(self, config: MLPConfig) -> None:
+    def __init__(self, config: ChainConfig) -> None:
         super().__init__()
         self.config = config
-        widths = prod(config.input_shape), *config.hidden, config.classes
-        last = len(widths) - 2
-        self.layers = nn.ModuleList(
-            BinaryLinear(
-                fan_in,
-                fan_out,
-                _weight_quantiser(config.method, fan_out, last=index == last),
-                InputThreshold()
-                if index == 0
-                else _activation_quantiser(config.method, last=index == last),
+        self.layers = nn.ModuleList()
+        for index, (x, convolution) in enumerate(
+            zip(config.maps[:-1], config.convolutions, strict=True)
+        ):
+            self.layers.append(_convolution(config, convolution, x[2], first=index == 0))
+        widths = prod(config.maps[-1]), *config.hidden, config.classes
+        for fan_in, fan_out in pairwise(widths):
+            self.layers.append(
+                _dense(
+                    config,
+                    fan_in,
+                    fan_out,
+                    first=not self.layers,
+                    last=len(self.layers) == len(config.convolutions) + len(config.hidden),
+                )
             )
-            for index, (fan_in, fan_out) in enumerate(pairwise(widths))
-        )
-        self.norms = nn.ModuleList(nn.BatchNorm1d(width) for width in config.hidden)
+        self.norms = nn.ModuleList([
+            *(nn.BatchNorm2d(convolution.channels) for convolution in config.convolutions),
+            *(nn.BatchNorm1d(width) for width in config.hidden),
+        ])
         self.log_temperature = nn.Parameter(torch.zeros(()))
         if config.method is Method.SIMAN:
             # With weights that are never negative, every neuron would grow with every pixel. Half
@@ -154,14 +378,67 @@ class MLP(nn.Module):
 
         Returns
         -------
-        list of (N, features)
-            The inputs of fc1, fc2, … before they are binarised, and the logits.
+        list of tensor
+            The inputs of conv1, …, fc1, … before they are binarised, and the logits. Those of
+            convolutions are (N, height, width, channels), the others (N, features).
         """
-        x = pixels.flatten(1).to(self.log_temperature.dtype)
-        inputs = [x]
-        for layer, norm in zip(self.layers[:-1], self.norms, strict=True):
-            inputs.append(norm(layer(inputs[-1])))
-        return [*inputs, self.layers[-1](inputs[-1]) * self.log_temperature.exp()]
+        x = pixels.to(self.log_temperature.dtype)
+        inputs = []
+        for index, layer in enumerate(self.layers):
+            if index < len(self.config.convolutions):
+                inputs.append(x)
+                # In memory the channels still run fastest, which suits the convolutions.
+                y = layer(x.permute(0, 3, 1, 2))
+                y = self.norms[index](
+                    functional.max_pool2d(y, self.config.convolutions[index].pool)
+                )
+                x = y.permute(0, 2, 3, 1)
+            else:
+                inputs.append(x.flatten(1))
+                x = layer(inputs[-1])
+                if index < len(self.norms):
+                    x = self.norms[index](x)
+        return [*inputs, x * self.log_temperature.exp()]
+
+
+def _convolution(
+    config: ChainConfig, convolution: ConvConfig, channels: int, *, first: bool
+) -> nn.Module:
+    if first and config.pixels is not None:
+        return IntegerConv2d(
+            channels,
+            convolution.channels,
+            convolution.kernel,
+            mean=config.pixels.mean,
+            deviation=config.pixels.deviation,
+            bits=config.pixels.bits,
+            stride=convolution.stride,
+            padding=convolution.padding,
+        )
+    return BinaryConv2d(
+        channels,
+        convolution.channels,
+        convolution.kernel,
+        _weight_quantiser(config.method, convolution.channels, last=False),
+        InputThreshold() if first else _activation_quantiser(config.method, last=False),
+        stride=convolution.stride,
+        padding=convolution.padding,
+        border=config.border,
+    )
+
+
+def _dense(config: ChainConfig, fan_in: int, fan_out: int, *, first: bool, last: bool) -> nn.Module:
+    activation = InputThreshold() if first else _activation_quantiser(config.method, last=last)
+    if last and config.score_bits > 1:
+        return IntegerLinear(fan_in, fan_out, activation, bits=config.score_bits)
+    return BinaryLinear(
+        fan_in, fan_out, _weight_quantiser(config.method, fan_out, last=last), activation
+    )
+
+
+def _check_bits(bits: int) -> None:
+    if not 2 <= bits <= 16:
+        raise NetworkError(f"integer weights must have 2 to 16 bits, not {bits}")
 
 
 def _weight_quantiser(method: Method, filters: int, *, last: bool) -> WeightQuantiser:

@@ -6,7 +6,7 @@ from enum import Enum
 
 from xnorflow.errors import DataError
 from xnorflow.sw.data import Dataset
-from xnorflow.sw.models import Method, Width
+from xnorflow.sw.models import Method, Named
 
 
 __all__ = ["DEMO", "Augmentation", "Optimiser", "Recipe", "recipe_for"]
@@ -32,11 +32,18 @@ class Augmentation:
         Degrees, in either direction.
     zoom : float
         Factor from 1 − zoom to 1 + zoom.
+    crop : int
+        Whole pixels, in either direction of either axis: what is left of a picture that gets so
+        wide a border of zeros, and is then cropped to its size.
+    flip : bool
+        Half of the pictures are seen in a mirror.
     """
 
     shift: float = 0.0
     rotation: float = 0.0
     zoom: float = 0.0
+    crop: int = 0
+    flip: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,14 +92,33 @@ class Recipe:
             raise DataError(f"label smoothing must be from 0 to 1, not {self.label_smoothing}")
 
 
+_CROP_AND_FLIP = Augmentation(crop=4, flip=True)
+
 _RECIPES = {
-    Width.TFC: Recipe("tfc", epochs=200, augmentation=Augmentation(shift=1.0)),
-    Width.SFC: Recipe("sfc", epochs=80, augmentation=Augmentation(1.5, 7.5, 0.075)),
-    Width.LFC: Recipe("lfc", epochs=30, augmentation=Augmentation(1.5, 7.5, 0.075)),
+    Named.TFC: Recipe("tfc", epochs=200, augmentation=Augmentation(shift=1.0)),
+    Named.SFC: Recipe("sfc", epochs=80, augmentation=Augmentation(1.5, 7.5, 0.075)),
+    Named.LFC: Recipe("lfc", epochs=30, augmentation=Augmentation(1.5, 7.5, 0.075)),
+    Named.CONV_S: Recipe(
+        "conv-s", epochs=30, batch_size=128, augmentation=Augmentation(1.5, 7.5, 0.075)
+    ),
+    Named.CONV_M: Recipe(
+        "conv-m", epochs=14, batch_size=128, augmentation=Augmentation(1.5, 7.5, 0.075)
+    ),
+    Named.CNV: Recipe(
+        "cnv", epochs=200, batch_size=128, learning_rate=0.003, augmentation=_CROP_AND_FLIP
+    ),
+    Named.VGG_SMALL: Recipe(
+        "vgg-small",
+        epochs=400,
+        batch_size=128,
+        optimiser=Optimiser.SGD,
+        learning_rate=0.1,
+        augmentation=_CROP_AND_FLIP,
+    ),
 }
 
 
-def recipe_for(width: Width, method: Method, dataset: Dataset = Dataset.MNIST) -> Recipe:
+def recipe_for(model: Named, method: Method, dataset: Dataset = Dataset.MNIST) -> Recipe:
     """What a model of the zoo is trained with.
 
     SiMaN's weights take SGD, as its authors have it. Each filter's are compared with their own
@@ -100,15 +126,17 @@ def recipe_for(width: Width, method: Method, dataset: Dataset = Dataset.MNIST) -
     these wander as fast as the others, although they hardly have a gradient. Half of the weights
     being fixed at 0, such networks do not over-fit, and the pictures stay as they are.
     """
-    recipe = _RECIPES[width]
+    recipe = _RECIPES[model]
     if dataset is Dataset.FASHION_MNIST:
         # Clothes lie straight and fill the picture, unlike digits; and some kinds look alike.
+        convolutional = bool(model.config().convolutions)
         recipe = replace(
             recipe,
             name=f"{recipe.name}-fashion",
-            learning_rate=0.003,
+            learning_rate=0.005 if convolutional else 0.003,
             label_smoothing=0.1,
-            augmentation=Augmentation(shift=1.0),
+            # Convolutions see a shifted picture as it was; most of what is worn is symmetric.
+            augmentation=Augmentation(flip=True) if convolutional else Augmentation(shift=1.0),
         )
     if method in (Method.SIMAN, Method.SIMAN_BIPOLAR):
         recipe = replace(

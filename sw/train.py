@@ -28,7 +28,7 @@ from xnorflow.network import Provenance
 from xnorflow.sw.augment import augment
 from xnorflow.sw.checkpoint import Checkpoint, save_checkpoint
 from xnorflow.sw.data import ImageData
-from xnorflow.sw.models import MLP, MLPConfig
+from xnorflow.sw.models import Chain, ChainConfig
 from xnorflow.sw.nn.weights import AdaBinWeight, SiManWeight
 from xnorflow.sw.recipes import Optimiser, Recipe
 
@@ -43,7 +43,7 @@ _EVALUATION_BATCH = 1000
 
 
 def train(
-    config: MLPConfig,
+    config: ChainConfig,
     recipe: Recipe,
     data: ImageData,
     folder: Path | str,
@@ -91,7 +91,7 @@ def train(
     _check(config, data, held_out)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        model = MLP(config)
+        model = Chain(config)
     split = len(data.train_images) - held_out
     task = _Training(model, recipe, _Pictures(data.train_images[:split], data.train_labels[:split]))
     validation = _Pictures(data.train_images[split:], data.train_labels[split:])
@@ -133,7 +133,7 @@ def train(
         model,
         Provenance(
             dataset=data.name,
-            model="mlp " + "-".join(map(str, config.hidden)),
+            model=str(config),
             method=config.method.value,
             recipe=recipe.name,
             seed=recipe.seed,
@@ -147,14 +147,14 @@ def train(
 
 
 @torch.no_grad()
-def accuracy(model: MLP, images: Tensor, labels: Tensor) -> float:
+def accuracy(model: Chain, images: Tensor, labels: Tensor) -> float:
     """Fraction of ``images`` (N, height, width, channels) that the model gets right in float64."""
     model = copy.deepcopy(model).double().eval()
     predictions = [model(batch).argmax(dim=1) for batch in images.split(_EVALUATION_BATCH)]
     return float((torch.cat(predictions) == labels).double().mean())
 
 
-def _check(config: MLPConfig, data: ImageData, held_out: int) -> None:
+def _check(config: ChainConfig, data: ImageData, held_out: int) -> None:
     shape = tuple(data.train_images.shape[1:])
     if shape != config.input_shape or len(data.classes) != config.classes:
         raise DataError(
@@ -275,7 +275,7 @@ def _generator(*seeds: int, device: torch.device | str = "cpu") -> torch.Generat
 class _Training(lightning.LightningModule):
     """What happens in a step. All randomness comes from the seed and the count of steps."""
 
-    def __init__(self, model: MLP, recipe: Recipe, pictures: _Pictures) -> None:
+    def __init__(self, model: Chain, recipe: Recipe, pictures: _Pictures) -> None:
         super().__init__()
         self.model = model
         self.recipe = recipe

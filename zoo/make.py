@@ -20,7 +20,7 @@ from xnorflow.sw.compare import Comparison, compare
 from xnorflow.sw.data import Dataset, ImageData, load
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
-from xnorflow.sw.models import Method, MLPConfig, Width
+from xnorflow.sw.models import ChainConfig, IntegerPixels, Method, Named
 from xnorflow.sw.recipes import Optimiser, Recipe, recipe_for
 from xnorflow.sw.train import MODEL_FILE, train
 from xnorflow.xnf import dumps
@@ -31,7 +31,7 @@ RUNS = ZOO.parent / "runs"
 
 _CARD = """# {name}
 
-{width} ({hidden} hidden neurons) with {method} on {dataset}.
+{model} with {method} on {dataset}.
 
 | | |
 |---|---|
@@ -63,17 +63,29 @@ class Entry:
     """A network of the zoo."""
 
     dataset: Dataset
-    width: Width
+    model: Named
     method: Method
+
+    @property
+    def config(self) -> ChainConfig:
+        """What the model is made of."""
+        return self.model.config(
+            self.method,
+            input_shape=self.dataset.shape,
+            pixels=IntegerPixels(*self.dataset.normalisation),
+        )
 
 
 ENTRIES = {
-    "mnist-tfc-sign": Entry(Dataset.MNIST, Width.TFC, Method.SIGN),
-    "mnist-tfc-adabin": Entry(Dataset.MNIST, Width.TFC, Method.ADABIN),
-    "mnist-tfc-siman": Entry(Dataset.MNIST, Width.TFC, Method.SIMAN),
-    "mnist-sfc-sign": Entry(Dataset.MNIST, Width.SFC, Method.SIGN),
-    "mnist-lfc-sign": Entry(Dataset.MNIST, Width.LFC, Method.SIGN),
-    "fashion-lfc-adabin": Entry(Dataset.FASHION_MNIST, Width.LFC, Method.ADABIN),
+    "mnist-tfc-sign": Entry(Dataset.MNIST, Named.TFC, Method.SIGN),
+    "mnist-tfc-adabin": Entry(Dataset.MNIST, Named.TFC, Method.ADABIN),
+    "mnist-tfc-siman": Entry(Dataset.MNIST, Named.TFC, Method.SIMAN),
+    "mnist-sfc-sign": Entry(Dataset.MNIST, Named.SFC, Method.SIGN),
+    "mnist-lfc-sign": Entry(Dataset.MNIST, Named.LFC, Method.SIGN),
+    "mnist-conv-up5k": Entry(Dataset.MNIST, Named.CONV_S, Method.SIGN),
+    "fashion-lfc-adabin": Entry(Dataset.FASHION_MNIST, Named.LFC, Method.ADABIN),
+    "fashion-conv": Entry(Dataset.FASHION_MNIST, Named.CONV_M, Method.SIGN),
+    "cifar10-cnv": Entry(Dataset.CIFAR10, Named.CNV, Method.SIGN),
 }
 
 
@@ -82,9 +94,8 @@ def trained(name: str, data: ImageData) -> Checkpoint:
     entry, folder = ENTRIES[name], RUNS / name
     if (folder / MODEL_FILE).exists():
         return load_checkpoint(folder / MODEL_FILE)
-    config = MLPConfig(entry.width.hidden, entry.method)
-    recipe = recipe_for(entry.width, entry.method, entry.dataset)
-    return train(config, recipe, data, folder, progress=True, accelerator="cpu")
+    recipe = recipe_for(entry.model, entry.method, entry.dataset)
+    return train(entry.config, recipe, data, folder, progress=True, accelerator="cpu")
 
 
 def make(name: str) -> str:
@@ -123,11 +134,10 @@ def _card(
     sha256: str,
 ) -> str:
     entry = ENTRIES[name]
-    recipe = recipe_for(entry.width, entry.method, entry.dataset)
+    recipe = recipe_for(entry.model, entry.method, entry.dataset)
     return _CARD.format(
         name=name,
-        width=entry.width.name,
-        hidden="-".join(map(str, entry.width.hidden)),
+        model=_spell_model(entry),
         method=_METHODS[entry.method],
         dataset=entry.dataset.title,
         dataset_name=entry.dataset.value,
@@ -140,6 +150,30 @@ def _card(
         recipe=_spell(recipe),
         seed=recipe.seed,
         sha256=sha256,
+    )
+
+
+def _spell_model(entry: Entry) -> str:
+    """Model in words."""
+    config = entry.config
+    hidden = "-".join(map(str, config.hidden))
+    if not config.convolutions:
+        return f"{entry.model.name} ({hidden} hidden neurons)"
+    parts = []
+    for convolution in config.convolutions:
+        part = f"{convolution.kernel}×{convolution.kernel}×{convolution.channels}"
+        if convolution.padding:
+            part += " padded"
+        if convolution.pool > 1:
+            part += f" and {convolution.pool}×{convolution.pool} max-pool"
+        parts.append(part)
+    first = "a threshold for the pixels"
+    if config.pixels is not None:
+        first = f"{config.pixels.bits}-bit weights in the first layer"
+    return (
+        f"{entry.model.name} (convolutions {', '.join(parts)}; "
+        + (f"{hidden} hidden neurons; " if hidden else "")
+        + f"{first}; {config.synapses:,} weights)"
     )
 
 
@@ -159,6 +193,10 @@ def _spell(recipe: Recipe) -> str:
         parts.append(f"rotated by up to {augmentation.rotation:g}°")
     if augmentation.zoom:
         parts.append(f"zoomed by up to {augmentation.zoom:.1%}")
+    if augmentation.crop:
+        parts.append(f"pictures shifted by up to {augmentation.crop} whole pixels")
+    if augmentation.flip:
+        parts.append("half of them mirrored")
     return ", ".join(parts)
 
 

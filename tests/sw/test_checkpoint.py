@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from xnorflow.errors import FormatError
 from xnorflow.network import Provenance
 from xnorflow.sw.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from xnorflow.sw.models import MLP, Method, MLPConfig
+from xnorflow.sw.models import Chain, ChainConfig, Method
 
 
 def example(method=Method.ADABIN):
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        model = MLP(MLPConfig((8, 6), method, input_shape=(4, 5, 1), classes=3))
+        model = Chain(ChainConfig((8, 6), method, input_shape=(4, 5, 1), classes=3))
         model(torch.rand(10, 4, 5, 1) * 255)
     return Checkpoint(model.eval(), Provenance("mnist", "mlp", "adabin", "test", 1, 2, 0.5))
 
@@ -88,13 +88,12 @@ def change(*path, to):
         (change("config", "hidden", to=[8, 6.0]), "its configuration has a wrong value"),
         (change("config", "hidden", to=8), "its configuration has a wrong value"),
         (change("config", "input_shape", to=[4, 5]), "its configuration has a wrong value"),
-        (change("config", "classes", to=1), "a perceptron must have 2 to 65536 classes, not 1"),
+        (change("config", "classes", to=1), "there must be 2 to 65536 classes, not 1"),
         (change("config", "classes", to=4), "its tensors do not fit its configuration"),
         (change("config", "hidden", to=[1 << 16] * 2), "its tensors do not fit its configuration"),
         (
             change("config", "hidden", to=[1 << 40] * 2),
-            "a perceptron's layers must have 1 to 65536 values, "
-            "not (20, 1099511627776, 1099511627776)",
+            "dense layers must have 1 to 65536 values, not (20, 1099511627776, 1099511627776)",
         ),
         (change("config", "hidden", to=[1] * 10**4), "its tensors do not fit its configuration"),
         (change("provenance", to={}), "its provenance has missing or unknown fields"),

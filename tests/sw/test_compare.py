@@ -5,7 +5,7 @@ import torch
 from xnorflow.network import Network, Threshold
 from xnorflow.sw.compare import compare
 from xnorflow.sw.lower import lower
-from xnorflow.sw.models import MLP, Method, MLPConfig
+from xnorflow.sw.models import Chain, ChainConfig, Method
 
 
 FRAMES = torch.tensor(np.random.default_rng(0).integers(0, 256, (50, 2, 3, 1), np.uint8))
@@ -13,7 +13,7 @@ FRAMES = torch.tensor(np.random.default_rng(0).integers(0, 256, (50, 2, 3, 1), n
 
 def model():
     torch.manual_seed(0)
-    return MLP(MLPConfig((7, 5), Method.SIGN, (2, 3, 1), 3))
+    return Chain(ChainConfig((7, 5), Method.SIGN, (2, 3, 1), 3))
 
 
 def raised(network, name, by):

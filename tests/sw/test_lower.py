@@ -16,7 +16,7 @@ from xnorflow.network import BinaryConv, Gate, Provenance
 from xnorflow.sw.compare import compare
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
-from xnorflow.sw.models import MLP, Method, MLPConfig
+from xnorflow.sw.models import Chain, ChainConfig, Method
 from xnorflow.sw.nn.activations import AdaBinActivation, RSign, Sign
 from xnorflow.sw.nn.weights import AdaBinWeight, SignWeight, SiManForm, SiManWeight
 
@@ -42,7 +42,7 @@ FRAMES = (255 * PATTERNS).to(torch.uint8).reshape(64, *SHAPE)
 
 def build(weight, activation, hidden=(5, 4, 4), classes=3):
     """A model in float64 with any pair of quantisers, in evaluation mode."""
-    model = MLP(MLPConfig(hidden, Method.SIGN, SHAPE, classes))
+    model = Chain(ChainConfig(hidden, Method.SIGN, SHAPE, classes))
     for n, layer in enumerate(model.layers):
         last = n == len(hidden)
         filters, taps = layer.weight.shape
@@ -226,7 +226,7 @@ def test_scores_are_logits_but_for_one_factor(weight, activation, seed):
 @pytest.mark.parametrize("method", Method)
 def test_equals_pytorch_on_real_pictures(mnist, method):
     torch.manual_seed(1)
-    model = MLP(MLPConfig((48, 33), method)).train()
+    model = Chain(ChainConfig((48, 33), method)).train()
     with torch.no_grad():
         for batch in mnist.train_images[:2000].split(200):
             model(batch)
@@ -267,7 +267,7 @@ def test_centred_adaptive_weights_are_signs():
 
 
 def test_shapes_and_names():
-    model = MLP(MLPConfig((8, 6), Method.SIGN, (4, 3, 2), 5))
+    model = Chain(ChainConfig((8, 6), Method.SIGN, (4, 3, 2), 5))
     provenance = Provenance(model="MLP", seed=3)
     network = lower(model, name="small", labels="vwxyz", provenance=provenance)
     assert (network.name, network.labels) == ("small", ("v", "w", "x", "y", "z"))
@@ -286,22 +286,22 @@ def test_shapes_and_names():
 
 
 def test_defaults():
-    network = lower(MLP(MLPConfig((), Method.SIGN, (2, 2, 1), 3)))
-    assert (network.name, network.labels) == ("mlp", ("0", "1", "2"))
+    network = lower(Chain(ChainConfig((), Method.SIGN, (2, 2, 1), 3)))
+    assert (network.name, network.labels) == ("chain", ("0", "1", "2"))
     assert network.provenance == Provenance()
     assert [node.name for node in network.nodes] == ["input_bits", "fc1", "scores", "label"]
 
 
 def test_sign_scores_are_half_the_dot_product():
     """Of an even number of inputs: M − N/2."""
-    model = MLP(MLPConfig((4,), Method.SIGN, (2, 2, 1), 3))
+    model = Chain(ChainConfig((4,), Method.SIGN, (2, 2, 1), 3))
     scores = next(node for node in lower(model).nodes if node.name == "scores")
     assert scores.scale.tolist() == [1, 1, 1]
     assert scores.offset.tolist() == [-2, -2, -2]
 
 
 def test_model_stays_as_it_is():
-    model = MLP(MLPConfig((4,), Method.SIMAN, (2, 2, 1), 3)).train()
+    model = Chain(ChainConfig((4,), Method.SIMAN, (2, 2, 1), 3)).train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     network = lower(model)
     compare(model, network, torch.zeros((1, 2, 2, 1), dtype=torch.uint8))
@@ -325,7 +325,7 @@ def test_is_deterministic():
 )  # fmt: skip
 def test_pixel_threshold(beta, alpha, passing):
     """Any binariser of pixels that has one threshold, in either direction."""
-    model = MLP(MLPConfig((), Method.SIGN, (1, 1, 1), 2)).double()
+    model = Chain(ChainConfig((), Method.SIGN, (1, 1, 1), 2)).double()
     model.layers[0].activation_quantiser = quantiser = AdaBinActivation(2).double()
     quantiser.beta.data.fill_(beta)
     quantiser.alpha.data.fill_(alpha)
@@ -366,9 +366,9 @@ def _set(path, value):
         (_set("layers.0.weight", float("inf")), "layers.0.weight has values that are not finite"),
         (_set("layers.1", nn.Linear(5, 4)), "fc2 must be a BinaryLinear, not a Linear"),
         (_set("norms.0", nn.LayerNorm(5)),
-         "a BatchNorm1d with running statistics must follow fc1, not a LayerNorm"),
+         "a batch normalisation with running statistics must follow fc1, not a LayerNorm"),
         (_set("norms.0", nn.BatchNorm1d(5, track_running_stats=False)),
-         "a BatchNorm1d with running statistics must follow fc1, not a BatchNorm1d"),
+         "a batch normalisation with running statistics must follow fc1, not a BatchNorm1d"),
         (_set("norms.1.running_var", -1.0),
          "the batch normalisation after fc2 has a variance below 0"),
         (_set("layers.0.activation_quantiser", RSign(6)),

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from xnorflow.errors import NetworkError
-from xnorflow.sw.models import MLP, Method, MLPConfig, Width
+from xnorflow.sw.models import Chain, ChainConfig, Method, Named
 
 
 def pixels(count, seed=1):
@@ -15,19 +15,19 @@ def pixels(count, seed=1):
 def model(config, seed=1):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return MLP(config)
+        return Chain(config)
 
 
 @pytest.mark.parametrize(("width", "neurons"), [("tfc", 64), ("sfc", 256), ("lfc", 1024)])
 def test_widths(width, neurons):
-    net = MLP(MLPConfig(Width(width).hidden))
+    net = Chain(Named(width).config())
     shapes = [tuple(layer.weight.shape) for layer in net.layers]
     assert shapes == [(neurons, 784), (neurons, neurons), (neurons, neurons), (10, neurons)]
 
 
 @pytest.mark.parametrize("method", Method)
 def test_trains_all_its_parameters(method):
-    net = model(MLPConfig((24, 16), method, classes=5))
+    net = model(ChainConfig((24, 16), method, classes=5))
     logits = net(pixels(32))
     assert logits.shape == (32, 5)
     torch.nn.functional.cross_entropy(logits, torch.arange(32) % 5).backward()
@@ -37,7 +37,7 @@ def test_trains_all_its_parameters(method):
 
 @pytest.mark.parametrize("method", Method)
 def test_is_deterministic_in_float64(method):
-    net = model(MLPConfig((24, 16), method)).double().eval()
+    net = model(ChainConfig((24, 16), method)).double().eval()
     frames = pixels(20)
     assert torch.equal(net(frames), net(frames))
     assert torch.equal(net(frames), torch.cat([net(frame[None]) for frame in frames]))
@@ -46,7 +46,7 @@ def test_is_deterministic_in_float64(method):
 
 @pytest.mark.parametrize("method", Method)
 def test_scores_are_integers_up_to_one_factor(method):
-    net = model(MLPConfig((24, 16), method)).double().eval()
+    net = model(ChainConfig((24, 16), method)).double().eval()
     layer = net.layers[-1]
     if method is Method.ADABIN:
         with torch.no_grad():
@@ -81,13 +81,13 @@ def test_scores_are_integers_up_to_one_factor(method):
 
 def test_half_of_the_neurons_with_siman_weights_start_turned_round():
     for method in Method:
-        weight = MLP(MLPConfig((5, 4), method)).norms[0].weight
+        weight = Chain(ChainConfig((5, 4), method)).norms[0].weight
         turned = [1, -1, 1, -1, 1] if method is Method.SIMAN else [1] * 5
         assert weight.tolist() == turned
 
 
 def test_trace_ends_with_the_logits():
-    net = model(MLPConfig((24, 16))).double().eval()
+    net = model(ChainConfig((24, 16))).double().eval()
     frames = pixels(4)
     *inputs, logits = net.trace(frames)
     assert torch.equal(logits, net(frames))
@@ -97,7 +97,7 @@ def test_trace_ends_with_the_logits():
 
 
 def test_the_seed_decides_the_weights():
-    config = MLPConfig((24, 16))
+    config = ChainConfig((24, 16))
     first, again, other = (model(config, seed).layers[0].weight for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -110,9 +110,9 @@ def test_the_seed_decides_the_weights():
         ({"hidden": (1 << 17,)}, r"must have 1 to 65536 values, not \(784, 131072\)$"),
         ({"hidden": (64,), "input_shape": (28, 28)}, r"width and channels, not \(28, 28\)$"),
         ({"hidden": (64,), "input_shape": (28, -1, -1)}, r"channels, not \(28, -1, -1\)$"),
-        ({"hidden": (64,), "classes": 1}, "^a perceptron must have 2 to 65536 classes, not 1$"),
+        ({"hidden": (64,), "classes": 1}, "^there must be 2 to 65536 classes, not 1$"),
     ],
 )
 def test_refuses_sizes_out_of_range(options, message):
     with pytest.raises(NetworkError, match=message):
-        MLPConfig(**options)
+        ChainConfig(**options)

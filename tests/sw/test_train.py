@@ -8,12 +8,12 @@ from xnorflow.errors import DataError, FormatError
 from xnorflow.sw.augment import augment
 from xnorflow.sw.checkpoint import load_checkpoint
 from xnorflow.sw.data import ImageData
-from xnorflow.sw.models import Method, MLPConfig
+from xnorflow.sw.models import ChainConfig, Method
 from xnorflow.sw.recipes import Augmentation, Optimiser, Recipe
 from xnorflow.sw.train import MODEL_FILE, _Training, accuracy, train
 
 
-CONFIG = MLPConfig((16, 16), classes=3)
+CONFIG = ChainConfig((16, 16), classes=3)
 RECIPE = Recipe("test", epochs=4, batch_size=32, augmentation=Augmentation(shift=1.0))
 
 
@@ -57,7 +57,7 @@ def interrupt(monkeypatch, epoch, error):
     [*((method, Optimiser.ADAM) for method in Method), (Method.SIGN, Optimiser.SGD)],
 )
 def test_learns(data, tmp_path, method, optimiser):
-    config = MLPConfig((16, 16), method, classes=3)
+    config = ChainConfig((16, 16), method, classes=3)
     rate = {Optimiser.ADAM: 0.01, Optimiser.SGD: 0.1}[optimiser]
     recipe = replace(RECIPE, epochs=8, optimiser=optimiser, learning_rate=rate)
     checkpoint = train(config, recipe, data, tmp_path)
@@ -74,7 +74,7 @@ def test_learns(data, tmp_path, method, optimiser):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("out of memory")])
 def test_goes_on_after_an_interruption(data, tmp_path, monkeypatch, error):
-    config = MLPConfig((16, 16), Method.ADABIN, classes=3)
+    config = ChainConfig((16, 16), Method.ADABIN, classes=3)
     whole = train(config, RECIPE, data, tmp_path / "whole")
     with monkeypatch.context() as patch:
         interrupt(patch, 2, error)
@@ -142,7 +142,7 @@ def test_a_folder_that_cannot_be_written(data, tmp_path):
     ("config", "held_out", "message"),
     [
         (
-            MLPConfig((16,)),
+            ChainConfig((16,)),
             0,
             r"^stripes has 3 classes of pictures of \(28, 28, 1\), the model 10 of \(28, 28, 1\)$",
         ),

@@ -1,0 +1,62 @@
+"""Border classes: windows of a convolution that have the same taps inside the frame."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+__all__ = ["Borders", "find_borders", "merge_classes"]
+
+
+@dataclass(frozen=True, eq=False)
+class Borders:
+    """Where a convolution's windows reach outside the frame.
+
+    Attributes
+    ----------
+    classes : int array, (height, width)
+        Border class of each window.
+    inside : bool array, (border classes, rows, columns)
+        Taps of the kernel that lie in the frame.
+    """
+
+    classes: NDArray[np.int64]
+    inside: NDArray[np.bool_]
+
+
+def find_borders(
+    frame: tuple[int, int], kernel: tuple[int, int], *, stride: int = 1, padding: int = 0
+) -> Borders:
+    """Border classes of the windows of a ``kernel`` on a ``frame``, each (rows, columns)."""
+    kinds, which = [], []
+    for side, taps in zip(frame, kernel, strict=True):
+        windows = np.arange((side + 2 * padding - taps) // stride + 1) * stride - padding
+        places = windows[:, np.newaxis] + np.arange(taps)
+        kind, index = np.unique((places >= 0) & (places < side), axis=0, return_inverse=True)
+        kinds.append(kind)
+        which.append(index.reshape(-1))
+    rows, columns = kinds
+    inside = rows[:, np.newaxis, :, np.newaxis] & columns[np.newaxis, :, np.newaxis, :]
+    return Borders(
+        classes=which[0][:, np.newaxis] * len(columns) + which[1],
+        inside=inside.reshape(-1, *kernel),
+    )
+
+
+def merge_classes(
+    classes: NDArray[np.int64], values: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Let classes whose ``values`` (border classes, channels) are equal become one.
+
+    Returns
+    -------
+    (int array, int array)
+        New classes, numbered in the order in which a frame meets them, and their values.
+    """
+    _, same = np.unique(values, axis=0, return_inverse=True)
+    merged = same.reshape(-1)[classes]
+    _, first = np.unique(merged, return_index=True)
+    order = np.argsort(first)
+    met = classes.reshape(-1)[first[order]]
+    return np.argsort(order)[merged], values[met]
