@@ -25,9 +25,9 @@ __all__ = ["Accelerator"]
 class Accelerator(wiring.Component):
     """Classify frames: raw pixels in, label and scores out.
 
-    Frames may follow each other without a gap; ``design.cycles_per_frame`` and ``design.latency``
-    are exact. A frame that is too short, too long or marked bad gives no result; it is counted,
-    and does not touch the next one.
+    Frames may follow each other without a gap, one every ``design.cycles_per_frame`` cycles,
+    exactly. A frame that is too short, too long or marked bad gives no result; it is counted, and
+    does not touch the next one.
 
     Parameters
     ----------

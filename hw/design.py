@@ -173,7 +173,8 @@ class Design:
     def latency(self) -> int:
         """Clock cycles from the transfer of a frame's first word to that of its result.
 
-        For an idle accelerator that gets a word whenever it can take one.
+        For an idle accelerator that gets a word in every cycle. Exact where all layers are dense;
+        where windows slide, a lower bound: a full buffer may hold a word up on its way.
         """
         times = list(range(self.words_per_frame))
         for step in self.steps:

@@ -46,7 +46,7 @@ async def runs_at_the_promised_rate(dut: Any) -> None:
     sent, received = await run(dut, [beats(frame) for frame in frames], len(frames))
     check(received, frames)
     first_words = sent[:: DESIGN.words_per_frame]
-    assert received[0].cycle - first_words[0].cycle == DESIGN.latency
+    check_latency(received[0].cycle - first_words[0].cycle)
     # The pipeline fills up with the first results; then it has its own pace.
     distances = np.diff([transfer.cycle for transfer in received]).tolist()
     assert distances[5:] == [DESIGN.cycles_per_frame] * (len(distances) - 5)
@@ -78,7 +78,7 @@ async def recovers_from_reset(dut: Any, seed: int) -> None:
     await start(dut)
     sent, received = await run(dut, [beats(frame) for frame in frames], len(frames))
     check(received, frames)
-    assert received[0].cycle - sent[0].cycle == DESIGN.latency
+    check_latency(received[0].cycle - sent[0].cycle)
 
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
@@ -192,6 +192,14 @@ def check(received: list[Transfer], frames: NDArray[np.uint8]) -> None:
     expected = golden(NETWORK, frames)
     np.testing.assert_array_equal(scores, expected.scores.numpy())
     np.testing.assert_array_equal(labels, expected.labels.numpy())
+
+
+def check_latency(cycles: int) -> None:
+    """The latency is as predicted; where windows slide, the prediction is a lower bound."""
+    if any(step["unit"] == "SlidingWindowUnit" for step in DESIGN.steps):
+        assert cycles >= DESIGN.latency
+    else:
+        assert cycles == DESIGN.latency
 
 
 async def record(clock: Any, handle: Any, values: list[int]) -> None:

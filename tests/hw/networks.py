@@ -1,4 +1,4 @@
-"""Small MLPs with random contents, for tests of whole accelerators."""
+"""Small networks with random contents, for tests of whole accelerators."""
 
 import numpy as np
 
@@ -9,6 +9,8 @@ from xnorflow.network import (
     BinaryConv,
     FeatureMap,
     Gate,
+    IntegerConv,
+    MaxPool,
     Network,
     Threshold,
     UInt,
@@ -42,3 +44,66 @@ def random_mlp(seed, *, side=4, widths=(6, 5), classes=3, gate=Gate.XNOR, popcou
         nodes=tuple(nodes),
         labels=tuple(f"class {n}" for n in range(classes)),
     )
+
+
+def random_conv_net(seed, *, side=7, channels=2, classes=3):
+    """Small convolutional chain: padding, strides, pools, integer layers, P, as the seed has it."""
+    rng = np.random.default_rng(seed)
+    x = FeatureMap(side, side, int(rng.integers(1, channels + 1)), UInt(8))
+    frame = x
+    nodes = []
+
+    def add(node):
+        nonlocal x
+        nodes.append(node)
+        x = node.infer(x)
+
+    def source():
+        return nodes[-1].name if nodes else INPUT
+
+    integer_input = bool(rng.integers(2))
+    if not integer_input:
+        add(Threshold("input_bits", INPUT, rng.integers(60, 200, x.channels)))
+    for n in range(1, 3):
+        kernel = int(rng.choice([k for k in (1, 2, 3, 5) if k <= min(x.height, x.width)]))
+        filters = int(rng.choice([2, 4, 6]))
+        windows = {"stride": int(rng.integers(1, 3)), "padding": int(rng.integers(kernel))}
+        shape = (filters, kernel, kernel, x.channels)
+        if n == 1 and integer_input:
+            signs = rng.integers(0, 2, shape) * 2 - 1
+            weights = signs if rng.integers(2) else rng.integers(-127, 128, shape)
+            add(IntegerConv(f"conv{n}", source(), weights, **windows))
+        else:
+            gate = Gate.XNOR if rng.integers(2) else Gate.AND
+            popcount = bool(rng.integers(2))
+            weights = rng.integers(0, 2, shape).astype(bool)
+            add(BinaryConv(f"conv{n}", source(), weights, gate, popcount, **windows))
+        add(deciding_threshold(rng, f"act{n}", source(), x))
+        if min(x.height, x.width) >= 4 and rng.integers(2):
+            inverted = rng.integers(0, 2, filters).astype(bool) if rng.integers(2) else None
+            add(MaxPool(f"pool{n}", source(), 2, inverted))
+    if rng.integers(2):
+        add(IntegerConv("fc", source(), rng.integers(-127, 128, (classes, *x.shape))))
+    else:
+        add(BinaryConv("fc", source(), rng.integers(0, 2, (classes, *x.shape)).astype(bool)))
+        add(Affine("scores", "fc", np.full(classes, 2), rng.integers(-3, 4, classes)))
+    add(ArgMax("label", source()))
+    labels = tuple(f"class {n}" for n in range(classes))
+    return Network(f"random-conv-{seed}", frame, tuple(nodes), labels)
+
+
+def deciding_threshold(rng, name, source, x):
+    """Threshold with random border classes, in the middle of what ``x`` can be."""
+    term = rng.integers(-60, 60, x.channels) if getattr(x.type, "popcount", False) else None
+    fraction = 0 if term is None else 4
+    node = Threshold(name, source, np.zeros(x.channels, int), term, fraction)
+    low, high = node.bounds(x)
+    rows, columns = (np.sort(rng.integers(0, 3, n)) for n in (x.height, x.width))
+    kinds, classes = np.unique(3 * rows[:, None] + columns, return_inverse=True)
+    classes = classes.reshape(x.height, x.width)
+    spread = np.maximum((high - low) // 8, 1)
+    thresholds = (low + high) // 2 + rng.integers(-spread, spread + 1, (len(kinds), x.channels))
+    inverted = rng.integers(0, 2, x.channels).astype(bool) if rng.integers(2) else None
+    if rng.integers(2):
+        return Threshold(name, source, thresholds[0], term, fraction, inverted)
+    return Threshold(name, source, thresholds, term, fraction, inverted, classes)

@@ -1,10 +1,12 @@
+import contextlib
 import random
 
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from tests.hw.networks import random_mlp
+from tests.hw.networks import random_conv_net, random_mlp
+from xnorflow.errors import DesignError
 from xnorflow.hw.accelerator import Accelerator
 from xnorflow.hw.design import Design
 from xnorflow.hw.device import ECP5_85F, UP5K
@@ -181,3 +183,56 @@ def test_three_channels_on_lanes_that_never_line_up():
     _, results = run(design, [words_of(frame, 2) for frame in frames])
 
     assert [scores for _, _, scores in results] == golden(network, frames).scores.tolist()
+
+
+def design_of_convolutions(seed, device=ECP5_85F):
+    """A random net at a random rate, or the next one that its layers can keep."""
+    network = random_conv_net(seed)
+    for cycles in random.Random(seed).randrange(100, 600), 800, 1600, 3200:
+        with contextlib.suppress(DesignError):
+            return fold(network, device, cycles=cycles)
+    raise AssertionError
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.3])
+@pytest.mark.parametrize("seed", range(12))
+def test_convolutions_equal_the_golden_model(seed, stall):
+    design = design_of_convolutions(seed)
+    shape = design.network.input.shape
+    frames = np.random.default_rng(0).integers(0, 256, (4, *shape), dtype=np.uint8)
+
+    words = [words_of(frame, design.input_lanes) for frame in frames]
+    _, results = run(design, words, stall=stall)
+
+    expected = golden(design.network, frames)
+    assert [scores for _, _, scores in results] == expected.scores.tolist()
+    assert [label for _, label, _ in results] == expected.labels.tolist()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_cycles_of_convolutions_are_as_predicted(seed):
+    design = design_of_convolutions(seed)
+    shape = design.network.input.shape
+    frames = np.random.default_rng(0).integers(0, 256, (8, *shape), dtype=np.uint8)
+
+    starts, results = run(design, [words_of(frame, design.input_lanes) for frame in frames])
+
+    times = [time for time, _, _ in results]
+    assert set(np.diff(times[-4:])) == {design.cycles_per_frame}
+    # Full buffers may hold a frame up, but by no more than it takes to empty them.
+    latency = times[0] - starts[0]
+    assert design.latency <= latency < design.latency + design.cycles_per_frame
+
+
+@pytest.mark.parametrize(("seed", "buffer"), [(11, "conv2_windows"), (15, "conv1_windows")])
+def test_one_word_less_costs_throughput(seed, buffer):
+    design = design_of_convolutions(seed)
+    depths = dict(design.depths) | {buffer: design.depths[buffer] - 1}
+    tight = Design(design.network, design.foldings, design.input_lanes, design.device, depths)
+    shape = design.network.input.shape
+    frames = np.random.default_rng(0).integers(0, 256, (8, *shape), dtype=np.uint8)
+
+    _, results = run(tight, [words_of(frame, design.input_lanes) for frame in frames])
+
+    times = [time for time, _, _ in results]
+    assert np.diff(times[-4:]).max() > design.cycles_per_frame

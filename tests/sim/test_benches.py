@@ -3,11 +3,12 @@ import dataclasses
 import pytest
 from amaranth.back import verilog
 
-from tests.hw.networks import random_mlp
+from tests.hw.networks import random_conv_net, random_mlp
 from xnorflow import xnf
 from xnorflow.errors import ToolError
 from xnorflow.hw.design import Design
 from xnorflow.hw.device import ECP5_85F, UP5K
+from xnorflow.hw.folding import fold
 from xnorflow.hw.generate import generate
 from xnorflow.hw.steps import Folding
 from xnorflow.network import Gate, Network
@@ -28,8 +29,19 @@ ACCELERATORS = {
 }
 
 
+# Seeds of random convolutional nets, and cycles a frame: 8-bit and binary first layers, both
+# gates, P, strides, padding, pools and border classes among them.
+CONVOLUTIONS = {"conv-a": (1, 400), "conv-b": (5, 1500), "conv-c": (11, 300)}
+
+
 def make_case(directory, name):
     """Write network and accelerator into ``directory``."""
+    if name in CONVOLUTIONS:
+        seed, cycles = CONVOLUTIONS[name]
+        network = random_conv_net(seed)
+        generate(fold(network, ECP5_85F, cycles=cycles), directory)
+        xnf.save(network, directory / "network.xnf")
+        return network
     gate, popcount, layers, lanes, device = ACCELERATORS[name]
     network = random_mlp(1, side=5, widths=(10, 7), classes=4, gate=gate, popcount=popcount)
     foldings = {f"fc{n}": Folding(*layer) for n, layer in enumerate(layers, 1)}
@@ -61,7 +73,7 @@ def test_units(simulator, tmp_path):
 
 
 @ON_EVERY_SIMULATOR
-@pytest.mark.parametrize("name", ACCELERATORS)
+@pytest.mark.parametrize("name", [*ACCELERATORS, *CONVOLUTIONS])
 def test_accelerators(simulator, name, tmp_path):
     network = make_case(tmp_path, name)
     build = build_bench(
