@@ -19,7 +19,6 @@ _LEVELS_PER_STAGE = {Family.ICE40: 4, Family.ECP5: 3, Family.GOWIN: 3, Family.XI
 # it never is: a carry chain takes its look-up tables in pairs, and more of them at its ends.
 _ADDERS_FROM = {Family.ICE40: 1, Family.GOWIN: 64, Family.XILINX7: 1}
 
-
 # Below this width, counters end in a ripple of full adders: short, and smaller than a carry chain
 # or what Yosys makes of an addition without one.
 _CHAIN_FROM = 32
