@@ -106,12 +106,23 @@ def adabin() -> str:
 
 
 def popcount() -> str:
-    """Where the popcounts' table is."""
-    if not read_rows("popcount"):
-        return ""
-    return (
-        "LUTs per synapse of popcounts on four FPGA families, beside a plain sum: "
-        "[bench/results/popcount.md](bench/results/popcount.md), `python bench/popcount.py`."
+    """Popcounts beside plain sums, all widths of a family in a line."""
+    measured = read_rows("popcount")
+    widths = sorted({row["synapses"] for row in measured})
+    lines: dict[tuple[str, str], dict[int, str]] = {}
+    for row in measured:
+        ours, plain = (
+            min(luts for luts in row[side].values() if luts) / row["synapses"]
+            for side in ("popcount", "plain")
+        )
+        line = lines.setdefault((row["family"], row["weights"]), {})
+        line[row["synapses"]] = f"{ours:.2f} / {plain:.2f}"
+    return _section(
+        "LUTs per synapse of a neuron of N synapses and its threshold, `bench/popcount.py`: "
+        "`Popcount` / a plain sum, each with the best of Yosys' options. A LUT has four inputs, on "
+        "7-series six. In every row of the file the first is at most the second.",
+        ["family", "weights", *(f"N = {width}" for width in widths)],
+        [[*key, *(line.get(width, "") for width in widths)] for key, line in lines.items()],
     )
 
 
