@@ -173,13 +173,18 @@ class Design:
     def latency(self) -> int:
         """Clock cycles from the transfer of a frame's first word to that of its result.
 
-        For an idle accelerator that gets a word in every cycle. Exact where all layers are dense;
-        where windows slide, a lower bound: a full buffer may hold a word up on its way.
+        For an idle accelerator that gets a word in every cycle. Unless it is exact, it is a lower
+        bound.
         """
         times = list(range(self.words_per_frame))
         for step in self.steps:
             times = departures(step, times, self.device)
         return times[-1]
+
+    @property
+    def latency_is_exact(self) -> bool:
+        """Whether all layers are dense. Where windows slide, full buffers may hold words up."""
+        return not any(isinstance(step, Slide) for step in self.steps)
 
     @property
     def frames_in_flight(self) -> int:
