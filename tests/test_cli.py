@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.hw.networks import random_mlp
+from tests.hw.networks import random_conv_net, random_mlp
 from xnorflow.cli import main
 from xnorflow.sw.golden import golden
 from xnorflow.xnf import load, save
@@ -45,8 +45,8 @@ def files(tmp_path, frames):
 def test_help_names_every_command(cli):
     code, out, _ = cli("--help")
     assert code == 0
-    for command in ("data", "train", "lower", "info", "eval", "generate", "simulate", "build",
-                    "run", "boards"):  # fmt: skip
+    for command in ("data", "train", "lower", "info", "eval", "plan", "generate", "simulate",
+                    "build", "run", "boards"):  # fmt: skip
         assert command in out
         assert cli(command, "--help")[0] == 0
 
@@ -90,6 +90,14 @@ def test_simulate_fails_when_the_hardware_is_wrong(cli, files, monkeypatch):
     code, _, err = cli("simulate", "net.xnf", "--input", "frames.npy")
     assert code == 1
     assert "error: RTL and golden model differ: frame" in err
+
+
+def test_plan_shows_what_each_part_costs(cli, files):
+    save(random_conv_net(1), files / "conv.xnf")
+    code, out, _ = cli("plan", "conv.xnf", "--board", "icebreaker", "--cycles", 1000)
+    assert code == 0
+    for part in ("conv1_windows", "SlidingWindowUnit", "conv2", "MatrixVectorUnit", "5,280"):
+        assert part in out
 
 
 def test_generate_takes_a_rate(cli, files):

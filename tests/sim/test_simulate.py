@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from amaranth import Module
 
-from tests.hw.networks import random_mlp
-from xnorflow.errors import DataError, FormatError, ToolError
+from tests.hw.networks import random_conv_net, random_mlp
+from xnorflow.errors import DataError, DesignError, FormatError, ToolError
 from xnorflow.hw import accelerator
 from xnorflow.hw.design import Design
 from xnorflow.hw.device import ECP5_85F
+from xnorflow.hw.folding import fold
 from xnorflow.hw.generate import generate
 from xnorflow.hw.guard import VerdictGate
 from xnorflow.hw.steps import Folding
@@ -61,6 +62,27 @@ def test_all_scores_are_the_golden_ones(directory, cache, expected, stall, proce
     if stall == 0.0:
         assert result.cycles_per_frame == DESIGN.cycles_per_frame
         assert result.latency == DESIGN.latency
+
+
+@pytest.mark.parametrize(
+    "seed", [3, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(100, 122))]
+)
+def test_convolutions_equal_the_golden_model(seed, tmp_path):
+    network = random_conv_net(seed, side=9, channels=3)
+    try:
+        design = fold(network, ECP5_85F, cycles=1500)
+    except DesignError:  # none is that fast
+        design = fold(network, ECP5_85F, cycles=15_000)
+    frames = np.random.default_rng(seed).integers(0, 256, (40, *network.input.shape), np.uint8)
+    generate(design, tmp_path)
+
+    result = simulate(tmp_path, frames, cache=tmp_path)
+
+    expected = golden(network, frames)
+    labels, scores = expected.labels.numpy(), expected.scores.numpy()
+    assert first_difference(result, labels, scores) is None
+    assert result.cycles_per_frame == design.cycles_per_frame
+    assert result.latency >= design.latency
 
 
 def test_few_frames_do_not_tell_the_rate(directory, cache):
