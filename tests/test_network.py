@@ -287,6 +287,11 @@ def test_network():
         net.maps["bits"] = PIXELS
 
 
+def test_lists_become_tuples():
+    net = network(list(NODES), labels=["a", "b"])
+    assert (net.nodes, net.labels) == (NODES, ("a", "b"))
+
+
 @pytest.mark.parametrize(
     ("make", "text"),
     [
@@ -296,6 +301,7 @@ def test_network():
          "a network's name must be 1 to 200 printable characters, not b'net'"),
         (lambda: network(labels=("a", "\n")),
          "net: a label must be 1 to 200 printable characters, not '\\n'"),
+        (lambda: network(labels=("a", "a")), "net: two classes have the same label"),
         (lambda: network(labels=("a", "b", "c")), "net: there are 3 labels for 2 scores"),
         (lambda: network(input=FeatureMap(2, 3, 1, Counts(9))),
          "net: the input must be pixels, not counts"),

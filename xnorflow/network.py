@@ -550,9 +550,13 @@ class Network:
     maps: Mapping[str, FeatureMap] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "nodes", tuple(self.nodes))
+        object.__setattr__(self, "labels", tuple(self.labels))
         _check_text("a network's name", self.name)
         for label in self.labels:
             _check_text(f"{self.name}: a label", label)
+        if len(set(self.labels)) != len(self.labels):
+            raise NetworkError(f"{self.name}: two classes have the same label")
         if not isinstance(self.input.type, UInt | Int | Bit):
             raise NetworkError(f"{self.name}: the input must be pixels, not counts")
         if not self.nodes or not isinstance(self.nodes[-1], ArgMax):
