@@ -129,7 +129,7 @@ def recipe_for(model: Named, method: Method, dataset: Dataset = Dataset.MNIST) -
     recipe = _RECIPES[model]
     if dataset is Dataset.FASHION_MNIST:
         # Clothes lie straight and fill the picture, unlike digits; and some kinds look alike.
-        convolutional = bool(model.config().convolutions)
+        convolutional = model not in (Named.TFC, Named.SFC, Named.LFC)
         recipe = replace(
             recipe,
             name=f"{recipe.name}-fashion",

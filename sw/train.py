@@ -3,6 +3,7 @@
 import copy
 import io
 import logging
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +41,9 @@ MODEL_FILE = "model.safetensors"
 
 _STATE = "training.ckpt"
 _EVALUATION_BATCH = 1000
+
+# After so many steps it is known how long an epoch will take.
+_TIMED_STEPS = 20
 
 
 def train(
@@ -350,7 +354,10 @@ class _Training(lightning.LightningModule):
 
 
 class _ProgressBar(Callback):
-    """One bar over all epochs, with the accuracy of the last one."""
+    """One bar over all epochs, with the accuracy of the last one.
+
+    Until there is one, it says how long an epoch will take.
+    """
 
     def __init__(self) -> None:
         self._bar = Progress(
@@ -358,6 +365,8 @@ class _ProgressBar(Callback):
             TextColumn("left"), TimeRemainingColumn(),
         )  # fmt: skip
         self._task = self._bar.add_task("training", total=None)
+        self._begin = 0.0
+        self._steps = 0
 
     def on_train_start(self, trainer: lightning.Trainer, _task: lightning.LightningModule) -> None:
         """Show the bar, filled as far as the training was before."""
@@ -365,10 +374,19 @@ class _ProgressBar(Callback):
         self._bar.update(self._task, total=total, completed=trainer.global_step)
         if trainer.is_global_zero:
             self._bar.start()
+        self._begin = time.perf_counter()
 
-    def on_train_batch_end(self, *_args: Any) -> None:
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_args: Any) -> None:
         """Step."""
         self._bar.advance(self._task)
+        self._steps += 1
+        if self._steps == _TIMED_STEPS:
+            seconds = (time.perf_counter() - self._begin) / _TIMED_STEPS
+            text = (
+                f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}, "
+                f"about {seconds * trainer.num_training_batches:.0f} s each"
+            )
+            self._bar.update(self._task, description=text)
 
     def on_train_epoch_end(
         self, trainer: lightning.Trainer, _task: lightning.LightningModule

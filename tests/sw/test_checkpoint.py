@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from xnorflow.errors import FormatError
 from xnorflow.network import Provenance
 from xnorflow.sw.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from xnorflow.sw.models import Chain, ChainConfig, Method
+from xnorflow.sw.models import Chain, ChainConfig, ConvConfig, IntegerPixels, Method
+from xnorflow.sw.nn.conv import Border
 
 
 def example(method=Method.ADABIN):
@@ -50,6 +51,59 @@ def test_comes_back_as_it_was(tmp_path, method):
     assert torch.equal(again.model(frames), checkpoint.model(frames))
     # It can be trained further.
     again.model.train()(frames).sum().backward()
+
+
+def convolutional():
+    config = ChainConfig(
+        (8,),
+        Method.ADABIN,
+        (6, 5, 1),
+        3,
+        (ConvConfig(4, padding=1, pool=2), ConvConfig(2, 1)),
+        Border.LOWER,
+        IntegerPixels((0.5,), (0.25,), 4),
+        6,
+    )
+    return Checkpoint(Chain(config).eval(), Provenance())
+
+
+def test_convolutions_come_back_as_they_were(tmp_path):
+    checkpoint = convolutional()
+    save_checkpoint(checkpoint, tmp_path / "model")
+    again = load_checkpoint(tmp_path / "model")
+    assert again.model.config == checkpoint.model.config
+    frames = torch.arange(60.0).reshape(2, 6, 5, 1) * 4
+    assert torch.equal(again.model(frames), checkpoint.model(frames))
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("convolutions",), {}, "its configuration has a wrong value"),
+        (("convolutions", 0), 3, "its configuration has missing or unknown fields"),
+        (("convolutions", 0, "groups"), 3, "its configuration has missing or unknown fields"),
+        (("convolutions", 0, "stride"), 1.5, "its configuration has a wrong value"),
+        (("convolutions", 0, "kernel"), 2, "a kernel's side must be 1, 3, 5 or 7, not 2"),
+        (("convolutions", 0, "channels"), 5, "its tensors do not fit its configuration"),
+        (("border",), "mirror", "its configuration has a wrong value"),
+        (("pixels",), [], "its configuration has missing or unknown fields"),
+        (("pixels", "mean"), [1], "its configuration has a wrong value"),
+        (("pixels", "deviation"), "0.5", "its configuration has a wrong value"),
+        (
+            ("pixels", "deviation"),
+            [float("nan")],
+            "the deviations of pixels must be from 0.00390625 to 1, not (nan,)",
+        ),
+        (("score_bits",), True, "its configuration has a wrong value"),
+    ],
+)
+def test_refuses_a_wrong_convolution(tmp_path, place, value, message):
+    path = tmp_path / "model"
+    save_checkpoint(convolutional(), path)
+    rewrite(path, change_header=change("config", *place, to=value))
+    expected = re.escape(f"{path} is not a valid checkpoint: {message}")
+    with pytest.raises(FormatError, match=f"^{expected}$"):
+        load_checkpoint(path)
 
 
 def test_equal_checkpoints_are_equal_files(tmp_path):

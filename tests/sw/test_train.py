@@ -1,4 +1,5 @@
 import csv
+import re
 from dataclasses import replace
 
 import pytest
@@ -8,9 +9,9 @@ from xnorflow.errors import DataError, FormatError
 from xnorflow.sw.augment import augment
 from xnorflow.sw.checkpoint import load_checkpoint
 from xnorflow.sw.data import ImageData
-from xnorflow.sw.models import ChainConfig, Method
+from xnorflow.sw.models import ChainConfig, ConvConfig, IntegerPixels, Method
 from xnorflow.sw.recipes import Augmentation, Optimiser, Recipe
-from xnorflow.sw.train import MODEL_FILE, _Training, accuracy, train
+from xnorflow.sw.train import MODEL_FILE, _ProgressBar, _Training, accuracy, train
 
 
 CONFIG = ChainConfig((16, 16), classes=3)
@@ -70,6 +71,34 @@ def test_learns(data, tmp_path, method, optimiser):
         accuracy(stored.model, data.test_images, data.test_labels)
         == checkpoint.provenance.float_accuracy
     )
+
+
+@pytest.mark.parametrize("method", Method)
+def test_convolutions_learn(data, tmp_path, method):
+    layers = (ConvConfig(8, padding=1, pool=2), ConvConfig(8, stride=2))
+    config = ChainConfig(
+        (), method, classes=3, convolutions=layers, pixels=IntegerPixels((0.4,), (0.2,))
+    )
+    checkpoint = train(config, replace(RECIPE, epochs=5), data, tmp_path)
+    assert checkpoint.provenance.float_accuracy > 0.9
+    assert checkpoint.provenance.model == "conv 8p2-8"
+    assert same_model(load_checkpoint(tmp_path / MODEL_FILE), checkpoint)
+
+
+def test_says_how_long_an_epoch_takes(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("xnorflow.sw.train._TIMED_STEPS", 2)
+    texts = []
+    update = _ProgressBar.on_train_batch_end
+
+    def spy(self, *args):
+        update(self, *args)
+        texts.append(self._bar.tasks[0].description)
+
+    monkeypatch.setattr(_ProgressBar, "on_train_batch_end", spy)
+    train(CONFIG, RECIPE, data, tmp_path, progress=True)
+    assert texts[0] == "training"
+    assert re.fullmatch(r"epoch 1/4, about \d+ s each", texts[1])
+    assert re.fullmatch(r"epoch 1/4, train accuracy [0-9.]+%", texts[7])
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("out of memory")])
@@ -231,3 +260,33 @@ def test_zooms(seed):
     ratio = augmented(image, seed, zoom=0.2).sum() / image.sum()
     assert 1 / 1.2**2 - 0.05 < ratio < 1 / 0.8**2 + 0.05
     assert abs(ratio - 1) > 0.01
+
+
+@pytest.mark.parametrize(("height", "width"), [(28, 28), (20, 32)])
+def test_crops_by_whole_pixels(height, width):
+    images = picture(height, width).repeat(500, 1, 1, 1)
+    after = augmented(images, 1, crop=3)
+    expected = {
+        (r, c): torch.nn.functional.pad(images[:1], (0, 0, 3, 3, 3, 3))[
+            :, r : r + height, c : c + width
+        ]
+        for r in range(7)
+        for c in range(7)
+    }
+    seen = {
+        place
+        for image in after
+        for place, wanted in expected.items()
+        if torch.equal(image[None], wanted)
+    }
+    assert seen == expected.keys()
+    assert all(any(torch.equal(image[None], x) for x in expected.values()) for image in after[:50])
+
+
+def test_flips_half_of_the_pictures():
+    images = torch.rand(400, 4, 5, 3)
+    after = augmented(images, 1, flip=True)
+    mirrored = [torch.equal(new, old.flip(1)) for new, old in zip(after, images, strict=True)]
+    assert 160 < sum(mirrored) < 240
+    kept = [torch.equal(new, old) for new, old in zip(after, images, strict=True)]
+    assert [a != b for a, b in zip(kept, mirrored, strict=True)] == [True] * 400
