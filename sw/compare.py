@@ -19,7 +19,9 @@ __all__ = ["CLOSE", "Comparison", "LayerComparison", "compare"]
 CLOSE = 1e-9
 """Nearer than this to its threshold, a bit of the model in float64 may be a rounding error."""
 
+# Frames in a batch: at most so many, and no map of theirs has more values than that.
 _BATCH = 1000
+_BATCH_VALUES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,8 @@ def compare(
     differing = dict.fromkeys(names, 0)
     close = dict.fromkeys(names, 0)
     labels = done = 0
-    for batch in frames.split(_BATCH):
+    largest = max(x.size for x in network.maps.values())
+    for batch in frames.split(max(1, min(_BATCH, _BATCH_VALUES // largest))):
         result = golden(network, batch, keep=names)
         *inputs, logits = model.trace(batch)
         for name, layer, x in zip(sources, model.layers, inputs, strict=True):

@@ -40,7 +40,7 @@ MODEL_FILE = "model.safetensors"
 """Name of the trained model in its folder."""
 
 _STATE = "training.ckpt"
-_EVALUATION_BATCH = 1000
+_EVALUATION_BATCH = 250
 
 # After so many steps it is known how long an epoch will take.
 _TIMED_STEPS = 20

@@ -5,7 +5,7 @@ import torch
 from xnorflow.network import Network, Threshold
 from xnorflow.sw.compare import compare
 from xnorflow.sw.lower import lower
-from xnorflow.sw.models import Chain, ChainConfig, Method
+from xnorflow.sw.models import Chain, ChainConfig, ConvConfig, IntegerPixels, Method
 
 
 FRAMES = torch.tensor(np.random.default_rng(0).integers(0, 256, (50, 2, 3, 1), np.uint8))
@@ -61,6 +61,27 @@ def test_close_differences_are_told_apart():
     assert compare(model_, lower(model()), FRAMES).layers[1].close == 0
 
 
+def test_convolutions_are_compared_after_their_pools():
+    torch.manual_seed(0)
+    layers = (ConvConfig(4, padding=1, pool=2), ConvConfig(3, 1))
+    config = ChainConfig(
+        (), Method.SIGN, (4, 6, 1), 3, layers, pixels=IntegerPixels((0.5,), (0.3,))
+    )
+    chain = Chain(config)
+    frames = torch.tensor(np.random.default_rng(0).integers(0, 256, (50, 4, 6, 1), np.uint8))
+    network = lower(chain)
+    assert str(compare(chain, network, frames)) == (
+        "network and float64 model, 50 frames:\n"
+        "  pool1: 0 of 1,200 bits differ\n"
+        "  act2: 0 of 900 bits differ\n"
+        "  labels: 0 of 50 differ"
+    )
+    with torch.no_grad():
+        chain.norms[0].bias.fill_(0.5)
+    report = compare(chain, network, frames)
+    assert report.layers[0].differing > 0
+
+
 def test_labels_are_counted():
     network = lower(model())
     model_ = model()
@@ -69,6 +90,13 @@ def test_labels_are_counted():
     report = compare(model_, network, FRAMES)
     assert report.layers[-1].differing == 0
     assert report.differing == report.labels > 25
+
+
+def test_large_maps_come_in_small_batches(monkeypatch):
+    monkeypatch.setattr("xnorflow.sw.compare._BATCH_VALUES", 7 * 20)
+    calls = []
+    compare(model(), lower(model()), FRAMES, progress=lambda done, _: calls.append(done))
+    assert calls == [20, 40, 50]
 
 
 def test_progress():
