@@ -3,7 +3,8 @@
     python zoo/make.py mnist-tfc-sign
 
 Each is trained (in ``runs/``; a training that was interrupted goes on, one that is complete is not
-done again), lowered, and compared with the model in float64 over the whole test set.
+done again), lowered, and compared with the model in float64 over the whole test set. Most take
+minutes on one core; cifar10-cnv wants ``--accelerator gpu``.
 """
 
 import argparse
@@ -89,20 +90,20 @@ ENTRIES = {
 }
 
 
-def trained(name: str, data: ImageData) -> Checkpoint:
+def trained(name: str, data: ImageData, accelerator: str) -> Checkpoint:
     """Trained model of the entry ``name``."""
     entry, folder = ENTRIES[name], RUNS / name
     if (folder / MODEL_FILE).exists():
         return load_checkpoint(folder / MODEL_FILE)
     recipe = recipe_for(entry.model, entry.method, entry.dataset)
-    return train(entry.config, recipe, data, folder, progress=True, accelerator="cpu")
+    return train(entry.config, recipe, data, folder, progress=True, accelerator=accelerator)
 
 
-def make(name: str) -> str:
+def make(name: str, accelerator: str = "cpu") -> str:
     """Write an entry's network and card, and return the card."""
     entry = ENTRIES[name]
     data = load(entry.dataset)
-    checkpoint = trained(name, data)
+    checkpoint = trained(name, data, accelerator)
     network = lower(
         checkpoint.model, name=name, labels=data.classes, provenance=checkpoint.provenance
     )
@@ -204,13 +205,15 @@ def main() -> None:
     """Make the networks that the command line names."""
     parser = argparse.ArgumentParser(description="Make the networks of the zoo, with their cards.")
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join(ENTRIES))
+    parser.add_argument("--accelerator", default="cpu", help="what Lightning trains on")
+    options = parser.parse_args()
     # Sums depend on how threads share them, so a fixed number of threads is part of the recipe.
     torch.set_num_threads(1)
-    names = parser.parse_args().names
+    names = options.names
     if unknown := set(names) - ENTRIES.keys():
         parser.error(f"the zoo has no {', '.join(sorted(unknown))}")
     for name in names or ENTRIES:
-        print(make(name))
+        print(make(name, options.accelerator))
 
 
 if __name__ == "__main__":
