@@ -39,6 +39,8 @@ CASES = (
     Case("mnist-tfc-adabin", ICEBREAKER, 784, 12_000_000),
     Case("mnist-tfc-siman", ICEBREAKER, 784, 12_000_000),
     Case("mnist-sfc-sign", ULX3S_85F, 196, 75_000_000),
+    Case("mnist-conv-up5k", ICEBREAKER, 28_800, 12_000_000),
+    Case("fashion-conv", ULX3S_85F, 20_000, 50_000_000),
 )
 
 

@@ -24,7 +24,13 @@ from xnorflow.sw.golden import golden
 from xnorflow.xnf import load as load_network
 
 
-CYCLES = {"mnist-sfc-sign": 98, "mnist-lfc-sign": 4096, "fashion-lfc-adabin": 4096}
+CYCLES = {
+    "mnist-sfc-sign": 98,
+    "mnist-lfc-sign": 4096,
+    "fashion-lfc-adabin": 4096,
+    "mnist-conv-up5k": 14_400,
+    "fashion-conv": 20_000,
+}
 """Cycles a frame that the folding may take; otherwise one pixel a cycle."""
 
 
