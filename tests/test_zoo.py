@@ -12,6 +12,8 @@ from xnorflow.xnf import load as load_network
 ZOO = Path(__file__).parent.parent / "zoo"
 
 SHA256 = {
+    "fashion-conv": "a7d6d72a932cc993ea5b58adf5547b39f2d1295815ae5d662eb5357e5659cbfe",
+    "mnist-conv-up5k": "f5f7a4dd3d4a0afbfd82a763357c502da918ec6a23786afd3c3ce3846850f6c9",
     "fashion-lfc-adabin": "d1bfb93cda5907d67cb862cdd589f33f50b9399075ae3d9a464c1ff0ae4b5a34",
     "mnist-tfc-sign": "d8f66947cc96c972d54a107991a31b3cfd37f32febba039140350cd7c144b11c",
     "mnist-tfc-adabin": "e618c85de9bb1f44b3b44c8e563f0df655caac5f1d7a0ff57af5107a42c8a1f4",

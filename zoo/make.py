@@ -163,6 +163,8 @@ def _spell_model(entry: Entry) -> str:
     parts = []
     for convolution in config.convolutions:
         part = f"{convolution.kernel}×{convolution.kernel}×{convolution.channels}"
+        if convolution.stride > 1:
+            part += f" with stride {convolution.stride}"
         if convolution.padding:
             part += " padded"
         if convolution.pool > 1:
@@ -197,7 +199,7 @@ def _spell(recipe: Recipe) -> str:
     if augmentation.crop:
         parts.append(f"pictures shifted by up to {augmentation.crop} whole pixels")
     if augmentation.flip:
-        parts.append("half of them mirrored")
+        parts.append("half of the pictures mirrored")
     return ", ".join(parts)
 
 
