@@ -1,4 +1,5 @@
-# make demo   train a network on MNIST and take it all the way to a bitstream
+# make demo   train a network on MNIST and take it all the way to a bitstream;
+#             make demo-conv does so with a convolutional network
 # make test   lint, types and tests (at most 15 minutes on two cores)
 # Both create .venv when it is missing; `make .venv` does just that.
 
@@ -6,7 +7,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: .venv demo test test-full lint format clean
+.PHONY: .venv demo demo-conv test test-full lint format clean
 .DELETE_ON_ERROR:
 
 .venv: $(INSTALLED)
@@ -19,6 +20,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 demo: $(INSTALLED)
 	$(BIN)/python examples/demo.py
+
+demo-conv: $(INSTALLED)
+	$(BIN)/python examples/demo.py conv
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -1,12 +1,16 @@
-"""From nothing to a bitstream: what `make demo` runs.
+"""From nothing to a bitstream: what `make demo` and `make demo-conv` run.
 
-Fetches MNIST, trains a small binary MLP, lowers it to integers, generates an accelerator for the
-iCEBreaker, simulates it bit for bit, places and routes it. Everything lands in build/demo; an
+    python examples/demo.py         # a perceptron
+    python examples/demo.py conv    # three convolutions
+
+Fetches MNIST, trains a small binary network, lowers it to integers, generates an accelerator for
+the iCEBreaker, simulates it bit for bit, places and routes it. Everything lands in build/; an
 interrupted run goes on where it stopped.
 """
 
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -26,20 +30,33 @@ from xnorflow.sw.data import Dataset, fetch, load
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
 from xnorflow.sw.models import Named
-from xnorflow.sw.recipes import DEMO
+from xnorflow.sw.recipes import DEMO, DEMO_CONV, Recipe
 from xnorflow.sw.train import MODEL_FILE, train
 from xnorflow.xnf import save
 
 
-FOLDER = Path("build/demo")
-CYCLES = 784  # a pixel a cycle
-SIMULATED = 1000  # test images through the RTL
+@dataclass(frozen=True)
+class Demo:
+    """A network, and how it is shown: cycles a frame, and test images through the RTL."""
+
+    model: Named
+    recipe: Recipe
+    folder: Path
+    cycles: int
+    simulated: int
 
 
-def main() -> None:
+DEMOS = {
+    "mlp": Demo(Named.TFC, DEMO, Path("build/demo"), 784, 1000),  # a pixel a cycle
+    "conv": Demo(Named.CONV_S, DEMO_CONV, Path("build/demo-conv"), 28_800, 100),
+}
+
+
+def main(demo: Demo) -> None:
     """Go the whole road."""
     console = Console(highlight=False)
     begin = time.perf_counter()
+    folder, simulated = demo.folder, demo.simulated
 
     console.rule("1. data")
     fetch(Dataset.MNIST)
@@ -49,18 +66,18 @@ def main() -> None:
     )
 
     console.rule("2. training")
-    model_file = FOLDER / MODEL_FILE
+    model_file = folder / MODEL_FILE
     if model_file.exists():
-        console.print(f"{model_file} is there already")
+        console.print(f"{model_file} is there already; remove it to train anew")
         checkpoint = load_checkpoint(model_file)
     else:
-        checkpoint = train(Named.TFC.config(), DEMO, data, FOLDER, progress=True)
+        checkpoint = train(demo.model.config(), demo.recipe, data, folder, progress=True)
 
     console.rule("3. integers")
     network = lower(
         checkpoint.model, name="demo", labels=data.classes, provenance=checkpoint.provenance
     )
-    save(network, FOLDER / "demo.xnf")
+    save(network, folder / "demo.xnf")
     comparison = compare(checkpoint.model, network, data.test_images)
     console.print(str(comparison))
     if comparison.differing:
@@ -69,40 +86,39 @@ def main() -> None:
     accuracy = float((expected.labels == data.test_labels).double().mean())
 
     console.rule("4. hardware")
-    design = fold(network, ICEBREAKER.device, cycles=CYCLES)
-    verilog = generate(design, FOLDER / "rtl")
+    design = fold(network, ICEBREAKER.device, cycles=demo.cycles)
+    verilog = generate(design, folder / "rtl")
     console.print(f"{verilog}: {len(verilog.read_text().splitlines()):,} lines")
 
     console.rule("5. simulation")
     console.print("compiling the RTL with Verilator …")
-    compile_accelerator(FOLDER / "rtl", cache=FOLDER / "simulation")
-    images = data.test_images[:SIMULATED].numpy()
+    compile_accelerator(folder / "rtl", cache=folder / "simulation")
+    images = data.test_images[:simulated].numpy()
     with Progress(
         TextColumn("simulating"), BarColumn(), MofNCompleteColumn(), console=console
     ) as bar:
-        task = bar.add_task("simulating", total=SIMULATED)
+        task = bar.add_task("simulating", total=simulated)
         result = simulate(
-            FOLDER / "rtl",
+            folder / "rtl",
             images,
-            cache=FOLDER / "simulation",
+            cache=folder / "simulation",
             progress=lambda done, _: bar.update(task, completed=done),
         )
     difference = first_difference(
-        result, expected.labels[:SIMULATED].numpy(), expected.scores[:SIMULATED].numpy()
+        result, expected.labels[:simulated].numpy(), expected.scores[:simulated].numpy()
     )
     if difference:
         raise ToolError(f"RTL and golden model differ: {difference}")
-    measured = result.cycles_per_frame, result.latency
-    if measured != (design.cycles_per_frame, design.latency):
+    if result.cycles_per_frame != design.cycles_per_frame:
         raise ToolError("the simulated cycles are not the predicted ones")
-    console.print(f"{SIMULATED:,} frames compared with the golden model: all scores are equal")
+    console.print(f"{simulated:,} frames compared with the golden model: all scores are equal")
 
     console.rule("6. bitstream")
     with console.status("") as status:
         report = build(
             design,
             ICEBREAKER,
-            FOLDER / "icebreaker",
+            folder / "icebreaker",
             progress=lambda stage: status.update(f"{stage.value} …"),
         )
 
@@ -119,7 +135,7 @@ def main() -> None:
         ("highest clock", f"{report.fmax / 1e6:.1f} MHz"),
         ("frames a second", f"{report.frames_per_second:,.0f} at {report.clock / 1e6:g} MHz"),
         ("time", f"{(time.perf_counter() - begin) / 60:.1f} minutes"),
-        ("network", str(FOLDER / "demo.xnf")),
+        ("network", str(folder / "demo.xnf")),
         ("Verilog", str(verilog)),
     ):
         table.add_row(what, value)
@@ -129,6 +145,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     try:
-        main()
+        main(DEMOS[sys.argv[1] if sys.argv[1:] else "mlp"])
     except XnorflowError as error:
         sys.exit(f"error: {error}")

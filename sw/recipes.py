@@ -9,7 +9,7 @@ from xnorflow.sw.data import Dataset
 from xnorflow.sw.models import Method, Named
 
 
-__all__ = ["DEMO", "Augmentation", "Optimiser", "Recipe", "recipe_for"]
+__all__ = ["DEMO", "DEMO_CONV", "Augmentation", "Optimiser", "Recipe", "recipe_for"]
 
 
 class Optimiser(Enum):
@@ -152,3 +152,6 @@ def recipe_for(model: Named, method: Method, dataset: Dataset = Dataset.MNIST) -
 
 DEMO = Recipe("demo", epochs=30)
 """A first model in two minutes."""
+
+DEMO_CONV = Recipe("demo-conv", epochs=4, batch_size=128)
+"""A first convolutional model, in a few minutes."""
