@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import ceil_log2
 
 from xnorflow.hw.constants import MemoryStyle
-from xnorflow.hw.operands import Operands, weight_rows
+from xnorflow.hw.operands import Operands, delayed, weight_rows
 from xnorflow.hw.stream import lane_layout
 
 
@@ -124,16 +124,8 @@ class IntegerMatrixVectorUnit(wiring.Component):
                 return Mux(value, weight.as_signed(), 0)
             return value * weight.as_signed()
 
-        valid, first, last = operands.valid, operands.first, operands.last
-        for stage in range(self.latency - Operands.latency - 1):
-            registers = [
-                Signal(name=f"valid_{stage}"),
-                Signal(name=f"first_{stage}", reset_less=True),
-                Signal(name=f"last_{stage}", reset_less=True),
-            ]
-            with m.If(en):
-                m.d.sync += [r.eq(s) for r, s in zip(registers, (valid, first, last), strict=True)]
-            valid, first, last = registers
+        marks = operands.valid, operands.first, operands.last
+        valid, first, last = delayed(m, en, marks, self.latency - Operands.latency - 1)
 
         for p in range(self.pe):
             # Cycle 4: the products. Then a tree that adds them in pairs, a level a cycle.

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorflow.hw.constants import MemoryStyle
 from xnorflow.hw.device import Family
-from xnorflow.hw.operands import Operands, weight_rows
+from xnorflow.hw.operands import Operands, delayed, weight_rows
 from xnorflow.hw.popcount import Popcount, popcount_latency
 from xnorflow.hw.stream import lane_layout
 from xnorflow.network import Gate
@@ -134,16 +134,8 @@ class MatrixVectorUnit(wiring.Component):
             )
         if self.popcount:
             products.append(activation)
-        valid, first, last = operands.valid, operands.first, operands.last
-        for stage in range(popcount_latency(self.simd, self.family)):
-            registers = [
-                Signal(name=f"valid_{stage}"),
-                Signal(name=f"first_{stage}", reset_less=True),
-                Signal(name=f"last_{stage}", reset_less=True),
-            ]
-            with m.If(en):
-                m.d.sync += [r.eq(s) for r, s in zip(registers, (valid, first, last), strict=True)]
-            valid, first, last = registers
+        marks = operands.valid, operands.first, operands.last
+        valid, first, last = delayed(m, en, marks, popcount_latency(self.simd, self.family))
 
         # Last cycle: accumulate over the synapse folds. The accumulators are the output registers.
         targets = [self.o.p.lanes[p] for p in range(self.pe)]

@@ -9,7 +9,7 @@ from xnorflow.hw.constants import ConstantTable, MemoryStyle
 from xnorflow.hw.stream import lane_layout
 
 
-__all__ = ["Operands", "weight_rows"]
+__all__ = ["Operands", "delayed", "weight_rows"]
 
 
 def weight_rows(weights, *, pe, simd, bits=1, spare=1):
@@ -43,6 +43,20 @@ def weight_rows(weights, *, pe, simd, bits=1, spare=1):
     fields = (folds[:, :, np.newaxis] >> np.arange(bits) & 1).astype(np.uint8)
     packed = np.packbits(fields.reshape(len(folds), -1), axis=1, bitorder="little")
     return [int.from_bytes(row.tobytes(), "little") for row in packed]
+
+
+def delayed(m, en, marks, cycles):
+    """Marks (valid, first, last) as they were ``cycles`` enabled cycles ago."""
+    for stage in range(cycles):
+        registers = [
+            Signal(name=f"valid_{stage}"),
+            Signal(name=f"first_{stage}", reset_less=True),
+            Signal(name=f"last_{stage}", reset_less=True),
+        ]
+        with m.If(en):
+            m.d.sync += [r.eq(s) for r, s in zip(registers, marks, strict=True)]
+        marks = registers
+    return marks
 
 
 class Operands(wiring.Component):
@@ -147,20 +161,11 @@ class Operands(wiring.Component):
             read &= keep | ~tail.replicate(len(read))
             with m.If(en):
                 m.d.sync += tail.eq(last_synapse)
-        stepped = [step, first_synapse, last_synapse]
-        for stage in range(ConstantTable.latency):
-            registers = [
-                Signal(name=f"valid_{stage}"),
-                Signal(name=f"first_{stage}", reset_less=True),
-                Signal(name=f"last_{stage}", reset_less=True),
-            ]
-            with m.If(en):
-                m.d.sync += [r.eq(s) for r, s in zip(registers, stepped, strict=True)]
-            stepped = registers
+        marks = delayed(m, en, (step, first_synapse, last_synapse), ConstantTable.latency)
         with m.If(en):
             m.d.sync += activation.as_value().eq(read)
         outputs = self.valid, self.first, self.last
-        m.d.comb += [o.eq(s) for o, s in zip(outputs, stepped, strict=True)]
+        m.d.comb += [o.eq(s) for o, s in zip(outputs, marks, strict=True)]
 
         return m
 
