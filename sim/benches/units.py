@@ -12,7 +12,7 @@ from typing import Any
 
 import cocotb
 import numpy as np
-from amaranth import Module
+from amaranth import Module, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 from cocotb.triggers import FallingEdge, ReadOnly
@@ -20,15 +20,20 @@ from numpy.typing import NDArray
 
 from xnorflow.hw.argmax import ArgMax
 from xnorflow.hw.device import Family
+from xnorflow.hw.integer_mvu import IntegerMatrixVectorUnit
 from xnorflow.hw.mvu import MatrixVectorUnit
+from xnorflow.hw.pool import MaxPool
 from xnorflow.hw.popcount import Popcount
 from xnorflow.hw.postprocess import PostProcess
-from xnorflow.hw.stream import Fifo, Fork, WidthConverter, lane_layout
+from xnorflow.hw.stream import Fifo, Fork, WidthConverter, lane_layout, value_shape
+from xnorflow.hw.swu import SlidingWindowUnit, Windows
 from xnorflow.hw.threshold import Threshold
 from xnorflow.network import INPUT, FeatureMap, Gate, Network, UInt, int_bits
 from xnorflow.network import Affine as AffineNode
 from xnorflow.network import ArgMax as ArgMaxNode
 from xnorflow.network import BinaryConv as BinaryConvNode
+from xnorflow.network import IntegerConv as IntegerConvNode
+from xnorflow.network import MaxPool as MaxPoolNode
 from xnorflow.network import Threshold as ThresholdNode
 from xnorflow.sim.streams import Transfer, amaranth_stream, receive, reset, send, start_clock
 from xnorflow.sw.golden import golden
@@ -143,6 +148,58 @@ def layer_cases(gate: Gate, popcount: bool) -> dict[str, Case]:
     return {f"{name}_{suffix}": case for name, case in found.items()}
 
 
+def convolution_cases() -> dict[str, Case]:
+    """Units of a small convolutional network, and the maps that they must deliver."""
+    rng = np.random.default_rng(4)
+    kinds = np.array([[0, *[1] * 4, 2], *[[3, *[4] * 4, 5]] * 3, [6, *[7] * 4, 8]])
+    stem = IntegerConvNode("stem", INPUT, rng.integers(-127, 128, (4, 3, 3, 2)), padding=1)
+    bits = ThresholdNode("bits", "stem", rng.integers(-9000, 9000, (9, 4)), classes=kinds)
+    pool = MaxPoolNode("pool", "bits", 2, np.array([False, True, False, True]))
+    scores = IntegerConvNode("scores", "pool", rng.integers(-9, 10, (3, 2, 3, 4)))
+    network = Network(
+        "convolutions", FeatureMap(5, 6, 2, UInt(8)),
+        (stem, bits, pool, scores, ArgMaxNode("label", "scores")), ("a", "b", "c"),
+    )  # fmt: skip
+    frames = rng.integers(0, 256, (VECTORS, *network.input.shape), np.uint8)
+    maps = golden(network, frames, keep=network.maps.keys()).maps
+
+    def words(name: str, lanes: int) -> list[Word]:
+        return _words(maps[name].flatten(1).numpy(), lanes)
+
+    padded = np.pad(frames, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    taps = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (1, 2))
+    windows = _words(np.moveaxis(taps, 3, 5).reshape(VECTORS, -1), 1)
+    geometry = Windows(network.input, kernel=(3, 3), stride=1, padding=1, lanes=1)
+    slide = SlidingWindowUnit(geometry, depth=2 * geometry.frame_words)
+    first = IntegerMatrixVectorUnit(
+        stem.weights.reshape(4, -1), unsigned(8), value_shape(network.maps["stem"].type),
+        pe=2, simd=1,
+    )  # fmt: skip
+    last = IntegerMatrixVectorUnit(
+        scores.weights.reshape(3, -1), unsigned(1), value_shape(network.maps["scores"].type),
+        pe=2, simd=5,
+    )  # fmt: skip
+    compare = Threshold(bits, network.maps["stem"], lanes=2, vector=4)
+    largest = MaxPool(pool, network.maps["bits"], lanes=2)
+    return {
+        "windows": Case(
+            slide, words(INPUT, 1), windows, len(windows) // VECTORS, slide.latency,
+            geometry.needed(0, 0) - 1,
+        ),
+        "integer_mvu_pixels": Case(
+            first, windows, words("stem", 2), 30 * 18 * 2, first.latency, 17
+        ),
+        "threshold_classes": Case(
+            compare, words("stem", 2), words("bits", 2), 60, compare.latency
+        ),
+        # A window of two by two pixels is complete with the second one of the second row.
+        "max_pool": Case(largest, words("bits", 2), words("pool", 2), 60, largest.latency, 14),
+        "integer_mvu_bits": Case(
+            last, words("pool", 5), words("scores", 2), 5 * 2, last.latency, 4
+        ),
+    }  # fmt: skip
+
+
 def stream_cases() -> dict[str, Case]:
     """Units that only move words."""
     values = np.random.default_rng(2).integers(0, 32, (VECTORS, 7))
@@ -208,6 +265,7 @@ CASES = {
         for popcount in (False, True)
         for name, case in layer_cases(gate, popcount).items()
     },
+    **convolution_cases(),
     **stream_cases(),
 }
 
