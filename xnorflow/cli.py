@@ -304,15 +304,14 @@ def plan(
 
     design = _design(_network(network), board, cycles, fps, fastest)
     device = design.device
-    table = Table(
-        "part", "unit", "PE", "SIMD", "cycles", "buffer", "LUTs", "block RAMs", "multipliers",
-        title=f"{design.network.name} on {device.name}",
-    )  # fmt: skip
+    table = Table(title=f"{design.network.name} on {device.name}")
+    table.add_column("part", no_wrap=True)
+    for head in ("PE", "SIMD", "cycles", "buffer", "LUTs", "BRAMs", "DSPs"):
+        table.add_column(head, justify="right")
     for step, described in zip(design.steps, describe(design)["steps"], strict=True):
         need = estimate_step(step, device)
         table.add_row(
             step.name,
-            described["unit"],
             *(f"{described[what]:,}" if what in described else ""
               for what in ("pe", "simd", "cycles", "depth")),
             *(f"{count:,}" for count in (need.luts, need.block_rams, need.multipliers)),
@@ -324,7 +323,7 @@ def plan(
         ("there are", "", device),
     ):
         resources = budget.luts, budget.block_rams, budget.multipliers
-        table.add_row(what, "", "", "", spent, "", *(f"{count:,}" for count in resources))
+        table.add_row(what, "", "", spent, "", *(f"{count:,}" for count in resources))
     console.print(table)
     console.print(
         f"{design.input_lanes} pixels a word, {design.cycles_per_frame:,} cycles a frame; "
