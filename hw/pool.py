@@ -120,7 +120,7 @@ class MaxPool(wiring.Component):
 
         # Cycle 3: they are put together, in the memory or the output register.
         together = stage["data"] | read.data
-        if self.node.inverted is not None:
+        if self.node.inverted is not None and self.node.inverted.any():
             layout, contents = pool_rows(self.node, lanes=self.lanes)
             m.submodules.constants = constants = ConstantTable(
                 layout, contents, style=MemoryStyle.LOGIC

@@ -17,7 +17,7 @@ def reference(node, frame):
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.4])
-@pytest.mark.parametrize("inverted", [False, True])
+@pytest.mark.parametrize("inverted", [None, 0.0, 0.5, 1.0])
 @pytest.mark.parametrize(
     ("shape", "size", "lanes"),
     [
@@ -31,7 +31,8 @@ def reference(node, frame):
 )
 def test_pools(shape, size, lanes, inverted, stall):
     rng = np.random.default_rng(size)
-    node = Node("pool", "bits", size, rng.random(shape[2]) < 0.5 if inverted else None)
+    channels = None if inverted is None else rng.random(shape[2]) < inverted
+    node = Node("pool", "bits", size, channels)
     frames = rng.integers(0, 2, (5, *shape)) & rng.integers(0, 2, (5, *shape))
     if inverted:
         frames |= rng.integers(0, 2, frames.shape)
