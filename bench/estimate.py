@@ -7,7 +7,8 @@ Synthesises accelerators, without the host link, with their hierarchy kept, coun
 unit, and compares them with `xnorflow.hw.estimate`. Writes results/estimate.json.
 
 Look-up tables are counted with the cells that take their places: on iCE40 an SB_CARRY shares the
-one of its SB_LUT4; on ECP5 a CCU2C takes two, a distributed RAM of 16 × 4 bits six.
+place of an SB_LUT4, so the larger number of the two counts in each module; on ECP5 a CCU2C takes
+two, a distributed RAM of 16 × 4 bits six. Registers without logic are not counted.
 """
 
 import json
@@ -52,7 +53,6 @@ SYNTHESIS = {
     Family.ECP5: "synth_ecp5 -nowidelut -noflatten",
 }
 CELLS = {
-    "SB_LUT4": Resources(luts=1),
     "SB_RAM40_4K": Resources(block_rams=1),
     "SB_MAC16": Resources(multipliers=1),
     "LUT4": Resources(luts=1),
@@ -108,8 +108,9 @@ def synthesise(design: Design) -> dict:
 
 def total(modules: dict, name: str) -> Resources:
     """Resources of a module and of all that is in it."""
-    result = Resources()
-    for kind, count in modules.get(name, {}).items():
+    cells = modules.get(name, {})
+    result = Resources(luts=max(cells.get("SB_LUT4", 0), cells.get("SB_CARRY", 0)))
+    for kind, count in cells.items():
         part = CELLS.get(kind) or total(modules, kind.lstrip("\\"))
         for _ in range(count):
             result += part

@@ -18,7 +18,7 @@ def main() -> None:
     text = README.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
-    sections = accuracy(), lowering(), rtl(), place(), adabin(), popcount()
+    sections = accuracy(), lowering(), rtl(), place(), estimates(), adabin(), popcount()
     parts = [section for section in sections if section]
     content = "\n\n".join([BEGIN, *parts, END])
     README.write_text(before + content + after, encoding="utf-8")
@@ -103,6 +103,25 @@ def place() -> str:
          "highest", "frames/s"],
         rows,
     )  # fmt: skip
+
+
+def estimates() -> str:
+    """Estimates beside synthesis."""
+    rows = [
+        [
+            row["network"],
+            f"{row['estimated'][0]:,} / {row['synthesised'][0]:,} ({row['error']:+.0%})",
+            "{1} / ".format(*row["estimated"]) + "{1}".format(*row["synthesised"]),
+            "{2} / ".format(*row["estimated"]) + "{2}".format(*row["synthesised"]),
+        ]
+        for row in read_rows("estimate")
+    ]
+    return _section(
+        "What `xnorflow plan` estimates / what synthesis finds, without the link, "
+        "`python bench/estimate.py`. Registers without logic are not in it.",
+        ["design", "LUTs", "block RAMs", "multipliers"],
+        rows,
+    )
 
 
 def adabin() -> str:
