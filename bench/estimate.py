@@ -39,13 +39,12 @@ class Case:
     cycles: int
 
 
+# Not fashion-conv: with the hierarchy kept, abc9 of Yosys 0.70 ends in an assertion on it.
 CASES = (
     Case("mnist-tfc-sign", UP5K, 784),
     Case("mnist-tfc-adabin", UP5K, 784),
     Case("mnist-conv-up5k", UP5K, 28_800),
     Case("mnist-sfc-sign", ECP5_85F, 196),
-    Case("fashion-conv", ECP5_85F, 20_000),
-    Case("fashion-conv", ECP5_85F, 5_000),
 )
 
 SYNTHESIS = {
