@@ -124,55 +124,32 @@ class Multiply:
 
 
 @dataclass(frozen=True)
-class Pool:
+class _Lanewise:
+    """What takes words of ``lanes`` values from ``source``, and is named after its node."""
+
+    node: MaxPool | Threshold | Affine | ArgMax
+    source: FeatureMap
+    lanes: int
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+
+class Pool(_Lanewise):
     """Pool bits."""
 
-    node: MaxPool
-    source: FeatureMap
-    lanes: int
 
-    @property
-    def name(self) -> str:
-        return self.node.name
-
-
-@dataclass(frozen=True)
-class Compare:
+class Compare(_Lanewise):
     """Compare with thresholds."""
 
-    node: Threshold
-    source: FeatureMap
-    lanes: int
 
-    @property
-    def name(self) -> str:
-        return self.node.name
-
-
-@dataclass(frozen=True)
-class Scale:
+class Scale(_Lanewise):
     """Turn counts into scores."""
 
-    node: Affine
-    source: FeatureMap
-    lanes: int
 
-    @property
-    def name(self) -> str:
-        return self.node.name
-
-
-@dataclass(frozen=True)
-class Select:
+class Select(_Lanewise):
     """Find the label."""
-
-    node: ArgMax
-    source: FeatureMap
-    lanes: int
-
-    @property
-    def name(self) -> str:
-        return self.node.name
 
 
 Step = Gather | Slide | Multiply | Pool | Compare | Scale | Select

@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 
 from xnorflow.errors import FormatError, NetworkError
-from xnorflow.files import write_atomically
+from xnorflow.files import read_file, write_atomically
 from xnorflow.network import Provenance
 from xnorflow.sw.models import Chain, ChainConfig, ConvConfig, IntegerPixels, Method
 from xnorflow.sw.nn.conv import Border
@@ -69,10 +69,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     FormatError
         If the file cannot be read, is damaged or foreign, or is of a newer version.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise FormatError(f"{path} cannot be read: {error.strerror}") from None
+    data = read_file(path)
     try:
         return _decode(data)
     except FormatError as error:

@@ -24,7 +24,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from xnorflow.errors import DataError, FormatError
-from xnorflow.files import make_folder, write_atomically
+from xnorflow.files import make_folder, read_file, write_atomically
 from xnorflow.network import Provenance
 from xnorflow.sw.augment import augment
 from xnorflow.sw.checkpoint import Checkpoint, save_checkpoint
@@ -173,10 +173,7 @@ def _check(config: ChainConfig, data: ImageData, held_out: int) -> None:
 
 def _check_state(path: Path, settings: str) -> None:
     """Check that the training in ``path`` was started with ``settings``."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise FormatError(f"{path} cannot be read: {error.strerror}") from None
+    content = read_file(path)
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     # Damage shows in many ways.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from xnorflow.sw.data import Dataset, is_fetched, load
+from xnorflow.sw.data import Dataset, fetch, load
 from xnorflow.sw.golden import golden
 from xnorflow.xnf import load as load_network
 
@@ -37,12 +37,18 @@ def test_files_are_those_of_their_cards(name):
     assert network.provenance.dataset in {dataset.value for dataset in Dataset}
 
 
-@pytest.mark.parametrize("name", SHA256)
+@pytest.mark.parametrize(
+    "name",
+    # The other data sets are larger, and come from other package managers.
+    [
+        name if name.startswith("mnist") else pytest.param(name, marks=pytest.mark.slow)
+        for name in SHA256
+    ],
+)
 def test_accuracy_is_that_of_the_card(name):
     network = load_network(ZOO / f"{name}.xnf")
     dataset = Dataset(network.provenance.dataset)
-    if not is_fetched(dataset):
-        pytest.skip(f"{dataset.title} has not been fetched")
+    fetch(dataset)
     data = load(dataset)
     labels = golden(network, data.test_images).labels
     right = int((labels == data.test_labels).sum())

@@ -1,4 +1,4 @@
-"""Writing files so that nothing half-written is ever seen under its final name."""
+"""Files, read and written; nothing half-written is ever seen under its final name."""
 
 import os
 import secrets
@@ -7,7 +7,7 @@ from pathlib import Path
 from xnorflow.errors import FormatError
 
 
-__all__ = ["make_folder", "write_atomically"]
+__all__ = ["make_folder", "read_file", "write_atomically"]
 
 
 def write_atomically(path: Path | str, data: bytes) -> None:
@@ -33,6 +33,20 @@ def write_atomically(path: Path | str, data: bytes) -> None:
             raise
     except OSError as error:
         raise FormatError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def read_file(path: Path | str) -> bytes:
+    """Content of the file ``path``.
+
+    Raises
+    ------
+    FormatError
+        If it cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise FormatError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def make_folder(path: Path | str) -> Path:

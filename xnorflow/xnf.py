@@ -37,7 +37,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from xnorflow.errors import FormatError, NetworkError
-from xnorflow.files import write_atomically
+from xnorflow.files import read_file, write_atomically
 from xnorflow.network import (
     Affine,
     ArgMax,
@@ -90,10 +90,7 @@ def load(path: Path | str) -> Network:
     FormatError
         If the file cannot be read, is damaged or foreign, or is of a newer version.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise FormatError(f"{path} cannot be read: {error.strerror}") from None
+    data = read_file(path)
     try:
         return loads(data)
     except FormatError as error:
