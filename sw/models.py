@@ -117,7 +117,7 @@ class IntegerPixels:
     mean, deviation : tuple of float, (channels,)
         Of pixels in 0…1.
     bits : int
-        Width of the weights.
+        Width of the weights; 1 stands for ±1.
 
     Raises
     ------
@@ -190,8 +190,7 @@ class ChainConfig:
             raise NetworkError(
                 f"dense layers must have 1 to {_MAX_SIZE} values, not {prod(self.maps[-1])}"
             )
-        if self.score_bits != 1:
-            _check_bits(self.score_bits)
+        _check_bits(self.score_bits)
         if self.pixels is not None:
             if not self.convolutions:
                 raise NetworkError("an integer first layer must be a convolution")
@@ -247,7 +246,7 @@ class Named(Enum):
     """For 28×28 pixels: three convolutions, the first one with integer weights."""
 
     CNV = "cnv"
-    """FINN's: six unpadded convolutions, two hidden layers."""
+    """FINN's: six unpadded convolutions, of ±1 weights even on the pixels; two hidden layers."""
 
     VGG_SMALL = "vgg-small"
     """Six padded convolutions, with integers in the first and the last layer."""
@@ -271,7 +270,8 @@ class Named(Enum):
         Parameters
         ----------
         method, input_shape, classes, pixels
-            As for `ChainConfig`; models that are not ``normalised`` ignore ``pixels``.
+            As for `ChainConfig`; models that are not ``normalised`` ignore ``pixels``, and CNV has
+            weights of a single bit there, as FINN's.
         width : float
             Factor of all widths.
         """
@@ -305,6 +305,7 @@ class Named(Enum):
                 layers = (replace(layers[0], kernel=5, stride=2, padding=2), *layers[1:])
             case Named.CNV:
                 layers, hidden = convolutions((64, 64, 128, 128, 256, 256), (2, 4), 0), (512,) * 2
+                pixels = pixels and replace(pixels, bits=1)
             case Named.VGG_SMALL:
                 layers = convolutions((128, 128, 256, 256, 512, 512), (2, 4, 6), 1)
         return ChainConfig(
@@ -437,8 +438,8 @@ def _dense(config: ChainConfig, fan_in: int, fan_out: int, *, first: bool, last:
 
 
 def _check_bits(bits: int) -> None:
-    if not 2 <= bits <= 16:
-        raise NetworkError(f"integer weights must have 2 to 16 bits, not {bits}")
+    if not 1 <= bits <= 16:
+        raise NetworkError(f"integer weights must have 1 to 16 bits, not {bits}")
 
 
 def _weight_quantiser(method: Method, filters: int, *, last: bool) -> WeightQuantiser:

@@ -110,6 +110,7 @@ def train(
     with _quiet():
         trainer = lightning.Trainer(
             max_epochs=recipe.epochs,
+            precision="bf16-mixed" if recipe.mixed else "32-true",
             logger=[csv, TensorBoardLogger(folder, name="logs", version=csv.version)],
             callbacks=[
                 ModelCheckpoint(folder, state.stem, enable_version_counter=False),

@@ -190,6 +190,8 @@ def _spell(recipe: Recipe) -> str:
     if recipe.label_smoothing:
         parts.append(f"labels smoothed by {recipe.label_smoothing}")
     augmentation = recipe.augmentation
+    if recipe.mixed:
+        parts.append("bfloat16 products")
     if augmentation.shift:
         parts.append(f"pictures shifted by up to {augmentation.shift:g} pixels")
     if augmentation.rotation:

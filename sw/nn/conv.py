@@ -154,10 +154,12 @@ class IntegerConv2d(nn.Module):
         code, scale = self.encode()
         # Apart from each other: sums of integers are exact, so equal ones stay equal.
         means = (-255 * x.new_tensor(self.mean))[:, None, None].expand(x.shape[1:])[None]
-        sums, constants = (
-            functional.conv2d(values, code, stride=self.stride, padding=self.padding)
-            for values in (x, means)
-        )
+        # They nearly cancel, so they are not rounded in between, in whatever the rest is computed.
+        with torch.autocast(x.device.type, enabled=False):
+            sums, constants = (
+                functional.conv2d(values, code, stride=self.stride, padding=self.padding)
+                for values in (x, means)
+            )
         return (sums + constants) * scale[:, None, None]
 
 

@@ -224,6 +224,21 @@ def test_integer_weights_of_zero():
     assert (scale > 0).all()
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_integer_weights_of_one_bit_are_signs(shared):
+    torch.manual_seed(0)
+    latent = torch.randn(3, 5)
+    latent[0, 0] = 0.0
+    weight, signs = (latent.clone().requires_grad_() for _ in range(2))
+    code, scale = IntegerWeight(1, shared_scale=shared).encode(weight)
+    expected, expected_scale = SignWeight(shared_scale=shared).encode(signs)
+    assert code.tolist() == expected.tolist()
+    torch.testing.assert_close(scale, expected_scale)
+    code.sum().backward()
+    expected.sum().backward()
+    assert weight.grad.tolist() == signs.grad.tolist()
+
+
 def test_integer_layer_has_one_scale():
     torch.manual_seed(0)
     layer = IntegerLinear(6, 3, adabin(), bits=4).double()
@@ -238,8 +253,8 @@ def test_integer_layer_has_one_scale():
 
 
 def test_refuses_what_does_not_fit():
-    with pytest.raises(ValueError, match=r"^integer weights must have 2 to 16 bits, not 1$"):
-        IntegerWeight(1)
+    with pytest.raises(ValueError, match=r"^integer weights must have 1 to 16 bits, not 0$"):
+        IntegerWeight(0)
     text = r"^mean and deviation must have 2 channels, not 2 and 1$"
     with pytest.raises(ValueError, match=text):
         IntegerConv2d(2, 3, 3, mean=(0.1, 0.2), deviation=(1.0,))

@@ -48,7 +48,7 @@ def random_config(rng, method):
             height, width = height // 2, width // 2
         convolutions.append(layer)
     integers = IntegerPixels(
-        tuple(rng.random(channels)), tuple(rng.uniform(0.1, 1, channels)), int(rng.integers(2, 9))
+        tuple(rng.random(channels)), tuple(rng.uniform(0.1, 1, channels)), int(rng.integers(1, 9))
     )
     return ChainConfig(
         tuple(int(size) for size in rng.integers(2, 6, rng.integers(0, 2))),
