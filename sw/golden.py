@@ -14,16 +14,25 @@ from torch.nn import functional
 from xnorflow.frames import check_frames
 from xnorflow.network import (
     INPUT,
+    Add,
     Affine,
     ArgMax,
+    AveragePool,
     BinaryConv,
     Bit,
+    Concat,
     Gate,
+    GlobalSum,
     IntegerConv,
     MaxPool,
     Network,
     Node,
+    PadChannels,
+    Rounding,
+    Subsample,
     Threshold,
+    TwoSlope,
+    sources_of,
 )
 
 
@@ -120,11 +129,11 @@ def _execute(network: Network, frames: Tensor, wanted: Collection[str]) -> dict[
     frames = frames.to(torch.bool if isinstance(network.input.type, Bit) else torch.int64)
     values = {INPUT: _Values(frames)}
     for node in network.nodes:
-        values[node.name] = _apply(node, values[node.source])
+        values[node.name] = _apply(node, *(values[source] for source in sources_of(node)))
     return {name: values[name] for name in wanted}
 
 
-def _apply(node: Node, x: _Values) -> _Values:
+def _apply(node: Node, x: _Values, *others: _Values) -> _Values:
     match node:
         case BinaryConv():
             return _binary_conv(node, x.map)
@@ -134,17 +143,42 @@ def _apply(node: Node, x: _Values) -> _Values:
             return _max_pool(node, x.map)
         case Threshold():
             sums = (x.map << node.fraction) + _weigh(node.popcount_weights, x.popcount)
-            thresholds = torch.tensor(node.thresholds)
-            if node.classes is not None:
-                thresholds = thresholds[torch.tensor(node.classes)]  # (height, width, channels)
-            bits = sums >= thresholds
+            bits = sums >= _of_classes(node.thresholds, node.classes)
             return _Values(bits if node.inverted is None else bits ^ torch.tensor(node.inverted))
         case Affine():
             products = torch.tensor(node.scale) * x.map + _weigh(node.popcount_scale, x.popcount)
-            return _Values(products + torch.tensor(node.offset))
+            sums = products + _of_classes(node.offset, node.classes)
+            return _Values(sums if node.rounding is None else _round(sums, node.rounding))
+        case TwoSlope():
+            positive, negative = torch.tensor(node.positive), torch.tensor(node.negative)
+            products = torch.where(x.map >= 0, positive, negative) * x.map
+            return _Values(_round(products, node.rounding))
+        case Add():
+            return _Values(_round(x.map + others[0].map, Rounding(0, node.bits)))
+        case Concat():
+            return _Values(torch.cat([x.map, others[0].map], dim=3))
+        case Subsample():
+            return _Values(x.map[:, :: node.stride, :: node.stride])
+        case PadChannels():
+            return _Values(functional.pad(x.map, (node.before, node.after)))
+        case AveragePool():
+            sums = _pool_windows(x.map, node.size).sum(dim=4)
+            return _Values((sums + ((1 << node.shift) >> 1)) >> node.shift)
+        case GlobalSum():
+            return _Values(x.map.sum(dim=(1, 2), keepdim=True))
         case ArgMax():
             # torch.argmax gives the first of several maxima.
             return _Values(x.map.argmax(dim=3, keepdim=True))
+
+
+def _of_classes(values: NDArray[np.int64], classes: NDArray[np.int64] | None) -> Tensor:
+    """Values (channels,), or with ``classes`` those of each pixel: (height, width, channels)."""
+    return torch.tensor(values if classes is None else values[classes])
+
+
+def _round(x: Tensor, rounding: Rounding) -> Tensor:
+    rounded = (x + rounding.half) >> rounding.shift
+    return rounded.clamp_(rounding.type.low, rounding.type.high)
 
 
 def _weigh(weights: NDArray[np.int64] | None, popcount: Tensor | None) -> Tensor | int:
@@ -181,8 +215,13 @@ def _windows(node: BinaryConv | IntegerConv, x: Tensor) -> Tensor:
 
 
 def _max_pool(node: MaxPool, bits: Tensor) -> _Values:
-    windows = bits.unfold(1, node.size, node.size).unfold(2, node.size, node.size).flatten(4)
+    windows = _pool_windows(bits, node.size)
     largest = windows.any(dim=4)
     if node.inverted is None:
         return _Values(largest)
     return _Values(torch.where(torch.tensor(node.inverted), windows.all(dim=4), largest))
+
+
+def _pool_windows(x: Tensor, size: int) -> Tensor:
+    """Pixels of every window of ``x``: (n, height, width, channels, size²)."""
+    return x.unfold(1, size, size).unfold(2, size, size).flatten(4)

@@ -14,6 +14,7 @@ from xnorflow.network import (
     INPUT,
     Affine,
     ArgMax,
+    BinaryConv,
     FeatureMap,
     Gate,
     IntegerConv,
@@ -91,6 +92,10 @@ def lower(
         raise LoweringError(f"no network can hold this model: {error}") from None
 
 
+ChainNode = Threshold | BinaryConv | IntegerConv | MaxPool | Affine
+"""What a chain consists of, but for its last node."""
+
+
 # -- layers ---------------------------------------------------------------------------------------
 
 
@@ -101,7 +106,7 @@ def _nodes(model: Chain, frame: FeatureMap) -> list[Node]:
     nodes: list[Node] = []
     x = frame
 
-    def add(*added: Node) -> None:
+    def add(*added: ChainNode) -> None:
         nonlocal x
         for node in added:
             nodes.append(node)
@@ -166,7 +171,7 @@ def _input_bits(name: str, levels: ActivationLevels, channels: int) -> Threshold
     )
 
 
-def _hidden(layer: ExactLayer, rules: Sequence[Rule], name: str) -> tuple[Node, Threshold]:
+def _hidden(layer: ExactLayer, rules: Sequence[Rule], name: str) -> tuple[ChainNode, Threshold]:
     """A layer, and the threshold ``name`` that turns what it delivers into bits by ``rules``."""
     falling = np.array([is_falling(layer, rule) for rule in rules], np.bool_)
     thresholds = np.array(
@@ -208,7 +213,7 @@ def _pool(name: str, source: str, size: int, rules: Sequence[Rule]) -> MaxPool:
     return MaxPool(name, source, size, inverted if inverted.any() else None)
 
 
-def _scores(layer: ExactLayer) -> tuple[Node, Affine]:
+def _scores(layer: ExactLayer) -> tuple[ChainNode, Affine]:
     """The last layer, and its sums in the largest unit in which all of them are integers."""
     if len(set(layer.scales_squared)) != 1:
         raise LoweringError(

@@ -7,7 +7,15 @@ import pytest
 
 
 ROOT = Path(__file__).parent.parent
-BASE = {"xnorflow.errors", "xnorflow.files", "xnorflow.frames", "xnorflow.network", "xnorflow.xnf"}
+BASE = {
+    "xnorflow.errors",
+    "xnorflow.files",
+    "xnorflow.frames",
+    "xnorflow.network",
+    "xnorflow.nodes",
+    "xnorflow.values",
+    "xnorflow.xnf",
+}
 
 # What each room may import of the project, besides itself.
 ALLOWED = {

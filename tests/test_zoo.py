@@ -12,14 +12,14 @@ from xnorflow.xnf import load as load_network
 ZOO = Path(__file__).parent.parent / "zoo"
 
 SHA256 = {
-    "fashion-conv": "a7d6d72a932cc993ea5b58adf5547b39f2d1295815ae5d662eb5357e5659cbfe",
-    "mnist-conv-up5k": "f5f7a4dd3d4a0afbfd82a763357c502da918ec6a23786afd3c3ce3846850f6c9",
-    "fashion-lfc-adabin": "d1bfb93cda5907d67cb862cdd589f33f50b9399075ae3d9a464c1ff0ae4b5a34",
-    "mnist-tfc-sign": "d8f66947cc96c972d54a107991a31b3cfd37f32febba039140350cd7c144b11c",
-    "mnist-tfc-adabin": "e618c85de9bb1f44b3b44c8e563f0df655caac5f1d7a0ff57af5107a42c8a1f4",
-    "mnist-sfc-sign": "93597488f6e049493acd1e05d35f016ce9c8ae83ed20a0c435db75620ea79aa6",
-    "mnist-tfc-siman": "c2e96071efb5063c9da93a7742074366320637f7159ba08d5b1a84c9b91c1d04",
-    "mnist-lfc-sign": "eb994dce798545a7c3e08c616d2216a0b575702c5c1fb26ebd865db3866ff38e",
+    "fashion-conv": "b6f8c657add2d2440f573908c4c20d07a1da591e1e2f906d08b541c10ff9e333",
+    "mnist-conv-up5k": "c88437efd1a5afbc8176d1f909ea7ba293be07cf156c3c4b37f3d9abc6eafea7",
+    "fashion-lfc-adabin": "9a0e28c7bd549addce3d0eebaee01a411d8ebc50e3e49375c6856cfd78d1c66a",
+    "mnist-tfc-sign": "6aa0d2e07e297d9b496496d5a28aed34889d22296cc27a8be750247870398c37",
+    "mnist-tfc-adabin": "5f85c682df810b3f53b2c8735cb17faca0bb338f598526fca9ee10781e2ca39c",
+    "mnist-sfc-sign": "0513365345d0cee787ce86fd425fa06bc640778828097f18ecad557d791943a3",
+    "mnist-tfc-siman": "94cd5b2040df8073433affd322e9ea54185c93e2595bacdaf5ad6795f6a0ab99",
+    "mnist-lfc-sign": "77fbf732a27c21ea4aaa7d0bfa58d242058de369ae4c5b37720922629f88f7aa",
 }
 
 

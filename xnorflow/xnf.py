@@ -12,7 +12,9 @@ field                                   type, shape   content
 ``thresholds``                          I64, (c,)     one integer a channel
 ``thresholds`` with ``classes``         I64, (n, c)   one for each border class and channel
 ``classes`` (optional)                  I64, (h, w)   the border class of each pixel
-``scale``, ``offset``                   I64, (c,)     one integer a channel
+``scale``, ``offset``, ``positive``,    I64, (c,)     one integer a channel
+``negative``
+``offset`` with ``classes``             I64, (n, c)   one for each border class and channel
 ``popcount_weights``,                   I64, (c,)     one integer a channel
 ``popcount_scale`` (both optional)
 ======================================  ============  ===========================================
@@ -39,19 +41,27 @@ from numpy.typing import NDArray
 from xnorflow.errors import FormatError, NetworkError
 from xnorflow.files import read_file, write_atomically
 from xnorflow.network import (
+    Add,
     Affine,
     ArgMax,
+    AveragePool,
     BinaryConv,
     Bit,
+    Concat,
     FeatureMap,
     Gate,
+    GlobalSum,
     Int,
     IntegerConv,
     MaxPool,
     Network,
     Node,
+    PadChannels,
     Provenance,
+    Rounding,
+    Subsample,
     Threshold,
+    TwoSlope,
     UInt,
     ValueType,
 )
@@ -163,12 +173,30 @@ def _encode(node: Node) -> tuple[dict[str, Any], dict[str, NDArray[Any] | None]]
                 "classes": node.classes,
             }
         case Affine():
-            header |= {"kind": "affine"}
+            rounding = None if node.rounding is None else asdict(node.rounding)
+            header |= {"kind": "affine", "rounding": rounding}
             return header, {
                 "scale": node.scale,
                 "popcount_scale": node.popcount_scale,
                 "offset": node.offset,
+                "classes": node.classes,
             }
+        case TwoSlope():
+            header |= {"kind": "two_slope", "rounding": asdict(node.rounding)}
+            return header, {"positive": node.positive, "negative": node.negative}
+        case Add():
+            return header | {"kind": "add", "other": node.other, "bits": node.bits}, {}
+        case Concat():
+            return header | {"kind": "concat", "other": node.other}, {}
+        case Subsample():
+            return header | {"kind": "subsample", "stride": node.stride}, {}
+        case PadChannels():
+            header |= {"kind": "pad_channels", "before": node.before, "after": node.after}
+            return header, {}
+        case AveragePool():
+            return header | {"kind": "average_pool", "size": node.size}, {}
+        case GlobalSum():
+            return header | {"kind": "global_sum"}, {}
         case ArgMax():
             return header | {"kind": "argmax"}, {}
 
@@ -209,7 +237,14 @@ _NODE_FIELDS: dict[str, dict[str, type]] = {
     "integer_conv": {"kernel": list, "stride": int, "padding": int},
     "max_pool": {"size": int},
     "threshold": {"fraction": int},
-    "affine": {},
+    "affine": {"rounding": object},
+    "two_slope": {"rounding": object},
+    "add": {"other": str, "bits": int},
+    "concat": {"other": str},
+    "subsample": {"stride": int},
+    "pad_channels": {"before": int, "after": int},
+    "average_pool": {"size": int},
+    "global_sum": {},
     "argmax": {},
 }
 """What a node of each kind has besides ``kind``, ``name`` and ``source``."""
@@ -294,13 +329,38 @@ def _decode_node(header: Any, tensors: _Tensors) -> Node:
                 inverted=_optional(_bits, tensors, f"{name}.inverted"),
             )
         case "affine":
+            classes = _optional(_table, tensors, f"{name}.classes")
+            read = _integers if classes is None else _table
+            rounding = header["rounding"]
             return Affine(
                 name,
                 source,
                 scale=_integers(tensors, f"{name}.scale"),
-                offset=_integers(tensors, f"{name}.offset"),
+                offset=read(tensors, f"{name}.offset"),
                 popcount_scale=_optional(_integers, tensors, f"{name}.popcount_scale"),
+                classes=classes,
+                rounding=None if rounding is None else _decode_rounding(rounding),
             )
+        case "two_slope":
+            return TwoSlope(
+                name,
+                source,
+                positive=_integers(tensors, f"{name}.positive"),
+                negative=_integers(tensors, f"{name}.negative"),
+                rounding=_decode_rounding(header["rounding"]),
+            )
+        case "add":
+            return Add(name, source, header["other"], header["bits"])
+        case "concat":
+            return Concat(name, source, header["other"])
+        case "subsample":
+            return Subsample(name, source, header["stride"])
+        case "pad_channels":
+            return PadChannels(name, source, header["before"], header["after"])
+        case "average_pool":
+            return AveragePool(name, source, header["size"])
+        case "global_sum":
+            return GlobalSum(name, source)
         case _:
             return ArgMax(name, source)
 
@@ -311,6 +371,14 @@ def _decode_type(text: str) -> UInt | Int | Bit:
     if match := _INTEGER.fullmatch(text):
         return (UInt if match[1] == "uint" else Int)(int(match[2]))
     raise FormatError(f"there is no type {_quote(text)}")
+
+
+def _decode_rounding(value: Any) -> Rounding:
+    fields_ = {field.name: int for field in fields(Rounding)}
+    if not isinstance(value, dict):
+        raise FormatError(f"a rounding must be an object, not {_quote(value)}")
+    _check("a rounding", value, fields_)
+    return Rounding(**value)
 
 
 def _decode_gate(text: str) -> Gate:

@@ -1,4 +1,6 @@
+import math
 import re
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,21 +12,35 @@ from tests.strategies import networks, random_frames
 from xnorflow.errors import DataError
 from xnorflow.network import (
     INPUT,
+    Add,
     Affine,
     ArgMax,
+    AveragePool,
     BinaryConv,
     Bit,
+    Concat,
     FeatureMap,
     Gate,
+    GlobalSum,
     Int,
     IntegerConv,
     MaxPool,
     Network,
+    PadChannels,
+    Rounding,
+    Subsample,
     Threshold,
+    TwoSlope,
     UInt,
 )
 from xnorflow.sw import golden as module
 from xnorflow.sw.golden import golden
+
+
+def rounded(value, rounding):
+    """Nearest value of the coarser grid, ties going up, within the range."""
+    nearest = math.floor(Fraction(int(value), 1 << rounding.shift) + Fraction(1, 2))
+    return min(max(nearest, rounding.type.low), rounding.type.high)
 
 
 def reference(network, frame):
@@ -64,9 +80,37 @@ def reference(network, frame):
                     y[r, c, k] = int(bit)
             case Affine():
                 for r, c, k in np.ndindex(y.shape):
-                    y[r, c, k] = int(node.scale[k]) * x[r, c, k] + int(node.offset[k])
+                    border = () if node.classes is None else (node.classes[r, c],)
+                    y[r, c, k] = int(node.scale[k]) * x[r, c, k] + int(node.offset[*border, k])
                     if node.popcount_scale is not None:
                         y[r, c, k] += int(node.popcount_scale[k]) * popcount[r, c, 0]
+                    if node.rounding is not None:
+                        y[r, c, k] = rounded(y[r, c, k], node.rounding)
+            case TwoSlope():
+                for r, c, k in np.ndindex(y.shape):
+                    slope = node.positive[k] if x[r, c, k] >= 0 else node.negative[k]
+                    y[r, c, k] = rounded(int(slope) * x[r, c, k], node.rounding)
+            case Add():
+                for place in np.ndindex(y.shape):
+                    total = x[place] + maps[node.other][place]
+                    y[place] = rounded(total, Rounding(0, node.bits))
+            case Concat():
+                for r, c in np.ndindex(y.shape[:2]):
+                    y[r, c] = [*x[r, c], *maps[node.other][r, c]]
+            case Subsample():
+                for r, c in np.ndindex(y.shape[:2]):
+                    y[r, c] = x[r * node.stride, c * node.stride]
+            case PadChannels():
+                for r, c in np.ndindex(y.shape[:2]):
+                    y[r, c] = [*[0] * node.before, *x[r, c], *[0] * node.after]
+            case AveragePool():
+                for r, c, k in np.ndindex(y.shape):
+                    rows, columns = (slice(i * node.size, (i + 1) * node.size) for i in (r, c))
+                    mean = Fraction(int(x[rows, columns, k].sum()), node.size**2)
+                    y[r, c, k] = math.floor(mean + Fraction(1, 2))
+            case GlobalSum():
+                for k in range(y.shape[2]):
+                    y[0, 0, k] = sum(x[r, c, k] for r, c in np.ndindex(x.shape[:2]))
             case ArgMax():
                 scores = x[0, 0].tolist()
                 y[0, 0, 0] = scores.index(max(scores))
