@@ -6,6 +6,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import ceil_log2
 
+from xnorflow.hw.accumulator import accumulate, add_with_carry
 from xnorflow.hw.constants import MemoryStyle
 from xnorflow.hw.operands import Operands, delayed, weight_rows
 from xnorflow.hw.stream import lane_layout
@@ -115,36 +116,95 @@ class IntegerMatrixVectorUnit(wiring.Component):
         connect(m, flipped(self.i), operands.i)
         m.d.comb += operands.en.eq(en)
 
-        def product(p, s):
-            value = operands.activation[s]
-            weight = operands.weights.word_select(p * self.simd + s, bits)
-            if bits == 1:
-                return Mux(weight, value, -value)
-            if self.shape == unsigned(1):
-                return Mux(value, weight.as_signed(), 0)
-            return value * weight.as_signed()
+        marks = operands.valid, operands.last
+        valid, last = delayed(m, en, marks, self.latency - Operands.latency - 1)
 
-        marks = operands.valid, operands.first, operands.last
-        valid, first, last = delayed(m, en, marks, self.latency - Operands.latency - 1)
+        # Cycle 4: the products; ±1 take one more cycle, and have half as many terms.
+        neurons = self._signed_pairs(m, en, operands) if bits == 1 else self._products(operands)
+        for p, terms in enumerate(neurons):
+            # Then a tree that adds them in pairs, a level a cycle.
+            terms = _registered_terms(m, en, terms, f"{p}_0")
+            for level in range(1, 1 + ceil_log2(len(terms))):
+                pairs = [terms[n : n + 2] for n in range(0, len(terms), 2)]
+                sums = [_sum(*pair) for pair in pairs]
+                terms = _registered_terms(m, en, sums, f"{p}_{level}")
 
-        for p in range(self.pe):
-            # Cycle 4: the products. Then a tree that adds them in pairs, a level a cycle.
-            terms = [product(p, s) for s in range(self.simd)]
-            for level in range(1 + ceil_log2(self.simd)):
-                registers = [
-                    Signal(term.shape(), name=f"term_{p}_{level}_{n}", reset_less=True)
-                    for n, term in enumerate(terms)
-                ]
-                with m.If(en):
-                    m.d.sync += [r.eq(t) for r, t in zip(registers, terms, strict=True)]
-                terms = [sum(registers[n : n + 2]) for n in range(0, len(registers), 2)]
-
-            # Last cycle: accumulate over the synapse folds, in the output register.
-            accumulator = Signal(self.result, name=f"accumulator_{p}", reset_less=True)
-            m.d.comb += self.o.p.lanes[p].eq(accumulator)
-            with m.If(en & valid):
-                m.d.sync += accumulator.eq(Mux(first, 0, accumulator) + registers[0])
+            # Last cycle: accumulate over the synapse folds, into the output registers.
+            ((value, carry),) = terms
+            accumulate(
+                m,
+                value,
+                self.o.p.lanes[p],
+                en=en,
+                valid=valid,
+                last=last,
+                words=self.synapse_fold,
+                carry=carry,
+                name=f"sum_{p}",
+            )
         with m.If(en):
             m.d.sync += self.o.valid.eq(valid & last)
 
         return m
+
+    def _products(self, operands):
+        """Terms of every neuron: a product for each synapse."""
+        bits = len(operands.weights) // (self.pe * self.simd)
+        for p in range(self.pe):
+            terms = []
+            for s, value in enumerate(operands.activation):
+                weight = operands.weights.word_select(p * self.simd + s, bits).as_signed()
+                # Bits are not multiplied, but select.
+                product = Mux(value, weight, 0) if self.shape == unsigned(1) else value * weight
+                terms.append((product, None))
+            yield terms
+
+    def _signed_pairs(self, m, en, operands):
+        """Terms of every neuron with weights ±1: one for every two synapses.
+
+        It is ±(a + b) or ±(a - b). All neurons share the sum and the difference, so that each of
+        them selects and complements in a single look-up table a bit. The 1 that a complement lacks
+        is the carry of the term.
+        """
+        zero = [Const(0)] * (self.simd % 2)
+        activations = [*operands.activation, *zero]
+        shared = [(a + b, a - b) for a, b in zip(activations[::2], activations[1::2], strict=True)]
+        weights = operands.weights
+        if self.simd > 1:
+            shared = [_registered(m, en, values, f"shared_{n}") for n, values in enumerate(shared)]
+            (weights,) = _registered(m, en, [weights], "shared_weights")
+        for p in range(self.pe):
+            signs = Cat(weights.word_select(p, self.simd), zero)
+            terms = []
+            for n, (total, difference) in enumerate(shared):
+                sign, other = signs[2 * n : 2 * n + 2]
+                value = Mux(sign ^ other, difference, total)
+                terms.append((Mux(sign, value, ~value), ~sign))
+            yield terms
+
+
+def _registered(m, en, values, name):
+    """Values, an enabled cycle later."""
+    registers = [
+        Signal(value.shape(), name=f"{name}_{n}", reset_less=True) for n, value in enumerate(values)
+    ]
+    with m.If(en):
+        m.d.sync += [r.eq(v) for r, v in zip(registers, values, strict=True)]
+    return registers
+
+
+def _registered_terms(m, en, terms, name):
+    """Terms and their carries, an enabled cycle later."""
+    values, carries = zip(*terms, strict=True)
+    values = _registered(m, en, values, f"term_{name}")
+    if carries[0] is not None:
+        carries = _registered(m, en, carries, f"carry_{name}")
+    return list(zip(values, carries, strict=True))
+
+
+def _sum(term, other=None):
+    """Sum of one or two terms: the carry of the second goes in, that of the first has to wait."""
+    if other is None:
+        return term
+    value, carry = term
+    return add_with_carry(value, *other), carry

@@ -5,6 +5,7 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from xnorflow.hw.accumulator import accumulate
 from xnorflow.hw.constants import MemoryStyle
 from xnorflow.hw.device import Family
 from xnorflow.hw.operands import Operands, delayed, weight_rows
@@ -134,10 +135,10 @@ class MatrixVectorUnit(wiring.Component):
             )
         if self.popcount:
             products.append(activation)
-        marks = operands.valid, operands.first, operands.last
-        valid, first, last = delayed(m, en, marks, popcount_latency(self.simd, self.family))
+        marks = operands.valid, operands.last
+        valid, last = delayed(m, en, marks, popcount_latency(self.simd, self.family))
 
-        # Last cycle: accumulate over the synapse folds. The accumulators are the output registers.
+        # Last cycle: accumulate over the synapse folds, into the output registers.
         targets = [self.o.p.lanes[p] for p in range(self.pe)]
         if self.popcount:
             targets.append(self.o.p.popcount)
@@ -145,10 +146,16 @@ class MatrixVectorUnit(wiring.Component):
             counter = Popcount(self.simd, family=self.family)
             m.submodules[f"popcount_{n}" if n < self.pe else "popcount_shared"] = counter
             m.d.comb += [counter.i.eq(product), counter.en.eq(en)]
-            accumulator = Signal(self._count, name=f"accumulator_{n}", reset_less=True)
-            m.d.comb += target.eq(accumulator)
-            with m.If(en & valid):
-                m.d.sync += accumulator.eq(Mux(first, 0, accumulator) + counter.o)
+            accumulate(
+                m,
+                counter.o,
+                target,
+                en=en,
+                valid=valid,
+                last=last,
+                words=self.synapse_fold,
+                name=f"sum_{n}",
+            )
         with m.If(en):
             m.d.sync += self.o.valid.eq(valid & last)
 

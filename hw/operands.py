@@ -46,13 +46,9 @@ def weight_rows(weights, *, pe, simd, bits=1, spare=1):
 
 
 def delayed(m, en, marks, cycles):
-    """Marks (valid, first, last) as they were ``cycles`` enabled cycles ago."""
+    """Marks (valid, last) as they were ``cycles`` enabled cycles ago."""
     for stage in range(cycles):
-        registers = [
-            Signal(name=f"valid_{stage}"),
-            Signal(name=f"first_{stage}", reset_less=True),
-            Signal(name=f"last_{stage}", reset_less=True),
-        ]
+        registers = [Signal(name=f"valid_{stage}"), Signal(name=f"last_{stage}", reset_less=True)]
         with m.If(en):
             m.d.sync += [r.eq(s) for r, s in zip(registers, marks, strict=True)]
         marks = registers
@@ -99,8 +95,8 @@ class Operands(wiring.Component):
         Clock enable of everything behind the ring.
     activation : ``Out(ArrayLayout(shape, simd))``
     weights : ``Out(row_bits)``
-    valid, first, last : ``Out(1)``
-        Whether there are operands, and whether they are the first or last of a neuron.
+    valid, last : ``Out(1)``
+        Whether there are operands, and whether they are the last of a neuron.
     """
 
     latency = 1 + ConstantTable.latency
@@ -118,7 +114,6 @@ class Operands(wiring.Component):
             "activation": Out(data.ArrayLayout(shape, simd)),
             "weights": Out(row_bits),
             "valid": Out(1),
-            "first": Out(1),
             "last": Out(1),
         })
 
@@ -130,10 +125,8 @@ class Operands(wiring.Component):
         step = Signal()
         synapse = Signal(range(sf))
         neuron = Signal(range(nf))
-        first_synapse, last_synapse = Signal(), Signal()
-        first_neuron, last_neuron = Signal(), Signal()
+        last_synapse, first_neuron, last_neuron = Signal(), Signal(), Signal()
         m.d.comb += [
-            first_synapse.eq(synapse == 0),
             last_synapse.eq(synapse == sf - 1),
             first_neuron.eq(neuron == 0),
             last_neuron.eq(neuron == nf - 1),
@@ -161,10 +154,10 @@ class Operands(wiring.Component):
             read &= keep | ~tail.replicate(len(read))
             with m.If(en):
                 m.d.sync += tail.eq(last_synapse)
-        marks = delayed(m, en, (step, first_synapse, last_synapse), ConstantTable.latency)
+        marks = delayed(m, en, (step, last_synapse), ConstantTable.latency)
         with m.If(en):
             m.d.sync += activation.as_value().eq(read)
-        outputs = self.valid, self.first, self.last
+        outputs = self.valid, self.last
         m.d.comb += [o.eq(s) for o, s in zip(outputs, marks, strict=True)]
 
         return m
