@@ -69,6 +69,8 @@ class Threshold(wiring.Component):
         self.lanes = lanes
         self.latency = threshold_latency(node)
         layout, rows = threshold_rows(node, lanes=lanes, vector=vector)
+        # If all words need the same row, thresholds are part of the logic.
+        self._fixed = layout.from_bits(rows[0]) if len(rows) == 1 else None
         self._constants = ConstantTable(layout, rows, style=style, classes=node.classes)
         super().__init__({
             "i": In(stream.Signature(map_layout(source, lanes))),
@@ -102,7 +104,11 @@ class Threshold(wiring.Component):
             m.d.comb += self.o.p.lanes[n].eq(bit)
             if self.node.popcount_weights is None:
                 # Cycle 3: compare.
-                stages.append(bit.eq((count >= row.threshold[n]) ^ inverted))
+                if self._fixed is None:
+                    reached = count >= row.threshold[n]
+                else:
+                    reached = _at_least(count, self._fixed.threshold[n])
+                stages.append(bit.eq(reached ^ inverted))
             else:
                 # Cycle 3: one multiplication, with the popcount that all channels share.
                 terms = [count - row.threshold[n], row.weight[n] * word.popcount, inverted]
@@ -117,3 +123,21 @@ class Threshold(wiring.Component):
             m.d.sync += stages
 
         return m
+
+
+def _at_least(value, constant):
+    """Whether a value reaches a constant, bit by bit from the lowest.
+
+    That is an AND or an OR a bit, three of which fit a look-up table of four inputs. A subtraction
+    in a carry chain would take one a bit.
+    """
+    bits = list(value)
+    if value.shape().signed:
+        bits[-1] = ~bits[-1]
+        constant += 1 << len(bits) - 1
+    if constant >> len(bits):  # negative, or too large
+        return Const(constant < 0)
+    result = Const(1)
+    for n, bit in enumerate(bits):
+        result = bit & result if constant >> n & 1 else bit | result
+    return result

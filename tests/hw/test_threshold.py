@@ -62,6 +62,23 @@ def test_adds_the_popcount_term(lanes, stall):
     assert np.array_equal(bits(outputs, 5, lanes), (left >= thresholds) ^ node.inverted)
 
 
+@pytest.mark.parametrize("value_type", [UInt(3), Int(3)])
+def test_every_value_and_threshold(value_type):
+    signed = isinstance(value_type, Int)
+    values = np.arange(-4, 4) if signed else np.arange(8)
+    thresholds = np.arange(values[0], values[-1] + 2)
+    source = FeatureMap(1, 1, thresholds.size, value_type)
+    node = ThresholdNode("act", "fc", thresholds)
+    frames = np.repeat(values[:, None], thresholds.size, axis=1)
+
+    # All thresholds at once are logic, one after the other a memory.
+    for lanes in (thresholds.size, 1):
+        dut = Threshold(node, source, lanes=lanes, vector=thresholds.size)
+        inputs = list(words(frames, lanes, np.random.default_rng(0)))
+        outputs = transact(dut, inputs, len(inputs))
+        assert np.array_equal(bits(outputs, thresholds.size, lanes), frames >= thresholds)
+
+
 @pytest.mark.parametrize(
     ("shape", "lanes"),
     [((4, 4, 1), 5), ((2, 3, 3), 2), ((2, 2, 3), 6), ((5, 1, 3), 2), ((2, 2, 4), 1)],
