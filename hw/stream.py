@@ -13,7 +13,15 @@ from amaranth.lib.wiring import In, Out
 from xnorflow.network import Bit, Counts, Int, UInt
 
 
-__all__ = ["Fifo", "Fork", "WidthConverter", "lane_layout", "map_layout", "value_shape"]
+__all__ = [
+    "Fifo",
+    "Fork",
+    "WidthConverter",
+    "WidthDivider",
+    "lane_layout",
+    "map_layout",
+    "value_shape",
+]
 
 
 def lane_layout(shape, lanes, *, popcount=None):
@@ -132,8 +140,86 @@ class WidthConverter(wiring.Component):
         return m
 
 
+class WidthDivider(wiring.Component):
+    """Hand the wide words of a vector on as narrow ones; P goes along with each.
+
+    Delivers a word every cycle, the first 1 cycle after the wide one came, which is taken when the
+    one before it has been delivered. Of the last word of a vector, only what belongs to it.
+
+    Parameters
+    ----------
+    source : :class:`xnorflow.network.FeatureMap`
+        What the values are.
+    lanes : :class:`int`
+        Values of a narrow word.
+    ratio : :class:`int`
+        Narrow words in a wide word, at least 2.
+    words : :class:`int`
+        Narrow words of a vector.
+
+    Attributes
+    ----------
+    latency : :class:`int`
+        Clock cycles from the transfer of a word to the delivery of its first part: 1.
+
+    Members
+    -------
+    i : ``In(stream.Signature(map_layout(source, lanes * ratio)))``
+    o : ``Out(stream.Signature(map_layout(source, lanes)))``
+
+    Raises
+    ------
+    :exc:`ValueError`
+        If ``ratio`` is less than 2, or ``lanes`` or ``words`` less than 1.
+    """
+
+    latency = 1
+
+    def __init__(self, source, *, lanes, ratio, words):
+        if ratio < 2:
+            raise ValueError(f"Ratio of a width divider must be at least 2, not {ratio!r}")
+        if lanes < 1 or words < 1:
+            raise ValueError(f"Lanes and words must be at least 1, not {lanes!r} and {words!r}")
+        self.ratio = ratio
+        self.words = words
+        super().__init__({
+            "i": In(stream.Signature(map_layout(source, lanes * ratio))),
+            "o": Out(stream.Signature(map_layout(source, lanes))),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+
+        word = Signal(range(self.words))
+        part = Signal(range(self.ratio))
+        last_word, last_part = Signal(), Signal()
+        m.d.comb += [
+            last_word.eq(word == self.words - 1),
+            last_part.eq(last_word | (part == self.ratio - 1)),
+            self.i.ready.eq(~self.o.valid | (last_part & self.o.ready)),
+        ]
+
+        wide = Signal(self.i.p.shape(), reset_less=True)
+        rest = wide.lanes.as_value()
+        m.d.comb += self.o.p.lanes.as_value().eq(rest)
+        if "popcount" in self.o.p.shape().members:
+            m.d.comb += self.o.p.popcount.eq(wide.popcount)
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += [
+                rest.eq(rest >> len(self.o.p.lanes.as_value())),
+                word.eq(Mux(last_word, 0, word + 1)),
+                part.eq(Mux(last_part, 0, part + 1)),
+            ]
+        with m.If(self.i.ready):
+            m.d.sync += [self.o.valid.eq(self.i.valid), wide.eq(self.i.p)]
+
+        return m
+
+
 class Fifo(wiring.Component):
     """A queue of stream words, with registered outputs on both sides.
+
+    From 3 words on it takes and delivers one every cycle.
 
     Parameters
     ----------
@@ -141,6 +227,12 @@ class Fifo(wiring.Component):
         Payload.
     depth : :class:`int`
         Words it holds, at least 1.
+
+    Attributes
+    ----------
+    latency : :class:`int`
+        Clock cycles from the transfer of a word to its delivery, if the queue is empty: 2. With a
+        depth of 1, it is 1.
 
     Members
     -------
@@ -152,6 +244,8 @@ class Fifo(wiring.Component):
     :exc:`ValueError`
         If ``depth`` is less than 1.
     """
+
+    latency = 2
 
     def __init__(self, shape, depth):
         if depth < 1:
@@ -177,8 +271,9 @@ class Fifo(wiring.Component):
 class Fork(wiring.Component):
     """Hand every word to several consumers, each at its own pace.
 
-    A consumer that is ready takes its copy at once; the word is released when all have it. Latency
-    is 0 cycles, and a word can pass every cycle.
+    A consumer that is ready takes its copy at once; the next word follows when all have theirs. A
+    word can pass every cycle. A second register keeps what comes while the first is waited for, so
+    that neither ``valid`` nor ``ready`` passes through in the same cycle.
 
     Parameters
     ----------
@@ -186,6 +281,11 @@ class Fork(wiring.Component):
         Payload.
     consumers : :class:`int`
         Number of copies, at least 2.
+
+    Attributes
+    ----------
+    latency : :class:`int`
+        Clock cycles from the transfer of a word to its delivery: 1.
 
     Members
     -------
@@ -198,9 +298,12 @@ class Fork(wiring.Component):
         If there are fewer than 2 consumers.
     """
 
+    latency = 1
+
     def __init__(self, shape, consumers):
         if consumers < 2:
             raise ValueError(f"A fork must have at least 2 consumers, not {consumers!r}")
+        self.shape = shape
         super().__init__({
             "i": In(stream.Signature(shape)),
             "o": Out(stream.Signature(shape)).array(consumers),
@@ -209,15 +312,28 @@ class Fork(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        served = Signal(len(self.o))  # consumers that have their copy of the waiting word
+        valid, spare_valid = Signal(), Signal()
+        word, spare = Signal(self.shape, reset_less=True), Signal(self.shape, reset_less=True)
+        served = Signal(len(self.o))  # consumers that have their copy of the word
         after = Signal.like(served)
+        done = Signal()
         for n, o in enumerate(self.o):
             m.d.comb += [
-                o.payload.eq(self.i.payload),
-                o.valid.eq(self.i.valid & ~served[n]),
+                o.payload.eq(word),
+                o.valid.eq(valid & ~served[n]),
                 after[n].eq(served[n] | (o.valid & o.ready)),
             ]
-        m.d.comb += self.i.ready.eq(after.all())
-        m.d.sync += served.eq(Mux(self.i.ready, 0, after))
+        m.d.comb += [done.eq(~valid | after.all()), self.i.ready.eq(~spare_valid)]
+        with m.If(done):
+            m.d.sync += [
+                valid.eq(spare_valid | self.i.valid),
+                word.eq(Mux(spare_valid, spare, self.i.payload)),
+                spare_valid.eq(0),
+                served.eq(0),
+            ]
+        with m.Else():
+            m.d.sync += served.eq(after)
+            with m.If(self.i.ready):
+                m.d.sync += [spare_valid.eq(self.i.valid), spare.eq(self.i.payload)]
 
         return m

@@ -210,7 +210,7 @@ def stream_cases() -> dict[str, Case]:
         "width_converter": Case(converter, narrow, wide, 4, converter.latency, 2),
         "fifo_shallow": Case(Fifo(layout, 1), narrow, narrow, None, None),
         "fifo_deep": Case(Fifo(layout, 5), narrow, narrow, 4, None),
-        "fork": Case(Fork(layout, 3), narrow, narrow, 4, 0, 0, ("o__0", "o__1", "o__2")),
+        "fork": Case(Fork(layout, 3), narrow, narrow, 4, 1, 0, ("o__0", "o__1", "o__2")),
     }
 
 

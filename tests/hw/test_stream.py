@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from xnorflow.hw.stream import Fifo, Fork, WidthConverter, map_layout
+from xnorflow.hw.stream import Fifo, Fork, WidthConverter, WidthDivider, map_layout
 from xnorflow.network import Bit, Counts, FeatureMap, Int, UInt
 from xnorflow.sim.pysim import transact
 
@@ -33,10 +33,44 @@ def test_width_converter_takes_a_word_every_cycle():
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.5])
+@pytest.mark.parametrize("popcount", [False, True])
+@pytest.mark.parametrize(("lanes", "ratio", "words"), [(1, 2, 4), (2, 3, 7), (3, 4, 1), (1, 8, 16)])
+def test_width_divider_divides_each_vector(lanes, ratio, words, popcount, stall):
+    rng = np.random.default_rng(words)
+    source = FeatureMap(1, 1, lanes * words, Counts(20, popcount))
+    vectors, shared = rng.integers(0, 21, (5, words, lanes)), rng.integers(0, 21, 5).tolist()
+    spare = np.full((5, -words % ratio, lanes), 20)
+    wide = np.concatenate([vectors, spare], axis=1).reshape(5, -1, lanes * ratio)
+    inputs = [
+        {"lanes": word} | ({"popcount": p} if popcount else {})
+        for vector, p in zip(wide.tolist(), shared, strict=True)
+        for word in vector
+    ]
+
+    dut = WidthDivider(source, lanes=lanes, ratio=ratio, words=words)
+    outputs = transact(dut, inputs, 5 * words, stall=stall)
+
+    assert [list(out.lanes) for out in outputs] == vectors.reshape(-1, lanes).tolist()
+    if popcount:
+        assert [out.popcount for out in outputs] == np.repeat(shared, words).tolist()
+
+
+def test_width_divider_delivers_a_word_every_cycle():
+    source = FeatureMap(1, 1, 5, Counts(20))
+    dut = WidthDivider(source, lanes=1, ratio=2, words=5)
+    transact(dut, [{"lanes": [1, 2]}] * 30, 50, max_cycles=50 + dut.latency)
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.5])
 @pytest.mark.parametrize("depth", [1, 2, 5])
 def test_fifo_keeps_order(depth, stall):
     inputs = list(range(50))
     assert transact(Fifo(8, depth), inputs, 50, stall=stall) == inputs
+
+
+@pytest.mark.parametrize("depth", [3, 20])
+def test_fifo_takes_a_word_every_cycle(depth):
+    transact(Fifo(8, depth), list(range(50)), 50, max_cycles=50 + Fifo.latency)
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.5])
@@ -45,6 +79,8 @@ def test_fork_hands_every_word_to_everybody(stall):
     rng = np.random.default_rng(1)
     waits = rng.random((4, 2000)) < stall
     taken = [[], [], []]
+
+    ready_cycles = []
 
     async def put(ctx):
         cycle = 0
@@ -57,6 +93,7 @@ def test_fork_hands_every_word_to_everybody(stall):
             ready = False
             while not ready:
                 *_, ready = await ctx.tick().sample(dut.i.ready)
+                ready_cycles.append(ready)
             ctx.set(dut.i.valid, 0)
             cycle += 1
 
@@ -78,6 +115,8 @@ def test_fork_hands_every_word_to_everybody(stall):
     sim.run()
 
     assert taken == [list(range(30))] * 3
+    if stall == 0.0:
+        assert all(ready_cycles)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +141,14 @@ def test_map_layout_carries_the_popcount():
         (
             lambda: WidthConverter(1, lanes=0, ratio=2, words=1),
             "Lanes and words must be at least 1, not 0 and 1",
+        ),
+        (
+            lambda: WidthDivider(FeatureMap(1, 1, 2, Bit()), lanes=1, ratio=1, words=1),
+            "Ratio of a width divider must be at least 2, not 1",
+        ),
+        (
+            lambda: WidthDivider(FeatureMap(1, 1, 2, Bit()), lanes=1, ratio=2, words=0),
+            "Lanes and words must be at least 1, not 1 and 0",
         ),
         (lambda: Fifo(8, 0), "Depth of a FIFO must be at least 1, not 0"),
         (lambda: Fork(8, 1), "A fork must have at least 2 consumers, not 1"),
