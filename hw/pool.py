@@ -1,15 +1,16 @@
-"""Pooling of bits."""
+"""Pooling: largest bits, sums and means of windows."""
 
 from amaranth import *
-from amaranth.lib import memory, stream, wiring
+from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorflow.hw.constants import ConstantTable, MemoryStyle, channel_rows
 from xnorflow.hw.counters import counter
-from xnorflow.hw.stream import lane_layout
+from xnorflow.hw.stream import lane_layout, map_layout
+from xnorflow.network import AveragePool, GlobalSum, int_bits
 
 
-__all__ = ["MaxPool", "pool_rows"]
+__all__ = ["MaxPool", "SumPool", "pool_rows", "pool_window"]
 
 
 def pool_rows(node, *, lanes):
@@ -53,8 +54,7 @@ class MaxPool(wiring.Component):
 
     def __init__(self, node, source, *, lanes):
         node.infer(source)
-        if source.channels % lanes:
-            raise ValueError(f"Lanes must divide the {source.channels} channels, not {lanes!r}")
+        _check_lanes(source, lanes)
         self.node = node
         self.source = source
         self.lanes = lanes
@@ -65,61 +65,12 @@ class MaxPool(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        size, source = self.node.size, self.source
-        words = source.channels // self.lanes
-        rows, columns = source.height // size, source.width // size
-
-        valid = Signal()
-        en = Signal()
-        m.d.comb += [
-            en.eq(~valid | self.o.ready),
-            self.i.ready.eq(en),
-            self.o.valid.eq(valid),
-        ]
-
-        # Where the word that comes in belongs: channels run fastest, then columns, then rows.
-        step = Signal()
-        m.d.comb += step.eq(en & self.i.valid)
-        word, last_word = counter(m, "word", words, step)
-        column, last_column = counter(m, "column", source.width, step & last_word)
-        end_of_row = last_word & last_column
-        row, last_row = counter(m, "row", source.height, step & end_of_row)
-        column_phase = Signal(range(size))
-        row_phase = Signal(range(size))
-        window = Signal(range(columns * words))  # first word of the window in the memory
-        with m.If(step & last_word):
-            with m.If(last_column):
-                m.d.sync += [column_phase.eq(0), window.eq(0)]
-                m.d.sync += row_phase.eq(Mux(last_row | (row_phase == size - 1), 0, row_phase + 1))
-            with m.Elif(column_phase == size - 1):
-                m.d.sync += [column_phase.eq(0), window.eq(window + words)]
-            with m.Else():
-                m.d.sync += column_phase.eq(column_phase + 1)
-
-        # Cycle 1: the word is registered, and so is what is to be done with it.
-        # Rows and columns that do not fill a window go nowhere.
-        inside = (column < columns * size) & (row < rows * size)
-        full = (column_phase == size - 1) & (row_phase == size - 1)
-        action = {
-            "data": Value.cast(self.i.payload),
-            "address": (window + word)[: len(window)],
-            "first": (column_phase == 0) & (row_phase == 0),
-            "inside": step & inside,
-            "complete": step & inside & full,
-        }
-        first_stage = _register(m, en, action, 1)
-
-        # Cycle 2: what the window has so far comes out of the memory, and its constants too.
-        m.submodules.partial = partial = memory.Memory(
-            shape=self.lanes, depth=columns * words, init=[]
+        size = self.node.size
+        en, step, result, stage, partial = _pool(
+            m, self, self.source, (size, size), unsigned(1), self.lanes
         )
-        write = partial.write_port()
-        read = partial.read_port(transparent_for=(write,))
-        m.d.comb += [read.en.eq(en), read.addr.eq(first_stage["address"])]
-        stage = _register(m, en, first_stage, 2)
 
-        # Cycle 3: they are put together, in the memory or the output register.
-        together = stage["data"] | read.data
+        together = stage["data"] | partial
         if self.node.inverted is not None and self.node.inverted.any():
             layout, contents = pool_rows(self.node, lanes=self.lanes)
             m.submodules.constants = constants = ConstantTable(
@@ -127,20 +78,176 @@ class MaxPool(wiring.Component):
             )
             m.d.comb += [constants.en.eq(en), constants.step.eq(step)]
             inverted = constants.row.inverted.as_value()
-            together = together & ~inverted | stage["data"] & read.data & inverted
-        result = Signal(self.lanes)
-        m.d.comb += [
-            result.eq(Mux(stage["first"], stage["data"], together)),
-            write.en.eq(en & stage["inside"]),
-            write.addr.eq(stage["address"]),
-            write.data.eq(result),
-        ]
+            together = together & ~inverted | stage["data"] & partial & inverted
+        m.d.comb += result.eq(Mux(stage["first"], stage["data"], together))
         output = Signal(self.lanes, reset_less=True)
         m.d.comb += self.o.payload.as_value().eq(output)
         with m.If(en):
-            m.d.sync += [valid.eq(stage["complete"]), output.eq(result)]
+            m.d.sync += output.eq(result)
 
         return m
+
+
+class SumPool(wiring.Component):
+    """Sum of every window, or its mean with ties rounded up.
+
+    Timing is that of `MaxPool`.
+
+    Parameters
+    ----------
+    node : :class:`xnorflow.network.AveragePool` or :class:`xnorflow.network.GlobalSum`
+    source : :class:`xnorflow.network.FeatureMap`
+        The map that comes in.
+    lanes : :class:`int`
+        Channels a word; must divide the channels.
+
+    Attributes
+    ----------
+    latency : :class:`int`
+        Clock cycles from the transfer of a window's last word to its delivery: 3.
+
+    Members
+    -------
+    i : ``In(stream.Signature(map_layout(source, lanes)))``
+    o : ``Out(stream.Signature(map_layout(node.infer(source), lanes)))``
+
+    Raises
+    ------
+    NetworkError
+        If the node does not fit its source.
+    :exc:`ValueError`
+        If the lanes do not divide the channels.
+    """
+
+    latency = MaxPool.latency
+
+    def __init__(self, node, source, *, lanes):
+        _check_lanes(source, lanes)
+        self.node = node
+        self.source = source
+        self.lanes = lanes
+        super().__init__({
+            "i": In(stream.Signature(map_layout(source, lanes))),
+            "o": Out(stream.Signature(map_layout(node.infer(source), lanes))),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        window, shift = pool_window(self.node, self.source), 0
+        if isinstance(self.node, AveragePool):
+            shift = self.node.shift
+        pixels = window[0] * window[1]
+        low, high = pixels * self.source.type.low, pixels * self.source.type.high
+        sums = data.ArrayLayout(signed(int_bits(low, high)), self.lanes)
+        en, _, result, stage, partial = _pool(
+            m, self, self.source, window, sums.elem_shape, self.lanes
+        )
+
+        values, before, after = self.i.p.lanes.shape()(stage["data"]), sums(partial), sums(result)
+        half = (1 << shift) >> 1
+        for n in range(self.lanes):
+            m.d.comb += after[n].eq(values[n] + Mux(stage["first"], 0, before[n]))
+            output = Signal(self.o.p.lanes[n].shape(), name=f"output_{n}", reset_less=True)
+            m.d.comb += self.o.p.lanes[n].eq(output)
+            with m.If(en):
+                m.d.sync += output.eq((after[n] + half) >> shift)
+
+        return m
+
+
+def pool_window(node, source):
+    """Rows and columns of a pool's windows."""
+    return (source.height, source.width) if isinstance(node, GlobalSum) else (node.size, node.size)
+
+
+def _check_lanes(source, lanes):
+    if source.channels % lanes:
+        raise ValueError(f"Lanes must divide the {source.channels} channels, not {lanes!r}")
+
+
+def _pool(m, unit, source, window, shape, lanes):
+    """Pipeline of a pool with windows of ``window`` (rows, columns), up to the results.
+
+    Returns
+    -------
+    en : :class:`Signal`
+        Clock enable of everything.
+    step : :class:`Signal`
+        Whether a word comes in.
+    result : :class:`Signal`
+        To be driven with what the window has so far: ``lanes`` values of ``shape``. With the
+        window's last pixel, it is to be registered for the output.
+    stage : dict of :class:`str` to :class:`Signal`
+        The word, ``data``, and whether it is of the window's ``first`` pixel.
+    partial : :class:`Signal`
+        What the window had before that word.
+    """
+    words = source.channels // lanes
+    rows, columns = source.height // window[0], source.width // window[1]
+
+    valid = Signal()
+    en = Signal()
+    m.d.comb += [
+        en.eq(~valid | unit.o.ready),
+        unit.i.ready.eq(en),
+        unit.o.valid.eq(valid),
+    ]
+
+    # Where the word that comes in belongs: channels run fastest, then columns, then rows.
+    step = Signal()
+    m.d.comb += step.eq(en & unit.i.valid)
+    word, last_word = counter(m, "word", words, step)
+    column, last_column = counter(m, "column", source.width, step & last_word)
+    end_of_row = last_word & last_column
+    row, last_row = counter(m, "row", source.height, step & end_of_row)
+    column_phase = Signal(range(window[1]))
+    row_phase = Signal(range(window[0]))
+    first_word = Signal(range(columns * words))  # of the window, in the memory
+    last_column_phase, last_row_phase = Signal(), Signal()
+    m.d.comb += [
+        last_column_phase.eq(column_phase == window[1] - 1),
+        last_row_phase.eq(row_phase == window[0] - 1),
+    ]
+    with m.If(step & last_word):
+        with m.If(last_column):
+            m.d.sync += [column_phase.eq(0), first_word.eq(0)]
+            m.d.sync += row_phase.eq(Mux(last_row | last_row_phase, 0, row_phase + 1))
+        with m.Elif(last_column_phase):
+            m.d.sync += [column_phase.eq(0), first_word.eq(first_word + words)]
+        with m.Else():
+            m.d.sync += column_phase.eq(column_phase + 1)
+
+    # Cycle 1: the word is registered, and so is what is to be done with it.
+    # Rows and columns that do not fill a window go nowhere.
+    inside = (column < columns * window[1]) & (row < rows * window[0])
+    action = {
+        "data": Value.cast(unit.i.payload),
+        "address": (first_word + word)[: len(first_word)],
+        "first": (column_phase == 0) & (row_phase == 0),
+        "inside": step & inside,
+        "complete": step & inside & last_column_phase & last_row_phase,
+    }
+    first_stage = _register(m, en, action, 1)
+
+    # Cycle 2: what the window has so far comes out of the memory.
+    m.submodules.partial = partial = memory.Memory(
+        shape=Shape.cast(shape).width * lanes, depth=columns * words, init=[]
+    )
+    write = partial.write_port()
+    read = partial.read_port(transparent_for=(write,))
+    m.d.comb += [read.en.eq(en), read.addr.eq(first_stage["address"])]
+    stage = _register(m, en, first_stage, 2)
+
+    # Cycle 3: they are put together, in the memory or the output register.
+    result = Signal.like(write.data)
+    m.d.comb += [
+        write.en.eq(en & stage["inside"]),
+        write.addr.eq(stage["address"]),
+        write.data.eq(result),
+    ]
+    with m.If(en):
+        m.d.sync += valid.eq(stage["complete"])
+    return en, step, result, stage, read.data
 
 
 def _register(m, en, values, stage):

@@ -2,8 +2,8 @@
 import numpy as np
 import pytest
 
-from xnorflow.hw.pool import MaxPool
-from xnorflow.network import Bit, FeatureMap
+from xnorflow.hw.pool import MaxPool, SumPool
+from xnorflow.network import AveragePool, Bit, FeatureMap, GlobalSum, Int
 from xnorflow.network import MaxPool as Node
 from xnorflow.sim.pysim import transact
 
@@ -55,3 +55,48 @@ def test_takes_a_word_a_cycle():
 def test_rejects_lanes():
     with pytest.raises(ValueError, match=r"^Lanes must divide the 4 channels, not 3$"):
         MaxPool(Node("pool", "bits", 2), FeatureMap(4, 4, 4, Bit()), lanes=3)
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.4])
+@pytest.mark.parametrize(
+    ("shape", "size", "lanes"),
+    [
+        ((4, 6, 4), 2, 2),
+        ((4, 6, 4), 2, 4),  # words of a window follow each other directly
+        ((5, 7, 3), 2, 1),  # rows and columns are left over
+        ((5, 9, 2), 4, 1),
+    ],
+)
+def test_averages(shape, size, lanes, stall):
+    frames = np.random.default_rng(size).integers(-32, 32, (5, *shape))
+    node = AveragePool("pool", "x", size)
+    dut = SumPool(node, FeatureMap(*shape, Int(6)), lanes=lanes)
+    rows, columns = shape[0] // size, shape[1] // size
+    cut = frames[:, : rows * size, : columns * size].reshape(5, rows, size, columns, size, -1)
+    expected = (cut.sum(axis=(2, 4)) + size * size // 2) >> node.shift
+    expected = expected.reshape(-1, lanes).tolist()
+
+    words = [{"lanes": word} for word in frames.reshape(-1, lanes).tolist()]
+    outputs = transact(dut, words, len(expected), stall=stall)
+
+    assert [list(word.lanes) for word in outputs] == expected
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.4])
+@pytest.mark.parametrize(("shape", "lanes"), [((4, 6, 4), 2), ((3, 1, 2), 2), ((1, 1, 3), 1)])
+def test_sums_frames_up(shape, lanes, stall):
+    frames = np.random.default_rng(lanes).integers(-32, 32, (5, *shape))
+    frames[1], frames[2] = -32, 31
+    dut = SumPool(GlobalSum("sums", "x"), FeatureMap(*shape, Int(6)), lanes=lanes)
+    expected = frames.sum(axis=(1, 2)).reshape(-1, lanes).tolist()
+
+    words = [{"lanes": word} for word in frames.reshape(-1, lanes).tolist()]
+    outputs = transact(dut, words, len(expected), stall=stall)
+
+    assert [list(word.lanes) for word in outputs] == expected
+
+
+def test_sums_take_a_word_a_cycle():
+    dut = SumPool(AveragePool("pool", "x", 2), FeatureMap(4, 4, 2, Int(6)), lanes=1)
+    words = [{"lanes": [n % 7]} for n in range(10 * 32)]
+    transact(dut, words, 10 * 8, max_cycles=len(words) + dut.latency)
