@@ -11,7 +11,7 @@ from xnorflow.hw.integer_mvu import IntegerMatrixVectorUnit, weight_coding
 from xnorflow.hw.memory import memory_style
 from xnorflow.hw.mvu import MatrixVectorUnit
 from xnorflow.hw.pool import MaxPool
-from xnorflow.hw.postprocess import PostProcess, affine_rows
+from xnorflow.hw.postprocess import PostProcess, offset_rows, scale_rows
 from xnorflow.hw.steps import Compare, Gather, Multiply, Pool, Scale, Select, Slide, vector_of
 from xnorflow.hw.stream import Fifo, WidthConverter, value_shape
 from xnorflow.hw.swu import SlidingWindowUnit
@@ -116,13 +116,22 @@ def _build(step, design):
             return MaxPool(node, source, lanes=lanes)
         case Compare(node, source, lanes):
             vector = vector_of(source, lanes)
-            layout, rows = threshold_rows(node, lanes=lanes, vector=vector)
-            style = memory_style(device, layout.size, len(rows))
+            style = _style(device, *threshold_rows(node, lanes=lanes, vector=vector))
             return Threshold(node, source, lanes=lanes, vector=vector, style=style)
         case Scale(node, source, lanes):
             vector = vector_of(source, lanes)
-            layout, rows = affine_rows(node, lanes=lanes, vector=vector)
-            style = memory_style(device, layout.size, len(rows))
-            return PostProcess(node, source, lanes=lanes, vector=vector, style=style)
+            return PostProcess(
+                node,
+                source,
+                lanes=lanes,
+                vector=vector,
+                scale_style=_style(device, *scale_rows(node, lanes=lanes, vector=vector)),
+                offset_style=_style(device, *offset_rows(node, lanes=lanes, vector=vector)),
+            )
         case Select(source=source, lanes=lanes):
             return ArgMax(classes=source.channels, score_bits=source.type.bits, lanes=lanes)
+
+
+def _style(device, layout, rows):
+    """Where a table of constants belongs."""
+    return memory_style(device, layout.size, len(rows))

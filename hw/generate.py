@@ -11,7 +11,7 @@ from xnorflow.hw.axi import AxiStreamTop, result_element_bits
 from xnorflow.hw.design import Design
 from xnorflow.hw.integer_mvu import weight_coding
 from xnorflow.hw.operands import weight_rows
-from xnorflow.hw.postprocess import affine_rows
+from xnorflow.hw.postprocess import offset_rows, scale_rows
 from xnorflow.hw.steps import Compare, Gather, Multiply, Pool, Scale, Select, Slide, vector_of
 from xnorflow.hw.threshold import threshold_rows
 from xnorflow.network import BinaryConv
@@ -134,23 +134,26 @@ def _describe_step(step, design):
 def _roms(design):
     """Names and ``$readmemh`` texts of the memories, a row a line."""
     for step in design.steps:
-        match step:
-            case Multiply(BinaryConv(), _, folding):
-                width = folding.pe * folding.simd
-                rows = weight_rows(step.matrix, pe=folding.pe, simd=folding.simd)
-            case Multiply(_, _, folding):
-                bits, stored, spare = weight_coding(step.matrix)
-                width = folding.pe * folding.simd * bits
-                rows = weight_rows(stored, pe=folding.pe, simd=folding.simd, bits=bits, spare=spare)
-            case Compare(node, source, lanes):
-                vector = vector_of(source, lanes)
-                layout, rows = threshold_rows(node, lanes=lanes, vector=vector)
-                width = layout.size
-            case Scale(node, source, lanes):
-                vector = vector_of(source, lanes)
-                layout, rows = affine_rows(node, lanes=lanes, vector=vector)
-                width = layout.size
-            case _:
-                continue
-        digits = -(-width // 4)
-        yield step.name, "".join(f"{row:0{digits}x}\n" for row in rows)
+        for name, width, rows in _memories(step):
+            digits = -(-width // 4)
+            yield name, "".join(f"{row:0{digits}x}\n" for row in rows)
+
+
+def _memories(step):
+    """Names, widths and rows of what a step reads."""
+    match step:
+        case Multiply(BinaryConv(), _, folding):
+            rows = weight_rows(step.matrix, pe=folding.pe, simd=folding.simd)
+            yield step.name, folding.pe * folding.simd, rows
+        case Multiply(_, _, folding):
+            bits, stored, spare = weight_coding(step.matrix)
+            rows = weight_rows(stored, pe=folding.pe, simd=folding.simd, bits=bits, spare=spare)
+            yield step.name, folding.pe * folding.simd * bits, rows
+        case Compare(node, source, lanes):
+            layout, rows = threshold_rows(node, lanes=lanes, vector=vector_of(source, lanes))
+            yield step.name, layout.size, rows
+        case Scale(node, source, lanes):
+            layout, rows = scale_rows(node, lanes=lanes, vector=vector_of(source, lanes))
+            yield f"{step.name}_scales", layout.size, rows
+            layout, rows = offset_rows(node, lanes=lanes, vector=vector_of(source, lanes))
+            yield f"{step.name}_offsets", layout.size, rows

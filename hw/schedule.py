@@ -10,7 +10,7 @@ from xnorflow.hw.device import Device
 from xnorflow.hw.integer_mvu import integer_mvu_latency
 from xnorflow.hw.mvu import mvu_latency
 from xnorflow.hw.pool import MaxPool
-from xnorflow.hw.postprocess import PostProcess
+from xnorflow.hw.postprocess import affine_latency
 from xnorflow.hw.steps import Compare, Gather, Multiply, Pool, Scale, Select, Slide, Step
 from xnorflow.hw.stream import WidthConverter
 from xnorflow.hw.swu import SlidingWindowUnit
@@ -39,8 +39,8 @@ def registers(step: Step, device: Device) -> int:
             return MaxPool.latency
         case Compare(node=node):
             return threshold_latency(node)
-        case Scale():
-            return PostProcess.latency
+        case Scale(node=node):
+            return affine_latency(node)
         case Select():
             return ArgMax.latency
 

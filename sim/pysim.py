@@ -15,6 +15,7 @@ def transact(
     inputs: Sequence[Any],
     count: int,
     *,
+    other: Sequence[Any] = (),
     stall: float = 0.0,
     max_cycles: int = 20_000,
     seed: int = 0,
@@ -32,6 +33,8 @@ def transact(
         Payloads: integers, or dicts and lists for layouts.
     count : int
         Payloads to take; the simulation ends with the last transfer of either side.
+    other : sequence
+        The same for the stream ``dut.i_other``, if there is one.
     stall : float
         Probability with which each side waits, in every cycle in which it could transfer.
     max_cycles : int
@@ -54,19 +57,24 @@ def transact(
     accepted = 0
     outputs: list[Any] = []
 
-    async def put(ctx: Any) -> None:
-        nonlocal accepted
-        waits = random.Random(f"{seed} i")
-        for payload in inputs:
-            while waits.random() < stall:
-                await ctx.tick()
-            ctx.set(dut.i.payload, payload)
-            ctx.set(dut.i.valid, 1)
-            ready = 0
-            while not ready:
-                *_, ready = await ctx.tick().sample(dut.i.ready)
-            ctx.set(dut.i.valid, 0)
-            accepted += 1
+    def putting(name: str, payloads: Sequence[Any]) -> Any:
+        stream = getattr(dut, name)
+
+        async def put(ctx: Any) -> None:
+            nonlocal accepted
+            waits = random.Random(f"{seed} {name}")
+            for payload in payloads:
+                while waits.random() < stall:
+                    await ctx.tick()
+                ctx.set(stream.payload, payload)
+                ctx.set(stream.valid, 1)
+                ready = 0
+                while not ready:
+                    *_, ready = await ctx.tick().sample(stream.ready)
+                ctx.set(stream.valid, 0)
+                accepted += 1
+
+        return put
 
     async def get(ctx: Any) -> None:
         waits = random.Random(f"{seed} o")
@@ -88,15 +96,18 @@ def transact(
         # Plain ticks: `tick().repeat()` is noisy when the simulation ends in the middle of it.
         for _ in range(max_cycles):
             await ctx.tick()
-        if accepted < len(inputs) or len(outputs) < count:
+        offered = len(inputs) + len(other)
+        if accepted < offered or len(outputs) < count:
             raise TimeoutError(
-                f"{accepted} of {len(inputs)} inputs and {len(outputs)} of {count} outputs "
+                f"{accepted} of {offered} inputs and {len(outputs)} of {count} outputs "
                 f"after {max_cycles} cycles"
             )
 
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)
-    simulator.add_testbench(put)
+    simulator.add_testbench(putting("i", inputs))
+    if other:
+        simulator.add_testbench(putting("i_other", other))
     simulator.add_testbench(get)
     simulator.add_testbench(watch, background=True)
     simulator.run()
