@@ -10,6 +10,7 @@ from xnorflow.files import make_folder, write_atomically
 from xnorflow.hw.axi import AxiStreamTop, result_element_bits
 from xnorflow.hw.design import Design
 from xnorflow.hw.integer_mvu import weight_coding
+from xnorflow.hw.mvu import mvu_rows
 from xnorflow.hw.operands import weight_rows
 from xnorflow.hw.postprocess import offset_rows, scale_rows
 from xnorflow.hw.steps import Compare, Gather, Multiply, Pool, Scale, Select, Slide, vector_of

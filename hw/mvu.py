@@ -9,17 +9,38 @@ from xnorflow.hw.accumulator import accumulate
 from xnorflow.hw.constants import MemoryStyle
 from xnorflow.hw.device import Family
 from xnorflow.hw.operands import Operands, delayed, weight_rows
-from xnorflow.hw.popcount import Popcount, popcount_latency
+from xnorflow.hw.popcount import Popcount, counts_triples, popcount_latency
 from xnorflow.hw.stream import lane_layout
+from xnorflow.hw.xnor import count_triples, encode_weights, share_parities
 from xnorflow.network import Gate
 
 
-__all__ = ["MatrixVectorUnit", "mvu_latency"]
+__all__ = ["MatrixVectorUnit", "mvu_latency", "mvu_rows"]
 
 
 def mvu_latency(simd, family):
     """Clock cycles from a vector's last word to the first counts: ring, memory, popcount, sum."""
-    return Operands.latency + popcount_latency(simd, family) + 1
+    return Operands.latency + popcount_latency(_counted_lanes(simd), family) + 1
+
+
+def mvu_rows(weights, *, pe, simd, gate, family):
+    """Contents of the weight memory, as `weight_rows` gives them; parities if lanes share them."""
+    encode = encode_weights if _shares_parities(simd, gate, family) else None
+    return weight_rows(weights, pe=pe, simd=simd, encode=encode)
+
+
+def _counted_lanes(simd):
+    """Lanes that a neuron's popcount counts.
+
+    Numbers up to a power of two take one bit more than those below it. So the last lane of as many
+    waits, and becomes the carry of the accumulator.
+    """
+    return simd - 1 if simd > 1 and simd & simd - 1 == 0 else simd
+
+
+def _shares_parities(simd, gate, family):
+    """Whether neurons share the parities of lanes: see `xnorflow.hw.xnor`."""
+    return gate is Gate.XNOR and counts_triples(_counted_lanes(simd), family)
 
 
 class MatrixVectorUnit(wiring.Component):
@@ -113,39 +134,49 @@ class MatrixVectorUnit(wiring.Component):
         m.d.comb += en.eq(~self.o.valid | self.o.ready)
 
         # Cycles 1 to 3: operands.
+        shares = _shares_parities(self.simd, self.gate, self.family)
         m.submodules.operands = operands = Operands(
             1,
-            weight_rows(self.weights, pe=self.pe, simd=self.simd),
+            mvu_rows(self.weights, pe=self.pe, simd=self.simd, gate=self.gate, family=self.family),
             self.pe * self.simd,
             width=self.weights.shape[1],
             simd=self.simd,
             neuron_fold=self.neuron_fold,
             style=self.weight_style,
+            prepare=share_parities if shares else list,
         )
         connect(m, flipped(self.i), operands.i)
         m.d.comb += operands.en.eq(en)
-        activation = operands.activation.as_value()
+        activation = list(operands.activation.as_value())
 
         # Then, for as long as the popcounts take: count each neuron's synapses.
-        products = []
-        for p in range(self.pe):
-            weight = operands.weights.word_select(p, self.simd)
-            products.append(
-                ~(activation ^ weight) if self.gate is Gate.XNOR else activation & weight
+        counted = _counted_lanes(self.simd)
+        latency = popcount_latency(counted, self.family)
+        valid, last = delayed(m, en, (operands.valid, operands.last), latency)
+        neurons = {
+            f"{p}": (list(operands.weights.word_select(p, self.simd)), self.o.p.lanes[p])
+            for p in range(self.pe)
+        }
+        if self.popcount:
+            # P is what a neuron counts whose weights are all 1.
+            ones = np.ones(self.simd, np.uint8)
+            code = encode_weights(ones) if shares else ones
+            neurons["shared"] = [Const(int(bit), 1) for bit in code], self.o.p.popcount
+        for name, (weights, target) in neurons.items():
+            m.submodules[f"popcount_{name}"] = counter = Popcount(
+                counted, family=self.family, counted=shares
             )
-        if self.popcount:
-            products.append(activation)
-        marks = operands.valid, operands.last
-        valid, last = delayed(m, en, marks, popcount_latency(self.simd, self.family))
+            # The last lane, if it is not counted, is the last of the prepared ones, too.
+            lanes = activation[: -1 if counted < self.simd else None]
+            gate = count_triples if shares else self._gate_lanes
+            word = gate(lanes, weights[:counted])
+            m.d.comb += [counter.i.eq(Cat(word)), counter.en.eq(en)]
+            carry = None
+            if counted < self.simd:
+                (carry,) = self._gate_lanes(activation[-1:], weights[-1:])
+                carry = _later(m, en, carry, latency, f"carry_{name}")
 
-        # Last cycle: accumulate over the synapse folds, into the output registers.
-        targets = [self.o.p.lanes[p] for p in range(self.pe)]
-        if self.popcount:
-            targets.append(self.o.p.popcount)
-        for n, (product, target) in enumerate(zip(products, targets, strict=True)):
-            counter = Popcount(self.simd, family=self.family)
-            m.submodules[f"popcount_{n}" if n < self.pe else "popcount_shared"] = counter
-            m.d.comb += [counter.i.eq(product), counter.en.eq(en)]
+            # Last cycle: accumulate over the synapse folds, into the output register.
             accumulate(
                 m,
                 counter.o,
@@ -154,9 +185,26 @@ class MatrixVectorUnit(wiring.Component):
                 valid=valid,
                 last=last,
                 words=self.synapse_fold,
-                name=f"sum_{n}",
+                carry=carry,
+                name=f"sum_{name}",
             )
         with m.If(en):
             m.d.sync += self.o.valid.eq(valid & last)
 
         return m
+
+    def _gate_lanes(self, activations, weights):
+        """The gates of some lanes."""
+        if self.gate is Gate.AND:
+            return [a & w for a, w in zip(activations, weights, strict=True)]
+        return [~(a ^ w) for a, w in zip(activations, weights, strict=True)]
+
+
+def _later(m, en, bit, cycles, name):
+    """A bit as it was ``cycles`` enabled cycles ago."""
+    for stage in range(cycles):
+        register = Signal(name=f"{name}_{stage}", reset_less=True)
+        with m.If(en):
+            m.d.sync += register.eq(bit)
+        bit = register
+    return bit

@@ -12,7 +12,7 @@ from xnorflow.hw.stream import lane_layout
 __all__ = ["Operands", "delayed", "weight_rows"]
 
 
-def weight_rows(weights, *, pe, simd, bits=1, spare=1):
+def weight_rows(weights, *, pe, simd, bits=1, spare=1, encode=None):
     """Contents of the weight memory: a row a cycle, neuron folds outside, synapse folds inside.
 
     Field ``p * simd + s`` of a row is synapse s of neuron p.
@@ -29,6 +29,8 @@ def weight_rows(weights, *, pe, simd, bits=1, spare=1):
         Width of a weight, two's complement.
     spare : :class:`int`
         Weight of spare synapses. Their activations are masked: with 1, both gates give 0.
+    encode : callable, optional
+        From the weights (…, simd) of words to what is stored for them, of the same shape.
 
     Returns
     -------
@@ -39,6 +41,8 @@ def weight_rows(weights, *, pe, simd, bits=1, spare=1):
     padded = np.full((neuron_fold * pe, synapse_fold * simd), spare, np.int64)
     padded[:height, :width] = weights
     folds = padded.reshape(neuron_fold, pe, synapse_fold, simd)
+    if encode is not None:
+        folds = encode(folds)
     folds = folds.transpose(0, 2, 1, 3).reshape(-1, pe * simd)
     fields = (folds[:, :, np.newaxis] >> np.arange(bits) & 1).astype(np.uint8)
     packed = np.packbits(fields.reshape(len(folds), -1), axis=1, bitorder="little")
@@ -81,6 +85,9 @@ class Operands(wiring.Component):
         How often a vector is worked through.
     style : :class:`MemoryStyle`
         Where weights are kept. With a single row they are constants, and cost nothing.
+    prepare : callable, optional
+        From the list of a word's activations to that of the values to deliver instead, of the same
+        shape each.
 
     Attributes
     ----------
@@ -93,7 +100,7 @@ class Operands(wiring.Component):
         ``ceil(width / simd)`` words a vector.
     en : ``In(1)``
         Clock enable of everything behind the ring.
-    activation : ``Out(ArrayLayout(shape, simd))``
+    activation : ``Out(ArrayLayout(shape, ...))``
     weights : ``Out(row_bits)``
     valid, last : ``Out(1)``
         Whether there are operands, and whether they are the last of a neuron.
@@ -101,17 +108,30 @@ class Operands(wiring.Component):
 
     latency = 1 + ConstantTable.latency
 
-    def __init__(self, shape, rows, row_bits, *, width, simd, neuron_fold, style=MemoryStyle.AUTO):
+    def __init__(
+        self,
+        shape,
+        rows,
+        row_bits,
+        *,
+        width,
+        simd,
+        neuron_fold,
+        style=MemoryStyle.AUTO,
+        prepare=lambda lanes: lanes,
+    ):
         self.width = width
         self.simd = simd
         self.neuron_fold = neuron_fold
         self.synapse_fold = -(-width // simd)
         self._rows = rows
         self._style = style
+        self._prepare = prepare
+        delivered = len(prepare([Const(0)] * simd))
         super().__init__({
             "i": In(stream.Signature(lane_layout(shape, simd))),
             "en": In(1),
-            "activation": Out(data.ArrayLayout(shape, simd)),
+            "activation": Out(data.ArrayLayout(shape, delivered)),
             "weights": Out(row_bits),
             "valid": Out(1),
             "last": Out(1),
@@ -155,8 +175,9 @@ class Operands(wiring.Component):
             with m.If(en):
                 m.d.sync += tail.eq(last_synapse)
         marks = delayed(m, en, (step, last_synapse), ConstantTable.latency)
+        lanes = list(data.View(self.i.p.lanes.shape(), read))
         with m.If(en):
-            m.d.sync += activation.as_value().eq(read)
+            m.d.sync += activation.as_value().eq(Cat(self._prepare(lanes)))
         outputs = self.valid, self.last
         m.d.comb += [o.eq(s) for o, s in zip(outputs, marks, strict=True)]
 
@@ -170,7 +191,7 @@ class Operands(wiring.Component):
         # A ring of two words has no use for a block RAM.
         style = MemoryStyle.LOGIC if depth == 2 else MemoryStyle.AUTO
         m.submodules.ring = ring = memory.Memory(
-            shape=len(self.activation.as_value()), depth=depth, init=[], attrs=style.attributes()
+            shape=len(Value.cast(self.i.payload)), depth=depth, init=[], attrs=style.attributes()
         )
         write, read = ring.write_port(), ring.read_port()
 

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from xnorflow.hw.device import Family
 
 
-__all__ = ["Popcount", "popcount_latency"]
+__all__ = ["Popcount", "counts_triples", "popcount_latency"]
 
 
 # Levels between two registers. The first level also holds the XNOR in front.
@@ -29,6 +29,11 @@ _SPARE_FIRST_FROM = 64
 
 def _has_adders(width, family):
     return width >= _ADDERS_FROM.get(family, width + 1)
+
+
+def counts_triples(width, family):
+    """Whether the first level of a `Popcount` of ``width`` bits are counters of three bits."""
+    return width > 2 and not _has_adders(width, family)
 
 
 def _full_adder(bits):
@@ -104,6 +109,9 @@ class Popcount(wiring.Component):
         Number of bits to count, at least 1.
     family : :class:`Family`
         FPGA family: decides the tree, and how many levels lie between registers.
+    counted : :class:`bool`
+        Whether ``i`` is behind the first level of counters: see `count_triples`. Only where
+        `counts_triples` says so.
 
     Attributes
     ----------
@@ -113,7 +121,7 @@ class Popcount(wiring.Component):
     Members
     -------
     i : ``In(width)``
-        The word.
+        The word; if it is ``counted``, the ``width - width // 3`` bits that are left of it.
     en : ``In(1)``
         Clock enable of all registers: while low, the whole pipeline stands still.
     o : ``Out(range(width + 1))``
@@ -125,15 +133,16 @@ class Popcount(wiring.Component):
         If the width is less than 1.
     """
 
-    def __init__(self, width, family=Family.ECP5):
+    def __init__(self, width, family=Family.ECP5, *, counted=False):
         if width < 1:
             raise ValueError(f"Popcount width must be at least 1, not {width!r}")
         self.width = width
         self.family = family
         self._levels = _levels(width, family)
         self.latency = popcount_latency(width, family)
+        self.counted = counted
         super().__init__({
-            "i": In(width),
+            "i": In(width - width // 3 if counted else width),
             "en": In(1),
             "o": Out(range(width + 1)),
         })
@@ -143,7 +152,7 @@ class Popcount(wiring.Component):
         if _has_adders(self.width, self.family):
             count = self._adders(m, list(self.i), self._levels)
         else:
-            count = self._counters(m, list(self.i))
+            count = self._counters(m)
         m.d.comb += self.o.eq(Cat(count))
         return m
 
@@ -172,11 +181,14 @@ class Popcount(wiring.Component):
             m.d.comb += total.eq(Cat(a) + Cat(b) + Cat(c))
         return self._stage(m, list(total), level)
 
-    def _counters(self, m, bits):
-        """Count ``bits`` by levels of 3:2 counters and a final addition."""
-        columns = [bits]
+    def _counters(self, m):
+        """Count the bits by levels of 3:2 counters and a final addition."""
+        columns = [list(self.i)]
         for level in range(1, self._levels + 1):
-            if max(len(column) for column in columns) > 2:
+            if level == 1 and self.counted:
+                ones = self.width - 2 * (self.width // 3)
+                columns = [columns[0][:ones], columns[0][ones:]]
+            elif max(len(column) for column in columns) > 2:
                 columns = _compress(columns, _full_adder, self.width >= _SPARE_FIRST_FROM)
             elif self.width < _CHAIN_FROM:
                 columns = [[bit] for bit in _ripple(columns)[: len(self.o)]]

@@ -10,7 +10,7 @@ from xnorflow.hw.axi import result_element_bits
 from xnorflow.hw.device import ECP5_85F, UP5K
 from xnorflow.hw.folding import fold
 from xnorflow.hw.generate import describe, generate, verilog_text
-from xnorflow.hw.mvu import weight_rows
+from xnorflow.hw.mvu import mvu_rows
 from xnorflow.network import Gate
 from xnorflow.sim.tools import find_verilator
 
@@ -67,7 +67,13 @@ def test_rom_files_hold_the_weights(design, tmp_path):
     generate(design, tmp_path)
     step = next(step for step in design.steps if step.name == "fc2")
     lines = (tmp_path / "rom" / "fc2.hex").read_text().split()
-    rows = weight_rows(step.matrix, pe=step.folding.pe, simd=step.folding.simd)
+    rows = mvu_rows(
+        step.matrix,
+        pe=step.folding.pe,
+        simd=step.folding.simd,
+        gate=step.node.gate,
+        family=design.device.family,
+    )
     assert [int(line, 16) for line in lines] == rows
 
 

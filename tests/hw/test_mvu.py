@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 
+from xnorflow.hw.device import Family
 from xnorflow.hw.mvu import MatrixVectorUnit
 from xnorflow.hw.operands import weight_rows
 from xnorflow.network import Gate
@@ -27,6 +28,7 @@ def reference(weights, vector, gate):
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.4])
+@pytest.mark.parametrize("family", [Family.ICE40, Family.ECP5])
 @pytest.mark.parametrize("gate", Gate)
 @pytest.mark.parametrize(
     ("height", "width", "pe", "simd"),
@@ -41,11 +43,11 @@ def reference(weights, vector, gate):
         (1, 1, 1, 1),
     ],
 )
-def test_counts_every_neuron(height, width, pe, simd, gate, stall):
+def test_counts_every_neuron(height, width, pe, simd, gate, family, stall):
     rng = np.random.default_rng(height * width + pe)
     weights = rng.integers(0, 2, (height, width)).astype(bool)
     vectors = rng.integers(0, 2, (VECTORS, width))
-    dut = MatrixVectorUnit(weights, pe=pe, simd=simd, gate=gate, popcount=True)
+    dut = MatrixVectorUnit(weights, pe=pe, simd=simd, gate=gate, popcount=True, family=family)
 
     outputs = transact(
         dut, list(words(rng, vectors, simd)), VECTORS * dut.neuron_fold, stall=stall, seed=pe
