@@ -135,16 +135,17 @@ def _describe_step(step, design):
 def _roms(design):
     """Names and ``$readmemh`` texts of the memories, a row a line."""
     for step in design.steps:
-        for name, width, rows in _memories(step):
+        for name, width, rows in _memories(step, design.device):
             digits = -(-width // 4)
             yield name, "".join(f"{row:0{digits}x}\n" for row in rows)
 
 
-def _memories(step):
+def _memories(step, device):
     """Names, widths and rows of what a step reads."""
     match step:
-        case Multiply(BinaryConv(), _, folding):
-            rows = weight_rows(step.matrix, pe=folding.pe, simd=folding.simd)
+        case Multiply(BinaryConv() as node, _, folding):
+            pe, simd = folding.pe, folding.simd
+            rows = mvu_rows(step.matrix, pe=pe, simd=simd, gate=node.gate, family=device.family)
             yield step.name, folding.pe * folding.simd, rows
         case Multiply(_, _, folding):
             bits, stored, spare = weight_coding(step.matrix)
