@@ -8,15 +8,35 @@ from xnorflow.hw.argmax import ArgMax, result_layout
 from xnorflow.hw.design import Design
 from xnorflow.hw.guard import FrameGuard, VerdictGate, frame_layout
 from xnorflow.hw.integer_mvu import IntegerMatrixVectorUnit, weight_coding
+from xnorflow.hw.join import Add, Concat
 from xnorflow.hw.memory import memory_style
 from xnorflow.hw.mvu import MatrixVectorUnit
-from xnorflow.hw.pool import MaxPool
-from xnorflow.hw.postprocess import PostProcess, offset_rows, scale_rows
-from xnorflow.hw.steps import Compare, Gather, Multiply, Pool, Scale, Select, Slide, vector_of
-from xnorflow.hw.stream import Fifo, WidthConverter, value_shape
+from xnorflow.hw.pool import MaxPool, SumPool
+from xnorflow.hw.postprocess import PostProcess, TwoSlope, offset_rows, scale_rows, slope_rows
+from xnorflow.hw.shortcut import PadChannels, Subsample
+from xnorflow.hw.steps import (
+    Accumulate,
+    Append,
+    Bend,
+    Compare,
+    Copy,
+    Divide,
+    Gather,
+    Merge,
+    Multiply,
+    Pad,
+    Pool,
+    Queue,
+    Scale,
+    Select,
+    Skip,
+    Slide,
+    vector_of,
+)
+from xnorflow.hw.stream import Fifo, Fork, WidthConverter, WidthDivider, map_layout, value_shape
 from xnorflow.hw.swu import SlidingWindowUnit
 from xnorflow.hw.threshold import Threshold, threshold_rows
-from xnorflow.network import BinaryConv
+from xnorflow.network import INPUT, BinaryConv
 
 
 __all__ = ["Accelerator"]
@@ -74,12 +94,16 @@ class Accelerator(wiring.Component):
             self.dropped_frames.eq(guard.dropped_frames),
         ]
 
-        feed = guard.o
+        # What has several outputs hands them out one by one.
+        outputs = {INPUT: iter([guard.o])}
         for step in design.steps:
             m.submodules[step.name] = unit = _build(step, design)
-            connect(m, feed, unit.i)
-            feed = unit.o
-        connect(m, feed, gate.i)
+            join = isinstance(step, Merge | Append)
+            inputs = [unit.i, unit.i_other] if join else [unit.i]
+            for source, i in zip(design.sources[step.name], inputs, strict=True):
+                connect(m, next(outputs[source]), i)
+            outputs[step.name] = iter(unit.o if isinstance(step, Copy) else [unit.o])
+        connect(m, unit.o, gate.i)
 
         return m
 
@@ -90,6 +114,12 @@ def _build(step, design):
     match step:
         case Gather(source=source, lanes=lanes, ratio=ratio, words=words):
             return WidthConverter(value_shape(source.type), lanes=lanes, ratio=ratio, words=words)
+        case Divide(source=source, lanes=lanes, ratio=ratio, words=words):
+            return WidthDivider(source, lanes=lanes, ratio=ratio, words=words)
+        case Copy(source=source, lanes=lanes, consumers=consumers):
+            return Fork(map_layout(source, lanes), consumers)
+        case Queue(name, source, lanes):
+            return Fifo(map_layout(source, lanes), design.depths[name])
         case Slide(windows=windows):
             return SlidingWindowUnit(windows, depth=design.depths[step.name])
         case Multiply(BinaryConv() as node, _, folding):
@@ -128,6 +158,20 @@ def _build(step, design):
                 scale_style=_style(device, *scale_rows(node, lanes=lanes, vector=vector)),
                 offset_style=_style(device, *offset_rows(node, lanes=lanes, vector=vector)),
             )
+        case Bend(node, source, lanes):
+            vector = vector_of(source, lanes)
+            style = _style(device, *slope_rows(node, lanes=lanes, vector=vector))
+            return TwoSlope(node, source, lanes=lanes, vector=vector, style=style)
+        case Skip(node, source, lanes):
+            return Subsample(node, source, lanes=lanes)
+        case Pad(node, source, lanes):
+            return PadChannels(node, source, lanes=lanes)
+        case Accumulate(node, source, lanes):
+            return SumPool(node, source, lanes=lanes)
+        case Merge(node, source, other, lanes):
+            return Add(node, source, other, lanes=lanes)
+        case Append(node, source, other, lanes):
+            return Concat(node, source, other, lanes=lanes)
         case Select(source=source, lanes=lanes):
             return ArgMax(classes=source.channels, score_bits=source.type.bits, lanes=lanes)
 

@@ -1,37 +1,19 @@
 """A network plus how it is folded: everything that the generated hardware follows from."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 
+import numpy as np
+
 from xnorflow.errors import DesignError
 from xnorflow.hw.device import Device
-from xnorflow.hw.schedule import buffer_depths, departures, registers
-from xnorflow.hw.steps import (
-    Compare,
-    Folding,
-    Gather,
-    Multiply,
-    Pool,
-    Scale,
-    Select,
-    Slide,
-    is_dense,
-)
-from xnorflow.network import (
-    INPUT,
-    Affine,
-    ArgMax,
-    BinaryConv,
-    FeatureMap,
-    Int,
-    IntegerConv,
-    MaxPool,
-    Network,
-    Threshold,
-    UInt,
-)
+from xnorflow.hw.plan import stage_of
+from xnorflow.hw.schedule import buffer_depths, busy, departures, registers
+from xnorflow.hw.steps import Copy, Divide, Folding, Multiply, Queue, Slide, words_of
+from xnorflow.network import INPUT, BinaryConv, IntegerConv, Network, UInt, sources_of
 
 
 __all__ = ["Design"]
@@ -50,19 +32,26 @@ class Design:
     network : :class:`Network`
     foldings : mapping of :class:`str` to :class:`Folding`
         One for every :class:`BinaryConv` and :class:`IntegerConv`, by name. SIMD must be a multiple
-        of the lanes that the layer is fed with: the input's lanes, or the PE of the layer before.
-        Where windows slide over a map, SIMD must divide its channels, and PE the filters.
+        of the lanes that the layer is fed with: the input's lanes, the PE of the layer before, or
+        the fewest in which a stream of integers keeps the pace. Where windows slide over a map,
+        SIMD must divide its channels, and PE the filters.
     input_lanes : :class:`int`
         Input values a word.
     device : :class:`Device`
     depths : mapping of :class:`str` to :class:`int`, optional
-        Words that the buffer of each :class:`~xnorflow.hw.steps.Slide` holds, by the step's name.
-        Those that keep the rate, if they are not given.
+        Words that each :class:`~xnorflow.hw.steps.Slide` and
+        :class:`~xnorflow.hw.steps.Queue` holds, by the step's name; a queue that is not
+        mentioned is left out. Those that keep the rate, if they are not given.
+    pace : :class:`int`, optional
+        Clock cycles a frame that streams of integers must keep; those of the slowest layer, if not
+        given.
 
     Attributes
     ----------
     steps : tuple of Step
-        The pipeline.
+        The pipeline: every step comes after those that feed it.
+    sources : mapping of :class:`str` to tuple of :class:`str`
+        For every step, by name, the names of the steps that feed it, or `INPUT`.
 
     Raises
     ------
@@ -75,6 +64,7 @@ class Design:
     input_lanes: int
     device: Device
     depths: Mapping[str, int] | None = None
+    pace: int | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "foldings", MappingProxyType(dict(self.foldings)))
@@ -90,18 +80,20 @@ class Design:
             raise DesignError(
                 f"input lanes must be from 1 to {self.network.input.size}, not {self.input_lanes}"
             )
-        object.__setattr__(self, "steps", tuple(self._steps()))
-        names = [step.name for step in self.steps]
+        if self.pace is None:
+            object.__setattr__(self, "pace", max([self.words_per_frame, *self._layer_cycles()]))
+        steps, sources = self._steps()
+        names = [step.name for step in steps]
         for name in names:
             if names.count(name) > 1 or name in _RESERVED:
                 raise DesignError(f"another unit has the name {name!r}: rename that node")
-        slides = {step.name: step for step in self.steps if isinstance(step, Slide)}
         depths = self.depths
         if depths is None:
-            depths = buffer_depths(
-                self.steps, self.words_per_frame, self.cycles_per_frame, self.device
-            )
-        if depths.keys() != slides.keys():
+            cycles = max([self.words_per_frame, *map(busy, steps)])
+            depths = buffer_depths(steps, sources, self.words_per_frame, cycles, self.device)
+        slides = {step.name: step for step in steps if isinstance(step, Slide)}
+        queues = {step.name for step in steps if isinstance(step, Queue)}
+        if depths.keys() - queues != slides.keys():
             raise DesignError(f"depths must be given for {', '.join(slides) or 'no step'}")
         for name, step in slides.items():
             if depths[name] < step.windows.least_depth:
@@ -109,44 +101,61 @@ class Design:
                     f"{name}: its buffer must hold at least {step.windows.least_depth} words, "
                     f"not {depths[name]}"
                 )
-        object.__setattr__(self, "depths", MappingProxyType(dict(depths)))
+        # Queues that nothing waits in are wires.
+        wires = {name for name in queues if not depths.get(name)}
+        behind = {name: sources[name][0] for name in wires}
+        steps = tuple(step for step in steps if step.name not in wires)
+        sources = {
+            step.name: tuple(behind.get(source, source) for source in sources[step.name])
+            for step in steps
+        }
+        depths = {name: depth for name, depth in depths.items() if name not in wires}
+        object.__setattr__(self, "steps", steps)
+        object.__setattr__(self, "sources", MappingProxyType(sources))
+        object.__setattr__(self, "depths", MappingProxyType(depths))
+
+    def _layer_cycles(self):
+        for node in self.network.nodes:
+            if isinstance(node, BinaryConv | IntegerConv):
+                source = self.network.maps[node.source]
+                yield Multiply(node, source, self.foldings[node.name]).cycles
 
     def _steps(self):
-        lanes = self.input_lanes
-        source_name = INPUT
+        """Steps, with every queue that may be needed, and what feeds each of them."""
+        maps = self.network.maps
+        users = Counter(source for node in self.network.nodes for source in sources_of(node))
+        sources = {}
+        steps = []
+        ends, lanes = {}, {}  # of each node: its last step, and the lanes that it delivers
+
+        def add(step, *feeds):
+            steps.append(step)
+            sources[step.name] = feeds
+            return step.name
+
+        def deliver(name, end, width):
+            if users[name] > 1:
+                end = add(Copy(f"{name}_fork", maps[name], width, users[name]), end)
+            ends[name], lanes[name] = end, width
+
+        deliver(INPUT, INPUT, self.input_lanes)
         for node in self.network.nodes:
-            if node.source != source_name:
-                raise DesignError(f"{node.name}: only chains of layers become hardware")
-            source = self.network.maps[node.source]
-            match node:
-                case BinaryConv() | IntegerConv():
-                    folding = self.foldings[node.name]
-                    _check_folding(node, folding, source, lanes)
-                    dense = is_dense(node, source)
-                    if folding.simd > lanes:
-                        words = -(-(source.size if dense else source.channels) // lanes)
-                        ratio = folding.simd // lanes
-                        yield Gather(f"{node.name}_width", source, lanes, ratio, words)
-                    if not dense:
-                        yield Slide(node, source, folding.simd)
-                    yield Multiply(node, source, folding)
-                    lanes = folding.pe
-                case MaxPool():
-                    if source.channels % lanes:
-                        raise DesignError(
-                            f"{node.name}: the {lanes} lanes that feed it must divide its "
-                            f"{source.channels} channels"
-                        )
-                    yield Pool(node, source, lanes)
-                case Threshold():
-                    yield Compare(node, source, lanes)
-                case Affine():
-                    yield Scale(node, source, lanes)
-                case ArgMax():
-                    if not isinstance(source.type, Int):
-                        raise DesignError(f"{node.name}: the scores must be signed integers")
-                    yield Select(node, source, lanes)
-            source_name = node.name
+            names = sources_of(node)
+            stage = stage_of(
+                node,
+                tuple(maps[name] for name in names),
+                tuple(lanes[name] for name in names),
+                self.foldings.get(node.name),
+                self.pace,
+            )
+            feeds = []
+            for name, ahead in zip(names, stage.ahead, strict=True):
+                feed = ends[name]
+                for step in ahead:
+                    feed = add(step, feed)
+                feeds.append(feed)
+            deliver(node.name, add(stage.step, *feeds), stage.lanes)
+        return tuple(steps), sources
 
     @property
     def words_per_frame(self) -> int:
@@ -166,8 +175,7 @@ class Design:
     @property
     def cycles_per_frame(self) -> int:
         """Clock cycles from one result to the next when frames come without a gap."""
-        layers = (step.cycles for step in self.steps if isinstance(step, Multiply))
-        return max([self.words_per_frame, *layers])
+        return max([self.words_per_frame, *map(busy, self.steps)])
 
     @cached_property
     def latency(self) -> int:
@@ -176,22 +184,20 @@ class Design:
         For an idle accelerator that gets a word in every cycle. Unless it is exact, it is a lower
         bound.
         """
-        times = list(range(self.words_per_frame))
-        for step in self.steps:
-            times = departures(step, times, self.device)
-        return times[-1]
+        arrivals = np.arange(self.words_per_frame)
+        return int(departures(self.steps, self.sources, arrivals, self.device)[-1])
 
     @property
     def latency_is_exact(self) -> bool:
-        """Whether all layers are dense. Where windows slide, full buffers may hold words up."""
-        return not any(isinstance(step, Slide) for step in self.steps)
+        """Whether no words wait: those of windows and of shortcuts, full buffers may hold up."""
+        return not any(isinstance(step, Slide | Queue | Divide) for step in self.steps)
 
     @property
     def frames_in_flight(self) -> int:
         """Bound on the frames inside, from the first word to the result.
 
         Every register holds a word of at most one frame, every layer's ring words of three, and
-        every buffer of windows words of as many as it has room for, and two more.
+        every buffer words of as many as it has room for, and two more.
         """
         total = 0
         for step in self.steps:
@@ -199,30 +205,10 @@ class Design:
             match step:
                 case Multiply():
                     total += 3
+                case Copy():
+                    total += 1
                 case Slide(windows=windows):
                     total += 2 + self.depths[step.name] // windows.frame_words
+                case Queue(name, source, lanes):
+                    total += 2 + self.depths[name] // words_of(source, lanes)
         return total
-
-
-def _check_folding(node: BinaryConv | IntegerConv, folding: Folding, source: FeatureMap, lanes):
-    if not 1 <= folding.pe <= node.filters:
-        raise DesignError(
-            f"{node.name}: PE must be from 1 to the {node.filters} neurons, not {folding.pe}"
-        )
-    if is_dense(node, source):
-        most = -(-node.taps // lanes) * lanes
-        if folding.simd % lanes or not 1 <= folding.simd <= most:
-            raise DesignError(
-                f"{node.name}: SIMD must be a multiple of the {lanes} lanes that feed it, "
-                f"up to {most}, not {folding.simd}"
-            )
-        return
-    if folding.simd % lanes or source.channels % folding.simd:
-        raise DesignError(
-            f"{node.name}: SIMD must be a multiple of the {lanes} lanes that feed it, and divide "
-            f"the {source.channels} channels, not {folding.simd}"
-        )
-    if node.filters % folding.pe:
-        raise DesignError(
-            f"{node.name}: PE must divide the {node.filters} filters, not {folding.pe}"
-        )

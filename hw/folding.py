@@ -1,29 +1,16 @@
 """Choose the folding: as cheap as a rate allows, or as fast as a device allows."""
 
+from functools import cache
+from math import inf
+
 from xnorflow.errors import DesignError
 from xnorflow.hw.design import Design
 from xnorflow.hw.device import Device
 from xnorflow.hw.estimate import estimate, estimate_step
-from xnorflow.hw.steps import (
-    Compare,
-    Folding,
-    Multiply,
-    Pool,
-    Scale,
-    Select,
-    Slide,
-    is_dense,
-)
-from xnorflow.network import (
-    Affine,
-    ArgMax,
-    BinaryConv,
-    FeatureMap,
-    IntegerConv,
-    MaxPool,
-    Network,
-    Threshold,
-)
+from xnorflow.hw.plan import divisors, stage_of
+from xnorflow.hw.schedule import busy
+from xnorflow.hw.steps import Folding, Queue, is_dense
+from xnorflow.network import INPUT, BinaryConv, IntegerConv, MaxPool, Network, Threshold, sources_of
 
 
 __all__ = ["fold", "fold_fastest"]
@@ -106,51 +93,87 @@ def fold_fastest(network: Network, device: Device, *, fill: float = 0.75) -> Des
 
 
 def _cheapest(network, device, cycles):
-    """Folding of least cost with at most ``cycles`` cycles a frame.
+    """Folding of little cost with at most ``cycles`` cycles a frame.
 
-    Dynamic programming along the chain: PE of a layer are the lanes that feed the next one.
+    PE of a layer are the lanes that feed the next one, so that the choice of one depends on those
+    behind it, up to where the lanes are given anyway: streams of integers have the fewest that keep
+    the pace. Between such places it is the cheapest.
     """
-    # For each number of lanes that a layer can deliver: least cost so far, and its foldings.
-    lanes = _input_lanes(network, cycles)
-    fronts = {lanes: (0.0, {})}
+    users = {name: [] for name in network.maps}
     for node in network.nodes:
-        source = network.maps[node.source]
-        following = {}
-        for fed, (cost, foldings) in fronts.items():
-            match node:
-                case BinaryConv() | IntegerConv():
-                    options = [
-                        _layer(node, source, folding)
-                        for folding in _options(node, source, fed, cycles)
-                    ]
-                case MaxPool():
-                    options = [[Pool(node, source, fed)]]
-                case Threshold():
-                    options = [[Compare(node, source, fed)]]
-                case Affine():
-                    options = [[Scale(node, source, fed)]]
-                case ArgMax():
-                    options = [[Select(node, source, fed)]]
-            for steps in options:
-                total = cost
-                for step in steps:
-                    resources = estimate_step(step, device)
-                    total += resources.luts / device.luts
-                    total += resources.block_rams / device.block_rams
-                    total += resources.multipliers / device.multipliers
-                delivered, chosen = fed, foldings
-                if isinstance(steps[-1], Multiply):
-                    delivered = steps[-1].folding.pe
-                    chosen = foldings | {node.name: steps[-1].folding}
-                if delivered not in following or total < following[delivered][0]:
-                    following[delivered] = total, chosen
-        if not following:
-            raise DesignError(
-                f"{node.name} takes more than {cycles} cycles a frame, however it is folded"
-            )
-        fronts = following
-    _, foldings = min(fronts.values(), key=lambda front: front[0])
-    return Design(network, foldings, lanes, device)
+        for source in sources_of(node):
+            users[source].append(node)
+
+    def stage(node, fed, folding=None):
+        maps = tuple(network.maps[source] for source in sources_of(node))
+        return stage_of(node, maps, fed, folding, cycles)
+
+    @cache
+    def behind(node, lanes):
+        """Least cost of a node that is fed so many lanes, and of what depends on them behind it."""
+        if len(sources_of(node)) > 1:
+            return 0.0  # its lanes depend on both
+        return min((cost for cost, _ in choices(node, lanes)), default=inf)
+
+    @cache
+    def choices(node, lanes):
+        """Costs and foldings of a node that is fed so many lanes."""
+        foldings = [None]
+        if isinstance(node, BinaryConv | IntegerConv):
+            foldings = _options(node, network.maps[node.source], lanes, cycles)
+        found = []
+        for folding in foldings:
+            try:
+                built = stage(node, (lanes,), folding)
+            except DesignError:  # the lanes do not suit the node
+                continue
+            cost = _cost(built.steps, device)
+            if _hands_on(node, network.maps[node.source]):
+                cost += sum(behind(user, built.lanes) for user in users[node.name])
+            found.append((cost, folding))
+        return found
+
+    lanes = {INPUT: _input_lanes(network, cycles)}
+    foldings = {}
+    for node in network.nodes:
+        fed = tuple(lanes[source] for source in sources_of(node))
+        folding = None
+        if isinstance(node, BinaryConv | IntegerConv):
+            options = choices(node, *fed)
+            if not options:
+                raise DesignError(
+                    f"{node.name} takes more than {cycles} cycles a frame, however it is folded"
+                )
+            _, folding = min(options, key=lambda option: option[0])
+            foldings[node.name] = folding
+        lanes[node.name] = stage(node, fed, folding).lanes
+    design = Design(network, foldings, lanes[INPUT], device, pace=cycles)
+    slowest = max(design.steps, key=busy)
+    if busy(slowest) > cycles:
+        raise DesignError(
+            f"{slowest.name} takes {busy(slowest)} cycles a frame, more than {cycles}"
+        )
+    return design
+
+
+def _cost(steps, device):
+    """Sum of the estimated shares of the device's resources."""
+    total = 0.0
+    for step in steps:
+        if isinstance(step, Queue):  # its depth is known when the whole pipeline is
+            continue
+        resources = estimate_step(step, device)
+        total += resources.luts / device.luts
+        total += resources.block_rams / device.block_rams
+        total += resources.multipliers / device.multipliers
+    return total
+
+
+def _hands_on(node, source):
+    """Whether the lanes that a node delivers follow from its folding, or from what feeds it."""
+    if isinstance(node, BinaryConv | IntegerConv | Threshold | MaxPool):
+        return True
+    return source.size == source.channels
 
 
 def _input_lanes(network, cycles):
@@ -162,7 +185,7 @@ def _input_lanes(network, cycles):
         if isinstance(node, BinaryConv | IntegerConv)
     )
     if slides:
-        lanes = next((n for n in _divisors(channels) if size // n <= cycles), None)
+        lanes = next((n for n in divisors(channels) if size // n <= cycles), None)
         if lanes is None:
             raise DesignError(
                 f"{network.name}: a frame's {size // channels} pixels come one a cycle, "
@@ -175,12 +198,6 @@ def _input_lanes(network, cycles):
     return min(lanes, size)
 
 
-def _layer(node, source: FeatureMap, folding):
-    """Steps of a layer that depend on its folding."""
-    multiply = Multiply(node, source, folding)
-    return [multiply] if is_dense(node, source) else [Slide(node, source, folding.simd), multiply]
-
-
 def _options(node, source, lanes, cycles):
     """Foldings of a layer that is fed ``lanes`` values a word: the least SIMD for each PE."""
     if is_dense(node, source):
@@ -191,15 +208,11 @@ def _options(node, source, lanes, cycles):
         return
     delivered = node.infer(source)
     budget = cycles // (delivered.height * delivered.width)  # of a window
-    for pe in _divisors(node.filters):
-        for simd in _divisors(source.channels):
+    for pe in divisors(node.filters):
+        for simd in divisors(source.channels):
             if simd % lanes == 0 and node.taps // simd * (node.filters // pe) <= budget:
                 yield Folding(pe, simd)
                 break
-
-
-def _divisors(number):
-    return [n for n in range(1, number + 1) if number % n == 0]
 
 
 def _excess(design, fill):

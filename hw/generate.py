@@ -12,8 +12,26 @@ from xnorflow.hw.design import Design
 from xnorflow.hw.integer_mvu import weight_coding
 from xnorflow.hw.mvu import mvu_rows
 from xnorflow.hw.operands import weight_rows
-from xnorflow.hw.postprocess import offset_rows, scale_rows
-from xnorflow.hw.steps import Compare, Gather, Multiply, Pool, Scale, Select, Slide, vector_of
+from xnorflow.hw.postprocess import offset_rows, scale_rows, slope_rows
+from xnorflow.hw.steps import (
+    Accumulate,
+    Append,
+    Bend,
+    Compare,
+    Copy,
+    Divide,
+    Gather,
+    Merge,
+    Multiply,
+    Pad,
+    Pool,
+    Queue,
+    Scale,
+    Select,
+    Skip,
+    Slide,
+    vector_of,
+)
 from xnorflow.hw.threshold import threshold_rows
 from xnorflow.network import BinaryConv
 
@@ -90,17 +108,29 @@ def describe(design: Design) -> dict:
         "device": design.device.name,
         "cycles_per_frame": design.cycles_per_frame,
         "latency": design.latency,
-        "steps": [_describe_step(step, design) for step in design.steps],
+        "steps": [
+            {
+                "name": step.name,
+                "sources": list(design.sources[step.name]),
+                **_describe_step(step, design),
+            }
+            for step in design.steps
+        ],
     }
 
 
 def _describe_step(step, design):
     match step:
-        case Gather(name=name, lanes=lanes, ratio=ratio):
-            return {"name": name, "unit": "WidthConverter", "lanes": lanes, "ratio": ratio}
+        case Gather(lanes=lanes, ratio=ratio):
+            return {"unit": "WidthConverter", "lanes": lanes, "ratio": ratio}
+        case Divide(lanes=lanes, ratio=ratio):
+            return {"unit": "WidthDivider", "lanes": lanes, "ratio": ratio}
+        case Copy(lanes=lanes, consumers=consumers):
+            return {"unit": "Fork", "lanes": lanes, "consumers": consumers}
+        case Queue(name, _, lanes):
+            return {"unit": "Fifo", "lanes": lanes, "depth": design.depths[name]}
         case Slide(node, _, lanes):
             return {
-                "name": step.name,
                 "unit": "SlidingWindowUnit",
                 "lanes": lanes,
                 "kernel": list(node.weights.shape[1:3]),
@@ -110,7 +140,6 @@ def _describe_step(step, design):
             }
         case Multiply(node, _, folding):
             description = {
-                "name": node.name,
                 "unit": "IntegerMatrixVectorUnit",
                 "neurons": node.filters,
                 "synapses": node.taps,
@@ -123,13 +152,30 @@ def _describe_step(step, design):
                 description |= {"popcount": node.popcount}
             return description
         case Pool(node, _, lanes):
-            return {"name": node.name, "unit": "MaxPool", "lanes": lanes, "size": node.size}
-        case Compare(node, _, lanes):
-            return {"name": node.name, "unit": "Threshold", "lanes": lanes}
-        case Scale(node, _, lanes):
-            return {"name": node.name, "unit": "PostProcess", "lanes": lanes}
-        case Select(node, _, lanes):
-            return {"name": node.name, "unit": "ArgMax", "lanes": lanes}
+            return {"unit": "MaxPool", "lanes": lanes, "size": node.size}
+        case Compare(lanes=lanes):
+            return {"unit": "Threshold", "lanes": lanes}
+        case Scale(lanes=lanes):
+            return {"unit": "PostProcess", "lanes": lanes}
+        case Bend(lanes=lanes):
+            return {"unit": "TwoSlope", "lanes": lanes}
+        case Skip(node, _, lanes):
+            return {"unit": "Subsample", "lanes": lanes, "stride": node.stride}
+        case Pad(node, _, lanes):
+            return {
+                "unit": "PadChannels",
+                "lanes": lanes,
+                "before": node.before,
+                "after": node.after,
+            }
+        case Accumulate(lanes=lanes):
+            return {"unit": "SumPool", "lanes": lanes}
+        case Merge(lanes=lanes):
+            return {"unit": "Add", "lanes": lanes}
+        case Append(lanes=lanes):
+            return {"unit": "Concat", "lanes": lanes}
+        case Select(lanes=lanes):
+            return {"unit": "ArgMax", "lanes": lanes}
 
 
 def _roms(design):
@@ -159,3 +205,6 @@ def _memories(step, device):
             yield f"{step.name}_scales", layout.size, rows
             layout, rows = offset_rows(node, lanes=lanes, vector=vector_of(source, lanes))
             yield f"{step.name}_offsets", layout.size, rows
+        case Bend(node, source, lanes):
+            layout, rows = slope_rows(node, lanes=lanes, vector=vector_of(source, lanes))
+            yield step.name, layout.size, rows

@@ -1,27 +1,53 @@
 """When words move: latencies, and the room that buffers need to keep the rate.
 
-Everything here follows from the steps alone, in clock cycles, without simulation.
+Everything here follows from the steps alone, in clock cycles, without simulation. Times are arrays,
+one for each word of whole frames, in order.
 """
 
-from itertools import pairwise
+from collections.abc import Mapping
+
+import numpy as np
 
 from xnorflow.hw.argmax import ArgMax
 from xnorflow.hw.device import Device
 from xnorflow.hw.integer_mvu import integer_mvu_latency
+from xnorflow.hw.join import Add, Concat
 from xnorflow.hw.mvu import mvu_latency
-from xnorflow.hw.pool import MaxPool
-from xnorflow.hw.postprocess import affine_latency
-from xnorflow.hw.steps import Compare, Gather, Multiply, Pool, Scale, Select, Slide, Step
-from xnorflow.hw.stream import WidthConverter
+from xnorflow.hw.pool import MaxPool, SumPool, pool_window
+from xnorflow.hw.postprocess import TwoSlope, affine_latency
+from xnorflow.hw.shortcut import PadChannels, Subsample
+from xnorflow.hw.steps import (
+    Accumulate,
+    Append,
+    Bend,
+    Compare,
+    Copy,
+    Divide,
+    Gather,
+    Merge,
+    Multiply,
+    Pad,
+    Pool,
+    Queue,
+    Scale,
+    Select,
+    Skip,
+    Slide,
+    Step,
+    words_of,
+)
+from xnorflow.hw.stream import Fifo, Fork, WidthConverter, WidthDivider
 from xnorflow.hw.swu import SlidingWindowUnit
 from xnorflow.hw.threshold import threshold_latency
-from xnorflow.network import BinaryConv
+from xnorflow.network import INPUT, BinaryConv
 
 
-__all__ = ["buffer_depths", "departures", "registers"]
+__all__ = ["buffer_depths", "busy", "departures", "passage", "registers"]
 
 _STEADY_FRAMES = 3
-"""Frames after which what happens repeats itself: one to fill up, and what it meets."""
+"""Frames after which what happens mostly repeats itself: one to fill up, and what it meets."""
+
+_MOST_FRAMES = 12
 
 
 def registers(step: Step, device: Device) -> int:
@@ -29,6 +55,12 @@ def registers(step: Step, device: Device) -> int:
     match step:
         case Gather():
             return WidthConverter.latency
+        case Divide():
+            return WidthDivider.latency
+        case Copy():
+            return Fork.latency
+        case Queue():
+            return Fifo.latency
         case Slide():
             return SlidingWindowUnit.latency - 1  # the buffer takes one
         case Multiply(node=BinaryConv(), folding=folding):
@@ -37,119 +69,250 @@ def registers(step: Step, device: Device) -> int:
             return integer_mvu_latency(folding.simd) - 1
         case Pool():
             return MaxPool.latency
+        case Accumulate():
+            return SumPool.latency
         case Compare(node=node):
             return threshold_latency(node)
         case Scale(node=node):
             return affine_latency(node)
+        case Bend():
+            return TwoSlope.latency
+        case Skip():
+            return Subsample.latency
+        case Pad():
+            return PadChannels.latency
+        case Merge():
+            return Add.latency
+        case Append():
+            return Concat.latency
         case Select():
             return ArgMax.latency
 
 
-def departures(step: Step, arrivals: list[int], device: Device) -> list[int]:
-    """Clock cycles in which words leave a step, given those in which they come.
+def busy(step: Step) -> int:
+    """Clock cycles for which a frame keeps a step busy."""
+    match step:
+        case Multiply():
+            return step.cycles
+        case Slide(windows=w):
+            return max(w.frame_words, w.rows * w.columns * w.window_words)
+        case Pad(node, source, lanes):
+            return words_of(node.infer(source), lanes)
+        case Append(node, source, other, lanes):
+            return words_of(node.infer(source, other), lanes)
+        case _:
+            return words_of(step.source, step.lanes)
 
-    ``arrivals`` are those of the words of whole frames, in order. Nothing behind the step holds it
-    up.
+
+def passage(step: Step, arrivals: list[np.ndarray], device: Device) -> tuple[list, np.ndarray]:
+    """Follow words through a step that nothing behind it holds up.
+
+    Parameters
+    ----------
+    step : Step
+        What they pass.
+    arrivals : list of int array
+        For each source of the step, the clock cycles in which its words are offered.
+    device : Device
+        What it is built for.
+
+    Returns
+    -------
+    taken : list of int array
+        The cycles in which they are taken.
+    departures : int array
+        The cycles in which words leave.
     """
     through = registers(step, device)
+    times = arrivals[0]
     match step:
         case Gather(ratio=ratio, words=words):
-            complete = [
-                time
-                for start in range(0, len(arrivals), words)
-                for time in _last_of_groups(arrivals[start : start + words], ratio)
-            ]
-            return [time + through for time in complete]
+            ends = np.append(np.arange(ratio, words, ratio), words) - 1
+            return arrivals, times.reshape(-1, words)[:, ends].ravel() + through
+        case Divide(ratio=ratio, words=words):
+            # The first part of a word leaves when it has come, its others one by one.
+            parts = np.arange(words) % ratio == 0
+            first = np.tile(parts, len(times) // np.count_nonzero(parts))
+            ready = np.full(len(first), np.iinfo(np.int64).min // 2)
+            ready[first] = times
+            done = _one_by_one(ready)
+            return [done[first]], done + through
         case Slide(windows=w):
-            starts = _window_starts(w, arrivals)
-            return [start + n + through for start in starts for n in range(w.window_words)]
-        case Multiply(synapse_fold=synapse_fold, neuron_fold=neuron_fold):
-            leave, worked = [], -1
-            for start in range(0, len(arrivals), synapse_fold):
-                # A word can be worked on one cycle after it came; a cycle works on one word.
-                for time in arrivals[start : start + synapse_fold]:
-                    worked = max(worked, time) + 1
-                leave += [worked + n * synapse_fold + through for n in range(neuron_fold)]
-                worked += (neuron_fold - 1) * synapse_fold
-            return leave
-        case Pool(node=node, source=source, lanes=lanes):
-            words = source.channels // lanes
-            rows, columns = source.height // node.size, source.width // node.size
-            return [
-                arrivals[frame + (r * source.width + c) * words + word] + through
-                for frame in range(0, len(arrivals), source.height * source.width * words)
-                for r in range(node.size - 1, rows * node.size, node.size)
-                for c in range(node.size - 1, columns * node.size, node.size)
-                for word in range(words)
+            starts = _one_by_one(_complete(w, times) + 1, w.window_words)
+            return arrivals, _each(starts, np.arange(w.window_words)) + through
+        case Multiply(synapse_fold=synapses, neuron_fold=neurons):
+            # A word can be worked on one cycle after it came; a cycle works on one word.
+            count = np.arange(len(times))
+            work = count + count // synapses * synapses * (neurons - 1)
+            worked = work + np.maximum.accumulate(times + 1 - work)
+            last = worked[synapses - 1 :: synapses]
+            return arrivals, _each(last, np.arange(neurons) * synapses) + through
+        case Pool(node, source, lanes) | Accumulate(node, source, lanes):
+            height, width = pool_window(node, source)
+            rows = slice(height - 1, source.height // height * height, height)
+            columns = slice(width - 1, source.width // width * width, width)
+            return arrivals, _pixels(times, source, lanes)[:, rows, columns].ravel() + through
+        case Skip(node, source, lanes):
+            kept = _pixels(times, source, lanes)[:, :: node.stride, :: node.stride]
+            return arrivals, kept.ravel() + through
+        case Pad(node, source, lanes):
+            # Zeros before a pixel wait for its first word; those behind it, for nothing.
+            words = times.reshape(-1, source.channels // lanes)
+            before, after = node.before // lanes, node.after // lanes
+            ready = np.concatenate(
+                [np.repeat(words[:, :1], before, 1), words, np.repeat(words[:, -1:], after, 1)], 1
+            )
+            done = _one_by_one(ready.ravel())
+            taken = done.reshape(ready.shape)[:, before : before + words.shape[1]]
+            return [taken.ravel()], done + through
+        case Merge():
+            both = np.maximum(*arrivals)
+            return [both, both], both + through
+        case Append(_, source, other, lanes):
+            parts = [
+                t.reshape(-1, x.channels // lanes)
+                for t, x in zip(arrivals, (source, other), strict=True)
             ]
+            ready = np.concatenate(parts, axis=1)
+            done = _one_by_one(ready.ravel())
+            split = done.reshape(ready.shape)
+            first = parts[0].shape[1]
+            return [split[:, :first].ravel(), split[:, first:].ravel()], done + through
         case Select(source=source, lanes=lanes):
             words = -(-source.channels // lanes)
-            return [time + through for time in arrivals[words - 1 :: words]]
-        case Compare() | Scale():
-            return [time + through for time in arrivals]
+            return arrivals, times[words - 1 :: words] + through
+        case Copy() | Queue() | Compare() | Scale() | Bend():
+            return arrivals, times + through
+
+
+def departures(
+    steps: tuple[Step, ...],
+    sources: Mapping[str, tuple[str, ...]],
+    arrivals: np.ndarray,
+    device: Device,
+) -> np.ndarray:
+    """Cycles in which words leave the last step, given those in which they enter the first ones.
+
+    Nothing holds up any step; so they leave no later in hardware than words can.
+    """
+    times = {INPUT: arrivals}
+    for step in steps:
+        feeds = [times[source] for source in sources[step.name]]
+        _, times[step.name] = passage(step, feeds, device)
+    return times[steps[-1].name]
 
 
 def buffer_depths(
-    steps: tuple[Step, ...], words: int, cycles: int, device: Device
+    steps: tuple[Step, ...],
+    sources: Mapping[str, tuple[str, ...]],
+    words: int,
+    cycles: int,
+    device: Device,
 ) -> dict[str, int]:
-    """Words that the buffer of each `Slide` must hold for the pipeline to keep its rate.
+    """Words that each `Slide` and each `Queue` must hold for the pipeline to keep its rate.
 
     The depths are those that this schedule needs: the words of a frame come evenly spread over
     its cycles, and every step does its work as soon as it can. A pipeline that is only held up by
     buffers of these depths is nowhere later than that, since its units never wait without need;
     so it takes no more than ``cycles`` a frame, however the ``words`` of its input come.
+
+    A queue that no word waits in has depth 0.
     """
-    times = [
-        frame * cycles + word * cycles // words
-        for frame in range(_STEADY_FRAMES)
-        for word in range(words)
-    ]
-    depths = {}
-    for step, following in pairwise(steps):
-        if isinstance(step, Slide):
-            depths[step.name] = _depth(step, following, times, device)
-        times = departures(step, times, device)
+    for frames in range(_STEADY_FRAMES, _MOST_FRAMES):
+        count = np.arange(frames * words, dtype=np.int64)
+        arrivals = count // words * cycles + count % words * cycles // words
+        times, depths = _schedule(steps, sources, arrivals, device)
+        if all(_repeats(t.reshape(frames, -1), cycles) for t in times.values()):
+            break
     return depths
 
 
-def _window_starts(w, arrivals):
-    """Clock cycles in which the windows' first words are read."""
-    starts, start = [], -w.window_words
-    for frame in range(0, len(arrivals), w.frame_words):
-        for r in range(w.rows):
-            for c in range(w.columns):
-                start = max(start + w.window_words, arrivals[frame + w.needed(r, c) - 1] + 1)
-                starts.append(start)
-    return starts
+def _repeats(times, cycles):
+    """Whether the last of several frames is as the one before it."""
+    return np.array_equal(times[-1], times[-2] + cycles)
 
 
-def _depth(slide, multiply, arrivals, device):
+def _schedule(steps, sources, arrivals, device):
+    """Departures from all steps, and the depths that their buffers need for that."""
+    by_name = {step.name: step for step in steps}
+    times, depths = {INPUT: arrivals}, {}
+    for step in steps:
+        feeds = sources[step.name]
+        came = [times[feed] for feed in feeds]
+        if isinstance(step, Queue):
+            # Whether it has any depth, what it feeds will tell.
+            times[step.name] = came[0]
+            continue
+        if isinstance(step, Slide):
+            multiply = by_name[step.node.name]
+            depths[step.name] = _window_depth(step, multiply, came[0], device)
+        # A queue that is needed takes time itself, which may make others wait.
+        queued = [False for _ in feeds]
+        while True:
+            offered = [
+                t + Fifo.latency if late else t for t, late in zip(came, queued, strict=True)
+            ]
+            taken, times[step.name] = passage(step, offered, device)
+            waits = [
+                late or bool(np.any(went > t))
+                for late, went, t in zip(queued, taken, offered, strict=True)
+            ]
+            if waits == queued:
+                break
+            queued = waits
+        for feed, t, went, late in zip(feeds, came, taken, queued, strict=True):
+            if isinstance(by_name.get(feed), Queue):
+                depths[feed] = _queue_depth(t, went) if late else 0
+    return times, depths
+
+
+def _one_by_one(ready, each=1):
+    """Earliest times from ``ready`` on at which things are done in turn, ``each`` cycles apart."""
+    turn = np.arange(len(ready)) * each
+    return turn + np.maximum.accumulate(ready - turn)
+
+
+def _each(times, delays):
+    """Every time with every delay, in order."""
+    return (times[:, None] + delays).ravel()
+
+
+def _pixels(times, source, lanes):
+    """Times of words as (frames, height, width, words)."""
+    return times.reshape(-1, source.height, source.width, source.channels // lanes)
+
+
+def _complete(w, arrivals):
+    """Times at which the last word that a window needs has come, window by window."""
+    needed = np.array([[w.needed(r, c) for c in range(w.columns)] for r in range(w.rows)])
+    return arrivals.reshape(-1, w.frame_words)[:, needed.ravel() - 1].ravel()
+
+
+def _window_depth(slide, multiply, arrivals, device):
     """Words that are kept at most, from their arrival to the end of the last row needing them."""
     w = slide.windows
     fold, turns = multiply.synapse_fold, multiply.neuron_fold
+    through = registers(slide, device) + 1
     start, before, last = -fold, -fold * turns, -fold * turns
-    releases = []
-    for frame in range(0, len(arrivals), w.frame_words):
-        for r in range(w.rows):
-            for c in range(w.columns):
-                start = max(start + fold, arrivals[frame + w.needed(r, c) - 1] + 1)
-                if turns > 1:
-                    # The ring behind the windows holds two. The next one is read in while the
-                    # one before it waits or is worked on, and its predecessor is in its last turn.
-                    start = max(start, before + fold * (turns - 1))
-                work = max(last + fold * turns, start + registers(slide, device) + 1)
-                before, last = last, work
-            kept = w.first_row(r) * w.row_words
-            releases.append((start + fold - 1, w.released(r) - kept))
-    deepest = released = done = 0
-    for count, time in enumerate(arrivals, 1):
-        while done < len(releases) and releases[done][0] < time:
-            released += releases[done][1]
-            done += 1
-        deepest = max(deepest, count - released)
-    return max(w.least_depth, deepest)
+    starts = []
+    for complete in _complete(w, arrivals).tolist():
+        start = max(start + fold, complete + 1)
+        if turns > 1:
+            # The ring behind the windows holds two. The next one is read in while the one before
+            # it waits or is worked on, and its predecessor is in its last turn.
+            start = max(start, before + fold * (turns - 1))
+        before, last = last, max(last + fold * turns, start + through)
+        starts.append(start)
+    ends = np.array(starts)[w.columns - 1 :: w.columns] + fold - 1
+    released = [w.released(r) - w.first_row(r) * w.row_words for r in range(w.rows)]
+    released = np.cumsum([0, *released * (len(ends) // w.rows)])
+    kept = np.arange(1, len(arrivals) + 1) - released[np.searchsorted(ends, arrivals)]
+    return max(w.least_depth, int(kept.max()))
 
 
-def _last_of_groups(times, size):
-    """Times of the last word of each group of ``size``; the last group may have fewer."""
-    return [times[min(n + size, len(times)) - 1] for n in range(0, len(times), size)]
+def _queue_depth(came, went):
+    """Words that a queue holds at most, its output register among them."""
+    # A word moves to that register as soon as its predecessor leaves it.
+    moved = np.maximum(came + 1, np.append(came[0], went[:-1]))
+    waiting = np.arange(1, len(came) + 1) - np.searchsorted(moved, came)
+    return 1 + int(waiting.max())

@@ -1,4 +1,4 @@
-"""The steps of a pipeline, in the order of the stream. Each becomes one component."""
+"""The steps of a pipeline: each becomes one component."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -6,28 +6,45 @@ from functools import cached_property
 from xnorflow.errors import DesignError
 from xnorflow.hw.swu import Windows
 from xnorflow.network import (
+    Add,
     Affine,
     ArgMax,
+    AveragePool,
     BinaryConv,
+    Concat,
     FeatureMap,
+    GlobalSum,
     IntegerConv,
     MaxPool,
+    PadChannels,
+    Subsample,
     Threshold,
+    TwoSlope,
 )
 
 
 __all__ = [
+    "Accumulate",
+    "Append",
+    "Bend",
     "Compare",
+    "Copy",
+    "Divide",
     "Folding",
     "Gather",
+    "Merge",
     "Multiply",
+    "Pad",
     "Pool",
+    "Queue",
     "Scale",
     "Select",
+    "Skip",
     "Slide",
     "Step",
     "is_dense",
     "vector_of",
+    "words_of",
 ]
 
 
@@ -53,6 +70,36 @@ class Gather:
     lanes: int
     ratio: int
     words: int
+
+
+@dataclass(frozen=True)
+class Divide:
+    """Divide a word into ``ratio`` words of ``lanes`` values; ``words`` narrow words a vector."""
+
+    name: str
+    source: FeatureMap
+    lanes: int
+    ratio: int
+    words: int
+
+
+@dataclass(frozen=True)
+class Copy:
+    """Hand words of ``lanes`` values to several steps."""
+
+    name: str
+    source: FeatureMap
+    lanes: int
+    consumers: int
+
+
+@dataclass(frozen=True)
+class Queue:
+    """Keep words of ``lanes`` values until they are wanted."""
+
+    name: str
+    source: FeatureMap
+    lanes: int
 
 
 @dataclass(frozen=True)
@@ -127,7 +174,17 @@ class Multiply:
 class _Lanewise:
     """What takes words of ``lanes`` values from ``source``, and is named after its node."""
 
-    node: MaxPool | Threshold | Affine | ArgMax
+    node: (
+        MaxPool
+        | Threshold
+        | Affine
+        | TwoSlope
+        | Subsample
+        | PadChannels
+        | AveragePool
+        | GlobalSum
+        | ArgMax
+    )
     source: FeatureMap
     lanes: int
 
@@ -145,14 +202,69 @@ class Compare(_Lanewise):
 
 
 class Scale(_Lanewise):
-    """Turn counts into scores."""
+    """Scale and shift, and round."""
+
+
+class Bend(_Lanewise):
+    """Multiply by one of two slopes."""
+
+
+class Skip(_Lanewise):
+    """Leave pixels out."""
+
+
+class Pad(_Lanewise):
+    """Add channels of zeros."""
+
+
+class Accumulate(_Lanewise):
+    """Sum windows, or the frame, up."""
 
 
 class Select(_Lanewise):
     """Find the label."""
 
 
-Step = Gather | Slide | Multiply | Pool | Compare | Scale | Select
+@dataclass(frozen=True)
+class _Join:
+    """What takes words of ``lanes`` values from two steps, and is named after its node."""
+
+    node: Add | Concat
+    source: FeatureMap
+    other: FeatureMap
+    lanes: int
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+
+class Merge(_Join):
+    """Add, value by value."""
+
+
+class Append(_Join):
+    """Put channels behind each other."""
+
+
+Step = (
+    Gather
+    | Divide
+    | Copy
+    | Queue
+    | Slide
+    | Multiply
+    | Pool
+    | Compare
+    | Scale
+    | Bend
+    | Skip
+    | Pad
+    | Accumulate
+    | Merge
+    | Append
+    | Select
+)
 
 
 def is_dense(node: BinaryConv | IntegerConv, source: FeatureMap) -> bool:
@@ -163,3 +275,9 @@ def is_dense(node: BinaryConv | IntegerConv, source: FeatureMap) -> bool:
 def vector_of(source: FeatureMap, lanes: int) -> int:
     """Values after which words of ``lanes`` begin anew: a pixel, or the frame if it cuts pixels."""
     return source.size if source.channels % lanes else source.channels
+
+
+def words_of(source: FeatureMap, lanes: int) -> int:
+    """Words of ``lanes`` values in a frame."""
+    vector = vector_of(source, lanes)
+    return source.size // vector * -(-vector // lanes)
