@@ -8,7 +8,25 @@ from xnorflow.hw.design import Design
 from xnorflow.hw.device import Device, Family
 from xnorflow.hw.integer_mvu import weight_coding
 from xnorflow.hw.memory import MemoryStyle, block_rams, memory_style
-from xnorflow.hw.steps import Compare, Gather, Multiply, Pool, Scale, Select, Slide, Step
+from xnorflow.hw.steps import (
+    Accumulate,
+    Append,
+    Bend,
+    Compare,
+    Copy,
+    Divide,
+    Gather,
+    Merge,
+    Multiply,
+    Pad,
+    Pool,
+    Queue,
+    Scale,
+    Select,
+    Skip,
+    Slide,
+    Step,
+)
 from xnorflow.hw.stream import value_shape
 from xnorflow.network import BinaryConv, Bit, int_bits
 
@@ -45,14 +63,23 @@ class Resources:
 def estimate(design: Design) -> Resources:
     """Resources of the whole accelerator."""
     guard = Resources(luts=120)
-    return sum((estimate_step(step, design.device) for step in design.steps), guard)
+    return sum(
+        (estimate_step(step, design.device, design.depths.get(step.name)) for step in design.steps),
+        guard,
+    )
 
 
-def estimate_step(step: Step, device: Device) -> Resources:
-    """Resources of one step."""
+def estimate_step(step: Step, device: Device, depth: int | None = None) -> Resources:
+    """Resources of one step; a `Queue` must be given its depth."""
     match step:
         case Gather(source=source, lanes=lanes, ratio=ratio):
             return Resources(luts=lanes * ratio * _bits(source) + 20)
+        case Divide(source=source, lanes=lanes, ratio=ratio):
+            return Resources(luts=lanes * (ratio - 1) * _bits(source) + 20)
+        case Copy(source=source, lanes=lanes):
+            return Resources(luts=lanes * _bits(source) + 10)
+        case Queue(source=source, lanes=lanes):
+            return Resources(luts=40) + _buffer(device, lanes * _bits(source), depth)
         case Slide(source=source, lanes=lanes, windows=windows):
             # The depth is known only when the whole pipeline is; this is a good guess.
             depth = windows.least_depth + windows.stride * windows.row_words
@@ -72,10 +99,36 @@ def estimate_step(step: Step, device: Device) -> Resources:
         case Scale(node, source, lanes):
             term = node.popcount_scale is not None
             shared = len(set(node.scale.tolist())) == 1
-            row = _width(node.offset) + (_width(node.popcount_scale) if term else 0)
-            multipliers = lanes * (term + (not shared))
-            logic = Resources(2 * lanes * _bits(source) + _CONTROL, multipliers=multipliers)
-            return logic + _memory(device, lanes * row, -(-source.channels // lanes))
+            row = (0 if shared else _width(node.scale)) + (
+                _width(node.popcount_scale) if term else 0
+            )
+            rounding = 2 * lanes * node.rounding.bits if node.rounding else 0
+            logic = Resources(
+                2 * lanes * _bits(source) + rounding + _CONTROL,
+                multipliers=lanes * (term + (not shared)),
+            )
+            words = -(-source.channels // lanes)
+            classes = len(np.atleast_2d(node.offset))
+            logic += _memory(device, lanes * _width(node.offset), words * classes)
+            return logic + _memory(device, lanes * row, words)
+        case Bend(node, source, lanes):
+            slopes = _width(np.concatenate([node.positive, node.negative]))
+            logic = Resources(
+                lanes * (slopes + 2 * node.rounding.bits) + _CONTROL, multipliers=lanes
+            )
+            return logic + _memory(device, 2 * lanes * slopes, -(-source.channels // lanes))
+        case Skip():
+            return Resources(luts=_CONTROL // 2)
+        case Pad(source=source, lanes=lanes) | Append(source=source, lanes=lanes):
+            return Resources(luts=lanes * _bits(source) + _CONTROL // 4)
+        case Merge(node, _, _, lanes):
+            return Resources(luts=2 * lanes * node.bits)
+        case Accumulate(node, source, lanes):
+            delivered = node.infer(source)
+            sums, words = _bits(delivered) + 4, delivered.width * (source.channels // lanes)
+            return Resources(luts=3 * lanes * sums + _CONTROL) + _buffer(
+                device, lanes * sums, words
+            )
         case Select(source=source, lanes=lanes):
             return Resources(luts=source.type.bits * (source.channels + 3 * lanes) + _CONTROL)
 
