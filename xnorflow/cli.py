@@ -309,7 +309,7 @@ def plan(
     for head in ("PE", "SIMD", "cycles", "buffer", "LUTs", "BRAMs", "DSPs"):
         table.add_column(head, justify="right")
     for step, described in zip(design.steps, describe(design)["steps"], strict=True):
-        need = estimate_step(step, device)
+        need = estimate_step(step, device, design.depths.get(step.name))
         table.add_row(
             step.name,
             *(f"{described[what]:,}" if what in described else ""
