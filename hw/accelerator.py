@@ -9,7 +9,7 @@ from xnorflow.hw.design import Design
 from xnorflow.hw.guard import FrameGuard, VerdictGate, frame_layout
 from xnorflow.hw.integer_mvu import IntegerMatrixVectorUnit, weight_coding
 from xnorflow.hw.join import Add, Concat
-from xnorflow.hw.memory import memory_style
+from xnorflow.hw.memory import buffer_style, memory_style
 from xnorflow.hw.mvu import MatrixVectorUnit
 from xnorflow.hw.pool import MaxPool, SumPool
 from xnorflow.hw.postprocess import PostProcess, TwoSlope, offset_rows, scale_rows, slope_rows
@@ -34,7 +34,7 @@ from xnorflow.hw.steps import (
     vector_of,
 )
 from xnorflow.hw.stream import Fifo, Fork, WidthConverter, WidthDivider, map_layout, value_shape
-from xnorflow.hw.swu import SlidingWindowUnit
+from xnorflow.hw.swu import SlidingWindowUnit, ring_size
 from xnorflow.hw.threshold import Threshold, threshold_rows
 from xnorflow.network import INPUT, BinaryConv
 
@@ -120,8 +120,10 @@ def _build(step, design):
             return Fork(map_layout(source, lanes), consumers)
         case Queue(name, source, lanes):
             return Fifo(map_layout(source, lanes), design.depths[name])
-        case Slide(windows=windows):
-            return SlidingWindowUnit(windows, depth=design.depths[step.name])
+        case Slide(source=source, lanes=lanes, windows=windows):
+            depth = design.depths[step.name]
+            style = buffer_style(device, lanes * value_shape(source.type).width, ring_size(depth))
+            return SlidingWindowUnit(windows, depth=depth, style=style)
         case Multiply(BinaryConv() as node, _, folding):
             return MatrixVectorUnit(
                 step.matrix,

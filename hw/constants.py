@@ -19,6 +19,7 @@ class MemoryStyle(Enum):
 
     AUTO = "auto"
     BLOCK = "block"
+    DISTRIBUTED = "distributed"
     LOGIC = "logic"
 
     def attributes(self):

@@ -1,9 +1,19 @@
-"""How memories fall on a device: block RAMs, or look-up tables."""
+"""How memories fall on a device: block RAMs, distributed RAMs, or look-up tables."""
 
 from xnorflow.hw.constants import MemoryStyle
+from xnorflow.hw.device import Family
 
 
-__all__ = ["block_rams", "memory_style"]
+__all__ = [
+    "block_rams",
+    "buffer_style",
+    "distributed_luts",
+    "logic_luts",
+    "memory_style",
+]
+
+_LUTS_PER_DISTRIBUTED_RAM = 6
+"""Of 16 words of 4 bits: four hold them, two make way for the port that writes."""
 
 
 def block_rams(device, width, depth):
@@ -15,8 +25,45 @@ def block_rams(device, width, depth):
     return min(blocks)
 
 
+def logic_luts(width, depth):
+    """Look-up tables that read-only contents take, if they look random."""
+    if depth <= 16:
+        # Columns of equal contents are one, and there are only so many different ones.
+        return min(width, 1 << depth)
+    # A sixteenth for the contents, more than twice as much for choosing among them.
+    return round(0.14 * width * depth)
+
+
+def distributed_luts(width, depth):
+    """Look-up tables that a memory takes in distributed RAM, with what chooses among its parts."""
+    parts = -(-depth // 16)
+    choice = width * (parts - 1) * 2 // 3
+    return -(-width // 4) * parts * _LUTS_PER_DISTRIBUTED_RAM + choice
+
+
 def memory_style(device, width, depth):
-    """Where read-only contents belong: in logic up to a LUT's depth, or half a block RAM."""
-    if depth <= 16 or width * depth <= device.block_ram_bits // 2:
+    """Where read-only contents belong.
+
+    They go into logic up to a LUT's depth, or if they are small: up to half a block RAM, and if
+    they take a smaller part of the device's LUTs than of its block RAMs.
+    """
+    if depth <= 16:
+        return MemoryStyle.LOGIC
+    small = width * depth <= device.block_ram_bits // 2
+    if small and _spares_blocks(device, logic_luts(width, depth), width, depth):
         return MemoryStyle.LOGIC
     return MemoryStyle.BLOCK
+
+
+def buffer_style(device, width, depth):
+    """Where a memory belongs that is written, too."""
+    if device.family is Family.ICE40:
+        return MemoryStyle.BLOCK
+    if _spares_blocks(device, distributed_luts(width, depth), width, depth):
+        return MemoryStyle.DISTRIBUTED
+    return MemoryStyle.BLOCK
+
+
+def _spares_blocks(device, luts, width, depth):
+    """Whether LUTs are a smaller part of the device than the block RAMs that they stand for."""
+    return luts * device.block_rams <= block_rams(device, width, depth) * device.luts

@@ -5,11 +5,17 @@ from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from xnorflow.hw.constants import MemoryStyle
 from xnorflow.hw.counters import counter
 from xnorflow.hw.stream import map_layout
 
 
-__all__ = ["SlidingWindowUnit", "Windows"]
+__all__ = ["SlidingWindowUnit", "Windows", "ring_size"]
+
+
+def ring_size(depth):
+    """Words of the memory behind a buffer of ``depth`` words: the next power of two."""
+    return 1 << max(1, ceil_log2(depth))
 
 
 class Windows:
@@ -91,6 +97,8 @@ class SlidingWindowUnit(wiring.Component):
     depth : :class:`int`
         Words that the buffer holds, at least ``windows.least_depth``; more decouple the unit from
         what feeds it. The memory behind it is the next power of two.
+    style : :class:`MemoryStyle`
+        Where the buffer is.
 
     Attributes
     ----------
@@ -111,13 +119,14 @@ class SlidingWindowUnit(wiring.Component):
 
     latency = 3
 
-    def __init__(self, windows, *, depth):
+    def __init__(self, windows, *, depth, style=MemoryStyle.AUTO):
         if depth < windows.least_depth:
             raise ValueError(
                 f"Depth of a window buffer must be at least {windows.least_depth}, not {depth!r}"
             )
         self.windows = windows
         self.depth = depth
+        self.style = style
         layout = map_layout(windows.source, windows.lanes)
         super().__init__({"i": In(stream.Signature(layout)), "o": Out(stream.Signature(layout))})
 
@@ -129,8 +138,10 @@ class SlidingWindowUnit(wiring.Component):
 
         # Addresses are those of a ring whose size is a power of two, so that they wrap by
         # themselves; those of taps outside the frame are computed like all others, and not used.
-        bits = max(1, ceil_log2(self.depth))
-        m.submodules.buffer = buffer = memory.Memory(shape=word_bits, depth=1 << bits, init=[])
+        bits = ceil_log2(ring_size(self.depth))
+        m.submodules.buffer = buffer = memory.Memory(
+            shape=word_bits, depth=1 << bits, init=[], attrs=self.style.attributes()
+        )
         write, read = buffer.write_port(), buffer.read_port()
 
         # Words in the buffer whose row is still needed.

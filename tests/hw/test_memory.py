@@ -2,7 +2,7 @@ import pytest
 
 from xnorflow.hw.constants import MemoryStyle
 from xnorflow.hw.device import ECP5_85F, UP5K
-from xnorflow.hw.memory import block_rams, memory_style
+from xnorflow.hw.memory import block_rams, buffer_style, memory_style
 
 
 @pytest.mark.parametrize(
@@ -26,5 +26,16 @@ def test_block_rams_take_the_best_aspect(device, width, depth, blocks):
 
 def test_shallow_and_small_memories_are_logic():
     assert memory_style(ECP5_85F, 512, 16) is MemoryStyle.LOGIC
-    assert memory_style(UP5K, 8, 256) is MemoryStyle.LOGIC
-    assert memory_style(UP5K, 8, 257) is MemoryStyle.BLOCK
+    assert memory_style(UP5K, 8, 150) is MemoryStyle.LOGIC
+    assert memory_style(UP5K, 8, 160) is MemoryStyle.BLOCK
+
+
+def test_wide_memories_are_not_logic():
+    # A smaller part of the look-up tables than of the block RAMs, but there is no end to that.
+    assert memory_style(ECP5_85F, 2048, 36) is MemoryStyle.BLOCK
+
+
+def test_shallow_buffers_are_distributed():
+    assert buffer_style(ECP5_85F, 64, 64) is MemoryStyle.DISTRIBUTED
+    assert buffer_style(ECP5_85F, 64, 128) is MemoryStyle.BLOCK
+    assert buffer_style(UP5K, 16, 16) is MemoryStyle.BLOCK
