@@ -16,8 +16,11 @@ import torch
 from xnorflow.errors import FormatError, NetworkError
 from xnorflow.files import read_file, write_atomically
 from xnorflow.network import Provenance
+from xnorflow.sw.kinds import Config, Model, build
 from xnorflow.sw.models import Chain, ChainConfig, ConvConfig, IntegerPixels, Method
 from xnorflow.sw.nn.conv import Border
+from xnorflow.sw.nn.grid import Grid
+from xnorflow.sw.residual import ResidualConfig, ResidualMethod, Shortcut, UnitConfig
 
 
 __all__ = ["VERSION", "Checkpoint", "load_checkpoint", "save_checkpoint"]
@@ -26,14 +29,16 @@ VERSION = 1
 """Version of the format that is written, and the newest one that is read."""
 
 _KEY = "xnorflow"
-_MODEL = "chain"
+
+
+_Settings = ChainConfig | ConvConfig | IntegerPixels | ResidualConfig | UnitConfig | Grid
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
     """A trained model, and where it came from."""
 
-    model: Chain
+    model: Model
     provenance: Provenance
 
 
@@ -48,13 +53,13 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path | str) -> None:
         If the model is not in float32, in which models are trained.
     """
     model = checkpoint.model
-    if model.log_temperature.dtype != torch.float32:
-        raise ValueError(f"a checkpoint must be in float32, not {model.log_temperature.dtype}")
+    dtype = next(model.parameters()).dtype
+    if dtype != torch.float32:
+        raise ValueError(f"a checkpoint must be in float32, not {dtype}")
     header = {
         "version": VERSION,
-        "model": _MODEL,
-        "config": asdict(model.config)
-        | {"method": model.config.method.value, "border": model.config.border.value},
+        "model": "chain" if isinstance(model, Chain) else "residual",
+        "config": _encode(model.config),
         "provenance": asdict(checkpoint.provenance),
     }
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
@@ -87,15 +92,21 @@ def _decode(data: bytes) -> Checkpoint:
         raise FormatError("it does not say its version")
     if version > VERSION:
         raise FormatError(f"its version is {version}, and only versions up to {VERSION} are known")
-    if header.get("model") != _MODEL:
-        raise FormatError("it holds no model of a known kind")
-    config = _config(header.get("config"))
-
-    if len(config.convolutions) + len(config.hidden) > len(state):
+    config: Config
+    match header.get("model"):
+        case "chain":
+            config = _config(header.get("config"))
+            layers = len(config.convolutions) + len(config.hidden)
+        case "residual":
+            config = _residual_config(header.get("config"))
+            layers = len(config.units)
+        case _:
+            raise FormatError("it holds no model of a known kind")
+    if layers > len(state):
         raise FormatError("its tensors do not fit its configuration")
     # On the meta device no memory is taken, however large a stranger says that the model is.
     with torch.device("meta"):
-        model = Chain(config)
+        model = build(config)
     expected = {name: (t.shape, t.dtype) for name, t in model.state_dict().items()}
     if {name: (t.shape, t.dtype) for name, t in state.items()} != expected:
         raise FormatError("its tensors do not fit its configuration")
@@ -103,6 +114,14 @@ def _decode(data: bytes) -> Checkpoint:
         raise FormatError("it has parameters that are not finite")
     model.load_state_dict(state, assign=True)
     return Checkpoint(model.eval().requires_grad_(), _provenance(header.get("provenance")))
+
+
+def _encode(config: Config) -> dict[str, Any]:
+    """Configuration as JSON has it."""
+    value = asdict(config) | {"method": config.method.value}
+    if isinstance(config, ChainConfig):
+        return value | {"border": config.border.value}
+    return value | {"shortcut": config.shortcut.value}
 
 
 def _header(data: bytes) -> dict[str, Any]:
@@ -138,6 +157,38 @@ def _config(value: Any) -> ChainConfig:
         raise FormatError("its configuration has a wrong value") from None
 
 
+def _residual_config(value: Any) -> ResidualConfig:
+    try:
+        _check_fields(value, ResidualConfig)
+        height, width, channels = _integers(value["input_shape"])
+        if not isinstance(value["units"], list):
+            raise TypeError
+        return ResidualConfig(
+            method=ResidualMethod(value["method"]),
+            stem=_integer(value["stem"]),
+            units=tuple(map(_unit, value["units"])),
+            pixels=_pixels(value["pixels"]),
+            shortcut=Shortcut(value["shortcut"]),
+            input_shape=(height, width, channels),
+            classes=_integer(value["classes"]),
+            grid=None if value["grid"] is None else _grid(value["grid"]),
+        )
+    except NetworkError as error:
+        raise FormatError(str(error)) from None
+    except (ValueError, TypeError):
+        raise FormatError("its configuration has a wrong value") from None
+
+
+def _unit(value: Any) -> UnitConfig:
+    _check_fields(value, UnitConfig)
+    return UnitConfig(**{name: _integer(number) for name, number in value.items()})
+
+
+def _grid(value: Any) -> Grid:
+    _check_fields(value, Grid)
+    return Grid(**{name: _integer(number) for name, number in value.items()})
+
+
 def _convolution(value: Any) -> ConvConfig:
     _check_fields(value, ConvConfig)
     return ConvConfig(**{name: _integer(number) for name, number in value.items()})
@@ -150,7 +201,7 @@ def _pixels(value: Any) -> IntegerPixels:
     )
 
 
-def _check_fields(value: Any, kind: type[ChainConfig | ConvConfig | IntegerPixels]) -> None:
+def _check_fields(value: Any, kind: type[_Settings]) -> None:
     if not isinstance(value, dict) or value.keys() != {field.name for field in fields(kind)}:
         raise FormatError("its configuration has missing or unknown fields")
 

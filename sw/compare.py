@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xnorflow.network import INPUT, BinaryConv, IntegerConv, Network
+from xnorflow.network import BinaryConv, Int, IntegerConv, Network, ValueType
 from xnorflow.sw.golden import golden
+from xnorflow.sw.kinds import Model
 from xnorflow.sw.models import Chain
 from xnorflow.sw.nn.conv import BinaryConv2d
 from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
@@ -26,16 +27,16 @@ _BATCH_VALUES = 1 << 24
 
 @dataclass(frozen=True)
 class LayerComparison:
-    """How the binary activations of one layer agree.
+    """How the values of one node agree: binary activations, or those of a residual stream.
 
     Attributes
     ----------
     name : str
         The network's node that delivers them.
     compared, differing : int
-        Activations.
+        Values.
     close : int
-        Those of the differing ones that are `CLOSE` to their threshold in the model.
+        Those of the differing bits that are `CLOSE` to their threshold in the model.
     """
 
     name: str
@@ -62,13 +63,13 @@ class Comparison:
 
     @property
     def differing(self) -> int:
-        """Activations and labels that differ. 0 is what to expect."""
+        """Values and labels that differ. 0 is what to expect."""
         return self.labels + sum(layer.differing for layer in self.layers)
 
     def __str__(self) -> str:
         lines = [f"network and float64 model, {self.frames:,} frames:"]
         for layer in self.layers:
-            line = f"  {layer.name}: {layer.differing:,} of {layer.compared:,} bits differ"
+            line = f"  {layer.name}: {layer.differing:,} of {layer.compared:,} values differ"
             if layer.differing:
                 line += f", {layer.close:,} of these within {CLOSE:g} of the threshold"
             lines.append(line)
@@ -77,16 +78,17 @@ class Comparison:
 
 @torch.no_grad()
 def compare(
-    model: Chain,
+    model: Model,
     network: Network,
     frames: Tensor,
     progress: Callable[[int, int], None] | None = None,
 ) -> Comparison:
-    """Execute both on the same frames, and compare all binary activations and the labels.
+    """Execute both on the same frames, and compare all binary activations, all values of a residual
+    stream, and the labels.
 
     Parameters
     ----------
-    model : Chain
+    model : Chain or Residual
         It is evaluated in float64, and not changed.
     network : Network
         What `lower` made of it.
@@ -101,23 +103,24 @@ def compare(
         If the frames are not what the network takes.
     """
     model = copy.deepcopy(model).double().eval()
-    # The bits that feed each layer, after a pool where there is one.
-    sources = [node.source for node in network.nodes if isinstance(node, BinaryConv | IntegerConv)]
-    names = [source for source in sources if source != INPUT]
-    differing = dict.fromkeys(names, 0)
-    close = dict.fromkeys(names, 0)
+    compared: dict[str, int] = {}
+    differing: dict[str, int] = {}
+    close: dict[str, int] = {}
     labels = done = 0
     largest = max(x.size for x in network.maps.values())
     for batch in frames.split(max(1, min(_BATCH, _BATCH_VALUES // largest))):
-        result = golden(network, batch, keep=names)
-        *inputs, logits = model.trace(batch)
-        for name, layer, x in zip(sources, model.layers, inputs, strict=True):
-            if not isinstance(layer, BinaryConv2d | BinaryLinear | IntegerLinear):
-                continue
-            distance = layer.activation_quantiser.distance(x).flatten(1)
-            differs = (distance >= 0) != result.maps[name].flatten(1)
-            differing[name] += int(differs.sum())
-            close[name] += int((differs & (distance.abs() < CLOSE)).sum())
+        values = _trace(model, network, batch)
+        logits = values.pop(network.nodes[-1].name)
+        result = golden(network, batch, keep=values.keys())
+        for name, value in values.items():
+            found = result.maps[name].flatten(1)
+            # Bits come as distances to their thresholds, other values in units of their last bit.
+            bits = found.dtype == torch.bool
+            differs = ((value >= 0) if bits else value) != found
+            compared[name] = compared.get(name, 0) + found.numel()
+            differing[name] = differing.get(name, 0) + int(differs.sum())
+            near = differs & (value.abs() < CLOSE) if bits else torch.zeros_like(differs)
+            close[name] = close.get(name, 0) + int(near.sum())
         labels += int((logits.argmax(dim=1) != result.labels).sum())
         done += len(batch)
         if progress is not None:
@@ -125,10 +128,39 @@ def compare(
     return Comparison(
         frames=len(frames),
         layers=tuple(
-            LayerComparison(
-                name, len(frames) * network.maps[name].size, differing[name], close[name]
-            )
-            for name in names
+            LayerComparison(name, compared[name], differing[name], close[name]) for name in compared
         ),
         labels=labels,
     )
+
+
+def _trace(model: Model, network: Network, frames: Tensor) -> dict[str, Tensor]:
+    """What the model computes for each node that it knows, (n, values), channels fastest.
+
+    Bits are distances to their thresholds, other values are in units of their last bit; the last
+    node has the logits.
+    """
+    label = network.nodes[-1].name
+    if isinstance(model, Chain):
+        *inputs, logits = model.trace(frames)
+        # The bits that feed each layer, after a pool where there is one.
+        sources = [
+            node.source for node in network.nodes if isinstance(node, BinaryConv | IntegerConv)
+        ]
+        return {
+            source: layer.activation_quantiser.distance(x).flatten(1)
+            for source, layer, x in zip(sources, model.layers, inputs, strict=True)
+            if isinstance(layer, BinaryConv2d | BinaryLinear | IntegerLinear)
+        } | {label: logits}
+    traced = model.trace(frames)
+    values = {label: traced.pop("label")}
+    for name, value in traced.items():
+        # A shortcut that is the stream itself has no node.
+        if name in network.maps:
+            unit = 1 if name.endswith("_bits") else 2.0 ** _fraction(network.maps[name].type)
+            values[name] = (value * unit).movedim(1, -1).flatten(1)
+    return values
+
+
+def _fraction(type_: ValueType) -> int:
+    return type_.fraction if isinstance(type_, Int) else 0

@@ -27,6 +27,8 @@ from xnorflow.network import (
 )
 from xnorflow.sw.borders import merge_classes
 from xnorflow.sw.exact import ExactLayer, Layer, read
+from xnorflow.sw.kinds import Model
+from xnorflow.sw.lower_residual import residual_nodes
 from xnorflow.sw.models import Chain
 from xnorflow.sw.nn.activations import ActivationLevels
 from xnorflow.sw.nn.conv import BinaryConv2d, IntegerConv2d
@@ -43,7 +45,7 @@ _FINEST_SCORE = 1 << 16
 
 
 def lower(
-    model: Chain,
+    model: Model,
     *,
     name: str = "chain",
     labels: Sequence[str] | None = None,
@@ -53,7 +55,7 @@ def lower(
 
     Parameters
     ----------
-    model : Chain
+    model : Chain or Residual
         It is read in float64, and not changed.
     name : str
         Name of the network.
@@ -65,15 +67,16 @@ def lower(
     Returns
     -------
     Network
-        ``input_bits`` → ``conv1`` → ``act1`` → ``pool1`` → … → ``fcN`` → ``scores`` → ``label``,
-        without ``input_bits`` where conv1 has integer weights. Scores are logits times a positive
-        number, the same for all classes and frames.
+        Of a chain: ``input_bits`` → ``conv1`` → ``act1`` → ``pool1`` → … → ``fcN`` → ``scores`` →
+        ``label``, without ``input_bits`` where conv1 has integer weights. Of a residual model: see
+        `xnorflow.sw.lower_residual`. Scores are logits times a positive number, the same for all
+        classes and frames.
 
     Raises
     ------
     LoweringError
-        If the last layer's scores are not on a common grid, or if a layer or a parameter has a
-        value or a form that no network can have.
+        If the model is not on a grid where it needs one, or if a layer or a parameter has a value
+        or a form that no network can have.
     """
     model = copy.deepcopy(model).double()
     for what, tensor in model.state_dict().items():
@@ -81,10 +84,11 @@ def lower(
             raise LoweringError(f"{what} has values that are not finite")
     frame = FeatureMap(*model.config.input_shape, _PIXEL)
     try:
+        nodes = _nodes(model, frame) if isinstance(model, Chain) else residual_nodes(model, frame)
         return Network(
             name=name,
             input=frame,
-            nodes=(*_nodes(model, frame), ArgMax("label", "scores")),
+            nodes=(*nodes, ArgMax("label", "scores")),
             labels=tuple(labels or map(str, range(model.config.classes))),
             provenance=provenance or Provenance(),
         )

@@ -9,7 +9,7 @@ from xnorflow.sw.data import Dataset
 from xnorflow.sw.models import Method, Named
 
 
-__all__ = ["DEMO", "DEMO_CONV", "Augmentation", "Optimiser", "Recipe", "recipe_for"]
+__all__ = ["DEMO", "DEMO_CONV", "FINE_TUNE", "Augmentation", "Optimiser", "Recipe", "recipe_for"]
 
 
 class Optimiser(Enum):
@@ -64,6 +64,9 @@ class Recipe:
     augmentation : Augmentation
     seed : int
         Decides the first weights, the order of the pictures and their distortions.
+    progress : float
+        Share of training that the weight quantisers take to be over at the start: not 0 where
+        training goes on from a trained model.
     mixed : bool
         Multiply matrices in bfloat16, several times faster where a processor can: products of ±1
         are exact in it, and so are their sums up to 256. What is measured afterwards is not.
@@ -82,6 +85,7 @@ class Recipe:
     label_smoothing: float = 0.0
     augmentation: Augmentation = Augmentation()
     seed: int = 1
+    progress: float = 0.0
     mixed: bool = False
 
     def __post_init__(self) -> None:
@@ -158,6 +162,18 @@ def recipe_for(model: Named, method: Method, dataset: Dataset = Dataset.MNIST) -
         )
     return recipe
 
+
+FINE_TUNE = Recipe(
+    "fine-tune",
+    epochs=3,
+    batch_size=128,
+    optimiser=Optimiser.SGD,
+    learning_rate=0.002,
+    augmentation=_CROP_AND_FLIP,
+    progress=0.7,
+    mixed=True,
+)
+"""For a trained residual model that is put on a grid."""
 
 DEMO = Recipe("demo", epochs=30)
 """A first model in two minutes."""

@@ -29,12 +29,12 @@ from xnorflow.network import Provenance
 from xnorflow.sw.augment import augment
 from xnorflow.sw.checkpoint import Checkpoint, save_checkpoint
 from xnorflow.sw.data import ImageData
-from xnorflow.sw.models import Chain, ChainConfig
+from xnorflow.sw.kinds import Config, Model, build
 from xnorflow.sw.nn.weights import AdaBinWeight, SiManWeight
 from xnorflow.sw.recipes import Optimiser, Recipe
 
 
-__all__ = ["MODEL_FILE", "accuracy", "train"]
+__all__ = ["MODEL_FILE", "accuracy", "adopt", "train"]
 
 MODEL_FILE = "model.safetensors"
 """Name of the trained model in its folder."""
@@ -47,11 +47,12 @@ _TIMED_STEPS = 20
 
 
 def train(
-    config: ChainConfig,
+    config: Config,
     recipe: Recipe,
     data: ImageData,
     folder: Path | str,
     *,
+    start: Model | None = None,
     resume: bool = True,
     held_out: int = 0,
     progress: bool = False,
@@ -68,6 +69,8 @@ def train(
         What is trained, how, and on what.
     folder : path
         It is created where it is missing.
+    start : Chain or Residual, optional
+        A trained model whose parameters this one starts with: see `adopt`.
     resume : bool
         Go on from where the folder's training stopped, if it has one. Otherwise start afresh.
     held_out : int
@@ -95,7 +98,9 @@ def train(
     _check(config, data, held_out)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        model = Chain(config)
+        model = build(config)
+    if start is not None:
+        adopt(model, start)
     split = len(data.train_images) - held_out
     task = _Training(model, recipe, _Pictures(data.train_images[:split], data.train_labels[:split]))
     validation = _Pictures(data.train_images[split:], data.train_labels[split:])
@@ -151,15 +156,44 @@ def train(
     return checkpoint
 
 
+def adopt(model: Model, start: Model) -> list[str]:
+    """Let ``model`` start with those parameters of ``start`` that have a place in it.
+
+    They are those of the same name and shape: all, where only the grid differs, or weights and
+    batch normalisations, where the method does.
+
+    Returns
+    -------
+    list of str
+        Names of the parameters that keep their first values.
+
+    Raises
+    ------
+    DataError
+        If none of the weights has a place.
+    """
+    theirs = start.state_dict()
+    state = model.state_dict()
+    fitting = {
+        name: theirs[name].detach().clone()
+        for name, value in state.items()
+        if name in theirs and theirs[name].shape == value.shape
+    }
+    if not any(name.endswith("weight") for name in fitting):
+        raise DataError("nothing of the model to start from fits the one to be trained")
+    model.load_state_dict(state | fitting)
+    return sorted(state.keys() - fitting.keys())
+
+
 @torch.no_grad()
-def accuracy(model: Chain, images: Tensor, labels: Tensor) -> float:
+def accuracy(model: Model, images: Tensor, labels: Tensor) -> float:
     """Fraction of ``images`` (N, height, width, channels) that the model gets right in float64."""
     model = copy.deepcopy(model).double().eval()
     predictions = [model(batch).argmax(dim=1) for batch in images.split(_EVALUATION_BATCH)]
     return float((torch.cat(predictions) == labels).double().mean())
 
 
-def _check(config: ChainConfig, data: ImageData, held_out: int) -> None:
+def _check(config: Config, data: ImageData, held_out: int) -> None:
     shape = tuple(data.train_images.shape[1:])
     if shape != config.input_shape or len(data.classes) != config.classes:
         raise DataError(
@@ -277,7 +311,7 @@ def _generator(*seeds: int, device: torch.device | str = "cpu") -> torch.Generat
 class _Training(lightning.LightningModule):
     """What happens in a step. All randomness comes from the seed and the count of steps."""
 
-    def __init__(self, model: Chain, recipe: Recipe, pictures: _Pictures) -> None:
+    def __init__(self, model: Model, recipe: Recipe, pictures: _Pictures) -> None:
         super().__init__()
         self.model = model
         self.recipe = recipe
@@ -320,7 +354,8 @@ class _Training(lightning.LightningModule):
         """Tell the weight quantisers how far training is."""
         for module in self.model.modules():
             if isinstance(module, AdaBinWeight | SiManWeight):
-                module.progress = self.current_epoch / self.recipe.epochs
+                share = self.current_epoch / self.recipe.epochs
+                module.progress = self.recipe.progress + (1 - self.recipe.progress) * share
 
     def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
         """Loss of a batch."""

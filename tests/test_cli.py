@@ -114,7 +114,7 @@ def test_train_and_lower(cli, mnist):
     assert "the model is in run/model.safetensors" in out
     code, out, _ = cli("lower", "run/model.safetensors", "-o", "mine.xnf", "--dataset", "mnist")
     assert code == 0
-    assert "act2: 0 of 80,000 bits differ" in out
+    assert "act2: 0 of 80,000 values differ" in out
     assert load("mine.xnf").provenance.epochs == 1
     code, out, _ = cli("eval", "mine.xnf", "--dataset", "mnist")
     assert code == 0

@@ -2,7 +2,7 @@
 
 Each takes (..., channels) and splits its result into a *code*, which carries the bit, and a
 *scale*: ``forward(x) = code · scale``. `BinaryLinear` multiplies codes and scales apart, because
-codes on a binary grid are added without rounding.
+codes on a binary grid are added without rounding. A code is ``centre ± 1``.
 
 The bit is exactly ``distance(x) >= 0``, and |distance| is the margin of the decision.
 """
@@ -57,13 +57,21 @@ class Sign(nn.Module):
         """How far ``x`` is above the threshold; same shape."""
         return x
 
+    def signs(self, x: Tensor) -> Tensor:
+        """Code without its centre: ±1, of the shape of ``x``."""
+        return sign_bireal(self.distance(x))
+
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Code, of the shape of ``x``, and scale, a scalar."""
-        return sign_bireal(self.distance(x)), x.new_ones(())
+        return self.signs(x), x.new_ones(())
 
-    def lowest_code(self) -> Tensor | float:
-        """Code of bit 0."""
-        return -1.0
+    def centre(self) -> Tensor | None:
+        """Middle of the two codes; None stands for 0."""
+        return None
+
+    def scale(self) -> Tensor | float:
+        """What codes are multiplied with, a scalar."""
+        return 1.0
 
     def forward(self, x: Tensor) -> Tensor:
         """Quantise ``x``; same shape."""
@@ -93,13 +101,21 @@ class RSign(nn.Module):
         """How far ``x`` is above the threshold; same shape."""
         return x + self.bias
 
+    def signs(self, x: Tensor) -> Tensor:
+        """Code without its centre: ±1, of the shape of ``x``."""
+        return sign_bireal(self.distance(x))
+
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Code, of the shape of ``x``, and scale, a scalar."""
-        return sign_bireal(self.distance(x)), x.new_ones(())
+        return self.signs(x), x.new_ones(())
 
-    def lowest_code(self) -> Tensor | float:
-        """Code of bit 0."""
-        return -1.0
+    def centre(self) -> Tensor | None:
+        """Middle of the two codes; None stands for 0."""
+        return None
+
+    def scale(self) -> Tensor | float:
+        """What codes are multiplied with, a scalar."""
+        return 1.0
 
     def forward(self, x: Tensor) -> Tensor:
         """Quantise ``x``; same shape."""
@@ -140,13 +156,21 @@ class AdaBinActivation(nn.Module):
         """How far ``x`` is above the threshold (below it, where α < 0), in units of |α|."""
         return (x - self._centre()) / self.alpha
 
+    def signs(self, x: Tensor) -> Tensor:
+        """Code without its centre: ±1, of the shape of ``x``."""
+        return sign_bireal(self.distance(x))
+
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Code, of the shape of ``x``, and scale, a scalar."""
-        return sign_bireal(self.distance(x)) + self._centre(), self.alpha
+        return self.signs(x) + self._centre(), self.alpha
 
-    def lowest_code(self) -> Tensor | float:
-        """Code of bit 0."""
-        return self._centre() - 1
+    def centre(self) -> Tensor | None:
+        """Middle of the two codes."""
+        return self._centre()
+
+    def scale(self) -> Tensor | float:
+        """What codes are multiplied with, a scalar."""
+        return self.alpha
 
     def forward(self, x: Tensor) -> Tensor:
         """Quantise ``x``; same shape."""
@@ -186,13 +210,21 @@ class InputThreshold(nn.Module):
         """How far the pixels are above the threshold, in units of the full range."""
         return (x - self._threshold()) / 255
 
+    def signs(self, x: Tensor) -> Tensor:
+        """Code without its centre: ±1, of the shape of ``x``."""
+        return sign_bireal(self.distance(x))
+
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Code, of the shape of ``x``, and scale, a scalar."""
-        return sign_bireal(self.distance(x)), x.new_ones(())
+        return self.signs(x), x.new_ones(())
 
-    def lowest_code(self) -> Tensor | float:
-        """Code of bit 0."""
-        return -1.0
+    def centre(self) -> Tensor | None:
+        """Middle of the two codes; None stands for 0."""
+        return None
+
+    def scale(self) -> Tensor | float:
+        """What codes are multiplied with, a scalar."""
+        return 1.0
 
     def forward(self, x: Tensor) -> Tensor:
         """Quantise ``x``; same shape."""

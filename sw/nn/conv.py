@@ -80,7 +80,8 @@ class BinaryConv2d(nn.Module):
         if padding and self.border is Border.LOWER:
             outside = functional.pad(torch.zeros_like(code[:1, :1]), [padding] * 4, value=1.0)
             code = functional.pad(code, [padding] * 4)
-            code = code + outside * self.activation_quantiser.lowest_code()
+            centre = self.activation_quantiser.centre()
+            code = code + outside * (-1.0 if centre is None else centre - 1)
             padding = 0
         weight, weight_scale = self.weight_quantiser.encode(self.weight.flatten(1))
         # Codes first: their sums are exact, so equal sums stay equal after scaling.
@@ -149,8 +150,11 @@ class IntegerConv2d(nn.Module):
         code, scale = self.weight_quantiser.encode((self.weight / unit[:, None, None]).flatten(1))
         return code.reshape(self.weight.shape), scale
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map raw pixels ``x`` (N, in_channels, H, W) in 0…255 to (N, out_channels, H′, W′)."""
+    def sums(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Σ q·x of every window, what normalisation adds to it, and the scale of the two.
+
+        Shapes (N, out_channels, H′, W′), (1, out_channels, H′, W′) and (out_channels,).
+        """
         code, scale = self.encode()
         # Apart from each other: sums of integers are exact, so equal ones stay equal.
         means = (-255 * x.new_tensor(self.mean))[:, None, None].expand(x.shape[1:])[None]
@@ -160,6 +164,11 @@ class IntegerConv2d(nn.Module):
                 functional.conv2d(values, code, stride=self.stride, padding=self.padding)
                 for values in (x, means)
             )
+        return sums, constants, scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map raw pixels ``x`` (N, in_channels, H, W) in 0…255 to (N, out_channels, H′, W′)."""
+        sums, constants, scale = self.sums(x)
         return (sums + constants) * scale[:, None, None]
 
 

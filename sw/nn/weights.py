@@ -88,6 +88,11 @@ class SignWeight(nn.Module):
         scale = weight.detach().abs().mean(dim=1)
         return sign_clipped(weight), _share(scale) if self.shared_scale else scale
 
+    def split(self, weight: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Code, its centre 0, and scale: see `encode`."""
+        code, scale = self.encode(weight)
+        return code, None, scale
+
     def forward(self, weight: Tensor) -> Tensor:
         """Quantise ``weight`` (filters, synapses); same shape."""
         return _decode(self.encode(weight))
@@ -140,12 +145,17 @@ class AdaBinWeight(nn.Module):
         deviation = variance.clamp_min(_LEAST_VARIANCE).sqrt()
         return mean, deviation, round_through(mean / deviation * 2**self.fraction)
 
-    def encode(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Code (filters, synapses) and scale (filters,) of ``weight`` (filters, synapses)."""
+    def split(self, weight: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Signs (filters, synapses), ρ and scale (filters,) of ``weight`` (filters, synapses)."""
         mean, deviation, centre = self._statistics(weight)
         normalised = (weight - mean[:, None]) / deviation[:, None]
-        bits = sign_ede(normalised, ede_sharpness(self.progress))
-        return bits + centre[:, None] / 2**self.fraction, deviation
+        signs = sign_ede(normalised, ede_sharpness(self.progress))
+        return signs, centre / 2**self.fraction, deviation
+
+    def encode(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Code (filters, synapses) and scale (filters,) of ``weight`` (filters, synapses)."""
+        signs, centre, deviation = self.split(weight)
+        return signs if centre is None else signs + centre[:, None], deviation
 
     def forward(self, weight: Tensor) -> Tensor:
         """Quantise ``weight`` (filters, synapses); same shape."""
@@ -232,6 +242,11 @@ class SiManWeight(nn.Module):
         # Doubling the bits' gradient by 2B − 1 is undone: both forms have the same one.
         code = bits if self.form is SiManForm.HALF else bits + (bits.detach() - 1)
         return code, self.log_scale.exp().expand(self.filters)
+
+    def split(self, weight: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Code, 0 or 1 or else ±1, no centre, and scale: see `encode`."""
+        code, scale = self.encode(weight)
+        return code, None, scale
 
     @torch.no_grad()
     def _clip(self, weight: Tensor) -> None:

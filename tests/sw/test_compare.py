@@ -30,9 +30,9 @@ def test_nothing_differs():
     assert report.differing == 0
     assert str(report) == (
         "network and float64 model, 50 frames:\n"
-        "  input_bits: 0 of 300 bits differ\n"
-        "  act1: 0 of 350 bits differ\n"
-        "  act2: 0 of 250 bits differ\n"
+        "  input_bits: 0 of 300 values differ\n"
+        "  act1: 0 of 350 values differ\n"
+        "  act2: 0 of 250 values differ\n"
         "  labels: 0 of 50 differ"
     )
 
@@ -52,8 +52,9 @@ def test_close_differences_are_told_apart():
     act1 = report.layers[1]
     assert before.layers[1].close == 0
     assert act1.close == act1.differing > 0
-    assert f"act1: {act1.differing} of 350 bits differ, {act1.close} of these within 1e-09" in str(
-        report
+    assert (
+        f"act1: {act1.differing} of 350 values differ, {act1.close} of these within 1e-09"
+        in str(report)
     )
     model_ = model()
     with torch.no_grad():
@@ -72,8 +73,8 @@ def test_convolutions_are_compared_after_their_pools():
     network = lower(chain)
     assert str(compare(chain, network, frames)) == (
         "network and float64 model, 50 frames:\n"
-        "  pool1: 0 of 1,200 bits differ\n"
-        "  act2: 0 of 900 bits differ\n"
+        "  pool1: 0 of 1,200 values differ\n"
+        "  act2: 0 of 900 values differ\n"
         "  labels: 0 of 50 differ"
     )
     with torch.no_grad():

@@ -1,0 +1,98 @@
+"""Import of AdaBin's released ResNet-20 for CIFAR-10."""
+
+import io
+import re
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from torch import Tensor
+
+from xnorflow.errors import FormatError
+from xnorflow.files import read_file
+from xnorflow.network import Provenance
+from xnorflow.sw.checkpoint import Checkpoint
+from xnorflow.sw.models import IntegerPixels
+from xnorflow.sw.residual import NamedResidual, Residual, ResidualMethod
+
+
+__all__ = ["import_adabin_resnet20"]
+
+_PIXELS = IntegerPixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""The authors normalise CIFAR-10 by the statistics of ImageNet."""
+
+# Ours, and theirs without the prefix ``module.``.
+_STEM = {
+    "stem.conv.weight": "conv1.weight",
+    "stem.norm": "bn1",
+    "stem_slopes.positive": "nonlinear1.pos_scale",
+    "stem_slopes.negative": "nonlinear1.neg_scale",
+}
+_HEAD = {"classifier.norm": "bn2", "classifier.dense": "linear"}
+_UNIT = {
+    "conv.conv.weight": "conv{n}.weight",
+    "conv.conv.activation_quantiser.alpha": "conv{n}.binary_a.alpha_a",
+    "conv.conv.activation_quantiser.beta": "conv{n}.binary_a.beta_a",
+    "conv.norm": "bn{n}",
+    "slopes.positive": "nonlinear{n}.pos_scale",
+    "slopes.negative": "nonlinear{n}.neg_scale",
+}
+
+
+def import_adabin_resnet20(path: Path | str) -> Checkpoint:
+    """Read the authors' checkpoint; the model is one of real numbers, in evaluation mode.
+
+    Source: AdaBin, arXiv 2208.08084; its first layer's weights are rounded to 8 bits here.
+
+    Raises
+    ------
+    FormatError
+        If the file cannot be read, or is not that checkpoint.
+    """
+    content = read_file(path)
+    try:
+        # Weights only: no code of the file's is run.
+        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    # Damage shows in many ways.
+    except (EOFError, OSError, RuntimeError, ValueError, KeyError, UnpicklingError):
+        raise FormatError(f"{path} is damaged, or not a PyTorch checkpoint of weights") from None
+    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
+    if not isinstance(state, dict):
+        raise FormatError(f"{path} is a PyTorch file with other content")
+    theirs = {re.sub("^module[.]", "", str(name)): value for name, value in state.items()}
+    model = Residual(NamedResidual.RESNET20.config(ResidualMethod.ADABIN, _PIXELS))
+    ours = {}
+    for name, expected in model.state_dict().items():
+        value = theirs.get(_their_name(name))
+        if not isinstance(value, Tensor) or value.shape != expected.shape:
+            raise FormatError(
+                f"{path} is not AdaBin's ResNet-20: it lacks {_their_name(name)} "
+                f"of shape {tuple(expected.shape)}"
+            )
+        if not bool(value.isfinite().all()):
+            raise FormatError(f"{path}: {_their_name(name)} has values that are not finite")
+        ours[name] = value.to(expected.dtype)
+    model.load_state_dict(ours)
+    provenance = Provenance(
+        dataset="cifar10",
+        model=str(model.config),
+        method=ResidualMethod.ADABIN.value,
+        recipe="adabin",
+    )
+    return Checkpoint(model.eval(), provenance)
+
+
+def _their_name(name: str) -> str:
+    """Name of the authors' parameter for one of ours."""
+    table = _STEM | _HEAD
+    prefix = ""
+    if match := re.match(r"units[.](\d+)[.](.*)", name):
+        # Two convolutions a block, three blocks a layer.
+        block, n = divmod(int(match[1]), 2)
+        prefix = f"layer{block // 3 + 1}.{block % 3}."
+        name = match[2]
+        table = {ours: theirs.format(n=n + 1) for ours, theirs in _UNIT.items()}
+    for ours, theirs in table.items():
+        if name == ours or name.startswith(f"{ours}."):
+            return prefix + theirs + name.removeprefix(ours)
+    return prefix + name

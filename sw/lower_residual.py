@@ -1,0 +1,229 @@
+"""Lowering of residual models: their integers are read off the grid that they compute on.
+
+With u and v the bits of activation and weight over the N taps of a window, V = Σv, and Nc, Vc and
+Wc = 2Vc − Nc over the taps inside the frame, what a model on its grid sums up is
+
+- ``s = 2M + 2V − 2N − Wc`` and ``p = 2P − Nc`` for weights ±1, the xnor gate;
+- ``s = 2A − Vc`` for weights 0 and 1, the and gate.
+"""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from xnorflow.errors import LoweringError
+from xnorflow.network import (
+    INPUT,
+    Add,
+    Affine,
+    AveragePool,
+    BinaryConv,
+    FeatureMap,
+    Gate,
+    GlobalSum,
+    IntegerConv,
+    Node,
+    PadChannels,
+    Subsample,
+    Threshold,
+    TwoSlope,
+)
+from xnorflow.sw.borders import find_borders, merge_classes
+from xnorflow.sw.nn.conv import BinaryConv2d
+from xnorflow.sw.nn.grid import Grid
+from xnorflow.sw.nn.normed import Folded
+from xnorflow.sw.nn.slopes import TwoSlope as Slopes
+from xnorflow.sw.residual import Residual, Stream, Unit, pool_shift
+
+
+__all__ = ["residual_nodes"]
+
+
+@torch.no_grad()
+def residual_nodes(model: Residual, frame: FeatureMap) -> list[Node]:
+    """All nodes of a residual model in float64 but the last; they end with ``scores``.
+
+    The names are those of `Residual.trace`: ``stem``, ``stem_norm``, ``stem_act``, then of each
+    unit ``unit1_bits``, ``unit1_conv``, ``unit1_norm``, ``unit1_short``, ``unit1_add``,
+    ``unit1_act``, and ``sums``, ``mean``, ``fc``, ``scores``.
+
+    Raises
+    ------
+    LoweringError
+        If the model is not on a grid, or if a parameter has a value that no network can have.
+    """
+    grid = model.grid
+    if grid is None:
+        raise LoweringError(
+            "a residual model can be lowered only if it computes on a fixed-point grid: give its "
+            "configuration one, as in model.on_grid(Grid(bits=16, fraction=8)), and train it on"
+        )
+    model.eval()
+    x = torch.zeros(1, *frame.shape, dtype=torch.float64).permute(0, 3, 1, 2)
+    conv = model.stem.conv
+    code, _ = conv.encode()
+    weights = _integers(code).transpose(0, 2, 3, 1)  # (filters, rows, columns, channels)
+    folded = model.stem.fold(x, model.stem_slopes.before, grid)
+    nodes: list[Node] = [
+        IntegerConv("stem", INPUT, weights, conv.stride, conv.padding),
+        _affine("stem_norm", "stem", folded, _integers(folded.offset), grid),
+        _two_slope("stem_act", "stem_norm", model.stem_slopes, grid),
+    ]
+    y = model.stem(x, model.stem_slopes.before, grid)
+    stream = Stream(model.stem_slopes(y, grid), model.stem_slopes.after)
+    for n, unit in enumerate(model.units, 1):
+        assert isinstance(unit, Unit)
+        nodes += _unit(f"unit{n}", unit, stream, nodes[-1].name, grid)
+        stream = unit(stream, grid)
+    q, o = model.classifier.fold(stream, grid)
+    weights = _integers(q)[:, np.newaxis, np.newaxis, :]
+    _, channels, height, width = stream.value.shape
+    one = np.ones(channels, np.int64)
+    pixels = height * width
+    return [
+        *nodes,
+        GlobalSum("sums", nodes[-1].name),
+        Affine("mean", "sums", one, 0 * one, rounding=grid.rounding(pool_shift(pixels))),
+        IntegerConv("fc", "mean", weights),
+        Affine("scores", "fc", scale=np.ones(len(weights), np.int64), offset=_integers(o)),
+    ]
+
+
+def _unit(name: str, unit: Unit, x: Stream, source: str, grid: Grid) -> list[Node]:
+    """Nodes of a unit that gets the stream ``x`` from the node ``source``."""
+    conv = unit.conv.conv
+    shortcut = unit.shortcut(x, grid)
+    around = _shortcut(name, unit, x, source, grid)
+    folded = unit.conv.fold(x.value, x.bias, unit.offset(shortcut), grid)
+    return [
+        _bits(f"{name}_bits", source, conv, x, grid),
+        *_convolution(name, conv, folded, x, grid),
+        *around,
+        Add(f"{name}_add", f"{name}_norm", around[-1].name if around else source, grid.bits),
+        _two_slope(f"{name}_act", f"{name}_add", unit.slopes, grid),
+    ]
+
+
+def _bits(name: str, source: str, conv: BinaryConv2d, x: Stream, grid: Grid) -> Threshold:
+    """Comparison of a stream with the thresholds of what binarises it."""
+    levels = conv.activation_quantiser.levels()
+    channels, unit, type_ = x.value.shape[1], 1 << grid.fraction, grid.rounding(0).type
+    thresholds = levels.thresholds * (channels // len(levels.thresholds))
+    biases = [0.0] * channels if x.bias is None else x.bias.tolist()
+    exact = [
+        (threshold - Fraction(bias)) * unit
+        for threshold, bias in zip(thresholds, biases, strict=True)
+    ]
+    # For integers, x ≤ t is the opposite of x ≥ floor(t) + 1.
+    least = [math.floor(t) + 1 if levels.inverted else math.ceil(t) for t in exact]
+    return Threshold(
+        name,
+        source,
+        thresholds=np.clip(np.array(least, np.object_), type_.low, type_.high + 1).astype(np.int64),
+        inverted=np.ones(channels, np.bool_) if levels.inverted else None,
+    )
+
+
+def _convolution(
+    name: str, conv: BinaryConv2d, folded: Folded, x: Stream, grid: Grid
+) -> tuple[BinaryConv, Affine]:
+    """A binary convolution, and the affine map behind it."""
+    levels = conv.weight_quantiser.levels(conv.weight.flatten(1))
+    bits = levels.bits.numpy().reshape(conv.weight.shape).transpose(0, 2, 3, 1)
+    borders = find_borders(
+        (x.value.shape[2], x.value.shape[3]),
+        (bits.shape[1], bits.shape[2]),
+        stride=conv.stride,
+        padding=conv.padding,
+    )
+    scale = _integers(folded.scale)
+    taps = borders.inside.sum(axis=(1, 2)) * bits.shape[3]  # of each class
+    ones = np.einsum("cij,fij->cf", borders.inside.astype(int), bits.sum(axis=3))
+    if levels.fraction == 0 and bool((levels.centres == 1).all()):
+        gate, corrections = Gate.AND, -scale * ones
+    else:
+        gate = Gate.XNOR
+        signs = 2 * ones - taps[:, np.newaxis]
+        corrections = scale * (2 * (bits.sum(axis=(1, 2, 3)) - bits[0].size) - signs)
+    popcount_scale = None
+    if folded.popcount_scale is not None and bool(folded.popcount_scale.any()):
+        popcount_scale = 2 * _integers(folded.popcount_scale)
+        corrections = corrections - popcount_scale // 2 * taps[:, np.newaxis]
+    # (filters, height, width), of the whole map
+    offset = _integers(folded.offset) + corrections[borders.classes].transpose(2, 0, 1)
+    node = BinaryConv(
+        f"{name}_conv",
+        f"{name}_bits",
+        bits,
+        gate,
+        popcount_scale is not None,
+        conv.stride,
+        conv.padding,
+    )
+    doubled = Folded(2 * folded.scale, folded.popcount_scale, folded.offset, folded.shift)
+    return node, _affine(f"{name}_norm", node.name, doubled, offset, grid, popcount_scale)
+
+
+def _shortcut(name: str, unit: Unit, x: Stream, source: str, grid: Grid) -> list[Node]:
+    """Nodes of a shortcut; none where it is the stream itself."""
+    nodes: list[Node] = []
+    if unit.pointwise is not None:
+        if unit.stride > 1:
+            nodes.append(AveragePool(f"{name}_pool", source, unit.stride))
+            source = nodes[-1].name
+        pooled = unit.pool(x.value, grid)
+        code, _ = unit.pointwise.weight_quantiser.encode(unit.pointwise.weight)
+        folded = unit.pointwise.fold(pooled, x.bias, grid)
+        weights = _integers(code)[:, np.newaxis, np.newaxis, :]
+        return [
+            *nodes,
+            IntegerConv(f"{name}_point", source, weights),
+            _affine(f"{name}_short", f"{name}_point", folded, _integers(folded.offset), grid),
+        ]
+    if unit.stride > 1:
+        last = f"{name}_sub" if unit.extra else f"{name}_short"
+        nodes.append(Subsample(last, source, unit.stride))
+        source = last
+    if unit.extra:
+        before = unit.extra // 2
+        nodes.append(PadChannels(f"{name}_short", source, before, unit.extra - before))
+    return nodes
+
+
+def _affine(
+    name: str,
+    source: str,
+    folded: Folded,
+    offset: NDArray[np.int64],
+    grid: Grid,
+    popcount_scale: NDArray[np.int64] | None = None,
+) -> Affine:
+    """Affine with ``offset`` (filters, height, width), whose equal columns become one class."""
+    filters, height, width = offset.shape
+    pixels = np.arange(height * width).reshape(height, width)
+    classes, offsets = merge_classes(pixels, offset.reshape(filters, -1).T)
+    several = len(offsets) > 1
+    return Affine(
+        name,
+        source,
+        scale=_integers(folded.scale),
+        offset=offsets if several else offsets[0],
+        popcount_scale=popcount_scale,
+        classes=classes if several else None,
+        rounding=grid.rounding(folded.shift),
+    )
+
+
+def _two_slope(name: str, source: str, slopes: Slopes, grid: Grid) -> TwoSlope:
+    positive, negative = slopes.codes(grid)
+    return TwoSlope(
+        name, source, _integers(positive), _integers(negative), grid.rounding(grid.slope_fraction)
+    )
+
+
+def _integers(values: Tensor) -> NDArray[np.int64]:
+    return values.detach().numpy().astype(np.int64)

@@ -1,0 +1,361 @@
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from xnorflow.errors import LoweringError, NetworkError
+from xnorflow.network import Add, Affine, BinaryConv, Gate, Threshold, TwoSlope
+from xnorflow.sw.compare import compare
+from xnorflow.sw.golden import golden
+from xnorflow.sw.lower import lower
+from xnorflow.sw.models import IntegerPixels
+from xnorflow.sw.nn.grid import Grid, place
+from xnorflow.sw.nn.slopes import maxout, prelu, relu, rprelu
+from xnorflow.sw.residual import (
+    NamedResidual,
+    Residual,
+    ResidualConfig,
+    ResidualMethod,
+    Shortcut,
+    UnitConfig,
+)
+
+
+PIXELS = IntegerPixels((0.5, 0.4, 0.45), (0.25, 0.2, 0.3), bits=5)
+UNITS = UnitConfig(4), UnitConfig(6, stride=2), UnitConfig(6, kernel=1), UnitConfig(12)
+
+
+def random_model(seed, **changes):
+    """Small model in evaluation mode whose parameters are far from their first values."""
+    rng = np.random.default_rng(seed)
+    options = {
+        "method": list(ResidualMethod)[rng.integers(4)],
+        "shortcut": list(Shortcut)[rng.integers(2)],
+        "input_shape": (int(rng.choice([4, 6])), int(rng.choice([4, 8])), 3),
+        "grid": Grid(int(rng.integers(6, 17)), int(rng.integers(1, 9)), int(rng.integers(0, 11))),
+    }
+    config = ResidualConfig(stem=4, units=UNITS, pixels=PIXELS, classes=3, **options | changes)
+    torch.manual_seed(seed)
+    model = Residual(config).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith(("norm.weight", "positive", "negative", "before", "after", "bias")):
+                parameter.normal_()
+                # Batch norms that ignore what comes in, too.
+                parameter[torch.rand(parameter.shape) < 0.1] = 0.0
+            if name.endswith(("alpha", "beta")):
+                parameter.normal_()
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d | torch.nn.BatchNorm1d):
+                module.running_mean.normal_()
+                module.running_var.uniform_(0.3, 3)
+    return model
+
+
+def frames(model, count, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    shape = count, *model.config.input_shape
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+
+
+# -- the grid -------------------------------------------------------------------------------------
+
+
+def test_grid_rounds_ties_up_and_clips():
+    grid = Grid(bits=4, fraction=2)
+    values = torch.tensor([-1.5, -0.5, 0.49, 0.5, 1.5, 100.0, -100.0])
+    assert grid.settle(values.clone()).tolist() == [-0.25, 0, 0, 0.25, 0.5, 1.75, -2]
+
+
+def test_place_has_the_value_of_one_and_the_gradient_of_the_other():
+    smooth = torch.tensor([1.0, 2.0], requires_grad=True)
+    placed = place(3 * smooth, torch.tensor([5.0, 6.0]))
+    placed.sum().backward()
+    assert placed.tolist() == [5.0, 6.0]
+    assert smooth.grad.tolist() == [3.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"bits": 1}, "the bits of the residual stream must be from 2 to 24, not 1"),
+        ({"fraction": 17}, "the fractional bits of the residual stream must be from 0 to 16"),
+        ({"slope_fraction": -1}, "the fractional bits of slopes must be from 0 to 12, not -1"),
+        ({"score_bits": 17}, "the bits of the classifier's weights must be from 2 to 16, not 17"),
+    ],
+)
+def test_refuses_a_grid_out_of_range(values, text):
+    with pytest.raises(NetworkError, match=rf"^{re.escape(text)}"):
+        Grid(**values)
+
+
+# -- two slopes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [maxout, prelu, relu, rprelu])
+def test_slopes_are_what_they_are_called(make):
+    torch.manual_seed(0)
+    function = make(3).double()
+    with torch.no_grad():
+        function.negative.mul_(torch.tensor([1.0, -2.0, 0.0]))
+    x = torch.randn(2, 3, 4, 5, dtype=torch.float64, requires_grad=True)
+    p, n = (
+        slope.detach().clone().requires_grad_() for slope in (function.positive, function.negative)
+    )
+    plain = x.detach().clone().requires_grad_()
+    expected = torch.where(plain >= 0, p[:, None, None], n[:, None, None]) * plain
+    factors = torch.randn_like(expected)
+    y = function(x, None)
+    torch.testing.assert_close(y, expected)
+    (y * factors).sum().backward()
+    (expected * factors).sum().backward()
+    torch.testing.assert_close(x.grad, plain.grad)
+    if function.negative.requires_grad:
+        torch.testing.assert_close(function.negative.grad, n.grad)
+    if function.positive.requires_grad:
+        torch.testing.assert_close(function.positive.grad, p.grad)
+
+
+def test_slopes_on_a_grid_are_integers():
+    function, grid = maxout(2).double(), Grid(bits=8, fraction=3, slope_fraction=2)
+    with torch.no_grad():
+        function.positive.copy_(torch.tensor([0.6, -1.4]))
+        function.negative.copy_(torch.tensor([1.9, 0.13]))
+    x = torch.arange(-128, 128, dtype=torch.float64).expand(1, 2, 1, 256) / 8
+    y = (function(x, grid) * 8).to(torch.int64)[0, :, 0]
+    for channel, (p, n) in enumerate(((2, 8), (-6, 1))):
+        for value, found in zip(range(-128, 128), y[channel].tolist(), strict=True):
+            product = (p if value >= 0 else n) * value
+            assert found == min(max((product + 2) >> 2, -128), 127)
+
+
+# -- convolution and batch norm -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ResidualMethod)
+@pytest.mark.parametrize("training", [False, True])
+def test_off_the_grid_it_is_convolution_and_batch_norm(method, training):
+    """Values and gradients are those of the two layers behind each other."""
+    model = random_model(3, method=method, grid=None, shortcut=Shortcut.PAD).double()
+    unit = model.units[1].train(training)
+    unit.conv.norm.eps = 1e-12
+    # SiMaN's clips the weights in training, each time anew.
+    unit.conv.conv.weight_quantiser.eval()
+    x = torch.randn(3, 4, 6, 4, dtype=torch.float64)
+    bias = torch.randn(4, dtype=torch.float64)
+    y = unit.conv(x, bias, None, None)
+    gradients = torch.autograd.grad((y * y.detach().cos()).sum(), unit.conv.conv.weight)
+    shifted = x + bias[:, None, None]
+    expected = unit.conv.norm(unit.conv.conv(shifted))
+    torch.testing.assert_close(y, expected)
+    expected_gradients = torch.autograd.grad(
+        (expected * expected.detach().cos()).sum(), unit.conv.conv.weight
+    )
+    if training:
+        # The factor that batch normalisation undoes has no gradient of its own, but for its eps.
+        torch.testing.assert_close(gradients, expected_gradients)
+
+
+def test_batch_norm_keeps_its_statistics():
+    model = random_model(1, grid=Grid()).train()
+    norm = model.units[0].conv.norm
+    before = norm.running_mean.clone()
+    model(frames(model, 8))
+    assert not torch.equal(norm.running_mean, before)
+
+
+def test_rprelu_defers_its_shift():
+    """A model with shifts is one in which each is added where it is written."""
+    model = random_model(5, method=ResidualMethod.REACTNET, grid=None).double()
+    logits = model(frames(model, 4))
+    x = frames(model, 4).double().permute(0, 3, 1, 2)
+    x = model.stem.norm(model.stem.conv(x)).clamp_min(0) * model.stem_slopes.positive[:, None, None]
+    x = (
+        x
+        + torch.minimum(
+            model.stem.norm(model.stem.conv(frames(model, 4).double().permute(0, 3, 1, 2))),
+            torch.zeros(()),
+        )
+        * model.stem_slopes.negative[:, None, None]
+    )
+    for unit in model.units:
+        y = unit.conv.norm(unit.conv.conv(x))
+        around = x
+        if unit.pointwise is not None:
+            around = functional.avg_pool2d(around, unit.stride) if unit.stride > 1 else around
+            code, scale = unit.pointwise.weight_quantiser.encode(unit.pointwise.weight)
+            weight = (code * scale[:, None])[:, :, None, None]
+            around = unit.pointwise.norm(functional.conv2d(around, weight))
+        else:
+            around = around[:, :, :: unit.stride, :: unit.stride]
+            half = unit.extra // 2
+            around = functional.pad(around, (0, 0, 0, 0, half, unit.extra - half))
+        t = y + around + unit.slopes.before[:, None, None]
+        p, n = unit.slopes.positive[:, None, None], unit.slopes.negative[:, None, None]
+        x = torch.where(t >= 0, p * t, n * t) + unit.slopes.after[:, None, None]
+    head = model.classifier
+    torch.testing.assert_close(logits, head.dense(head.norm(x.mean(dim=(2, 3)))))
+
+
+def test_a_fine_grid_is_nearly_none():
+    for seed in range(8):
+        model = random_model(seed, grid=Grid(24, 14, 12, 16))
+        on, off = model.double(), model.on_grid(None).double()
+        x = frames(model, 20)
+        with torch.no_grad():
+            error = (on(x) - off(x)).abs().median()
+            assert error < 0.05 * off(x).abs().mean()
+
+
+def test_gradients_reach_every_parameter():
+    for method in ResidualMethod:
+        model = random_model(2, method=method, shortcut=Shortcut.AVERAGE).train()
+        model(frames(model, 16)).square().sum().backward()
+        missing = {
+            name
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad and parameter.grad is None
+        }
+        # Batch normalisation undoes the weights' scale.
+        assert all(name.endswith("log_scale") for name in missing)
+
+
+# -- lowering -------------------------------------------------------------------------------------
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 2**20))
+def test_network_equals_the_model(seed):
+    """Every bit, every value of the residual stream, and the labels."""
+    model = random_model(seed)
+    report = compare(model, lower(model), frames(model, 20, seed))
+    assert report.differing == 0, str(report)
+
+
+def test_scores_are_logits_times_one_factor():
+    model = random_model(11)
+    scores = golden(lower(model), frames(model, 30)).scores.double()
+    with torch.no_grad():
+        logits = model.double()(frames(model, 30))
+    factor = (scores * logits).sum() / (logits * logits).sum()
+    assert factor > 0
+    torch.testing.assert_close(scores, logits * factor)
+
+
+@pytest.mark.parametrize(
+    ("method", "gate", "popcount"),
+    [
+        (ResidualMethod.ADABIN, Gate.XNOR, True),
+        (ResidualMethod.SIMAN, Gate.AND, False),
+        (ResidualMethod.SIMAN_BIPOLAR, Gate.XNOR, False),
+        (ResidualMethod.REACTNET, Gate.XNOR, False),
+    ],
+)
+def test_each_method_has_its_gate(method, gate, popcount):
+    nodes = lower(random_model(0, method=method)).nodes
+    convolutions = [node for node in nodes if isinstance(node, BinaryConv)]
+    assert {(node.gate, node.popcount) for node in convolutions} == {(gate, popcount)}
+
+
+def test_border_classes_are_found():
+    """Zero padding makes 9 kinds of windows of a 3×3 kernel, 4 where the stride is 2."""
+    nodes = lower(random_model(0, method=ResidualMethod.ADABIN, input_shape=(8, 8, 3))).nodes
+    classes = {
+        node.name: len(node.offset) for node in nodes if getattr(node, "classes", None) is not None
+    }
+    assert classes["stem_norm"] == classes["unit1_norm"] == 9
+    assert classes["unit2_norm"] == 4
+    assert "unit3_norm" not in classes
+
+
+@pytest.mark.parametrize("name", ["unit1_bits", "unit2_norm", "unit2_act"])
+def test_differences_are_found(name):
+    """A comparison that cannot fail would show nothing."""
+    model = random_model(7, method=ResidualMethod.REACTNET, shortcut=Shortcut.PAD, grid=Grid(16, 6))
+    network = lower(model)
+
+    def changed(node):
+        match node:
+            case Threshold():
+                return replace(node, thresholds=node.thresholds + 3)
+            case Affine():
+                return replace(node, offset=node.offset + (1 << node.rounding.shift))
+            case TwoSlope():
+                return replace(node, negative=node.negative + 300)
+
+    nodes = tuple(changed(node) if node.name == name else node for node in network.nodes)
+    report = compare(model, replace(network, nodes=nodes), frames(model, 20))
+    first = next(layer for layer in report.layers if layer.differing)
+    assert first.name == name
+
+
+def test_refuses_a_model_without_a_grid():
+    text = "a residual model can be lowered only if it computes on a fixed-point grid"
+    with pytest.raises(LoweringError, match=rf"^{text}: .*on_grid\(Grid\(bits=16, fraction=8\)\)"):
+        lower(random_model(0, grid=None))
+
+
+# -- configurations -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("named", "units", "weights"),
+    [
+        (NamedResidual.RESNET20, 18, 267_264),
+        (NamedResidual.RESNET18, 16, 10_985_472),
+        (NamedResidual.RESNET8, 6, 73_728),
+    ],
+)
+def test_named_models(named, units, weights):
+    config = named.config(ResidualMethod.ADABIN, PIXELS)
+    with torch.device("meta"):
+        model = Residual(config)
+    assert len(config.units) == len(model.units) == units
+    binary = sum(unit.conv.conv.weight.numel() for unit in model.units)
+    assert binary == weights
+
+
+def test_resnet18_is_lowered_at_its_size():
+    torch.manual_seed(0)
+    config = NamedResidual.RESNET18.config(ResidualMethod.REACTNET, PIXELS, grid=Grid())
+    network = lower(Residual(config))
+    additions = [node for node in network.nodes if isinstance(node, Add)]
+    assert len(additions) == 16
+    assert network.maps["unit16_act"].shape == (4, 4, 512)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"units": (UnitConfig(2),)}, "a unit must not have fewer channels than the one before it"),
+        ({"input_shape": (3, 3)}, "an input must have a height, a width and channels, not (3, 3)"),
+        ({"input_shape": (4, 4, 1)}, "mean and deviation must have 1 channels, not 3 and 3"),
+        ({"classes": 1}, "there must be 1 to 4096 channels and 2 to 4096 classes, not 4 and 1"),
+        (
+            {"input_shape": (5, 4, 3), "shortcut": Shortcut.AVERAGE},
+            "a map of 5×4 has no means of 2×2 pixels",
+        ),
+    ],
+)
+def test_refuses_configurations(change, text):
+    options = {"units": UNITS, "input_shape": (4, 4, 3), "classes": 3} | change
+    with pytest.raises(NetworkError, match=rf"^{re.escape(text)}"):
+        ResidualConfig(ResidualMethod.ADABIN, 4, pixels=PIXELS, **options)
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"channels": 0}, "the channels of a unit must be from 1 to 4096, not 0"),
+        ({"channels": 4, "stride": 3}, "the stride of a unit must be 1 or 2, not 3"),
+        ({"channels": 4, "kernel": 2}, "a kernel's side must be 1, 3, 5 or 7, not 2"),
+    ],
+)
+def test_refuses_units(values, text):
+    with pytest.raises(NetworkError, match=rf"^{re.escape(text)}$"):
+        UnitConfig(**values)
