@@ -4,15 +4,21 @@ import numpy as np
 
 from xnorflow.network import (
     INPUT,
+    Add,
     Affine,
     ArgMax,
     BinaryConv,
     FeatureMap,
     Gate,
+    GlobalSum,
     IntegerConv,
     MaxPool,
     Network,
+    PadChannels,
+    Rounding,
+    Subsample,
     Threshold,
+    TwoSlope,
     UInt,
 )
 
@@ -107,3 +113,44 @@ def deciding_threshold(rng, name, source, x):
     if rng.integers(2):
         return Threshold(name, source, thresholds[0], term, fraction, inverted)
     return Threshold(name, source, thresholds, term, fraction, inverted, classes)
+
+
+def residual_net(*, side=6, stride=1, filters=4):
+    """Convolution, and a block with a shortcut that a user can follow."""
+    rng = np.random.default_rng(side)
+    grid = Rounding(3, 10)
+    frame = FeatureMap(side, side, 2, UInt(8))
+    short = "stem"
+    nodes = [
+        IntegerConv("conv0", INPUT, rng.integers(-8, 9, (4, 3, 3, 2)), padding=1),
+        Affine("stem", "conv0", rng.integers(-3, 4, 4), rng.integers(-99, 99, 4), rounding=grid),
+        Threshold("bits", "stem", rng.integers(-99, 99, 4)),
+        BinaryConv(
+            "conv1", "bits", rng.random((filters, 3, 3, 4)) < 0.5, Gate.XNOR, True, stride, 1
+        ),
+        Affine(
+            "norm",
+            "conv1",
+            rng.integers(-99, 99, filters),
+            rng.integers(-999, 999, filters),
+            rng.integers(-9, 9, filters),
+            rounding=grid,
+        ),
+    ]
+    if stride > 1:
+        nodes.append(Subsample("sub", short, stride))
+        short = "sub"
+    if filters > 4:
+        nodes.append(PadChannels("pad", short, 2, filters - 6))
+        short = "pad"
+    classes = 3
+    nodes += [
+        Add("sum", "norm", short, 10),
+        TwoSlope(
+            "act", "sum", rng.integers(4, 9, filters), rng.integers(0, 5, filters), Rounding(3, 10)
+        ),
+        GlobalSum("total", "act"),
+        IntegerConv("fc", "total", rng.integers(-9, 10, (classes, 1, 1, filters))),
+        ArgMax("label", "fc"),
+    ]
+    return Network("residual", frame, tuple(nodes), tuple("abc"))

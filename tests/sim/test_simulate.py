@@ -7,6 +7,7 @@ import pytest
 from amaranth import Module
 
 from tests.hw.networks import random_conv_net, random_mlp
+from tests.strategies import random_residual
 from xnorflow.errors import DataError, DesignError, FormatError, ToolError
 from xnorflow.hw import accelerator
 from xnorflow.hw.design import Design
@@ -83,6 +84,28 @@ def test_convolutions_equal_the_golden_model(seed, tmp_path):
     assert first_difference(result, labels, scores) is None
     assert result.cycles_per_frame == design.cycles_per_frame
     assert result.latency >= design.latency
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(200, 214))
+def test_residual_networks_equal_the_golden_model(seed, tmp_path):
+    network = random_residual(seed, blocks=3)
+    try:
+        design = fold(network, ECP5_85F, cycles=700)
+    except DesignError:  # none is that fast
+        design = fold(network, ECP5_85F, cycles=5_000)
+    frames = np.random.default_rng(seed).integers(0, 256, (40, *network.input.shape), np.uint8)
+    generate(design, tmp_path)
+
+    smooth = simulate(tmp_path, frames, processes=1, cache=tmp_path)
+    stalled = simulate(tmp_path, frames, processes=1, stall=0.3, cache=tmp_path)
+
+    expected = golden(network, frames)
+    labels, scores = expected.labels.numpy(), expected.scores.numpy()
+    assert first_difference(smooth, labels, scores) is None
+    assert first_difference(stalled, labels, scores) is None
+    assert smooth.cycles_per_frame == design.cycles_per_frame
+    assert smooth.latency >= design.latency
 
 
 def test_few_frames_do_not_tell_the_rate(directory, cache):

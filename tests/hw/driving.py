@@ -1,0 +1,71 @@
+"""Drives whole accelerators in Amaranth's simulator."""
+
+import random
+
+import numpy as np
+from amaranth.sim import Simulator
+
+from xnorflow.hw.accelerator import Accelerator
+
+
+def words_of(frame, lanes):
+    flat = frame.flatten()
+    padded = np.append(flat, np.full(-len(flat) % lanes, 255))
+    return padded.reshape(-1, lanes).tolist()
+
+
+def run(design, frames, *, stall=0.0, errors=(), hold=0, limit=20_000):
+    """Send frames (lists of words); gives the cycles in which they start, and the results.
+
+    Nobody takes a result for the first ``hold`` cycles. An accelerator that is not done after
+    ``limit`` cycles hangs.
+    """
+    dut = Accelerator(design)
+    waits = random.Random(stall)
+    starts, results = [], []
+    clock = 0
+
+    async def tick_counter(ctx):
+        nonlocal clock
+        while True:
+            await ctx.tick()
+            clock += 1
+
+    async def put(ctx):
+        for n, frame in enumerate(frames):
+            for k, word in enumerate(frame):
+                while waits.random() < stall:
+                    await ctx.tick()
+                last = k == len(frame) - 1
+                ctx.set(dut.i.p, {"data": word, "last": last, "error": last and n in errors})
+                ctx.set(dut.i.valid, 1)
+                ready = False
+                while not ready:
+                    *_, ready = await ctx.tick().sample(dut.i.ready)
+                if k == 0:
+                    starts.append(clock)
+                ctx.set(dut.i.valid, 0)
+        for _ in range(2 * design.latency + hold):
+            await ctx.tick()
+
+    async def get(ctx):
+        while True:
+            ready = clock >= hold and waits.random() >= stall
+            ctx.set(dut.o.ready, ready)
+            *_, valid, result = await ctx.tick().sample(dut.o.valid, dut.o.p)
+            if valid and ready:
+                results.append((clock, result.label, list(result.scores)))
+
+    async def watch(ctx):
+        while clock < limit:
+            await ctx.tick()
+        raise TimeoutError("the accelerator hangs")
+
+    sim = Simulator(dut)
+    sim.add_clock(1e-6)
+    sim.add_testbench(tick_counter, background=True)
+    sim.add_testbench(put)
+    sim.add_testbench(get, background=True)
+    sim.add_testbench(watch, background=True)
+    sim.run()
+    return starts, results
