@@ -3,11 +3,22 @@
 from dataclasses import dataclass
 
 import numpy as np
+from amaranth.utils import ceil_log2
 
 from xnorflow.hw.design import Design
 from xnorflow.hw.device import Device, Family
 from xnorflow.hw.integer_mvu import weight_coding
-from xnorflow.hw.memory import MemoryStyle, block_rams, memory_style
+from xnorflow.hw.memory import (
+    MemoryStyle,
+    automatic_style,
+    block_rams,
+    buffer_style,
+    distributed_luts,
+    logic_luts,
+    memory_style,
+)
+from xnorflow.hw.mvu import counted_lanes
+from xnorflow.hw.popcount import counts_triples
 from xnorflow.hw.steps import (
     Accumulate,
     Append,
@@ -28,20 +39,22 @@ from xnorflow.hw.steps import (
     Step,
 )
 from xnorflow.hw.stream import value_shape
+from xnorflow.hw.swu import ring_size
 from xnorflow.network import BinaryConv, Bit, int_bits
 
 
 __all__ = ["Resources", "estimate", "estimate_step"]
 
-# Look-up tables per synapse and cycle: gate, popcount, and their share of registers without logic.
-_LUTS_PER_SYNAPSE = {Family.ICE40: 2.6, Family.ECP5: 2.4, Family.GOWIN: 2.4, Family.XILINX7: 1.4}
+_LUTS_PER_ADDED_SYNAPSE = {Family.ICE40: 2.1, Family.GOWIN: 2.0, Family.XILINX7: 1.4}
+"""Gate and popcount where that is a tree of adders (bench/popcount.py)."""
 _LUTS_PER_CONSTANT_SYNAPSE = 1.7
-_CONTROL = 60
-"""Counters and handshake of a unit."""
-_WINDOW_CONTROL = 180
+_LUTS_PER_COUNTER_BIT = 2.3
+_CONTROL = 20
+"""Handshake of a unit, and what marks its words."""
+_WINDOW_CONTROL = 150
 """Counters, addresses and accounts of a sliding window."""
-_LUTS_PER_SUM_BIT = 1.6
-"""Of an adder in a tree, with its register."""
+_GUARD = 240
+"""Guard, verdicts and gate."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +75,7 @@ class Resources:
 
 def estimate(design: Design) -> Resources:
     """Resources of the whole accelerator."""
-    guard = Resources(luts=120)
+    guard = Resources(luts=_GUARD)
     return sum(
         (estimate_step(step, design.device, design.depths.get(step.name)) for step in design.steps),
         guard,
@@ -73,29 +86,28 @@ def estimate_step(step: Step, device: Device, depth: int | None = None) -> Resou
     """Resources of one step; a `Queue` must be given its depth."""
     match step:
         case Gather(source=source, lanes=lanes, ratio=ratio):
-            return Resources(luts=lanes * ratio * _bits(source) + 20)
+            return Resources(luts=12) + _registers(device, lanes * ratio * _bits(source))
         case Divide(source=source, lanes=lanes, ratio=ratio):
             return Resources(luts=lanes * (ratio - 1) * _bits(source) + 20)
         case Copy(source=source, lanes=lanes):
             return Resources(luts=lanes * _bits(source) + 10)
         case Queue(source=source, lanes=lanes):
             return Resources(luts=40) + _buffer(device, lanes * _bits(source), depth)
-        case Slide(source=source, lanes=lanes, windows=windows):
-            # The depth is known only when the whole pipeline is; this is a good guess.
-            depth = windows.least_depth + windows.stride * windows.row_words
-            return Resources(luts=_WINDOW_CONTROL) + _buffer(device, lanes * _bits(source), depth)
+        case Slide(node=node, source=source, lanes=lanes, windows=windows):
+            if depth is None:
+                # It is known only when the whole pipeline is; this is a good guess.
+                depth = windows.least_depth + windows.stride * windows.row_words
+            width = lanes * _bits(source)
+            control = _WINDOW_CONTROL + 4 * node.padding * depth.bit_length()
+            buffer = _buffer(device, width, ring_size(depth), buffer_style)
+            return Resources(luts=control) + buffer + _registers(device, width)
         case Multiply():
             return _multiply(step, device)
         case Pool(node, source, lanes):
             words = source.width // node.size * (source.channels // lanes)
-            return Resources(luts=3 * lanes + _CONTROL) + _buffer(device, lanes, words)
-        case Compare(node, source, lanes):
-            width = _width(node.thresholds)
-            term = node.popcount_weights is not None
-            row = width + (_width(node.popcount_weights) if term else 0)
-            logic = Resources(2 * lanes * width + _CONTROL, multipliers=lanes if term else 0)
-            classes = len(np.atleast_2d(node.thresholds))
-            return logic + _memory(device, lanes * row, -(-source.channels // lanes) * classes)
+            return Resources(luts=2 * lanes + 60) + _buffer(device, lanes, words)
+        case Compare():
+            return _compare(step, device)
         case Scale(node, source, lanes):
             term = node.popcount_scale is not None
             shared = len(set(node.scale.tolist())) == 1
@@ -104,7 +116,7 @@ def estimate_step(step: Step, device: Device, depth: int | None = None) -> Resou
             )
             rounding = 2 * lanes * node.rounding.bits if node.rounding else 0
             logic = Resources(
-                2 * lanes * _bits(source) + rounding + _CONTROL,
+                lanes * _chain(device, _bits(node.infer(source))) + rounding,
                 multipliers=lanes * (term + (not shared)),
             )
             words = -(-source.channels // lanes)
@@ -130,7 +142,11 @@ def estimate_step(step: Step, device: Device, depth: int | None = None) -> Resou
                 device, lanes * sums, words
             )
         case Select(source=source, lanes=lanes):
-            return Resources(luts=source.type.bits * (source.channels + 3 * lanes) + _CONTROL)
+            bits = source.type.bits
+            comparison = _chain(device, bits, carry_out=True) + bits + ceil_log2(source.channels)
+            return Resources(luts=lanes * comparison) + _registers(
+                device, bits * (source.channels + 2 * lanes)
+            )
 
 
 def _bits(source):
@@ -143,45 +159,127 @@ def _width(values):
     return int_bits(int(values.min()), int(values.max()))
 
 
+def _registers(device, bits):
+    """Registers without logic: on iCE40 each takes a logic cell, elsewhere there are enough."""
+    return Resources(luts=bits if device.family is Family.ICE40 else 0)
+
+
+def _counters(*lengths):
+    """Counters that go round."""
+    return Resources(luts=round(_LUTS_PER_COUNTER_BIT * sum(ceil_log2(n) for n in lengths)))
+
+
+def _chain(device, bits, *, carry_out=False):
+    """Look-up tables of an adder in a carry chain; that of an ECP5 takes them in pairs, and one
+    pair more where it begins, and where its carry leaves it.
+    """
+    if device.family is Family.ECP5:
+        return bits + bits % 2 + 2 + 2 * carry_out
+    return bits + 1
+
+
 def _memory(device, width, depth):
-    """Read-only memory."""
-    if depth == 1:
+    """Table of constants: read-only memory, and a register behind it."""
+    if depth == 1 or width == 0:
         return Resources()
+    contents = Resources(luts=logic_luts(width, depth))
     if memory_style(device, width, depth) is MemoryStyle.BLOCK:
+        contents = Resources(block_rams=block_rams(device, width, depth))
+    return contents + _counters(depth) + _registers(device, width)
+
+
+def _buffer(device, width, depth, style=automatic_style):
+    """Memory that is written."""
+    if style(device, width, depth) is MemoryStyle.BLOCK:
         return Resources(block_rams=block_rams(device, width, depth))
-    return Resources(luts=width * -(-depth // 16))
+    return Resources(luts=distributed_luts(width, depth))
 
 
-def _buffer(device, width, depth):
-    """Memory that is written: distributed RAM where the device has it and the memory is shallow."""
-    if device.family is not Family.ICE40 and depth <= 64:
-        return Resources(luts=2 * width * -(-depth // 16))
-    return Resources(block_rams=block_rams(device, width, depth))
+def _compare(step, device):
+    """A comparison a lane, behind words that wait for their thresholds."""
+    node, source, lanes = step.node, step.source, step.lanes
+    term = node.popcount_weights is not None
+    classes = len(np.atleast_2d(node.thresholds))
+    words = -(-source.channels // lanes) * classes
+    shift = _trailing_zeros(node.thresholds) if node.fraction == 0 else 0
+    bits = max(1, _bits(source) - shift)
+    threshold = _width(node.thresholds)
+    total = Resources(luts=_CONTROL) + _registers(device, 2 * lanes * bits)
+    if term:
+        weight = _width(node.popcount_weights)
+        product = weight + _bits(source)
+        total += Resources(
+            lanes * (_chain(device, threshold) + _chain(device, max(threshold, product))),
+            multipliers=lanes,
+        )
+        return total + _memory(device, lanes * (threshold + weight), words)
+    if words == 1:
+        return total + Resources(luts=lanes * -(-(bits - 1) // 3))
+    total += Resources(luts=lanes * _chain(device, bits, carry_out=True))
+    return total + _memory(device, lanes * threshold, words)
+
+
+def _trailing_zeros(values):
+    """Low bits that are 0 in all values."""
+    together = int(np.bitwise_or.reduce(np.ravel(values)))
+    return (together & -together).bit_length() - 1 if together else 0
 
 
 def _multiply(step, device):
     pe, simd = step.folding.pe, step.folding.simd
-    bits = _bits(step.source)
-    total = Resources(luts=_CONTROL)
+    width = simd * _bits(step.source)
     if isinstance(step.node, BinaryConv):
-        lanes = pe + step.node.popcount  # P is one more popcount
-        constant = step.rows == 1
-        synapse = _LUTS_PER_CONSTANT_SYNAPSE if constant else _LUTS_PER_SYNAPSE[device.family]
-        sums = lanes * 2 * step.node.taps.bit_length()
-        total += Resources(luts=round(synapse * lanes * simd) + sums)
         weight_bits = 1
+        total = _popcounts(step, device)
     else:
         weight_bits, _, _ = weight_coding(step.matrix)
-        result = _bits(step.node.infer(step.source))
-        multiplied = weight_bits > 1 and not isinstance(step.source.type, Bit)
-        product = max(bits, weight_bits) + 1 if not multiplied else bits + weight_bits
-        adders = pe * (simd * product + result)
-        total += Resources(
-            luts=round(_LUTS_PER_SUM_BIT * adders), multipliers=pe * simd if multiplied else 0
-        )
-    total += _memory(device, pe * simd * weight_bits, step.rows)
-    # The ring of activations: two words are registers, more are a memory.
-    ring = 2 * step.synapse_fold
-    if step.neuron_fold == 1 or ring == 2:
-        return total + Resources(luts=2 * simd * bits)
-    return total + _buffer(device, simd * bits, ring)
+        total = _sums(step, device, weight_bits)
+    total += Resources(luts=_CONTROL) + _memory(device, pe * simd * weight_bits, step.rows)
+    total += _counters(step.synapse_fold, step.neuron_fold)
+    # The ring of activations, with five numbers that say where it is written and read.
+    ring = 2 if step.neuron_fold == 1 else 2 * step.synapse_fold
+    total += _counters(*[ring] * 5) + _registers(device, width)
+    if ring == 2:
+        return total + Resources(luts=width) + _registers(device, 2 * width)
+    return total + _buffer(device, width, ring)
+
+
+def _popcounts(step, device):
+    """Gates, popcounts and accumulators of a layer of bits."""
+    simd = step.folding.simd
+    neurons = step.folding.pe + step.node.popcount  # P is one more popcount
+    count = step.node.taps.bit_length()
+    counted = counted_lanes(simd)
+    shared = 0
+    if step.rows == 1:
+        popcount = _LUTS_PER_CONSTANT_SYNAPSE * counted
+    elif not counts_triples(counted, device.family):
+        popcount = _LUTS_PER_ADDED_SYNAPSE.get(device.family, 2.0) * counted
+    else:
+        # Each adder takes three bits to two. The first ones share parities.
+        triples, adders = counted // 3, counted - counted.bit_length()
+        popcount = 3 * triples + 2 * (adders - triples) + counted % 3
+        shared = simd
+    luts = round(neurons * popcount) + shared
+    if step.synapse_fold > 1 or counted < simd:
+        luts += neurons * _chain(device, count + (counted < simd))
+    # The sum of a vector waits beside the one that is under way.
+    return Resources(luts=luts) + _registers(device, neurons * count)
+
+
+def _sums(step, device, weight_bits):
+    """Products, adders and accumulators of a layer of integers."""
+    pe, simd = step.folding.pe, step.folding.simd
+    bits, result = _bits(step.source), _bits(step.node.infer(step.source))
+    terms, multipliers = simd, 0
+    if weight_bits == 1:
+        # Two activations make a term, and their sum and difference are shared.
+        terms, term = -(-simd // 2), bits + 2
+        products = pe * terms * term + (simd // 2) * 2 * _chain(device, bits + 1)
+    elif isinstance(step.source.type, Bit):
+        term, products = weight_bits, pe * simd * weight_bits
+    else:
+        term, products, multipliers = bits + weight_bits, 0, pe * simd
+    carry = weight_bits == 1
+    adders = (terms - 1) * _chain(device, term + 1 + carry) + _chain(device, result + carry)
+    return Resources(products + pe * adders, multipliers=multipliers)

@@ -16,6 +16,10 @@ from xnorflow.network import INPUT, BinaryConv, IntegerConv, MaxPool, Network, T
 __all__ = ["fold", "fold_fastest"]
 
 
+_BLOCK_RAM_PRICES = (0.5, 1.0, 2.0)
+"""Worth of a device's block RAMs, that of its look-up tables being 1: first, logic is spared."""
+
+
 def fold(network: Network, device: Device, *, cycles: int, fill: float = 0.75) -> Design:
     """Find a cheap folding that takes at most ``cycles`` clock cycles a frame.
 
@@ -40,7 +44,7 @@ def fold(network: Network, device: Device, *, cycles: int, fill: float = 0.75) -
     """
     if cycles < 1:
         raise DesignError(f"a frame takes at least 1 cycle, not {cycles}")
-    design = _cheapest(network, device, cycles)
+    design = _cheapest(network, device, cycles, fill)
     if excess := _excess(design, fill):
         wants = " and ".join(f"{used} {what} of {there}" for what, used, there in excess)
         raise DesignError(
@@ -81,7 +85,7 @@ def fold_fastest(network: Network, device: Device, *, fill: float = 0.75) -> Des
     while fit - unfit > 1:
         middle = (unfit + fit) // 2
         try:
-            design = _cheapest(network, device, middle)
+            design = _cheapest(network, device, middle, fill)
         except DesignError:  # no folding is that fast
             unfit = middle
             continue
@@ -92,7 +96,16 @@ def fold_fastest(network: Network, device: Device, *, fill: float = 0.75) -> Des
     return best
 
 
-def _cheapest(network, device, cycles):
+def _cheapest(network, device, cycles, fill):
+    """The first folding that fits, of those for several prices of block RAMs; else the last one."""
+    for price in _BLOCK_RAM_PRICES:
+        design = _cheapest_at(network, device, cycles, price)
+        if not _excess(design, fill):
+            break
+    return design
+
+
+def _cheapest_at(network, device, cycles, price):
     """Folding of little cost with at most ``cycles`` cycles a frame.
 
     PE of a layer are the lanes that feed the next one, so that the choice of one depends on those
@@ -127,7 +140,7 @@ def _cheapest(network, device, cycles):
                 built = stage(node, (lanes,), folding)
             except DesignError:  # the lanes do not suit the node
                 continue
-            cost = _cost(built.steps, device)
+            cost = _cost(built.steps, device, price)
             if _hands_on(node, network.maps[node.source]):
                 cost += sum(behind(user, built.lanes) for user in users[node.name])
             found.append((cost, folding))
@@ -156,15 +169,15 @@ def _cheapest(network, device, cycles):
     return design
 
 
-def _cost(steps, device):
-    """Sum of the estimated shares of the device's resources."""
+def _cost(steps, device, price):
+    """Sum of the estimated shares of the device's resources, that of block RAMs at a price."""
     total = 0.0
     for step in steps:
         if isinstance(step, Queue):  # its depth is known when the whole pipeline is
             continue
         resources = estimate_step(step, device)
         total += resources.luts / device.luts
-        total += resources.block_rams / device.block_rams
+        total += price * resources.block_rams / device.block_rams
         total += resources.multipliers / device.multipliers
     return total
 
@@ -208,10 +221,13 @@ def _options(node, source, lanes, cycles):
         return
     delivered = node.infer(source)
     budget = cycles // (delivered.height * delivered.width)  # of a window
+    least = source.channels + 1
     for pe in divisors(node.filters):
         for simd in divisors(source.channels):
             if simd % lanes == 0 and node.taps // simd * (node.filters // pe) <= budget:
-                yield Folding(pe, simd)
+                if simd < least:  # fewer PE do with as many
+                    yield Folding(pe, simd)
+                least = simd
                 break
 
 

@@ -5,6 +5,7 @@ from xnorflow.hw.device import Family
 
 
 __all__ = [
+    "automatic_style",
     "block_rams",
     "buffer_style",
     "distributed_luts",
@@ -13,7 +14,7 @@ __all__ = [
 ]
 
 _LUTS_PER_DISTRIBUTED_RAM = 6
-"""Of 16 words of 4 bits: four hold them, two make way for the port that writes."""
+"""Four hold them, two make way for the port that writes."""
 
 
 def block_rams(device, width, depth):
@@ -38,7 +39,7 @@ def distributed_luts(width, depth):
     """Look-up tables that a memory takes in distributed RAM, with what chooses among its parts."""
     parts = -(-depth // 16)
     choice = width * (parts - 1) * 2 // 3
-    return -(-width // 4) * parts * _LUTS_PER_DISTRIBUTED_RAM + choice
+    return _distributed_rams(width, depth) * _LUTS_PER_DISTRIBUTED_RAM + choice
 
 
 def memory_style(device, width, depth):
@@ -62,6 +63,19 @@ def buffer_style(device, width, depth):
     if _spares_blocks(device, distributed_luts(width, depth), width, depth):
         return MemoryStyle.DISTRIBUTED
     return MemoryStyle.BLOCK
+
+
+def automatic_style(device, width, depth):
+    """Where Yosys puts a memory that is written, if nobody asks for a place."""
+    if device.family is Family.ICE40:
+        return MemoryStyle.BLOCK
+    small = _distributed_rams(width, depth) < 32 * block_rams(device, width, depth)
+    return MemoryStyle.DISTRIBUTED if small else MemoryStyle.BLOCK
+
+
+def _distributed_rams(width, depth):
+    """Distributed RAMs, of 16 words of 4 bits."""
+    return -(-width // 4) * -(-depth // 16)
 
 
 def _spares_blocks(device, luts, width, depth):

@@ -15,12 +15,12 @@ from xnorflow.hw.xnor import count_triples, encode_weights, share_parities
 from xnorflow.network import Gate
 
 
-__all__ = ["MatrixVectorUnit", "mvu_latency", "mvu_rows"]
+__all__ = ["MatrixVectorUnit", "counted_lanes", "mvu_latency", "mvu_rows"]
 
 
 def mvu_latency(simd, family):
     """Clock cycles from a vector's last word to the first counts: ring, memory, popcount, sum."""
-    return Operands.latency + popcount_latency(_counted_lanes(simd), family) + 1
+    return Operands.latency + popcount_latency(counted_lanes(simd), family) + 1
 
 
 def mvu_rows(weights, *, pe, simd, gate, family):
@@ -29,7 +29,7 @@ def mvu_rows(weights, *, pe, simd, gate, family):
     return weight_rows(weights, pe=pe, simd=simd, encode=encode)
 
 
-def _counted_lanes(simd):
+def counted_lanes(simd):
     """Lanes that a neuron's popcount counts.
 
     Numbers up to a power of two take one bit more than those below it. So the last lane of as many
@@ -40,7 +40,7 @@ def _counted_lanes(simd):
 
 def _shares_parities(simd, gate, family):
     """Whether neurons share the parities of lanes: see `xnorflow.hw.xnor`."""
-    return gate is Gate.XNOR and counts_triples(_counted_lanes(simd), family)
+    return gate is Gate.XNOR and counts_triples(counted_lanes(simd), family)
 
 
 class MatrixVectorUnit(wiring.Component):
@@ -150,7 +150,7 @@ class MatrixVectorUnit(wiring.Component):
         activation = list(operands.activation.as_value())
 
         # Then, for as long as the popcounts take: count each neuron's synapses.
-        counted = _counted_lanes(self.simd)
+        counted = counted_lanes(self.simd)
         latency = popcount_latency(counted, self.family)
         valid, last = delayed(m, en, (operands.valid, operands.last), latency)
         neurons = {

@@ -224,7 +224,6 @@ class SlidingWindowUnit(wiring.Component):
             return (position < w.padding) | (position >= side + w.padding)
 
         valid = Signal(2)
-        inside = Signal()
         output = Signal(word_bits, reset_less=True)
         m.d.comb += [
             en.eq(~self.o.valid | self.o.ready),
@@ -233,16 +232,16 @@ class SlidingWindowUnit(wiring.Component):
             self.o.valid.eq(valid[1]),
             Value.cast(self.o.payload).eq(output),
         ]
-        tap_outside = Const(0)
+        with m.If(en):
+            m.d.sync += [valid.eq(Cat(step, valid)), output.eq(read.data)]
         if w.padding:
+            inside = Signal()
             tap_outside = outside(row * w.stride, kernel_row, source.height) | outside(
                 column * w.stride, kernel_column, source.width
             )
-        with m.If(en):
-            m.d.sync += [
-                valid.eq(Cat(step, valid)),
-                inside.eq(~tap_outside),
-                output.eq(Mux(inside, read.data, 0)),
-            ]
+            with m.If(en):
+                m.d.sync += inside.eq(~tap_outside)
+                with m.If(~inside):
+                    m.d.sync += output.eq(0)
 
         return m
