@@ -1,0 +1,73 @@
+"""How many look-up tables a multiply-accumulate of CNV takes on an ECP5.
+
+    python bench/density.py               # zoo/cifar10-cnv.xnf
+    python bench/density.py --untrained   # the same network with random weights
+
+CNV is FINN's topology at full width, its first layer included. The figure is the look-up tables of
+the whole accelerator (sliding windows, thresholds, pools and control are in it, the host link is
+not) over the multiply-accumulates that it does in a cycle: those of a frame over the cycles of one.
+Tables are counted after nextpnr's packing, as bench/synthesis.py says. Writes results/density.json.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from record import update
+from rich.console import Console
+from synthesis import PACKAGES, measure
+
+from xnorflow.hw.device import ECP5_85F
+from xnorflow.hw.folding import fold
+from xnorflow.hw.steps import Multiply
+from xnorflow.network import Network
+from xnorflow.sw.lower import lower
+from xnorflow.sw.models import Chain, IntegerPixels, Method, Named
+from xnorflow.xnf import load
+
+
+ZOO = Path("zoo/cifar10-cnv.xnf")
+CYCLES = 8100
+"""Of a frame: the 900 windows of the first layer, nine pixels each."""
+
+
+def main() -> None:
+    """Synthesise, print and record."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--untrained", action="store_true", help="random weights, fixed seed")
+    network = untrained() if parser.parse_args().untrained else load(ZOO)
+    # Nothing else goes onto the device: it may be as full as it gets.
+    design = fold(network, ECP5_85F, cycles=CYCLES, fill=1.0)
+    macs = sum(
+        step.vectors * step.matrix.size for step in design.steps if isinstance(step, Multiply)
+    )
+    found = measure(design)
+    row = {
+        "network": network.name,
+        "device": design.device.name,
+        "luts": found.luts,
+        "block_rams": [found.block_rams, design.device.block_rams],
+        "multipliers": [found.multipliers, design.device.multipliers],
+        "macs_per_frame": macs,
+        "cycles_per_frame": design.cycles_per_frame,
+        "luts_per_mac": round(found.luts * design.cycles_per_frame / macs, 3),
+    }
+    Console().print(row)
+    update("density", "python bench/density.py", PACKAGES, row)
+
+
+def untrained() -> Network:
+    """CNV with weights, means and variances that are random, but always the same."""
+    torch.manual_seed(1)
+    pixels = IntegerPixels(mean=(0.5,) * 3, deviation=(0.25,) * 3)
+    model = Chain(Named.CNV.config(Method.SIGN, input_shape=(32, 32, 3), pixels=pixels))
+    for norm in model.norms:
+        norm.get_buffer("running_mean").normal_(0, 10)
+        norm.get_buffer("running_var").uniform_(100, 1000)
+        torch.nn.init.normal_(norm.get_parameter("weight"), 1, 0.3)
+        torch.nn.init.normal_(norm.get_parameter("bias"), 0, 0.3)
+    return lower(model.eval(), name="cifar10-cnv, untrained")
+
+
+if __name__ == "__main__":
+    main()

