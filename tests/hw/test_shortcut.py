@@ -51,6 +51,12 @@ def test_takes_or_delivers_a_word_every_cycle():
     transact(dut, [{"lanes": [1]}] * 64, 128, max_cycles=128 + dut.latency)
 
 
+def test_zeros_wait_for_their_pixel():
+    dut = PadChannels(PadChannelsNode("pad", "x", 1, 1), FeatureMap(4, 4, 2, Int(6)), lanes=1)
+    with pytest.raises(TimeoutError, match=r" 0 of 1 outputs "):
+        transact(dut, [], 1, max_cycles=10)
+
+
 def test_rejects_lanes():
     x = FeatureMap(4, 4, 4, Int(6))
     with pytest.raises(ValueError, match=r"^Lanes must divide the 4 channels, not 3$"):
