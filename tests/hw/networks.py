@@ -8,6 +8,7 @@ from xnorflow.network import (
     Affine,
     ArgMax,
     BinaryConv,
+    Concat,
     FeatureMap,
     Gate,
     GlobalSum,
@@ -154,3 +155,42 @@ def residual_net(*, side=6, stride=1, filters=4):
         ArgMax("label", "fc"),
     ]
     return Network("residual", frame, tuple(nodes), tuple("abc"))
+
+
+def two_branches():
+    """Convolutions of different kernels that share the input, side by side, and added to itself."""
+    rng = np.random.default_rng(1)
+    grid = Rounding(2, 9)
+    nodes = (
+        IntegerConv("conv0", INPUT, rng.integers(-8, 9, (4, 1, 1, 2))),
+        Affine("norm0", "conv0", rng.integers(-3, 4, 4), rng.integers(-99, 99, 4), rounding=grid),
+        IntegerConv("conv1", INPUT, rng.integers(-8, 9, (6, 3, 3, 2)), padding=1),
+        Affine("norm1", "conv1", rng.integers(-3, 4, 6), rng.integers(-99, 99, 6), rounding=grid),
+        Concat("both", "norm0", "norm1"),
+        Add("twice", "both", "both", 10),
+        GlobalSum("total", "twice"),
+        IntegerConv("fc", "total", rng.integers(-9, 10, (3, 1, 1, 10))),
+        ArgMax("label", "fc"),
+    )
+    return Network("branches", FeatureMap(4, 3, 2, UInt(8)), nodes, tuple("abc"))
+
+
+def residual_mlp():
+    """Dense layers with a shortcut around one of them."""
+    rng = np.random.default_rng(2)
+    grid = Rounding(1, 9)
+    nodes = (
+        Threshold("input_bits", INPUT, np.array([128])),
+        BinaryConv("fc1", "input_bits", rng.random((6, 4, 4, 1)) < 0.5),
+        Affine("norm1", "fc1", rng.integers(-9, 9, 6), rng.integers(-99, 99, 6), rounding=grid),
+        Threshold("bits", "norm1", rng.integers(-50, 50, 6)),
+        BinaryConv("fc2", "bits", rng.random((6, 1, 1, 6)) < 0.5, popcount=True),
+        Affine(
+            "norm2", "fc2", rng.integers(-9, 9, 6), rng.integers(-99, 99, 6),
+            rng.integers(-9, 9, 6), rounding=grid,
+        ),
+        Add("sum", "norm2", "norm1", 10),
+        TwoSlope("act", "sum", rng.integers(2, 5, 6), rng.integers(0, 3, 6), Rounding(2, 10)),
+        ArgMax("label", "act"),
+    )  # fmt: skip
+    return Network("dense", FeatureMap(4, 4, 1, UInt(8)), nodes, tuple("abcdef"))

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from tests.hw.driving import run, words_of
-from tests.hw.networks import residual_net
+from tests.hw.networks import residual_mlp, residual_net, two_branches
 from tests.strategies import random_residual
 from xnorflow.errors import DesignError
 from xnorflow.hw.design import Design
 from xnorflow.hw.device import ECP5_85F
 from xnorflow.hw.folding import fold
-from xnorflow.hw.steps import Queue
+from xnorflow.hw.steps import Folding, Queue
 from xnorflow.sw.golden import golden
 
 
@@ -60,6 +60,18 @@ def test_equals_the_golden_model(net, stall):
     design = fold(network, ECP5_85F, cycles=cycles)
     assert design.cycles_per_frame == cycles
     check(design, 8, stall=stall)
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.3])
+def test_a_fork_of_the_input_and_a_map_added_to_itself(stall):
+    check(fold(two_branches(), ECP5_85F, cycles=240), 8, stall=stall)
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.3])
+@pytest.mark.parametrize("pe", [(4, 5), (1, 6), (2, 4)])
+def test_dense_layers_whose_last_word_has_spare_lanes(pe, stall):
+    foldings = {"fc1": Folding(pe[0], 4), "fc2": Folding(pe[1], 2 * pe[0])}
+    check(Design(residual_mlp(), foldings, 2, ECP5_85F), 8, stall=stall)
 
 
 @pytest.mark.parametrize(
