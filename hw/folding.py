@@ -72,7 +72,7 @@ def fold_fastest(network: Network, device: Device, *, fill: float = 0.75) -> Des
         If even the slowest folding does not fit.
     """
     slowest = max(
-        [network.input.size]
+        [x.size for x in network.maps.values()]
         + [
             network.maps[node.name].size * node.taps
             for node in network.nodes

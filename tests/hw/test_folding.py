@@ -1,11 +1,24 @@
+import numpy as np
 import pytest
 
 from tests.hw.networks import random_mlp
+from tests.resnet import random_resnet
 from xnorflow.errors import DesignError
 from xnorflow.hw.device import ECP5_85F, UP5K
 from xnorflow.hw.estimate import estimate
 from xnorflow.hw.folding import fold, fold_fastest
-from xnorflow.hw.steps import Multiply
+from xnorflow.hw.steps import Bend, Merge, Multiply, Scale
+from xnorflow.network import (
+    INPUT,
+    Affine,
+    ArgMax,
+    FeatureMap,
+    GlobalSum,
+    IntegerConv,
+    Network,
+    PadChannels,
+    UInt,
+)
 
 
 TFC = random_mlp(1, side=28, widths=(64, 64, 64), classes=10)
@@ -49,6 +62,36 @@ def test_says_what_does_not_fit():
     )
     with pytest.raises(DesignError, match=message):
         fold(SFC, UP5K, cycles=196)
+
+
+def test_a_residual_stream_has_the_fewest_lanes():
+    network = random_resnet(0, side=16, blocks=1)
+    for cycles, lanes in ((4608, 1), (2304, 2)):
+        design = fold(network, ECP5_85F, cycles=cycles)
+        assert design.cycles_per_frame == cycles
+        streams = [step for step in design.steps if isinstance(step, Scale | Bend | Merge)]
+        assert {step.lanes for step in streams if step.source.size == 16 * 16 * 16} == {lanes}
+
+
+def test_resnet_20_fits():
+    design = fold(random_resnet(0), ECP5_85F, cycles=18_432)
+    assert design.cycles_per_frame == 18_432
+    assert estimate(design).multipliers <= 24 + 1 + 18 * 3 + 1
+
+
+def test_says_what_is_too_slow_beside_layers():
+    nodes = (
+        IntegerConv("conv", INPUT, np.ones((4, 1, 1, 2), int)),
+        Affine("norm", "conv", np.ones(4, int), np.zeros(4, int)),
+        PadChannels("pad", "norm", 1, 0),
+        GlobalSum("sums", "pad"),
+        ArgMax("label", "sums"),
+    )
+    network = Network("odd", FeatureMap(4, 4, 2, UInt(8)), nodes, tuple("abcde"))
+    # Words of one channel, because the one of zeros stands alone.
+    assert fold(network, ECP5_85F, cycles=80).cycles_per_frame == 80
+    with pytest.raises(DesignError, match=r"^pad takes 80 cycles a frame, more than 64$"):
+        fold(network, ECP5_85F, cycles=64)
 
 
 def test_rejects_less_than_a_cycle():

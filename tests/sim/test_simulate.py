@@ -7,6 +7,7 @@ import pytest
 from amaranth import Module
 
 from tests.hw.networks import random_conv_net, random_mlp
+from tests.resnet import random_resnet
 from tests.strategies import random_residual
 from xnorflow.errors import DataError, DesignError, FormatError, ToolError
 from xnorflow.hw import accelerator
@@ -106,6 +107,20 @@ def test_residual_networks_equal_the_golden_model(seed, tmp_path):
     assert first_difference(stalled, labels, scores) is None
     assert smooth.cycles_per_frame == design.cycles_per_frame
     assert smooth.latency >= design.latency
+
+
+@pytest.mark.slow
+def test_resnet_20_equals_the_golden_model(tmp_path):
+    network = random_resnet(0)
+    design = fold(network, ECP5_85F, cycles=18_432)
+    frames = np.random.default_rng(0).integers(0, 256, (8, *network.input.shape), np.uint8)
+    generate(design, tmp_path)
+
+    result = simulate(tmp_path, frames, processes=1, cache=tmp_path)
+
+    expected = golden(network, frames)
+    assert first_difference(result, expected.labels.numpy(), expected.scores.numpy()) is None
+    assert result.cycles_per_frame == design.cycles_per_frame == 18_432
 
 
 def test_few_frames_do_not_tell_the_rate(directory, cache):
