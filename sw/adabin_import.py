@@ -10,8 +10,6 @@ from torch import Tensor
 
 from xnorflow.errors import FormatError
 from xnorflow.files import read_file
-from xnorflow.network import Provenance
-from xnorflow.sw.checkpoint import Checkpoint
 from xnorflow.sw.models import IntegerPixels
 from xnorflow.sw.residual import NamedResidual, Residual, ResidualMethod
 
@@ -39,7 +37,7 @@ _UNIT = {
 }
 
 
-def import_adabin_resnet20(path: Path | str) -> Checkpoint:
+def import_adabin_resnet20(path: Path | str) -> Residual:
     """Read the authors' checkpoint; the model is one of real numbers, in evaluation mode.
 
     Source: AdaBin, arXiv 2208.08084; its first layer's weights are rounded to 8 bits here.
@@ -73,13 +71,7 @@ def import_adabin_resnet20(path: Path | str) -> Checkpoint:
             raise FormatError(f"{path}: {_their_name(name)} has values that are not finite")
         ours[name] = value.to(expected.dtype)
     model.load_state_dict(ours)
-    provenance = Provenance(
-        dataset="cifar10",
-        model=str(model.config),
-        method=ResidualMethod.ADABIN.value,
-        recipe="adabin",
-    )
-    return Checkpoint(model.eval(), provenance)
+    return model.eval()
 
 
 def _their_name(name: str) -> str:

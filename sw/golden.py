@@ -1,6 +1,6 @@
 """The golden model: a network executed in PyTorch integers, as the hardware must execute it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -63,7 +63,11 @@ class Execution:
 
 
 def golden(
-    network: Network, frames: NDArray[Any] | Tensor, *, keep: Collection[str] = ()
+    network: Network,
+    frames: NDArray[Any] | Tensor,
+    *,
+    keep: Collection[str] = (),
+    progress: Callable[[int, int], None] | None = None,
 ) -> Execution:
     """Execute ``network`` in integers.
 
@@ -75,6 +79,8 @@ def golden(
         Raw frames, of the type that `check_frames` asks for.
     keep : collection of str
         Nodes, or `INPUT`, whose maps are wanted too; ``network.maps`` asks for all of them.
+    progress : callable, optional
+        Called now and then with the number of frames that are done, and of all.
 
     Raises
     ------
@@ -89,10 +95,11 @@ def golden(
     if unknown := wanted - network.maps.keys():
         raise KeyError(f"{network.name} has no node {', '.join(sorted(unknown))}")
     step = max(1, _BATCH_VALUES // _values_per_frame(network))
-    batches = [
-        _execute(network, torch.tensor(array[start : start + step]), wanted)
-        for start in range(0, max(1, len(array)), step)
-    ]
+    batches = []
+    for start in range(0, max(1, len(array)), step):
+        batches.append(_execute(network, torch.tensor(array[start : start + step]), wanted))
+        if progress is not None:
+            progress(min(start + step, len(array)), len(array))
     maps = {name: torch.cat([batch[name].map for batch in batches]) for name in wanted}
     popcounts = {
         name: torch.cat([p for batch in batches if (p := batch[name].popcount) is not None])

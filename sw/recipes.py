@@ -7,9 +7,20 @@ from enum import Enum
 from xnorflow.errors import DataError
 from xnorflow.sw.data import Dataset
 from xnorflow.sw.models import Method, Named
+from xnorflow.sw.residual import NamedResidual
 
 
-__all__ = ["DEMO", "DEMO_CONV", "FINE_TUNE", "Augmentation", "Optimiser", "Recipe", "recipe_for"]
+__all__ = [
+    "DEMO",
+    "DEMO_CONV",
+    "FINE_TUNE",
+    "WARM_START",
+    "Augmentation",
+    "Optimiser",
+    "Recipe",
+    "recipe_for",
+    "recipe_for_residual",
+]
 
 
 class Optimiser(Enum):
@@ -163,6 +174,19 @@ def recipe_for(model: Named, method: Method, dataset: Dataset = Dataset.MNIST) -
     return recipe
 
 
+def recipe_for_residual(model: NamedResidual) -> Recipe:
+    """What a residual model is trained with from its first parameters, after AdaBin's authors."""
+    return Recipe(
+        model.value,
+        epochs=400,
+        batch_size=128,
+        optimiser=Optimiser.SGD,
+        learning_rate=0.1,
+        augmentation=_CROP_AND_FLIP,
+        mixed=True,
+    )
+
+
 FINE_TUNE = Recipe(
     "fine-tune",
     epochs=3,
@@ -173,7 +197,17 @@ FINE_TUNE = Recipe(
     progress=0.7,
     mixed=True,
 )
-"""For a trained residual model that is put on a grid."""
+"""For a trained model that is to get used to a grid."""
+
+WARM_START = replace(
+    FINE_TUNE,
+    name="warm-start",
+    epochs=20,
+    optimiser=Optimiser.ADAM,
+    learning_rate=0.001,
+    progress=0.0,
+)
+"""For a model that starts with the weights of one of another method."""
 
 DEMO = Recipe("demo", epochs=30)
 """A first model in two minutes."""

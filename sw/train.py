@@ -5,7 +5,7 @@ import io
 import logging
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,11 +186,26 @@ def adopt(model: Model, start: Model) -> list[str]:
 
 
 @torch.no_grad()
-def accuracy(model: Model, images: Tensor, labels: Tensor) -> float:
-    """Fraction of ``images`` (N, height, width, channels) that the model gets right in float64."""
+def accuracy(
+    model: Model,
+    images: Tensor,
+    labels: Tensor,
+    progress: Callable[[int, int], None] | None = None,
+) -> float:
+    """Fraction of ``images`` (N, height, width, channels) that the model gets right in float64.
+
+    ``progress`` is called now and then with the number of images that are done, and of all.
+    """
     model = copy.deepcopy(model).double().eval()
-    predictions = [model(batch).argmax(dim=1) for batch in images.split(_EVALUATION_BATCH)]
-    return float((torch.cat(predictions) == labels).double().mean())
+    right = done = 0
+    for batch, expected in zip(
+        images.split(_EVALUATION_BATCH), labels.split(_EVALUATION_BATCH), strict=True
+    ):
+        right += int((model(batch).argmax(dim=1) == expected).sum())
+        done += len(batch)
+        if progress is not None:
+            progress(done, len(images))
+    return right / len(images)
 
 
 def _check(config: Config, data: ImageData, held_out: int) -> None:

@@ -9,10 +9,10 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import Enum
+from dataclasses import replace
 from pathlib import Path
 from tokenize import TokenError
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -39,6 +39,7 @@ from xnorflow.network import (
     IntegerConv,
     Network,
     Node,
+    Provenance,
     UInt,
 )
 
@@ -63,8 +64,6 @@ app.add_typer(data_app, name="data")
 
 # Texts of users and files are printed as they are.
 console = Console(markup=False)
-
-Choice = TypeVar("Choice", bound=Enum)
 
 VIRTUAL = "virtual"
 """Port of the simulated board."""
@@ -113,8 +112,9 @@ def data_fetch(
 ) -> None:
     """Put a data set into the cache ($XNORFLOW_DATA, or ~/.cache/xnorflow)."""
     from xnorflow.sw.data import Dataset, fetch
+    from xnorflow.sw.start import choice
 
-    dataset = _choice(Dataset, name, "data set")
+    dataset = choice(Dataset, name, "data set")
     with console.status(f"fetching {dataset.title} …"):
         folder = fetch(dataset, source)
     console.print(f"{dataset.title} is in {folder}", soft_wrap=True)
@@ -148,7 +148,7 @@ def train(
         typer.Option(
             "--model",
             help="tfc, sfc, lfc (3 hidden layers of 64, 256, 1024); convolutions: conv-s, conv-m "
-            "(for 28×28 pixels), cnv, vgg-small.",
+            "(for 28×28 pixels), cnv, vgg-small; residual: resnet8, resnet20, resnet18.",
         ),
     ] = "tfc",
     hidden: Annotated[
@@ -156,8 +156,21 @@ def train(
         typer.Option("--hidden", help="Hidden layers of your own instead, such as 96,64,64."),
     ] = None,
     method: Annotated[
-        str, typer.Option("--method", help="sign, adabin, siman or siman-bipolar.")
-    ] = "sign",
+        str | None,
+        typer.Option(
+            "--method",
+            help="sign (unless you say otherwise), adabin, siman or siman-bipolar; of residual "
+            "models adabin (unless you say otherwise), siman, siman-bipolar or reactnet.",
+        ),
+    ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="Start with the parameters of this model, from `xnorflow train` or `import`, and "
+            "put it on a fixed-point grid if it has none.",
+        ),
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option("--epochs", min=1, help="Instead of the recipe's.")
     ] = None,
@@ -169,38 +182,96 @@ def train(
     ] = False,
 ) -> None:
     """Train a binary network. An interrupted training goes on where it stopped."""
-    from dataclasses import replace
-
+    from xnorflow.sw.checkpoint import load_checkpoint
     from xnorflow.sw.data import Dataset, load
-    from xnorflow.sw.models import IntegerPixels, Method, Named
-    from xnorflow.sw.recipes import recipe_for
+    from xnorflow.sw.start import choice, from_model, from_name
     from xnorflow.sw.train import MODEL_FILE
     from xnorflow.sw.train import train as run_training
 
-    named = _choice(Named, model, "model")
-    source = _choice(Dataset, dataset, "data set")
+    source = choice(Dataset, dataset, "data set")
     data = load(source)
-    chosen = _choice(Method, method, "method")
-    config = named.config(
-        chosen,
-        input_shape=source.shape,
-        classes=len(data.classes),
-        pixels=IntegerPixels(*source.normalisation),
-    )
-    if hidden is not None:
-        config = replace(config, hidden=_widths(hidden))
-    recipe = recipe_for(named, chosen, source)
+    started = None if start is None else load_checkpoint(start).model
+    if started is not None:
+        config, recipe = from_model(started, method)
+    else:
+        widths = None if hidden is None else _widths(hidden)
+        config, recipe = from_name(model, method, source, len(data.classes), widths)
     recipe = replace(
         recipe,
         epochs=recipe.epochs if epochs is None else epochs,
         seed=recipe.seed if seed is None else seed,
     )
-    checkpoint = run_training(config, recipe, data, out, resume=not fresh, progress=True)
+    checkpoint = run_training(
+        config, recipe, data, out, start=started, resume=not fresh, progress=True
+    )
     console.print(
         f"{checkpoint.provenance.float_accuracy:.2%} of the test images are right; "
         f"the model is in {out / MODEL_FILE}",
         soft_wrap=True,
     )
+
+
+@app.command("import")
+def import_(
+    kind: Annotated[str, typer.Argument(help="What it is: adabin-resnet20.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Its authors' file of parameters.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            help="An .xnf file for the integer network as it is, or a .safetensors file for "
+            "`xnorflow train --from`.",
+        ),
+    ],
+    bits: Annotated[int, typer.Option("--bits", help="Of the residual stream.")] = 16,
+    fraction: Annotated[
+        int, typer.Option("--fraction", help="How many of them are fractional.")
+    ] = 8,
+    limit: LimitOption = None,
+) -> None:
+    """Import a network that others have trained, and measure it on the test images.
+
+    First in real numbers, to show that it is what they have, and then on the fixed-point grid.
+    """
+    from xnorflow.sw.adabin_import import import_adabin_resnet20
+    from xnorflow.sw.checkpoint import Checkpoint, save_checkpoint
+    from xnorflow.sw.data import Dataset, load
+    from xnorflow.sw.golden import golden
+    from xnorflow.sw.lower import lower as lower_model
+    from xnorflow.sw.nn.grid import Grid
+    from xnorflow.sw.train import accuracy
+    from xnorflow.xnf import save
+
+    if kind != "adabin-resnet20":
+        raise DataError(f"{kind!r} cannot be imported: only adabin-resnet20 can")
+    if out.suffix not in (".xnf", ".safetensors"):
+        raise DataError(f"the file to write must end in .xnf or .safetensors, not {out.name!r}")
+    grid = Grid(bits, fraction)
+    imported = import_adabin_resnet20(checkpoint)
+    data = load(Dataset.CIFAR10)
+    images, labels = data.test_images[:limit], data.test_labels[:limit]
+    with _bar("real numbers", len(images)) as advance:
+        share = accuracy(imported, images, labels, advance)
+    console.print(f"in real numbers {share:.2%} of {len(images):,} test images are right")
+    provenance = Provenance(
+        dataset=Dataset.CIFAR10.value,
+        model=str(imported.config),
+        method=imported.config.method.value,
+        recipe="imported",
+        float_accuracy=share if limit is None else None,
+    )
+    model = imported.on_grid(grid)
+    network = lower_model(model, name=out.stem, labels=data.classes, provenance=provenance)
+    with _bar("integers", len(images)) as advance:
+        found = golden(network, images, progress=advance).labels
+    share = float((found == labels).double().mean())
+    console.print(f"in integers of {bits} bits, {fraction} of them fractional: {share:.2%}")
+    if out.suffix == ".xnf":
+        save(network, out)
+    else:
+        save_checkpoint(Checkpoint(model, provenance), out)
+    console.print(f"{out} is written", soft_wrap=True)
 
 
 @app.command()
@@ -510,15 +581,6 @@ def _report_cycles(design: "Design", cycles: int | None, latency: int) -> None:
 # -- shared ---------------------------------------------------------------------------------------
 
 
-def _choice(kind: type[Choice], text: str, what: str) -> Choice:
-    """Member of an enumeration by its value."""
-    for member in kind:
-        if member.value == text:
-            return member
-    known = ", ".join(str(member.value) for member in kind)
-    raise DataError(f"{text!r} is not a {what}: choose from {known}")
-
-
 def _spell_type(feature_map: FeatureMap) -> str:
     """Type of a map's values, in a word or two."""
     match feature_map.type:
@@ -671,8 +733,9 @@ def _weight_bits(node: Node) -> str:
 
 def _load(dataset: str) -> "ImageData":
     from xnorflow.sw.data import Dataset, load
+    from xnorflow.sw.start import choice
 
-    return load(_choice(Dataset, dataset, "data set"))
+    return load(choice(Dataset, dataset, "data set"))
 
 
 def _labels(dataset: str) -> tuple[str, ...] | None:

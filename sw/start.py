@@ -1,0 +1,103 @@
+"""Where a training starts: from the name of a model, or from a trained one."""
+
+from dataclasses import replace
+from enum import Enum
+from typing import TypeVar
+
+from xnorflow.errors import DataError
+from xnorflow.sw.data import Dataset
+from xnorflow.sw.kinds import Config, Model
+from xnorflow.sw.models import Chain, ChainConfig, IntegerPixels, Method, Named
+from xnorflow.sw.nn.grid import Grid
+from xnorflow.sw.recipes import FINE_TUNE, WARM_START, Recipe, recipe_for, recipe_for_residual
+from xnorflow.sw.residual import NamedResidual, ResidualMethod
+
+
+__all__ = ["choice", "from_model", "from_name"]
+
+Choice = TypeVar("Choice", bound=Enum)
+
+
+def from_name(
+    name: str,
+    method: str | None,
+    dataset: Dataset,
+    classes: int,
+    hidden: tuple[int, ...] | None = None,
+) -> tuple[Config, Recipe]:
+    """What a model that has a name is made of, and what it is trained with.
+
+    Parameters
+    ----------
+    name : str
+        A `Named` or a `NamedResidual`.
+    method : str, optional
+        A `Method` or a `ResidualMethod`: plain signs, or AdaBin's residual networks, otherwise.
+    dataset : Dataset
+        Whose pictures it is for.
+    classes : int
+        How many of them.
+    hidden : tuple of int, optional
+        Hidden layers of a chain, instead of those that it has.
+
+    Raises
+    ------
+    DataError
+        If there is no such model or method, or if the model has no hidden layers to replace.
+    """
+    pixels = IntegerPixels(*dataset.normalisation)
+    residual = {member.value: member for member in NamedResidual}
+    if name in residual:
+        if hidden is not None:
+            raise DataError(f"{name} has no hidden layers")
+        chosen = choice(ResidualMethod, method or ResidualMethod.ADABIN.value, "residual method")
+        config = residual[name].config(
+            chosen, pixels, input_shape=dataset.shape, classes=classes, grid=Grid()
+        )
+        return config, recipe_for_residual(residual[name])
+    known = ", ".join([*(member.value for member in Named), *residual])
+    if name not in {member.value for member in Named}:
+        raise DataError(f"{name!r} is not a model: choose from {known}")
+    named, way = Named(name), choice(Method, method or Method.SIGN.value, "method")
+    chain = named.config(way, input_shape=dataset.shape, classes=classes, pixels=pixels)
+    if hidden is not None:
+        chain = replace(chain, hidden=hidden)
+    return chain, recipe_for(named, way, dataset)
+
+
+def from_model(start: Model, method: str | None) -> tuple[Config, Recipe]:
+    """What a model that starts with another one's parameters is made of, and trained with.
+
+    It is the same, on a fixed-point grid if it is residual; or with another ``method``, and then it
+    takes longer to train.
+
+    Raises
+    ------
+    DataError
+        If there is no such method.
+    """
+    if isinstance(start, Chain):
+        chain: ChainConfig = start.config
+        if method is None or method == chain.method.value:
+            return chain, FINE_TUNE
+        return replace(chain, method=choice(Method, method, "method")), WARM_START
+    config = replace(start.config, grid=start.config.grid or Grid())
+    if method is None or method == config.method.value:
+        return config, FINE_TUNE
+    way = choice(ResidualMethod, method, "residual method")
+    return replace(config, method=way), WARM_START
+
+
+def choice(kind: type[Choice], text: str, what: str) -> Choice:
+    """Member of an enumeration by its value.
+
+    Raises
+    ------
+    DataError
+        If it has none of that value.
+    """
+    for member in kind:
+        if member.value == text:
+            return member
+    known = ", ".join(str(member.value) for member in kind)
+    raise DataError(f"{text!r} is not a {what}: choose from {known}")
