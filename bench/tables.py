@@ -18,7 +18,7 @@ def main() -> None:
     text = README.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
-    sections = accuracy(), lowering(), rtl(), place(), estimates(), adabin(), popcount()
+    sections = accuracy(), lowering(), rtl(), place(), density(), estimates(), adabin(), popcount()
     parts = [section for section in sections if section]
     content = "\n\n".join([BEGIN, *parts, END])
     README.write_text(before + content + after, encoding="utf-8")
@@ -105,6 +105,30 @@ def place() -> str:
     )  # fmt: skip
 
 
+def density() -> str:
+    """Look-up tables per multiply-accumulate."""
+    rows = [
+        [
+            row["network"],
+            row["device"],
+            f"{row['luts']:,}",
+            "{} of {}".format(*row["block_rams"]),
+            "{} of {}".format(*row["multipliers"]),
+            f"{row['macs_per_frame']:,}",
+            f"{row['cycles_per_frame']:,}",
+            f"{row['luts_per_mac']:.2f}",
+        ]
+        for row in read_rows("density")
+    ]
+    return _section(
+        "FINN's CNV at full width, all of it: LUTs of the accelerator, counted after packing, over "
+        "the multiply-accumulates that it does in a cycle, `python bench/density.py`.",
+        ["network", "device", "LUTs", "block RAMs", "multipliers", "MACs a frame",
+         "cycles a frame", "LUTs per MAC and cycle"],
+        rows,
+    )  # fmt: skip
+
+
 def estimates() -> str:
     """Estimates beside synthesis."""
     rows = [
@@ -117,8 +141,8 @@ def estimates() -> str:
         for row in read_rows("estimate")
     ]
     return _section(
-        "What `xnorflow plan` estimates / what synthesis finds, without the link, "
-        "`python bench/estimate.py`. Registers without logic are not in it.",
+        "What `xnorflow plan` estimates / what synthesis and packing find, without the link, "
+        "`python bench/estimate.py`.",
         ["design", "LUTs", "block RAMs", "multipliers"],
         rows,
     )
