@@ -12,6 +12,14 @@ from xnorflow.network import Provenance
 from xnorflow.sw.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from xnorflow.sw.models import Chain, ChainConfig, ConvConfig, IntegerPixels, Method
 from xnorflow.sw.nn.conv import Border
+from xnorflow.sw.nn.grid import Grid
+from xnorflow.sw.residual import (
+    Residual,
+    ResidualConfig,
+    ResidualMethod,
+    Shortcut,
+    UnitConfig,
+)
 
 
 def example(method=Method.ADABIN):
@@ -74,6 +82,54 @@ def test_convolutions_come_back_as_they_were(tmp_path):
     assert again.model.config == checkpoint.model.config
     frames = torch.arange(60.0).reshape(2, 6, 5, 1) * 4
     assert torch.equal(again.model(frames), checkpoint.model(frames))
+
+
+def residual(grid=Grid(12, 5), method=ResidualMethod.REACTNET):  # noqa: B008
+    config = ResidualConfig(
+        method,
+        4,
+        (UnitConfig(4), UnitConfig(6, stride=2)),
+        IntegerPixels((0.5,), (0.25,)),
+        Shortcut.AVERAGE,
+        (4, 6, 1),
+        3,
+        grid,
+    )
+    return Checkpoint(Residual(config).eval(), Provenance("cifar10"))
+
+
+@pytest.mark.parametrize("grid", [None, Grid(12, 5)])
+@pytest.mark.parametrize("method", ResidualMethod)
+def test_residual_models_come_back_as_they_were(tmp_path, grid, method):
+    checkpoint = residual(grid, method)
+    save_checkpoint(checkpoint, tmp_path / "model")
+    again = load_checkpoint(tmp_path / "model")
+    assert again.model.config == checkpoint.model.config
+    assert again.provenance == checkpoint.provenance
+    frames = torch.arange(48.0).reshape(2, 4, 6, 1) * 5
+    assert torch.equal(again.model(frames), checkpoint.model(frames))
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("units",), {}, "its configuration has a wrong value"),
+        (("units", 0, "stride"), 3, "the stride of a unit must be 1 or 2, not 3"),
+        (("units", 0, "side"), 3, "its configuration has missing or unknown fields"),
+        (("units", 1, "channels"), 8, "its tensors do not fit its configuration"),
+        (("grid", "bits"), 1, "the bits of the residual stream must be from 2 to 24, not 1"),
+        (("grid",), [], "its configuration has missing or unknown fields"),
+        (("shortcut",), "none", "its configuration has a wrong value"),
+        (("method",), "sign", "its configuration has a wrong value"),
+    ],
+)
+def test_refuses_a_wrong_residual_model(tmp_path, place, value, message):
+    path = tmp_path / "model"
+    save_checkpoint(residual(), path)
+    rewrite(path, change_header=change("config", *place, to=value))
+    expected = re.escape(f"{path} is not a valid checkpoint: {message}")
+    with pytest.raises(FormatError, match=f"^{expected}$"):
+        load_checkpoint(path)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,63 @@
+import re
+from dataclasses import replace
+
+import pytest
+
+from xnorflow.errors import DataError
+from xnorflow.sw.data import Dataset
+from xnorflow.sw.models import Chain, ChainConfig, Method
+from xnorflow.sw.nn.grid import Grid
+from xnorflow.sw.recipes import FINE_TUNE, WARM_START
+from xnorflow.sw.residual import Residual, ResidualMethod
+from xnorflow.sw.start import from_model, from_name
+
+
+def test_chains_have_names():
+    config, recipe = from_name("sfc", None, Dataset.MNIST, 10)
+    assert (config.hidden, config.method, recipe.name) == ((256,) * 3, Method.SIGN, "sfc")
+    config, _ = from_name("sfc", "siman", Dataset.MNIST, 10, hidden=(5, 6))
+    assert (config.hidden, config.method) == ((5, 6), Method.SIMAN)
+
+
+def test_residual_models_have_names_and_a_grid():
+    config, recipe = from_name("resnet20", None, Dataset.CIFAR10, 10)
+    assert (len(config.units), config.method) == (18, ResidualMethod.ADABIN)
+    assert (config.grid, config.input_shape) == (Grid(), (32, 32, 3))
+    assert recipe.name == "resnet20"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("resnet21", None), "'resnet21' is not a model: choose from tfc, sfc, lfc, conv-s"),
+        (("tfc", "reactnet"), "'reactnet' is not a method: choose from sign, adabin, siman"),
+        (("resnet20", "sign"), "'sign' is not a residual method: choose from adabin, siman"),
+    ],
+)
+def test_refuses_unknown_names(arguments, text):
+    with pytest.raises(DataError, match=f"^{re.escape(text)}"):
+        from_name(*arguments, Dataset.CIFAR10, 10)
+
+
+def test_residual_models_have_no_hidden_layers():
+    with pytest.raises(DataError, match=r"^resnet8 has no hidden layers$"):
+        from_name("resnet8", None, Dataset.CIFAR10, 10, hidden=(3,))
+
+
+def test_a_trained_model_gets_a_grid():
+    config, _ = from_name("resnet8", None, Dataset.MNIST, 10)
+    start = Residual(replace(config, grid=None))
+    assert from_model(start, None) == (config, FINE_TUNE)
+    assert from_model(start, "adabin") == (config, FINE_TUNE)
+    own = Grid(12, 6)
+    assert from_model(Residual(replace(config, grid=own)), None)[0].grid == own
+
+
+def test_a_trained_model_changes_its_method():
+    config, _ = from_name("resnet8", None, Dataset.MNIST, 10)
+    changed = replace(config, method=ResidualMethod.SIMAN)
+    assert from_model(Residual(config), "siman") == (changed, WARM_START)
+    chain = ChainConfig((4,), Method.SIGN)
+    assert from_model(Chain(chain), None) == (chain, FINE_TUNE)
+    changed_chain = replace(chain, method=Method.ADABIN)
+    assert from_model(Chain(chain), "adabin") == (changed_chain, WARM_START)
