@@ -14,9 +14,9 @@ from xnorflow.sw.models import IntegerPixels
 from xnorflow.sw.residual import NamedResidual, Residual, ResidualMethod
 
 
-__all__ = ["import_adabin_resnet20"]
+__all__ = ["PIXELS", "import_adabin_resnet20"]
 
-_PIXELS = IntegerPixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+PIXELS = IntegerPixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """The authors normalise CIFAR-10 by the statistics of ImageNet."""
 
 # Ours, and theirs without the prefix ``module.``.
@@ -58,7 +58,7 @@ def import_adabin_resnet20(path: Path | str) -> Residual:
     if not isinstance(state, dict):
         raise FormatError(f"{path} is a PyTorch file with other content")
     theirs = {re.sub("^module[.]", "", str(name)): value for name, value in state.items()}
-    model = Residual(NamedResidual.RESNET20.config(ResidualMethod.ADABIN, _PIXELS))
+    model = Residual(NamedResidual.RESNET20.config(ResidualMethod.ADABIN, PIXELS))
     ours = {}
     for name, expected in model.state_dict().items():
         value = theirs.get(_their_name(name))

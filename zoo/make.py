@@ -4,7 +4,8 @@
 
 Each is trained (in ``runs/``; a training that was interrupted goes on, one that is complete is not
 done again), lowered, and compared with the model in float64 over the whole test set. Most take
-minutes on one core; cifar10-cnv wants ``--accelerator gpu``.
+minutes on one core; those for CIFAR-10 take hours, unless there is ``--accelerator gpu``. The
+residual networks start with the weights that AdaBin's authors released: ``--adabin FILE``.
 """
 
 import argparse
@@ -14,15 +15,18 @@ from pathlib import Path
 
 import torch
 
-from xnorflow.errors import LoweringError
+from xnorflow.errors import DataError, LoweringError
 from xnorflow.files import write_atomically
+from xnorflow.sw.adabin_import import PIXELS, import_adabin_resnet20
 from xnorflow.sw.checkpoint import Checkpoint, load_checkpoint
 from xnorflow.sw.compare import Comparison, compare
 from xnorflow.sw.data import Dataset, ImageData, load
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
 from xnorflow.sw.models import ChainConfig, IntegerPixels, Method, Named
-from xnorflow.sw.recipes import Optimiser, Recipe, recipe_for
+from xnorflow.sw.nn.grid import Grid
+from xnorflow.sw.recipes import FINE_TUNE, Optimiser, Recipe, recipe_for
+from xnorflow.sw.residual import NamedResidual, ResidualConfig, ResidualMethod
 from xnorflow.sw.train import MODEL_FILE, train
 from xnorflow.xnf import dumps
 
@@ -32,16 +36,16 @@ RUNS = ZOO.parent / "runs"
 
 _CARD = """# {name}
 
-{model} with {method} on {dataset}.
+{model} on {dataset}.
 
 | | |
 |---|---|
 | accuracy of the integer network | {integer_accuracy:.2%} |
 | accuracy of the PyTorch model in float64 | {float_accuracy:.2%} |
 | test images | {frames:,} |
-| binary activations that differ between the two | {differing:,} of {compared:,} |
+| {what} that differ between the two | {differing:,} of {compared:,} |
 | data | {dataset}, all {train_frames:,} training images; the last epoch counts |
-| recipe | {recipe} |
+{start}| recipe | {recipe} |
 | seed | {seed} |
 | SHA-256 | `{sha256}` |
 
@@ -56,12 +60,24 @@ _METHODS = {
     Method.SIMAN_BIPOLAR: "SiMaN's ±1 weights and sign activations",
 }
 
+_RESIDUAL_METHODS = {
+    ResidualMethod.ADABIN: "AdaBin's adaptive binary sets and Maxout",
+    ResidualMethod.SIMAN: "SiMaN's {0, 1} weights, learned thresholds and PReLU",
+    ResidualMethod.SIMAN_BIPOLAR: "SiMaN's ±1 weights, learned thresholds and PReLU",
+    ResidualMethod.REACTNET: "ReActNet's thresholds and RPReLU",
+}
+
+_START = (
+    "the weights of AdaBin's ResNet-20 as its authors released them (MIT licence, Huawei "
+    "Technologies), put on a fixed-point grid"
+)
+
 _OPTIMISERS = {Optimiser.ADAM: "Adam", Optimiser.SGD: "SGD with momentum 0.9"}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A network of the zoo."""
+    """A network of the zoo: a chain."""
 
     dataset: Dataset
     model: Named
@@ -76,8 +92,40 @@ class Entry:
             pixels=IntegerPixels(*self.dataset.normalisation),
         )
 
+    @property
+    def recipe(self) -> Recipe:
+        """What the model is trained with."""
+        return recipe_for(self.model, self.method, self.dataset)
 
-ENTRIES = {
+    def __str__(self) -> str:
+        return f"{_spell_model(self)} with {_METHODS[self.method]}"
+
+
+@dataclass(frozen=True)
+class ResidualEntry:
+    """A residual network of the zoo, which starts with AdaBin's released weights."""
+
+    model: NamedResidual
+    method: ResidualMethod
+    recipe: Recipe
+    grid: Grid
+    dataset = Dataset.CIFAR10
+
+    @property
+    def config(self) -> ResidualConfig:
+        """What the model is made of; the pixels are normalised as the authors do."""
+        return self.model.config(self.method, PIXELS, grid=self.grid)
+
+    def __str__(self) -> str:
+        widths = [unit.channels for unit in self.config.units]
+        return (
+            f"{self.model.name} ({len(widths)} binary convolutions of {widths[0]} to {widths[-1]} "
+            f"channels with a shortcut around each; a residual stream of {self.grid.bits} bits, "
+            f"{self.grid.fraction} of them fractional) with {_RESIDUAL_METHODS[self.method]}"
+        )
+
+
+ENTRIES: dict[str, Entry | ResidualEntry] = {
     "mnist-tfc-sign": Entry(Dataset.MNIST, Named.TFC, Method.SIGN),
     "mnist-tfc-adabin": Entry(Dataset.MNIST, Named.TFC, Method.ADABIN),
     "mnist-tfc-siman": Entry(Dataset.MNIST, Named.TFC, Method.SIMAN),
@@ -87,23 +135,38 @@ ENTRIES = {
     "fashion-lfc-adabin": Entry(Dataset.FASHION_MNIST, Named.LFC, Method.ADABIN),
     "fashion-conv": Entry(Dataset.FASHION_MNIST, Named.CONV_M, Method.SIGN),
     "cifar10-cnv": Entry(Dataset.CIFAR10, Named.CNV, Method.SIGN),
+    "cifar10-resnet20-adabin": ResidualEntry(
+        NamedResidual.RESNET20, ResidualMethod.ADABIN, FINE_TUNE, Grid(score_bits=10)
+    ),
 }
 
 
-def trained(name: str, data: ImageData, accelerator: str) -> Checkpoint:
+def trained(name: str, data: ImageData, accelerator: str, adabin: Path | None) -> Checkpoint:
     """Trained model of the entry ``name``."""
     entry, folder = ENTRIES[name], RUNS / name
     if (folder / MODEL_FILE).exists():
         return load_checkpoint(folder / MODEL_FILE)
-    recipe = recipe_for(entry.model, entry.method, entry.dataset)
-    return train(entry.config, recipe, data, folder, progress=True, accelerator=accelerator)
+    start = None
+    if isinstance(entry, ResidualEntry):
+        if adabin is None:
+            raise DataError(f"{name} starts with AdaBin's released weights: give --adabin FILE")
+        start = import_adabin_resnet20(adabin)
+    return train(
+        entry.config,
+        entry.recipe,
+        data,
+        folder,
+        start=start,
+        progress=True,
+        accelerator=accelerator,
+    )
 
 
-def make(name: str, accelerator: str = "cpu") -> str:
+def make(name: str, accelerator: str = "cpu", adabin: Path | None = None) -> str:
     """Write an entry's network and card, and return the card."""
     entry = ENTRIES[name]
     data = load(entry.dataset)
-    checkpoint = trained(name, data, accelerator)
+    checkpoint = trained(name, data, accelerator, adabin)
     network = lower(
         checkpoint.model, name=name, labels=data.classes, provenance=checkpoint.provenance
     )
@@ -135,11 +198,13 @@ def _card(
     sha256: str,
 ) -> str:
     entry = ENTRIES[name]
-    recipe = recipe_for(entry.model, entry.method, entry.dataset)
+    recipe = entry.recipe
+    residual = isinstance(entry, ResidualEntry)
     return _CARD.format(
         name=name,
-        model=_spell_model(entry),
-        method=_METHODS[entry.method],
+        model=entry,
+        what="values and bits" if residual else "binary activations",
+        start=f"| starts with | {_START} |\n" if residual else "",
         dataset=entry.dataset.title,
         dataset_name=entry.dataset.value,
         integer_accuracy=integer_accuracy,
@@ -210,6 +275,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Make the networks of the zoo, with their cards.")
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join(ENTRIES))
     parser.add_argument("--accelerator", default="cpu", help="what Lightning trains on")
+    parser.add_argument("--adabin", type=Path, help="AdaBin's released ResNet-20 for CIFAR-10")
     options = parser.parse_args()
     # Sums depend on how threads share them, so a fixed number of threads is part of the recipe.
     torch.set_num_threads(1)
@@ -217,7 +283,7 @@ def main() -> None:
     if unknown := set(names) - ENTRIES.keys():
         parser.error(f"the zoo has no {', '.join(sorted(unknown))}")
     for name in names or ENTRIES:
-        print(make(name, options.accelerator))
+        print(make(name, options.accelerator, options.adabin))
 
 
 if __name__ == "__main__":
