@@ -2,9 +2,10 @@
 
     python bench/rtl.py                    # all networks of the zoo
     python bench/rtl.py mnist-tfc-sign     # only this one
+    python bench/rtl.py --all              # all images of the large ones, too: takes hours
 
-Compiles each accelerator with Verilator, sends all 10,000 test images through it, compares every
-score, and adds a row to results/rtl.json.
+Compiles each accelerator with Verilator, sends test images through it, all 10,000 but for the large
+networks, compares every score, and adds a row to results/rtl.json.
 """
 
 import sys
@@ -30,16 +31,23 @@ CYCLES = {
     "fashion-lfc-adabin": 4096,
     "mnist-conv-up5k": 14_400,
     "fashion-conv": 20_000,
+    "cifar10-cnv": 48_600,
+    "cifar10-resnet20-adabin": 18_432,
 }
 """Cycles a frame that the folding may take; otherwise one pixel a cycle."""
+
+IMAGES = {"cifar10-cnv": 200, "cifar10-resnet20-adabin": 1000}
+"""Images that are sent through; otherwise all."""
 
 
 def main() -> None:
     """Measure, print and record."""
     console = Console()
-    for name in sys.argv[1:] or zoo_networks():
+    every = "--all" in sys.argv
+    for name in [name for name in sys.argv[1:] if name != "--all"] or zoo_networks():
         network = load_network(f"zoo/{name}.xnf")
         images = load(Dataset(network.provenance.dataset)).test_images
+        images = images[: None if every else IMAGES.get(name)]
         design = fold(network, ECP5_85F, cycles=CYCLES.get(name, 784))
         expected = golden(network, images)
         with tempfile.TemporaryDirectory() as folder:

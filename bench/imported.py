@@ -1,0 +1,50 @@
+"""AdaBin's released ResNet-20: in real numbers, and in integers without any training.
+
+    python bench/imported.py adabin_resnet20.th
+
+Needs the file that AdaBin's authors released. Measures all 10,000 test images of CIFAR-10, and
+writes results/imported.json.
+"""
+
+import sys
+
+from record import record
+from rich.console import Console
+
+from xnorflow.sw.adabin_import import import_adabin_resnet20
+from xnorflow.sw.data import Dataset, load
+from xnorflow.sw.golden import golden
+from xnorflow.sw.lower import lower
+from xnorflow.sw.nn.grid import Grid
+from xnorflow.sw.train import accuracy
+
+
+FRACTIONS = 6, 8, 10
+INTEGER_BITS = 7
+"""Bits before the binary point, the sign included: the stream reaches from -14.9 to 34.7."""
+
+
+def main() -> None:
+    """Measure, print and record."""
+    (path,) = sys.argv[1:]
+    console = Console()
+    model = import_adabin_resnet20(path)
+    data = load(Dataset.CIFAR10)
+    images, labels = data.test_images, data.test_labels
+    share = accuracy(model, images, labels)
+    rows = [{"numbers": "real", "images": len(labels), "accuracy": share}]
+    console.print(rows[-1])
+    for fraction in FRACTIONS:
+        grid = Grid(INTEGER_BITS + fraction, fraction, score_bits=10)
+        found = golden(lower(model.on_grid(grid)), images).labels
+        rows.append({
+            "numbers": f"{grid.bits} bits, {fraction} fractional",
+            "images": len(labels),
+            "accuracy": float((found == labels).double().mean()),
+        })
+        console.print(rows[-1])
+    record("imported", "python bench/imported.py adabin_resnet20.th", ["torch", "numpy"], rows)
+
+
+if __name__ == "__main__":
+    main()
