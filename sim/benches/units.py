@@ -21,20 +21,29 @@ from numpy.typing import NDArray
 from xnorflow.hw.argmax import ArgMax
 from xnorflow.hw.device import Family
 from xnorflow.hw.integer_mvu import IntegerMatrixVectorUnit
+from xnorflow.hw.join import Add, Concat
 from xnorflow.hw.mvu import MatrixVectorUnit
-from xnorflow.hw.pool import MaxPool
+from xnorflow.hw.pool import MaxPool, SumPool
 from xnorflow.hw.popcount import Popcount
-from xnorflow.hw.postprocess import PostProcess
-from xnorflow.hw.stream import Fifo, Fork, WidthConverter, lane_layout, value_shape
+from xnorflow.hw.postprocess import PostProcess, TwoSlope
+from xnorflow.hw.shortcut import PadChannels, Subsample
+from xnorflow.hw.stream import Fifo, Fork, WidthConverter, WidthDivider, lane_layout, value_shape
 from xnorflow.hw.swu import SlidingWindowUnit, Windows
 from xnorflow.hw.threshold import Threshold
-from xnorflow.network import INPUT, FeatureMap, Gate, Network, UInt, int_bits
+from xnorflow.network import INPUT, FeatureMap, Gate, Network, Rounding, UInt, int_bits
+from xnorflow.network import Add as AddNode
 from xnorflow.network import Affine as AffineNode
 from xnorflow.network import ArgMax as ArgMaxNode
+from xnorflow.network import AveragePool as AveragePoolNode
 from xnorflow.network import BinaryConv as BinaryConvNode
+from xnorflow.network import Concat as ConcatNode
+from xnorflow.network import GlobalSum as GlobalSumNode
 from xnorflow.network import IntegerConv as IntegerConvNode
 from xnorflow.network import MaxPool as MaxPoolNode
+from xnorflow.network import PadChannels as PadChannelsNode
+from xnorflow.network import Subsample as SubsampleNode
 from xnorflow.network import Threshold as ThresholdNode
+from xnorflow.network import TwoSlope as TwoSlopeNode
 from xnorflow.sim.streams import Transfer, amaranth_stream, receive, reset, send, start_clock
 from xnorflow.sw.golden import golden
 
@@ -62,6 +71,8 @@ class Case:
         Clock cycles from the transfer of input word ``completing`` to the first output word.
     outputs : tuple of str
         The output streams, all of which deliver the same.
+    others : list of Word
+        Payloads for the second input stream ``i_other``, if there is one.
     """
 
     unit: Any
@@ -71,6 +82,7 @@ class Case:
     latency: int | None
     completing: int = 0
     outputs: tuple[str, ...] = ("o",)
+    others: Sequence[Word] = ()
 
 
 class Units(wiring.Component):
@@ -200,6 +212,64 @@ def convolution_cases() -> dict[str, Case]:
     }  # fmt: skip
 
 
+def residual_cases() -> dict[str, Case]:
+    """Units of residual streams, and the maps that they must deliver."""
+    rng = np.random.default_rng(5)
+    rows, columns = np.arange(9)[:, None] // 4, np.arange(10) // 9
+    grid = Rounding(4, 10)
+    stem = IntegerConvNode("stem", INPUT, rng.integers(-127, 128, (4, 1, 1, 2)))
+    norm = AffineNode(
+        "norm", "stem", rng.integers(-2, 3, 4), rng.integers(-9999, 9999, (6, 4)),
+        classes=5 - (2 * rows + columns), rounding=grid,
+    )  # fmt: skip
+    act = TwoSlopeNode("act", "norm", rng.integers(-40, 40, 4), rng.integers(-40, 40, 4), grid)
+    add = AddNode("add", "act", "norm", 10)
+    both = ConcatNode("both", "add", "act")
+    pad = PadChannelsNode("pad", "both", 2, 4)
+    sub = SubsampleNode("sub", "pad", 2)
+    pool = AveragePoolNode("pool", "sub", 2)
+    total = GlobalSumNode("total", "pool")
+    network = Network(
+        "residual", FeatureMap(9, 10, 2, UInt(8)),
+        (stem, norm, act, add, both, pad, sub, pool, total, ArgMaxNode("label", "total")),
+        tuple("abcdefghijklmn"),
+    )  # fmt: skip
+    frames = rng.integers(0, 256, (VECTORS, *network.input.shape), np.uint8)
+    maps = golden(network, frames, keep=network.maps.keys()).maps
+
+    def words(name: str, lanes: int) -> list[Word]:
+        return _words(maps[name].flatten(1).numpy(), lanes)
+
+    def case(unit: Any, node: Any, lanes: int, latency: int | None, completing: int = 0) -> Case:
+        inputs, others = words(node.source, lanes), []
+        expected = words(node.name, lanes)
+        if hasattr(node, "other"):
+            others = words(node.other, lanes)
+        cycles = max(len(inputs), len(expected)) // VECTORS
+        return Case(unit, inputs, expected, cycles, latency, completing, others=others)
+
+    x = network.maps
+    affine = PostProcess(norm, x["stem"], lanes=2, vector=4)
+    slopes = TwoSlope(act, x["norm"], lanes=2, vector=4)
+    divider = WidthDivider(x["stem"], lanes=2, ratio=2, words=2)
+    mean, sums = (SumPool(node, x[node.source], lanes=2) for node in (pool, total))
+    return {
+        "affine_classes": case(affine, norm, 2, affine.latency),
+        "two_slope": case(slopes, act, 2, slopes.latency),
+        "add": case(Add(add, x["act"], x["norm"], lanes=2), add, 2, Add.latency),
+        "concat": case(Concat(both, x["add"], x["act"], lanes=2), both, 2, Concat.latency),
+        # Zeros come before the first word is taken.
+        "pad_channels": case(PadChannels(pad, x["both"], lanes=2), pad, 2, None),
+        "subsample": case(Subsample(sub, x["pad"], lanes=2), sub, 2, Subsample.latency),
+        # The second pixel of the second row completes a window, the last one a frame.
+        "average_pool": case(mean, pool, 2, mean.latency, (5 + 1) * 7),
+        "global_sum": case(sums, total, 2, sums.latency, 3 * 7),
+        "width_divider": Case(
+            divider, words("stem", 4), words("stem", 2), 180, divider.latency
+        ),
+    }  # fmt: skip
+
+
 def stream_cases() -> dict[str, Case]:
     """Units that only move words."""
     values = np.random.default_rng(2).integers(0, 32, (VECTORS, 7))
@@ -266,6 +336,7 @@ CASES = {
         for name, case in layer_cases(gate, popcount).items()
     },
     **convolution_cases(),
+    **residual_cases(),
     **stream_cases(),
 }
 
@@ -337,7 +408,8 @@ async def counts_ones(dut: Any, name: str) -> None:
 
 async def _start(dut: Any, name: str) -> None:
     start_clock(dut.clk)
-    _input(dut, name).valid.value = 0
+    for stream, _ in _inputs(dut, name):
+        stream.valid.value = 0
     for stream in _outputs(dut, name):
         stream.ready.value = 0
     await reset(dut.clk, dut.rst)
@@ -345,7 +417,8 @@ async def _start(dut: Any, name: str) -> None:
 
 async def _check(dut: Any, name: str, stall: float) -> None:
     case = CASES[name]
-    sending, *receiving = [cocotb.start_soon(coroutine) for coroutine in _traffic(dut, name, stall)]
+    tasks = [cocotb.start_soon(coroutine) for coroutine in _traffic(dut, name, stall)]
+    sending, *receiving = tasks[:1] + tasks[-len(case.outputs) :]
     received: list[list[Transfer]] = [await task for task in receiving]
     sent: list[Transfer] = await sending
     for transfers in received:
@@ -367,25 +440,36 @@ def _check_timing(case: Case, sent: list[Transfer], received: list[Transfer]) ->
 def _traffic(dut: Any, name: str, stall: float) -> Iterable[Any]:
     """Coroutines that send all words, and receive them from every output."""
     case = CASES[name]
-    yield send(_input(dut, name), [(_pack(case, word),) for word in case.inputs], stall=stall)
+    for n, (stream, words) in enumerate(_inputs(dut, name)):
+        yield send(stream, [(word,) for word in words], stall=stall, seed=n)
     for n, stream in enumerate(_outputs(dut, name)):
         yield receive(stream, len(case.expected), stall=stall, seed=n)
 
 
-def _input(dut: Any, name: str) -> Any:
-    return amaranth_stream(dut.clk, dut, f"{name}__i")
+def _inputs(dut: Any, name: str) -> Iterable[tuple[Any, list[int]]]:
+    """Input streams, and the payloads of their words."""
+    case = CASES[name]
+    yield amaranth_stream(dut.clk, dut, f"{name}__i"), _pack(case.unit.i, case.inputs)
+    if case.others:
+        yield (
+            amaranth_stream(dut.clk, dut, f"{name}__i_other"),
+            _pack(case.unit.i_other, case.others),
+        )
 
 
 def _outputs(dut: Any, name: str) -> list[Any]:
     return [amaranth_stream(dut.clk, dut, f"{name}__{o}") for o in CASES[name].outputs]
 
 
-def _pack(case: Case, word: Word) -> int:
-    """Payload of an input word, whose spare lanes are 1."""
-    layout = case.unit.i.payload.shape()
+def _pack(stream: Any, words: Iterable[Word]) -> list[int]:
+    """Payloads of input words, whose spare lanes are 1."""
+    layout = stream.payload.shape()
     lanes = layout["lanes"].shape.length
-    filled = [*word["lanes"], *[1] * (lanes - len(word["lanes"]))]
-    return int(layout.const({**word, "lanes": filled}).as_value().value)
+    return [
+        int(layout.const({**word, "lanes": [*word["lanes"], *[1] * (lanes - len(word["lanes"]))]})
+            .as_value().value)
+        for word in words
+    ]  # fmt: skip
 
 
 def _compare(case: Case, index: int, payload: int, expected: Word) -> None:
