@@ -36,7 +36,7 @@ CYCLES = {
 }
 """Cycles a frame that the folding may take; otherwise one pixel a cycle."""
 
-IMAGES = {"cifar10-cnv": 200, "cifar10-resnet20-adabin": 1000}
+IMAGES = {"cifar10-cnv": 100, "cifar10-resnet20-adabin": 1000}
 """Images that are sent through; otherwise all."""
 
 

@@ -3,7 +3,9 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
+from math import ceil
 from types import MappingProxyType
 
 import numpy as np
@@ -12,7 +14,18 @@ from xnorflow.errors import DesignError
 from xnorflow.hw.device import Device
 from xnorflow.hw.plan import stage_of
 from xnorflow.hw.schedule import buffer_depths, busy, departures, registers
-from xnorflow.hw.steps import Copy, Divide, Folding, Multiply, Queue, Slide, words_of
+from xnorflow.hw.steps import (
+    Accumulate,
+    Copy,
+    Divide,
+    Folding,
+    Gather,
+    Multiply,
+    Pool,
+    Queue,
+    Select,
+    Slide,
+)
 from xnorflow.network import INPUT, BinaryConv, IntegerConv, Network, UInt, sources_of
 
 
@@ -196,19 +209,24 @@ class Design:
     def frames_in_flight(self) -> int:
         """Bound on the frames inside, from the first word to the result.
 
-        Every register holds a word of at most one frame, every layer's ring words of three, and
-        every buffer words of as many as it has room for, and two more.
+        A register holds a word, a small part of a frame. Together with what is begun, a layer holds
+        three vectors, and buffers what they have room for; windows and pools are up to a frame
+        behind what came in.
         """
-        total = 0
+        total = Fraction(2)  # one that comes in, one that goes out
         for step in self.steps:
-            total += registers(step, self.device)
+            total += Fraction(registers(step, self.device), busy(step))
             match step:
-                case Multiply():
-                    total += 3
+                case Multiply(vectors=vectors):
+                    total += Fraction(3, vectors)
+                case Gather(ratio=ratio) | Divide(ratio=ratio):
+                    total += Fraction(2 * ratio, busy(step))
                 case Copy():
-                    total += 1
+                    total += Fraction(1, busy(step))
                 case Slide(windows=windows):
-                    total += 2 + self.depths[step.name] // windows.frame_words
-                case Queue(name, source, lanes):
-                    total += 2 + self.depths[name] // words_of(source, lanes)
-        return total
+                    total += 1 + Fraction(self.depths[step.name], windows.frame_words)
+                case Pool() | Accumulate() | Select():
+                    total += 1
+                case Queue(name):
+                    total += Fraction(self.depths[name], busy(step))
+        return ceil(total)

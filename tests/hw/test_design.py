@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 
 from tests.hw.networks import random_mlp
+from tests.resnet import random_resnet
 from xnorflow.errors import DesignError
 from xnorflow.hw.design import Design
 from xnorflow.hw.device import ECP5_85F
+from xnorflow.hw.folding import fold
 from xnorflow.hw.steps import Folding
 from xnorflow.network import (
     Affine,
@@ -101,6 +103,12 @@ def test_rejects_depths():
     message = "^conv_windows: its buffer must hold at least 24 words, not 23$"
     with pytest.raises(DesignError, match=message):
         Design(sliding_network(), foldings, 1, ECP5_85F, {"conv_windows": 23})
+
+
+def test_few_frames_are_in_a_deep_pipeline():
+    """Or else their verdicts take a block RAM, which is slow."""
+    design = fold(random_resnet(0), ECP5_85F, cycles=18_432)
+    assert design.latency / design.cycles_per_frame < design.frames_in_flight < 40
 
 
 def test_rejects_signed_pixels():
