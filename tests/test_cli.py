@@ -4,9 +4,14 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from tests.hw.networks import random_conv_net, random_mlp
+from tests.sw.test_adabin_import import release
 from xnorflow.cli import main
+from xnorflow.sw import data
+from xnorflow.sw.checkpoint import load_checkpoint
+from xnorflow.sw.data import ImageData
 from xnorflow.sw.golden import golden
 from xnorflow.xnf import load, save
 
@@ -45,8 +50,8 @@ def files(tmp_path, frames):
 def test_help_names_every_command(cli):
     code, out, _ = cli("--help")
     assert code == 0
-    for command in ("data", "train", "lower", "info", "eval", "plan", "generate", "simulate",
-                    "build", "run", "boards"):  # fmt: skip
+    for command in ("data", "train", "import", "lower", "info", "eval", "plan", "generate",
+                    "simulate", "build", "run", "boards"):  # fmt: skip
         assert command in out
         assert cli(command, "--help")[0] == 0
 
@@ -203,3 +208,55 @@ def test_options_out_of_range_are_refused(cli, files, arguments):
     code, _, err = cli("eval", "net.xnf", "--input", "frames.npy", *arguments)
     assert code == 2
     assert "Invalid value" in err or "No such option" in err
+
+
+# -- networks of others ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cifar(monkeypatch):
+    """A few random pictures in place of CIFAR-10."""
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (40, 32, 32, 3), np.uint8), rng.integers(0, 10, 40)
+    images, labels = torch.tensor(images), torch.tensor(labels)
+    classes = tuple("abcdefghij")
+    found = ImageData("cifar10", images[:32], labels[:32], images[32:], labels[32:], classes)
+    monkeypatch.setattr(data, "load", lambda _: found)
+    return found
+
+
+def test_import_measures_and_writes_a_network(cli, cifar, tmp_path):
+    release(tmp_path / "release.th")
+    code, out, _ = cli("import", "adabin-resnet20", "release.th", "-o", "net.xnf", "--limit", 4)
+    assert code == 0
+    assert "of 4 test images are right" in out
+    assert "in integers of 16 bits, 8 of them fractional" in out
+    assert load(tmp_path / "net.xnf").maps["unit18_act"].shape == (8, 8, 64)
+
+
+def test_training_goes_on_from_an_import(cli, cifar, tmp_path):
+    release(tmp_path / "release.th")
+    arguments = "release.th", "-o", "start.safetensors", "--limit", 1
+    assert cli("import", "adabin-resnet20", *arguments, "--bits", 12, "--fraction", 6)[0] == 0
+    arguments = "--from", "start.safetensors", "--dataset", "cifar10", "--epochs", 1
+    code, out, _ = cli("train", "-o", "runs", *arguments)
+    assert code == 0
+    assert "of the test images are right" in out
+    grid = load_checkpoint(tmp_path / "runs" / "model.safetensors").model.config.grid
+    assert (grid.bits, grid.fraction) == (12, 6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("finn-cnv", "a.th", "-o", "a.xnf"), "'finn-cnv' cannot be imported"),
+        (("adabin-resnet20", "a.th", "-o", "a.pth"), "must end in .xnf or .safetensors"),
+        (("adabin-resnet20", "a.th", "-o", "a.xnf"), "a.th"),
+        (("adabin-resnet20", "a.th", "-o", "a.xnf", "--bits", 99), "from 2 to 24, not 99"),
+    ],
+)
+def test_import_refuses_in_one_sentence(cli, arguments, text):
+    code, out, err = cli("import", *arguments)
+    assert (code, out) == (1, "")
+    assert text in err
+    assert err.count("\n") == 1
