@@ -42,7 +42,7 @@ CASES = (
     Case("mnist-conv-up5k", ICEBREAKER, 28_800, 12_000_000),
     Case("fashion-conv", ULX3S_85F, 20_000, 50_000_000),
     Case("cifar10-cnv", ULX3S_85F, 48_600, 50_000_000),
-    Case("cifar10-resnet20-adabin", ULX3S_85F, 18_432, 50_000_000),
+    Case("cifar10-resnet20-adabin", ULX3S_85F, 18_432, 60_000_000),
 )
 
 
