@@ -3,7 +3,7 @@
 import io
 import re
 from pathlib import Path
-from pickle import UnpicklingError
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
@@ -51,8 +51,8 @@ def import_adabin_resnet20(path: Path | str) -> Residual:
     try:
         # Weights only: no code of the file's is run.
         loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    # Damage shows in many ways.
-    except (EOFError, OSError, RuntimeError, ValueError, KeyError, UnpicklingError):
+    # Damage shows in more ways than PyTorch says.
+    except Exception:
         raise FormatError(f"{path} is damaged, or not a PyTorch checkpoint of weights") from None
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
     if not isinstance(state, dict):
@@ -62,16 +62,26 @@ def import_adabin_resnet20(path: Path | str) -> Residual:
     ours = {}
     for name, expected in model.state_dict().items():
         value = theirs.get(_their_name(name))
-        if not isinstance(value, Tensor) or value.shape != expected.shape:
+        if not _is_plain(value) or value.shape != expected.shape:
             raise FormatError(
                 f"{path} is not AdaBin's ResNet-20: it lacks {_their_name(name)} "
                 f"of shape {tuple(expected.shape)}"
             )
-        if not bool(value.isfinite().all()):
-            raise FormatError(f"{path}: {_their_name(name)} has values that are not finite")
         ours[name] = value.to(expected.dtype)
+        if not bool(ours[name].isfinite().all()):
+            raise FormatError(f"{path}: {_their_name(name)} has values that are not finite")
     model.load_state_dict(ours)
     return model.eval()
+
+
+def _is_plain(value: object) -> TypeGuard[Tensor]:
+    """Whether ``value`` is a tensor of real numbers in memory."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout is torch.strided
+        and value.is_cpu
+        and not value.is_complex()
+    )
 
 
 def _their_name(name: str) -> str:

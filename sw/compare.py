@@ -20,9 +20,9 @@ __all__ = ["CLOSE", "Comparison", "LayerComparison", "compare"]
 CLOSE = 1e-9
 """Nearer than this to its threshold, a bit of the model in float64 may be a rounding error."""
 
-# Frames in a batch: at most so many, and no map of theirs has more values than that.
+# Frames in a batch: at most so many, and all of their maps together have at most so many values.
 _BATCH = 1000
-_BATCH_VALUES = 1 << 24
+_BATCH_VALUES = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,8 @@ def compare(
     differing: dict[str, int] = {}
     close: dict[str, int] = {}
     labels = done = 0
-    largest = max(x.size for x in network.maps.values())
-    for batch in frames.split(max(1, min(_BATCH, _BATCH_VALUES // largest))):
+    values_per_frame = sum(x.size for x in network.maps.values())
+    for batch in frames.split(max(1, min(_BATCH, _BATCH_VALUES // values_per_frame))):
         values = _trace(model, network, batch)
         logits = values.pop(network.nodes[-1].name)
         result = golden(network, batch, keep=values.keys())

@@ -93,7 +93,8 @@ def lower(
             provenance=provenance or Provenance(),
         )
     except NetworkError as error:
-        raise LoweringError(f"no network can hold this model: {error}") from None
+        hint = "" if isinstance(model, Chain) else "; a grid of fewer bits may help"
+        raise LoweringError(f"no network can hold this model: {error}{hint}") from None
 
 
 ChainNode = Threshold | BinaryConv | IntegerConv | MaxPool | Affine

@@ -37,6 +37,7 @@ from xnorflow.sw.nn.conv import BinaryConv2d
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.nn.normed import Folded
 from xnorflow.sw.nn.slopes import TwoSlope as Slopes
+from xnorflow.sw.nn.weights import SiManForm, SiManWeight
 from xnorflow.sw.residual import Residual, Stream, Unit, pool_shift
 
 
@@ -67,14 +68,13 @@ def residual_nodes(model: Residual, frame: FeatureMap) -> list[Node]:
     conv = model.stem.conv
     code, _ = conv.encode()
     weights = _integers(code).transpose(0, 2, 3, 1)  # (filters, rows, columns, channels)
-    folded = model.stem.fold(x, model.stem_slopes.before, grid)
+    folded = model.stem.fold(x, grid)
     nodes: list[Node] = [
         IntegerConv("stem", INPUT, weights, conv.stride, conv.padding),
         _affine("stem_norm", "stem", folded, _integers(folded.offset), grid),
         _two_slope("stem_act", "stem_norm", model.stem_slopes, grid),
     ]
-    y = model.stem(x, model.stem_slopes.before, grid)
-    stream = Stream(model.stem_slopes(y, grid), model.stem_slopes.after)
+    stream = Stream(model.stem_slopes(model.stem(x, grid), grid))
     for n, unit in enumerate(model.units, 1):
         assert isinstance(unit, Unit)
         nodes += _unit(f"unit{n}", unit, stream, nodes[-1].name, grid)
@@ -132,8 +132,8 @@ def _convolution(
     name: str, conv: BinaryConv2d, folded: Folded, x: Stream, grid: Grid
 ) -> tuple[BinaryConv, Affine]:
     """A binary convolution, and the affine map behind it."""
-    levels = conv.weight_quantiser.levels(conv.weight.flatten(1))
-    bits = levels.bits.numpy().reshape(conv.weight.shape).transpose(0, 2, 3, 1)
+    code, _, _ = conv.weight_quantiser.split(conv.weight.flatten(1))
+    bits = (code > 0).numpy().reshape(conv.weight.shape).transpose(0, 2, 3, 1)
     borders = find_borders(
         (x.value.shape[2], x.value.shape[3]),
         (bits.shape[1], bits.shape[2]),
@@ -143,7 +143,8 @@ def _convolution(
     scale = _integers(folded.scale)
     taps = borders.inside.sum(axis=(1, 2)) * bits.shape[3]  # of each class
     ones = np.einsum("cij,fij->cf", borders.inside.astype(int), bits.sum(axis=3))
-    if levels.fraction == 0 and bool((levels.centres == 1).all()):
+    quantiser = conv.weight_quantiser
+    if isinstance(quantiser, SiManWeight) and quantiser.form is SiManForm.HALF:
         gate, corrections = Gate.AND, -scale * ones
     else:
         gate = Gate.XNOR

@@ -13,13 +13,13 @@ from xnorflow.sw.residual import NamedResidual
 __all__ = [
     "DEMO",
     "DEMO_CONV",
-    "FINE_TUNE",
-    "WARM_START",
     "Augmentation",
     "Optimiser",
     "Recipe",
+    "fine_tune",
     "recipe_for",
     "recipe_for_residual",
+    "warm_start",
 ]
 
 
@@ -113,6 +113,13 @@ class Recipe:
 
 _CROP_AND_FLIP = Augmentation(crop=4, flip=True)
 
+_AUGMENTATIONS = {
+    Dataset.MNIST: Augmentation(1.5, 7.5, 0.075),
+    Dataset.FASHION_MNIST: Augmentation(flip=True),
+    Dataset.CIFAR10: _CROP_AND_FLIP,
+}
+"""What leaves a picture what it is."""
+
 _RECIPES = {
     Named.TFC: Recipe("tfc", epochs=200, augmentation=Augmentation(shift=1.0)),
     Named.SFC: Recipe("sfc", epochs=80, augmentation=Augmentation(1.5, 7.5, 0.075)),
@@ -174,7 +181,7 @@ def recipe_for(model: Named, method: Method, dataset: Dataset = Dataset.MNIST) -
     return recipe
 
 
-def recipe_for_residual(model: NamedResidual) -> Recipe:
+def recipe_for_residual(model: NamedResidual, dataset: Dataset) -> Recipe:
     """What a residual model is trained with from its first parameters, after AdaBin's authors."""
     return Recipe(
         model.value,
@@ -182,32 +189,36 @@ def recipe_for_residual(model: NamedResidual) -> Recipe:
         batch_size=128,
         optimiser=Optimiser.SGD,
         learning_rate=0.1,
-        augmentation=_CROP_AND_FLIP,
+        augmentation=_AUGMENTATIONS[dataset],
         mixed=True,
     )
 
 
-FINE_TUNE = Recipe(
-    "fine-tune",
-    epochs=3,
-    batch_size=128,
-    optimiser=Optimiser.SGD,
-    learning_rate=0.002,
-    augmentation=_CROP_AND_FLIP,
-    progress=0.7,
-    mixed=True,
-)
-"""For a trained model that is to get used to a grid."""
+def fine_tune(dataset: Dataset, *, mixed: bool) -> Recipe:
+    """For a trained model that is to get used to a grid."""
+    return Recipe(
+        "fine-tune",
+        epochs=3,
+        batch_size=128,
+        optimiser=Optimiser.SGD,
+        learning_rate=0.002,
+        augmentation=_AUGMENTATIONS[dataset],
+        progress=0.7,
+        mixed=mixed,
+    )
 
-WARM_START = replace(
-    FINE_TUNE,
-    name="warm-start",
-    epochs=20,
-    optimiser=Optimiser.ADAM,
-    learning_rate=0.001,
-    progress=0.0,
-)
-"""For a model that starts with the weights of one of another method."""
+
+def warm_start(dataset: Dataset, *, mixed: bool) -> Recipe:
+    """For a model that starts with the weights of one of another method."""
+    return Recipe(
+        "warm-start",
+        epochs=20,
+        batch_size=128,
+        learning_rate=0.001,
+        augmentation=_AUGMENTATIONS[dataset],
+        mixed=mixed,
+    )
+
 
 DEMO = Recipe("demo", epochs=30)
 """A first model in two minutes."""

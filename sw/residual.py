@@ -11,6 +11,8 @@ and differ in how they binarise, and in their two slopes.
 
 from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import groupby
+from math import prod
 from typing import NamedTuple
 
 import torch
@@ -42,6 +44,7 @@ __all__ = [
 
 _KERNELS = 1, 3, 5, 7
 _MAX_SIZE = 1 << 12
+_MAX_PIXELS = 1 << 20
 
 
 class ResidualMethod(Enum):
@@ -148,6 +151,10 @@ class ResidualConfig:
                 f"mean and deviation must have {channels} channels, "
                 f"not {len(self.pixels.mean)} and {len(self.pixels.deviation)}"
             )
+        if prod(self.input_shape) > _MAX_PIXELS:
+            raise NetworkError(
+                f"an input must have at most {_MAX_PIXELS} values, not {prod(self.input_shape)}"
+            )
         if not 1 <= self.stem <= _MAX_SIZE or not 2 <= self.classes <= _MAX_SIZE:
             raise NetworkError(
                 f"there must be 1 to {_MAX_SIZE} channels and 2 to {_MAX_SIZE} classes, "
@@ -166,8 +173,11 @@ class ResidualConfig:
             before = unit.channels
 
     def __str__(self) -> str:
-        widths = "-".join(str(unit.channels) for unit in self.units)
-        return f"residual {self.stem}, units {widths}"
+        runs = [
+            f"{len(list(run))}×{channels}"
+            for channels, run in groupby(unit.channels for unit in self.units)
+        ]
+        return f"residual {self.stem}, units {' '.join(runs)}"
 
 
 class NamedResidual(Enum):
@@ -341,7 +351,7 @@ class Classifier(nn.Module):
         logits = self.dense(norm(mean))
         if grid is None:
             return logits, None, None
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(value.device.type, enabled=False):
             if self.training:
                 variance, centre = torch.var_mean(mean, dim=0, correction=0)
             else:
@@ -435,8 +445,8 @@ class Residual(nn.Module):
 
     def _stream(self, pixels: Tensor, trace: dict[str, Tensor] | None = None) -> Stream:
         x = pixels.to(self.classifier.dense.weight.dtype).permute(0, 3, 1, 2)
-        y = self.stem(x, self.stem_slopes.before, self.grid)
-        stream = Stream(self.stem_slopes(y, self.grid), self.stem_slopes.after)
+        y = self.stem(x, self.grid)
+        stream = Stream(self.stem_slopes(y, self.grid))
         if trace is not None:
             trace |= {"stem_norm": y, "stem_act": stream.value}
         for n, unit in enumerate(self.units, 1):
@@ -451,11 +461,13 @@ def _weight_quantiser(method: ResidualMethod, filters: int) -> WeightQuantiser:
     match method:
         case ResidualMethod.ADABIN:
             return AdaBinWeight()
-        case ResidualMethod.SIMAN:
-            return SiManWeight(filters, SiManForm.HALF)
-        case ResidualMethod.SIMAN_BIPOLAR:
-            return SiManWeight(filters, SiManForm.BIPOLAR)
-        case _:
+        case ResidualMethod.SIMAN | ResidualMethod.SIMAN_BIPOLAR:
+            half = method is ResidualMethod.SIMAN
+            quantiser = SiManWeight(filters, SiManForm.HALF if half else SiManForm.BIPOLAR)
+            # Batch normalisation undoes the scale.
+            quantiser.log_scale.requires_grad_(False)
+            return quantiser
+        case ResidualMethod.REACTNET:
             return SignWeight()
 
 

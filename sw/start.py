@@ -9,7 +9,7 @@ from xnorflow.sw.data import Dataset
 from xnorflow.sw.kinds import Config, Model
 from xnorflow.sw.models import Chain, ChainConfig, IntegerPixels, Method, Named
 from xnorflow.sw.nn.grid import Grid
-from xnorflow.sw.recipes import FINE_TUNE, WARM_START, Recipe, recipe_for, recipe_for_residual
+from xnorflow.sw.recipes import Recipe, fine_tune, recipe_for, recipe_for_residual, warm_start
 from xnorflow.sw.residual import NamedResidual, ResidualMethod
 
 
@@ -54,7 +54,7 @@ def from_name(
         config = residual[name].config(
             chosen, pixels, input_shape=dataset.shape, classes=classes, grid=Grid()
         )
-        return config, recipe_for_residual(residual[name])
+        return config, recipe_for_residual(residual[name], dataset)
     known = ", ".join([*(member.value for member in Named), *residual])
     if name not in {member.value for member in Named}:
         raise DataError(f"{name!r} is not a model: choose from {known}")
@@ -65,11 +65,12 @@ def from_name(
     return chain, recipe_for(named, way, dataset)
 
 
-def from_model(start: Model, method: str | None) -> tuple[Config, Recipe]:
+def from_model(start: Model, method: str | None, dataset: Dataset) -> tuple[Config, Recipe]:
     """What a model that starts with another one's parameters is made of, and trained with.
 
     It is the same, on a fixed-point grid if it is residual; or with another ``method``, and then it
-    takes longer to train.
+    takes longer to train. Only residual models are multiplied in bfloat16, where AdaBin's levels in
+    chains would be rounded.
 
     Raises
     ------
@@ -79,13 +80,14 @@ def from_model(start: Model, method: str | None) -> tuple[Config, Recipe]:
     if isinstance(start, Chain):
         chain: ChainConfig = start.config
         if method is None or method == chain.method.value:
-            return chain, FINE_TUNE
-        return replace(chain, method=choice(Method, method, "method")), WARM_START
+            return chain, fine_tune(dataset, mixed=False)
+        way = choice(Method, method, "method")
+        return replace(chain, method=way), warm_start(dataset, mixed=False)
     config = replace(start.config, grid=start.config.grid or Grid())
     if method is None or method == config.method.value:
-        return config, FINE_TUNE
-    way = choice(ResidualMethod, method, "residual method")
-    return replace(config, method=way), WARM_START
+        return config, fine_tune(dataset, mixed=True)
+    other = choice(ResidualMethod, method, "residual method")
+    return replace(config, method=other), warm_start(dataset, mixed=True)
 
 
 def choice(kind: type[Choice], text: str, what: str) -> Choice:

@@ -1,6 +1,7 @@
 """Training: a model, a recipe and a data set → a checkpoint."""
 
 import copy
+import hashlib
 import io
 import logging
 import time
@@ -14,6 +15,7 @@ from typing import Any
 
 import lightning
 import numpy as np
+import safetensors.torch
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
@@ -102,7 +104,9 @@ def train(
     if start is not None:
         adopt(model, start)
     split = len(data.train_images) - held_out
-    task = _Training(model, recipe, _Pictures(data.train_images[:split], data.train_labels[:split]))
+    pictures = _Pictures(data.train_images[:split], data.train_labels[:split])
+    origin = data.name if start is None else f"{data.name}, {_digest(start)}"
+    task = _Training(model, recipe, pictures, origin)
     validation = _Pictures(data.train_images[split:], data.train_labels[split:])
 
     make_folder(folder)
@@ -170,7 +174,7 @@ def adopt(model: Model, start: Model) -> list[str]:
     Raises
     ------
     DataError
-        If none of the weights has a place.
+        If no weights of convolutions and dense layers have a place.
     """
     theirs = start.state_dict()
     state = model.state_dict()
@@ -179,7 +183,7 @@ def adopt(model: Model, start: Model) -> list[str]:
         for name, value in state.items()
         if name in theirs and theirs[name].shape == value.shape
     }
-    if not any(name.endswith("weight") for name in fitting):
+    if not any(name.endswith("weight") and fitting[name].dim() > 1 for name in fitting):
         raise DataError("nothing of the model to start from fits the one to be trained")
     model.load_state_dict(state | fitting)
     return sorted(state.keys() - fitting.keys())
@@ -206,6 +210,12 @@ def accuracy(
         if progress is not None:
             progress(done, len(images))
     return right / len(images)
+
+
+def _digest(model: Model) -> str:
+    """Digest of a model's parameters."""
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    return hashlib.sha256(safetensors.torch.save(state)).hexdigest()
 
 
 def _check(config: Config, data: ImageData, held_out: int) -> None:
@@ -326,8 +336,9 @@ def _generator(*seeds: int, device: torch.device | str = "cpu") -> torch.Generat
 class _Training(lightning.LightningModule):
     """What happens in a step. All randomness comes from the seed and the count of steps."""
 
-    def __init__(self, model: Model, recipe: Recipe, pictures: _Pictures) -> None:
+    def __init__(self, model: Model, recipe: Recipe, pictures: _Pictures, origin: str) -> None:
         super().__init__()
+        self.origin = origin
         self.model = model
         self.recipe = recipe
         self.pictures = pictures
@@ -335,7 +346,7 @@ class _Training(lightning.LightningModule):
     @property
     def settings(self) -> str:
         """What must stay the same when a training goes on."""
-        return repr((self.model.config, self.recipe, len(self.pictures)))
+        return repr((self.model.config, self.recipe, len(self.pictures), self.origin))
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
         """Batches of this device."""

@@ -144,13 +144,14 @@ def train(
         str, typer.Option("--dataset", help="mnist, fashion-mnist or cifar10.")
     ] = "mnist",
     model: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--model",
-            help="tfc, sfc, lfc (3 hidden layers of 64, 256, 1024); convolutions: conv-s, conv-m "
-            "(for 28×28 pixels), cnv, vgg-small; residual: resnet8, resnet20, resnet18.",
+            help="tfc (unless you say otherwise), sfc, lfc (3 hidden layers of 64, 256, 1024); "
+            "convolutions: conv-s, conv-m (for 28×28 pixels), cnv, vgg-small; residual: resnet8, "
+            "resnet20, resnet18.",
         ),
-    ] = "tfc",
+    ] = None,
     hidden: Annotated[
         str | None,
         typer.Option("--hidden", help="Hidden layers of your own instead, such as 96,64,64."),
@@ -190,12 +191,14 @@ def train(
 
     source = choice(Dataset, dataset, "data set")
     data = load(source)
+    if start is not None and (model or hidden):
+        raise DataError("--from brings its own model: leave out --model and --hidden")
     started = None if start is None else load_checkpoint(start).model
     if started is not None:
-        config, recipe = from_model(started, method)
+        config, recipe = from_model(started, method, source)
     else:
         widths = None if hidden is None else _widths(hidden)
-        config, recipe = from_name(model, method, source, len(data.classes), widths)
+        config, recipe = from_name(model or "tfc", method, source, len(data.classes), widths)
     recipe = replace(
         recipe,
         epochs=recipe.epochs if epochs is None else epochs,
@@ -259,7 +262,6 @@ def import_(
         model=str(imported.config),
         method=imported.config.method.value,
         recipe="imported",
-        float_accuracy=share if limit is None else None,
     )
     model = imported.on_grid(grid)
     network = lower_model(model, name=out.stem, labels=data.classes, provenance=provenance)
@@ -267,6 +269,10 @@ def import_(
         found = golden(network, images, progress=advance).labels
     share = float((found == labels).double().mean())
     console.print(f"in integers of {bits} bits, {fraction} of them fractional: {share:.2%}")
+    if limit is None:
+        # Model and network are the same; only the numbers above were others.
+        provenance = replace(provenance, float_accuracy=share)
+        network = replace(network, provenance=provenance)
     if out.suffix == ".xnf":
         save(network, out)
     else:
@@ -330,10 +336,9 @@ def info(network: NetworkArgument) -> None:
         ("data set", source.dataset),
         ("model", source.model),
         ("method", source.method),
-        (
-            "recipe",
-            source.recipe and f"{source.recipe}, {source.epochs} epochs, seed {source.seed}",
-        ),
+        ("recipe", source.recipe),
+        ("epochs", source.epochs),
+        ("seed", source.seed),
         ("float accuracy", source.float_accuracy and f"{source.float_accuracy:.2%}"),
         ("classes", ", ".join(loaded.labels)),
     ):

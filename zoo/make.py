@@ -25,7 +25,7 @@ from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
 from xnorflow.sw.models import ChainConfig, IntegerPixels, Method, Named
 from xnorflow.sw.nn.grid import Grid
-from xnorflow.sw.recipes import FINE_TUNE, Optimiser, Recipe, recipe_for
+from xnorflow.sw.recipes import Optimiser, Recipe, fine_tune, recipe_for
 from xnorflow.sw.residual import NamedResidual, ResidualConfig, ResidualMethod
 from xnorflow.sw.train import MODEL_FILE, train
 from xnorflow.xnf import dumps
@@ -49,8 +49,8 @@ _CARD = """# {name}
 | seed | {seed} |
 | SHA-256 | `{sha256}` |
 
-To make it again: `xnorflow data fetch {dataset_name}`, then `python zoo/make.py {name}`. On another
-machine rounding can differ, and with it the weights, but hardly the accuracy.
+To make it again: `xnorflow data fetch {dataset_name}`, then `python zoo/make.py {name}{option}`.
+On another machine rounding can differ, and with it the weights, but hardly the accuracy.
 """
 
 _METHODS = {
@@ -136,7 +136,10 @@ ENTRIES: dict[str, Entry | ResidualEntry] = {
     "fashion-conv": Entry(Dataset.FASHION_MNIST, Named.CONV_M, Method.SIGN),
     "cifar10-cnv": Entry(Dataset.CIFAR10, Named.CNV, Method.SIGN),
     "cifar10-resnet20-adabin": ResidualEntry(
-        NamedResidual.RESNET20, ResidualMethod.ADABIN, FINE_TUNE, Grid(score_bits=10)
+        NamedResidual.RESNET20,
+        ResidualMethod.ADABIN,
+        fine_tune(Dataset.CIFAR10, mixed=True),
+        Grid(score_bits=10),
     ),
 }
 
@@ -145,12 +148,13 @@ def trained(name: str, data: ImageData, accelerator: str, adabin: Path | None) -
     """Trained model of the entry ``name``."""
     entry, folder = ENTRIES[name], RUNS / name
     if (folder / MODEL_FILE).exists():
-        return load_checkpoint(folder / MODEL_FILE)
+        found = load_checkpoint(folder / MODEL_FILE)
+        if found.model.config != entry.config:
+            raise DataError(f"{folder} holds another model than that of {name}: remove it")
+        return found
     start = None
     if isinstance(entry, ResidualEntry):
-        if adabin is None:
-            raise DataError(f"{name} starts with AdaBin's released weights: give --adabin FILE")
-        start = import_adabin_resnet20(adabin)
+        start = None if adabin is None else import_adabin_resnet20(adabin)
     return train(
         entry.config,
         entry.recipe,
@@ -209,6 +213,7 @@ def _card(
         name=name,
         model=entry,
         what="values and bits" if residual else "binary activations",
+        option=" --adabin FILE" if residual else "",
         start=f"| starts with | {_START} |\n" if residual else "",
         dataset=entry.dataset.title,
         dataset_name=entry.dataset.value,
@@ -292,7 +297,15 @@ def main() -> None:
     names = options.names
     if unknown := set(names) - ENTRIES.keys():
         parser.error(f"the zoo has no {', '.join(sorted(unknown))}")
-    for name in names or ENTRIES:
+    chosen = names or list(ENTRIES)
+    starting = [
+        name
+        for name in chosen
+        if isinstance(ENTRIES[name], ResidualEntry) and not (RUNS / name / MODEL_FILE).exists()
+    ]
+    if starting and options.adabin is None:
+        parser.error(f"{starting[0]} starts with AdaBin's released weights: give --adabin FILE")
+    for name in chosen:
         print(make(name, options.accelerator, options.adabin))
 
 

@@ -4,7 +4,7 @@ On the grid, filter k delivers ``(A·s + A'·p + K + 2^(shift − 1)) >> shift``
 the stream's bits. Here s is the convolution of the activations' signs with the weights' codes, p
 the sum of a window's signs, and A, A' and K are scale, ρ·scale and everything constant, rounded;
 K depends on the border class. ``shift`` is the width of s, so that rounding A moves no value by
-more than half a unit of the stream.
+more than half a unit of the stream, and neither does rounding A'.
 """
 
 from dataclasses import dataclass
@@ -208,23 +208,19 @@ class NormedPixelConv(_Normed):
         super().__init__(conv.weight.shape[0])
         self.conv = conv
 
-    def forward(self, x: Tensor, offset: Tensor | None, grid: Grid | None) -> Tensor:
-        """Map pixels ``x`` in 0…255 to normalised sums plus ``offset``."""
-        return self._compute(x, offset, grid)[0]
+    def forward(self, x: Tensor, grid: Grid | None) -> Tensor:
+        """Map pixels ``x`` in 0…255 to normalised sums."""
+        return self._compute(x, grid)[0]
 
-    def fold(self, x: Tensor, offset: Tensor | None, grid: Grid) -> Folded:
+    def fold(self, x: Tensor, grid: Grid) -> Folded:
         """Integers of this layer, in evaluation mode: as for `NormedBinaryConv`."""
-        _, folded = self._compute(x, offset, grid)
+        _, folded = self._compute(x, grid)
         assert folded is not None
         return folded
 
-    def _compute(
-        self, x: Tensor, offset: Tensor | None, grid: Grid | None
-    ) -> tuple[Tensor, Folded | None]:
+    def _compute(self, x: Tensor, grid: Grid | None) -> tuple[Tensor, Folded | None]:
         sums, constant, scale = self.conv.sums(x)
         out, gain, shift = self._normalise((sums + constant) * scale[:, None, None])
-        if offset is not None:
-            out, shift = out + offset[:, None, None], shift + offset
         if grid is None:
             return out, None
         with torch.no_grad():
@@ -281,13 +277,14 @@ class NormedPointwise(_Normed):
         code, scale = self.weight_quantiser.encode(self.weight)
         with torch.autocast(x.device.type, enabled=False):
             sums = functional.conv2d(x, code[:, :, None, None])
-        constant = torch.zeros_like(scale) if bias is None else code @ bias
+            constant = torch.zeros_like(scale) if bias is None else code @ bias
         y = (sums + constant[:, None, None]) * scale[:, None, None]
         out, gain, shift = self._normalise(y)
         if grid is None:
             return out, None
         with torch.no_grad():
             # The sums' integers have the stream's fractional bits, as the result: the units cancel.
+            # What is left is about 1/Σ|q|, which this writes with eight significant bits and more.
             width = self.weight_quantiser.bits + self.weight.shape[1].bit_length() + 8
             unit = 2.0**width
             slope = gain * scale

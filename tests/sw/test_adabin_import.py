@@ -78,7 +78,9 @@ def test_refuses_other_files(tmp_path, change, text):
         import_adabin_resnet20(tmp_path / "release.th")
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"no checkpoint"])
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04", b"no checkpoint", b"a", b".", b"\x80", b"J\x01"]
+)
 def test_refuses_damaged_files(tmp_path, content):
     path = tmp_path / "release.th"
     path.write_bytes(content)

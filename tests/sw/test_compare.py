@@ -94,7 +94,7 @@ def test_labels_are_counted():
 
 
 def test_large_maps_come_in_small_batches(monkeypatch):
-    monkeypatch.setattr("xnorflow.sw.compare._BATCH_VALUES", 7 * 20)
+    monkeypatch.setattr("xnorflow.sw.compare._BATCH_VALUES", 43 * 20)
     calls = []
     compare(model(), lower(model()), FRAMES, progress=lambda done, _: calls.append(done))
     assert calls == [20, 40, 50]

@@ -1,3 +1,4 @@
+import copy
 import re
 from dataclasses import replace
 
@@ -22,6 +23,7 @@ from xnorflow.sw.residual import (
     ResidualConfig,
     ResidualMethod,
     Shortcut,
+    Stream,
     UnitConfig,
 )
 
@@ -146,27 +148,41 @@ def test_off_the_grid_it_is_convolution_and_batch_norm(method, training):
     unit.conv.norm.eps = 1e-12
     # SiMaN's clips the weights in training, each time anew.
     unit.conv.conv.weight_quantiser.eval()
-    x = torch.randn(3, 4, 6, 4, dtype=torch.float64)
+    x = torch.randn(3, 4, 6, 4, dtype=torch.float64, requires_grad=True)
     bias = torch.randn(4, dtype=torch.float64)
     y = unit.conv(x, bias, None, None)
-    gradients = torch.autograd.grad((y * y.detach().cos()).sum(), unit.conv.conv.weight)
+    quantiser = unit.conv.conv.activation_quantiser
+    inputs = [unit.conv.conv.weight, x, *quantiser.parameters()]
+    gradients = torch.autograd.grad((y * y.detach().cos()).sum(), inputs)
     shifted = x + bias[:, None, None]
     expected = unit.conv.norm(unit.conv.conv(shifted))
     torch.testing.assert_close(y, expected)
-    expected_gradients = torch.autograd.grad(
-        (expected * expected.detach().cos()).sum(), unit.conv.conv.weight
-    )
+    expected_gradients = torch.autograd.grad((expected * expected.detach().cos()).sum(), inputs)
     if training:
         # The factor that batch normalisation undoes has no gradient of its own, but for its eps.
-        torch.testing.assert_close(gradients, expected_gradients)
+        for found, other in zip(gradients, expected_gradients, strict=True):
+            torch.testing.assert_close(found, other)
 
 
 def test_batch_norm_keeps_its_statistics():
-    model = random_model(1, grid=Grid()).train()
-    norm = model.units[0].conv.norm
-    before = norm.running_mean.clone()
-    model(frames(model, 8))
-    assert not torch.equal(norm.running_mean, before)
+    unit = random_model(1, grid=Grid(), shortcut=Shortcut.PAD).double().train().units[0]
+    unit.conv.conv.weight_quantiser.eval()
+    norm = copy.deepcopy(unit.conv.norm)
+    x = torch.randn(5, 4, 4, 4, dtype=torch.float64)
+    unit.conv(x, None, None, Grid())
+    norm(unit.conv.conv(x))
+    torch.testing.assert_close(unit.conv.norm.running_mean, norm.running_mean)
+    torch.testing.assert_close(unit.conv.norm.running_var, norm.running_var)
+
+
+def test_the_classifier_is_exact_among_bfloat16_products():
+    model = random_model(4, grid=Grid(16, 8))
+    x = Stream(torch.randn(5, 12, 2, 2).mul_(20).round_() / 256)
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        logits = model.classifier(x, model.grid)
+    with torch.no_grad():
+        expected = copy.deepcopy(model.classifier).double()(Stream(x.value.double()), model.grid)
+    torch.testing.assert_close(logits.double(), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_rprelu_defers_its_shift():
@@ -216,13 +232,10 @@ def test_gradients_reach_every_parameter():
     for method in ResidualMethod:
         model = random_model(2, method=method, shortcut=Shortcut.AVERAGE).train()
         model(frames(model, 16)).square().sum().backward()
-        missing = {
-            name
-            for name, parameter in model.named_parameters()
-            if parameter.requires_grad and parameter.grad is None
-        }
-        # Batch normalisation undoes the weights' scale.
-        assert all(name.endswith("log_scale") for name in missing)
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                assert parameter.grad is not None, name
+                assert bool(parameter.grad.any()), name
 
 
 # -- lowering -------------------------------------------------------------------------------------
@@ -335,6 +348,10 @@ def test_resnet18_is_lowered_at_its_size():
         ({"units": (UnitConfig(2),)}, "a unit must not have fewer channels than the one before it"),
         ({"input_shape": (3, 3)}, "an input must have a height, a width and channels, not (3, 3)"),
         ({"input_shape": (4, 4, 1)}, "mean and deviation must have 1 channels, not 3 and 3"),
+        (
+            {"input_shape": (1024, 1024, 3)},
+            "an input must have at most 1048576 values, not 3145728",
+        ),
         ({"classes": 1}, "there must be 1 to 4096 channels and 2 to 4096 classes, not 4 and 1"),
         (
             {"input_shape": (5, 4, 3), "shortcut": Shortcut.AVERAGE},

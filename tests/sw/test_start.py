@@ -7,7 +7,7 @@ from xnorflow.errors import DataError
 from xnorflow.sw.data import Dataset
 from xnorflow.sw.models import Chain, ChainConfig, Method
 from xnorflow.sw.nn.grid import Grid
-from xnorflow.sw.recipes import FINE_TUNE, WARM_START
+from xnorflow.sw.recipes import Augmentation, fine_tune, warm_start
 from xnorflow.sw.residual import Residual, ResidualMethod
 from xnorflow.sw.start import from_model, from_name
 
@@ -47,17 +47,32 @@ def test_residual_models_have_no_hidden_layers():
 def test_a_trained_model_gets_a_grid():
     config, _ = from_name("resnet8", None, Dataset.MNIST, 10)
     start = Residual(replace(config, grid=None))
-    assert from_model(start, None) == (config, FINE_TUNE)
-    assert from_model(start, "adabin") == (config, FINE_TUNE)
-    own = Grid(12, 6)
-    assert from_model(Residual(replace(config, grid=own)), None)[0].grid == own
+    expected = config, fine_tune(Dataset.MNIST, mixed=True)
+    assert from_model(start, None, Dataset.MNIST) == expected
+    assert from_model(start, "adabin", Dataset.MNIST) == expected
+    own = Residual(replace(config, grid=Grid(12, 6)))
+    assert from_model(own, None, Dataset.MNIST)[0].grid == Grid(12, 6)
 
 
 def test_a_trained_model_changes_its_method():
     config, _ = from_name("resnet8", None, Dataset.MNIST, 10)
     changed = replace(config, method=ResidualMethod.SIMAN)
-    assert from_model(Residual(config), "siman") == (changed, WARM_START)
+    expected = changed, warm_start(Dataset.MNIST, mixed=True)
+    assert from_model(Residual(config), "siman", Dataset.MNIST) == expected
     chain = ChainConfig((4,), Method.SIGN)
-    assert from_model(Chain(chain), None) == (chain, FINE_TUNE)
+    # AdaBin's levels of a chain would be rounded in bfloat16.
+    expected = chain, fine_tune(Dataset.MNIST, mixed=False)
+    assert from_model(Chain(chain), None, Dataset.MNIST) == expected
     changed_chain = replace(chain, method=Method.ADABIN)
-    assert from_model(Chain(chain), "adabin") == (changed_chain, WARM_START)
+    expected = changed_chain, warm_start(Dataset.MNIST, mixed=False)
+    assert from_model(Chain(chain), "adabin", Dataset.MNIST) == expected
+
+
+def test_digits_are_not_mirrored():
+    for name in ("resnet8", "tfc"):
+        assert not from_name(name, None, Dataset.MNIST, 10)[1].augmentation.flip
+    config, _ = from_name("resnet8", None, Dataset.MNIST, 10)
+    for method in (None, "siman"):
+        assert not from_model(Residual(config), method, Dataset.MNIST)[1].augmentation.flip
+    cifar = from_name("resnet20", None, Dataset.CIFAR10, 10)[1].augmentation
+    assert cifar == Augmentation(crop=4, flip=True)

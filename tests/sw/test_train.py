@@ -325,6 +325,18 @@ def test_training_starts_with_what_it_is_given(data, tmp_path):
         torch.testing.assert_close(second.get_parameter(name), value, rtol=0, atol=1e-6)
 
 
+def test_a_folder_belongs_to_one_start(data, tmp_path):
+    """Another model to start from, or other data, is another training."""
+    torch.manual_seed(0)
+    recipe = replace(RECIPE, epochs=1)
+    train(SMALL, recipe, data, tmp_path, start=Residual(SMALL))
+    text = "is of a training with other settings"
+    with pytest.raises(FormatError, match=text):
+        train(SMALL, recipe, data, tmp_path, start=Residual(SMALL))
+    with pytest.raises(FormatError, match=text):
+        train(SMALL, recipe, replace(data, name="other"), tmp_path, start=None)
+
+
 def test_what_does_not_fit_starts_anew():
     torch.manual_seed(0)
     start = Residual(SMALL)
