@@ -460,7 +460,8 @@ class Residual(nn.Module):
 def _weight_quantiser(method: ResidualMethod, filters: int) -> WeightQuantiser:
     match method:
         case ResidualMethod.ADABIN:
-            return AdaBinWeight()
+            # What the grid rounds is ρ times the scale.
+            return AdaBinWeight(fraction=None)
         case ResidualMethod.SIMAN | ResidualMethod.SIMAN_BIPOLAR:
             half = method is ResidualMethod.SIMAN
             quantiser = SiManWeight(filters, SiManForm.HALF if half else SiManForm.BIPOLAR)

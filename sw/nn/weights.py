@@ -12,6 +12,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor, nn
 
+from xnorflow.errors import LoweringError
 from xnorflow.sw.nn.gradients import (
     ede_sharpness,
     round_through,
@@ -119,8 +120,8 @@ class AdaBinWeight(nn.Module):
 
     Parameters
     ----------
-    fraction : int
-        Fractional bits of ρ.
+    fraction : int, optional
+        Fractional bits of ρ; None leaves it real, for layers that round what they make of it.
     shared_scale : bool
         One α for the whole layer: the root of the filters' mean variance.
 
@@ -130,27 +131,30 @@ class AdaBinWeight(nn.Module):
         Fraction of training that is over, which sharpens the gradient. The trainer sets it.
     """
 
-    def __init__(self, fraction: int = 8, *, shared_scale: bool = False) -> None:
+    def __init__(self, fraction: int | None = 8, *, shared_scale: bool = False) -> None:
         super().__init__()
         self.fraction = fraction
         self.shared_scale = shared_scale
         self.progress = 0.0
 
     def _statistics(self, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean β and deviation α of each filter, and ρ in units of 2^−fraction: (filters,) each."""
+        """Mean β and deviation α of each filter, and ρ: (filters,) each."""
         mean = weight.mean(dim=1)
         variance = (weight - mean[:, None]).square().mean(dim=1)
         if self.shared_scale:
             variance = _share(variance)
         deviation = variance.clamp_min(_LEAST_VARIANCE).sqrt()
-        return mean, deviation, round_through(mean / deviation * 2**self.fraction)
+        centre = mean / deviation
+        if self.fraction is not None:
+            centre = round_through(centre * 2**self.fraction) / 2**self.fraction
+        return mean, deviation, centre
 
     def split(self, weight: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         """Signs (filters, synapses), ρ and scale (filters,) of ``weight`` (filters, synapses)."""
         mean, deviation, centre = self._statistics(weight)
         normalised = (weight - mean[:, None]) / deviation[:, None]
         signs = sign_ede(normalised, ede_sharpness(self.progress))
-        return signs, centre / 2**self.fraction, deviation
+        return signs, centre, deviation
 
     def encode(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Code (filters, synapses) and scale (filters,) of ``weight`` (filters, synapses)."""
@@ -162,7 +166,18 @@ class AdaBinWeight(nn.Module):
         return _decode(self.encode(weight))
 
     def levels(self, weight: Tensor) -> WeightLevels:
-        """Exact levels of the float64 ``weight`` (filters, synapses)."""
+        """Exact levels of the float64 ``weight`` (filters, synapses).
+
+        Raises
+        ------
+        LoweringError
+            If ρ is real.
+        """
+        if self.fraction is None:
+            raise LoweringError(
+                "an AdaBin weight has a real centre, which no integers have: give it fractional "
+                "bits, as in AdaBinWeight(fraction=8)"
+            )
         weight = weight.detach()
         mean, _, centre = self._statistics(weight)
         rows, unit = _exact_rows(weight)
@@ -175,7 +190,7 @@ class AdaBinWeight(nn.Module):
         return WeightLevels(
             bits=weight >= mean[:, None],
             scale_squared=tuple(max(value, Fraction(_LEAST_VARIANCE)) for value in variances),
-            centres=centre.to(torch.int64),
+            centres=(centre * 2**self.fraction).to(torch.int64),
             fraction=self.fraction,
         )
 

@@ -4,6 +4,7 @@ from fractions import Fraction
 import pytest
 import torch
 
+from xnorflow.errors import LoweringError
 from xnorflow.sw.nn.activations import AdaBinActivation, Sign
 from xnorflow.sw.nn.gradients import ede_sharpness
 from xnorflow.sw.nn.linear import BinaryLinear
@@ -39,6 +40,23 @@ def test_adabin_weight_is_mean_and_deviation():
     expected = [deviation * (sign + rho) for sign in (-1, -1, 1, 1)]
     assert AdaBinWeight()(weight).tolist()[0] == pytest.approx(expected)
     assert AdaBinWeight(fraction=1).levels(weight).centres.tolist() == [3]  # 1.60 → 3/2
+
+
+def test_adabin_with_real_centres():
+    """They are real in training, and no integers have them."""
+    torch.manual_seed(0)
+    weight = torch.randn(3, 50, dtype=torch.float64) + 0.4
+    quantiser = AdaBinWeight(fraction=None)
+    mean = weight.mean(dim=1)
+    deviation = weight.std(dim=1, correction=0)
+    _, centre, scale = quantiser.split(weight)
+    torch.testing.assert_close(centre, mean / deviation)
+    torch.testing.assert_close(scale, deviation)
+    signs = torch.where(weight >= mean[:, None], 1.0, -1.0).double()
+    torch.testing.assert_close(quantiser(weight), signs * deviation[:, None] + mean[:, None])
+    text = "an AdaBin weight has a real centre, which no integers have"
+    with pytest.raises(LoweringError, match=f"^{text}: .*fraction=8"):
+        quantiser.levels(weight)
 
 
 @pytest.mark.parametrize("progress", [0.0, 0.6, 1.0])
