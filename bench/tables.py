@@ -75,7 +75,8 @@ def rtl() -> str:
     ]
     return _section(
         "The Verilated RTL on the same images, the first 100 for CNV, `python bench/rtl.py`: "
-        "scores that differ from the golden model, simulated = predicted cycles, time of the simulation.",
+        "scores that differ from the golden model, simulated = predicted cycles, time of the "
+        "simulation.",
         ["network", "scores differ", "cycles a frame", "latency", "time"],
         rows,
     )
