@@ -78,7 +78,7 @@ def residual_nodes(model: Residual, frame: FeatureMap) -> list[Node]:
     for n, unit in enumerate(model.units, 1):
         assert isinstance(unit, Unit)
         nodes += _unit(f"unit{n}", unit, stream, nodes[-1].name, grid)
-        stream = unit(stream, grid)
+        stream = unit(stream, unit.conv.quantise(), grid)
     q, o = model.classifier.fold(stream, grid)
     weights = _integers(q)[:, np.newaxis, np.newaxis, :]
     _, channels, height, width = stream.value.shape

@@ -198,10 +198,10 @@ def fine_tune(dataset: Dataset, *, mixed: bool) -> Recipe:
     """For a trained model that is to get used to a grid."""
     return Recipe(
         "fine-tune",
-        epochs=3,
+        epochs=12,
         batch_size=128,
         optimiser=Optimiser.SGD,
-        learning_rate=0.002,
+        learning_rate=0.01,
         augmentation=_AUGMENTATIONS[dataset],
         progress=0.7,
         mixed=mixed,

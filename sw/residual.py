@@ -24,7 +24,7 @@ from xnorflow.sw.models import IntegerPixels
 from xnorflow.sw.nn.activations import ActivationQuantiser, AdaBinActivation, RSign
 from xnorflow.sw.nn.conv import BinaryConv2d, IntegerConv2d
 from xnorflow.sw.nn.grid import Grid, place
-from xnorflow.sw.nn.normed import NormedBinaryConv, NormedPixelConv, NormedPointwise
+from xnorflow.sw.nn.normed import NormedBinaryConv, NormedPixelConv, NormedPointwise, Quantised
 from xnorflow.sw.nn.slopes import TwoSlope, maxout, prelu, relu, rprelu
 from xnorflow.sw.nn.weights import AdaBinWeight, SignWeight, SiManForm, SiManWeight, WeightQuantiser
 
@@ -291,11 +291,19 @@ class Unit(nn.Module):
         return sum(terms[1:], terms[0]) if terms else None
 
     def forward(
-        self, x: Stream, grid: Grid | None, trace: dict[str, Tensor] | None = None
+        self,
+        x: Stream,
+        weights: Quantised,
+        grid: Grid | None,
+        trace: dict[str, Tensor] | None = None,
     ) -> Stream:
-        """Map ``x`` to the stream behind this unit; ``trace`` gets what it consists of."""
+        """Map ``x`` to the stream behind this unit; ``trace`` gets what it consists of.
+
+        The ``weights`` are those of ``conv``: how they are quantised changes as training goes on,
+        and what is left can be compiled once for all units of a shape.
+        """
         shortcut = self.shortcut(x, grid)
-        y = self.conv(x.value, x.bias, self.offset(shortcut), grid)
+        y = self.conv(x.value, weights, x.bias, self.offset(shortcut), grid)
         total = y + shortcut.value
         if grid is not None:
             type_, unit = grid.rounding(0).type, 2.0**-grid.fraction
@@ -426,6 +434,11 @@ class Residual(nn.Module):
         model.load_state_dict(self.state_dict(), assign=True)
         return model.train(self.training)
 
+    def compile_parts(self) -> None:
+        """Let PyTorch compile what works on whole streams, the first time that it is called."""
+        for part in (self.stem, self.stem_slopes, *self.units):
+            part.compile()
+
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits (N, classes) of raw ``pixels`` (N, height, width, channels) in 0…255."""
         return self.classifier(self._stream(pixels), self.grid)
@@ -450,8 +463,9 @@ class Residual(nn.Module):
         if trace is not None:
             trace |= {"stem_norm": y, "stem_act": stream.value}
         for n, unit in enumerate(self.units, 1):
+            assert isinstance(unit, Unit)
             parts: dict[str, Tensor] | None = None if trace is None else {}
-            stream = unit(stream, self.grid, parts)
+            stream = unit(stream, unit.conv.quantise(), self.grid, parts)
             if trace is not None and parts is not None:
                 trace |= {f"unit{n}_{name}": value for name, value in parts.items()}
         return stream

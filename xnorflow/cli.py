@@ -181,6 +181,13 @@ def train(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start afresh, even if the folder has a training.")
     ] = False,
+    compiled: Annotated[
+        bool,
+        typer.Option(
+            "--compile",
+            help="Compile a residual model first: two minutes, then twice as fast. Needs g++.",
+        ),
+    ] = False,
 ) -> None:
     """Train a binary network. An interrupted training goes on where it stopped."""
     from xnorflow.sw.checkpoint import load_checkpoint
@@ -205,7 +212,14 @@ def train(
         seed=recipe.seed if seed is None else seed,
     )
     checkpoint = run_training(
-        config, recipe, data, out, start=started, resume=not fresh, progress=True
+        config,
+        recipe,
+        data,
+        out,
+        start=started,
+        resume=not fresh,
+        compiled=compiled,
+        progress=True,
     )
     console.print(
         f"{checkpoint.provenance.float_accuracy:.2%} of the test images are right; "

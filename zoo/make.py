@@ -161,6 +161,7 @@ def trained(name: str, data: ImageData, accelerator: str, adabin: Path | None) -
         data,
         folder,
         start=start,
+        compiled=isinstance(entry, ResidualEntry),
         progress=True,
         accelerator=accelerator,
     )

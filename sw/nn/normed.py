@@ -8,7 +8,7 @@ more than half a unit of the stream, and neither does rounding A'.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,24 @@ from xnorflow.sw.nn.grid import Grid, place
 from xnorflow.sw.nn.weights import IntegerWeight
 
 
-__all__ = ["Folded", "NormedBinaryConv", "NormedPixelConv", "NormedPointwise"]
+__all__ = ["Folded", "NormedBinaryConv", "NormedPixelConv", "NormedPointwise", "Quantised"]
+
+
+class Quantised(NamedTuple):
+    """Weights as the hardware has them: ``(code + rho)·scale``.
+
+    Attributes
+    ----------
+    code : (filters, channels, kernel, kernel)
+        Of two levels.
+    rho : (filters,), or None
+        Centre of the two levels, where it is apart.
+    scale : (filters,)
+    """
+
+    code: Tensor
+    rho: Tensor | None
+    scale: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,11 +132,22 @@ class NormedBinaryConv(_Normed):
         super().__init__(conv.weight.shape[0])
         self.conv = conv
 
+    def quantise(self) -> Quantised:
+        """Weights of this moment."""
+        weight = self.conv.weight
+        code, rho, scale = self.conv.weight_quantiser.split(weight.flatten(1))
+        return Quantised(code.reshape(weight.shape), rho, scale)
+
     def forward(
-        self, x: Tensor, bias: Tensor | None, offset: Tensor | None, grid: Grid | None
+        self,
+        x: Tensor,
+        weights: Quantised,
+        bias: Tensor | None,
+        offset: Tensor | None,
+        grid: Grid | None,
     ) -> Tensor:
         """Map ``x + bias`` to normalised sums plus ``offset``: see `fold`."""
-        return self._compute(x, bias, offset, grid)[0]
+        return self._compute(x, weights, bias, offset, grid)[0]
 
     def fold(self, x: Tensor, bias: Tensor | None, offset: Tensor | None, grid: Grid) -> Folded:
         """Integers of this layer, in evaluation mode.
@@ -133,20 +161,24 @@ class NormedBinaryConv(_Normed):
         grid : Grid
             Where the integers belong.
         """
-        _, folded = self._compute(x, bias, offset, grid)
+        _, folded = self._compute(x, self.quantise(), bias, offset, grid)
         assert folded is not None
         return folded
 
     def _compute(
-        self, x: Tensor, bias: Tensor | None, offset: Tensor | None, grid: Grid | None
+        self,
+        x: Tensor,
+        weights: Quantised,
+        bias: Tensor | None,
+        offset: Tensor | None,
+        grid: Grid | None,
     ) -> tuple[Tensor, Folded | None]:
         conv = self.conv
         stride, padding = conv.stride, conv.padding
         if bias is not None:
             x = x + bias[:, None, None]
         signs = conv.activation_quantiser.signs(x.movedim(1, -1)).movedim(-1, 1)
-        weight, rho, weight_scale = conv.weight_quantiser.split(conv.weight.flatten(1))
-        weight = weight.reshape(conv.weight.shape)
+        weight, rho, weight_scale = weights
         sums = functional.conv2d(signs, weight, stride=stride, padding=padding).to(x.dtype)
         popcounts = None
         if rho is not None:

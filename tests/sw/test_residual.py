@@ -150,7 +150,7 @@ def test_off_the_grid_it_is_convolution_and_batch_norm(method, training):
     unit.conv.conv.weight_quantiser.eval()
     x = torch.randn(3, 4, 6, 4, dtype=torch.float64, requires_grad=True)
     bias = torch.randn(4, dtype=torch.float64)
-    y = unit.conv(x, bias, None, None)
+    y = unit.conv(x, unit.conv.quantise(), bias, None, None)
     quantiser = unit.conv.conv.activation_quantiser
     inputs = [unit.conv.conv.weight, x, *quantiser.parameters()]
     gradients = torch.autograd.grad((y * y.detach().cos()).sum(), inputs)
@@ -169,7 +169,7 @@ def test_batch_norm_keeps_its_statistics():
     unit.conv.conv.weight_quantiser.eval()
     norm = copy.deepcopy(unit.conv.norm)
     x = torch.randn(5, 4, 4, 4, dtype=torch.float64)
-    unit.conv(x, None, None, Grid())
+    unit.conv(x, unit.conv.quantise(), None, None, Grid())
     norm(unit.conv.conv(x))
     torch.testing.assert_close(unit.conv.norm.running_mean, norm.running_mean)
     torch.testing.assert_close(unit.conv.norm.running_var, norm.running_var)

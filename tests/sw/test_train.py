@@ -326,6 +326,32 @@ def test_residual_models_learn(textures, tmp_path, method, mixed):
     assert checkpoint.provenance.float_accuracy > 0.9
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # PyTorch's own
+def test_a_compiled_model_learns_the_same(textures, tmp_path):
+    recipe = Recipe("test", epochs=2, batch_size=24)
+    plain = train(SMALL, recipe, textures, tmp_path / "plain")
+    compiled = train(SMALL, recipe, textures, tmp_path / "compiled", compiled=True)
+    # Sums are rounded in another order, which now and then moves a value of the grid.
+    for name, value in plain.model.state_dict().items():
+        torch.testing.assert_close(
+            compiled.model.state_dict()[name], value, rtol=0.05, atol=0.02, msg=name
+        )
+
+
+@pytest.mark.parametrize(
+    ("config", "compiler", "message"),
+    [
+        (CONFIG, "g++", "only residual models can be compiled for training"),
+        (SMALL, "no-such-compiler", "to compile a model for training, install g++"),
+    ],
+)
+def test_refuses_to_compile(data, tmp_path, monkeypatch, config, compiler, message):
+    monkeypatch.setenv("CXX", compiler)
+    with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
+        train(config, RECIPE, data, tmp_path, compiled=True)
+
+
 def test_training_starts_with_what_it_is_given(data, tmp_path):
     """A step so small that nothing changes shows where it started."""
     first = train(replace(SMALL, grid=None), RECIPE, data, tmp_path / "first").model
