@@ -20,6 +20,7 @@ from xnorflow.hw.steps import (
     Bend,
     Compare,
     Copy,
+    Cut,
     Divide,
     Gather,
     Merge,
@@ -33,7 +34,15 @@ from xnorflow.hw.steps import (
     Slide,
     vector_of,
 )
-from xnorflow.hw.stream import Fifo, Fork, WidthConverter, WidthDivider, map_layout, value_shape
+from xnorflow.hw.stream import (
+    Fifo,
+    Fork,
+    SkidBuffer,
+    WidthConverter,
+    WidthDivider,
+    map_layout,
+    value_shape,
+)
 from xnorflow.hw.swu import SlidingWindowUnit, ring_size
 from xnorflow.hw.threshold import Threshold, threshold_rows
 from xnorflow.network import INPUT, BinaryConv
@@ -118,6 +127,8 @@ def _build(step, design):
             return WidthDivider(source, lanes=lanes, ratio=ratio, words=words)
         case Copy(source=source, lanes=lanes, consumers=consumers):
             return Fork(map_layout(source, lanes), consumers)
+        case Cut(source=source, lanes=lanes):
+            return SkidBuffer(map_layout(source, lanes))
         case Queue(name, source, lanes):
             return Fifo(map_layout(source, lanes), design.depths[name])
         case Slide(source=source, lanes=lanes, windows=windows):

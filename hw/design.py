@@ -17,6 +17,7 @@ from xnorflow.hw.schedule import buffer_depths, busy, departures, registers
 from xnorflow.hw.steps import (
     Accumulate,
     Copy,
+    Cut,
     Divide,
     Folding,
     Gather,
@@ -221,7 +222,7 @@ class Design:
                     total += Fraction(3, vectors)
                 case Gather(ratio=ratio) | Divide(ratio=ratio):
                     total += Fraction(2 * ratio, busy(step))
-                case Copy():
+                case Copy() | Cut():
                     total += Fraction(1, busy(step))
                 case Slide(windows=windows):
                     total += 1 + Fraction(self.depths[step.name], windows.frame_words)

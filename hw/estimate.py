@@ -25,6 +25,7 @@ from xnorflow.hw.steps import (
     Bend,
     Compare,
     Copy,
+    Cut,
     Divide,
     Gather,
     Merge,
@@ -91,6 +92,9 @@ def estimate_step(step: Step, device: Device, depth: int | None = None) -> Resou
             return Resources(luts=lanes * (ratio - 1) * _bits(source) + 20)
         case Copy(source=source, lanes=lanes):
             return Resources(luts=lanes * _bits(source) + 10)
+        case Cut(source=source, lanes=lanes):
+            width = lanes * _bits(source)
+            return Resources(luts=width + 3) + _registers(device, width)
         case Queue(source=source, lanes=lanes):
             return Resources(luts=40) + _buffer(device, lanes * _bits(source), depth)
         case Slide(node=node, source=source, lanes=lanes, windows=windows):

@@ -19,6 +19,7 @@ from xnorflow.hw.steps import (
     Bend,
     Compare,
     Copy,
+    Cut,
     Divide,
     Gather,
     Merge,
@@ -127,6 +128,8 @@ def _describe_step(step, design):
             return {"unit": "WidthDivider", "lanes": lanes, "ratio": ratio}
         case Copy(lanes=lanes, consumers=consumers):
             return {"unit": "Fork", "lanes": lanes, "consumers": consumers}
+        case Cut(lanes=lanes):
+            return {"unit": "SkidBuffer", "lanes": lanes}
         case Queue(name, _, lanes):
             return {"unit": "Fifo", "lanes": lanes, "depth": design.depths[name]}
         case Slide(node, _, lanes):

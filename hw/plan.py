@@ -3,6 +3,8 @@
 A layer delivers as many values a word as it has PE. Behind it, arithmetic on integers costs
 multipliers for every lane; so an `Affine` and a `TwoSlope` get the fewest lanes that keep the pace,
 and wider words are divided in front of them. A node that joins two streams widens the narrower one.
+In front of each layer, where words are narrow, paths of ``ready`` are cut, so that none gets longer
+as networks grow.
 """
 
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from xnorflow.hw.steps import (
     Append,
     Bend,
     Compare,
+    Cut,
     Divide,
     Folding,
     Gather,
@@ -164,7 +167,7 @@ def _layer(node, source, lanes, folding):
     """Stage of a layer with weights."""
     _check_folding(node, folding, source, lanes)
     dense = is_dense(node, source)
-    ahead = []
+    ahead = [Cut(f"{node.name}_cut", source, lanes)]
     if folding.simd > lanes:
         words = -(-(source.size if dense else source.channels) // lanes)
         ahead.append(Gather(f"{node.name}_width", source, lanes, folding.simd // lanes, words))

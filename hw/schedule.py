@@ -22,6 +22,7 @@ from xnorflow.hw.steps import (
     Bend,
     Compare,
     Copy,
+    Cut,
     Divide,
     Gather,
     Merge,
@@ -36,7 +37,7 @@ from xnorflow.hw.steps import (
     Step,
     words_of,
 )
-from xnorflow.hw.stream import Fifo, Fork, WidthConverter, WidthDivider
+from xnorflow.hw.stream import Fifo, Fork, SkidBuffer, WidthConverter, WidthDivider
 from xnorflow.hw.swu import SlidingWindowUnit
 from xnorflow.hw.threshold import threshold_latency
 from xnorflow.network import INPUT, BinaryConv
@@ -59,6 +60,8 @@ def registers(step: Step, device: Device) -> int:
             return WidthDivider.latency
         case Copy():
             return Fork.latency
+        case Cut():
+            return SkidBuffer.latency
         case Queue():
             return Fifo.latency
         case Slide():
@@ -181,7 +184,7 @@ def passage(step: Step, arrivals: list[np.ndarray], device: Device) -> tuple[lis
         case Select(source=source, lanes=lanes):
             words = -(-source.channels // lanes)
             return arrivals, times[words - 1 :: words] + through
-        case Copy() | Queue() | Compare() | Scale() | Bend():
+        case Copy() | Cut() | Queue() | Compare() | Scale() | Bend():
             return arrivals, times + through
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "Bend",
     "Compare",
     "Copy",
+    "Cut",
     "Divide",
     "Folding",
     "Gather",
@@ -91,6 +92,15 @@ class Copy:
     source: FeatureMap
     lanes: int
     consumers: int
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Keep a layer's ``ready`` from reaching the one before it in the same cycle."""
+
+    name: str
+    source: FeatureMap
+    lanes: int
 
 
 @dataclass(frozen=True)
@@ -251,6 +261,7 @@ Step = (
     Gather
     | Divide
     | Copy
+    | Cut
     | Queue
     | Slide
     | Multiply

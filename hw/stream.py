@@ -8,7 +8,7 @@ reads them masks them. Words are counted; nothing inside an accelerator marks fi
 
 from amaranth import *
 from amaranth.lib import data, fifo, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorflow.network import Bit, Counts, Int, UInt
 
@@ -16,6 +16,7 @@ from xnorflow.network import Bit, Counts, Int, UInt
 __all__ = [
     "Fifo",
     "Fork",
+    "SkidBuffer",
     "WidthConverter",
     "WidthDivider",
     "lane_layout",
@@ -268,12 +269,57 @@ class Fifo(wiring.Component):
         return m
 
 
+class SkidBuffer(wiring.Component):
+    """A register in both directions: neither ``valid`` nor ``ready`` passes in the same cycle.
+
+    A word can pass every cycle. A second register keeps what comes while the first is waited for.
+
+    Parameters
+    ----------
+    shape : :class:`ShapeLike`
+        Payload.
+
+    Attributes
+    ----------
+    latency : :class:`int`
+        Clock cycles from the transfer of a word to its delivery: 1.
+
+    Members
+    -------
+    i : ``In(stream.Signature(shape))``
+    o : ``Out(stream.Signature(shape))``
+    """
+
+    latency = 1
+
+    def __init__(self, shape):
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform):
+        m = Module()
+
+        word, spare = (
+            Signal(self.i.p.shape(), name=name, reset_less=True) for name in ("word", "spare")
+        )
+        spare_valid = Signal()
+        m.d.comb += [self.o.p.eq(word), self.i.ready.eq(~spare_valid)]
+        with m.If(~self.o.valid | self.o.ready):
+            m.d.sync += [
+                self.o.valid.eq(spare_valid | self.i.valid),
+                word.eq(Mux(spare_valid, spare, self.i.p)),
+                spare_valid.eq(0),
+            ]
+        with m.Elif(self.i.ready):
+            m.d.sync += [spare_valid.eq(self.i.valid), spare.eq(self.i.p)]
+
+        return m
+
+
 class Fork(wiring.Component):
     """Hand every word to several consumers, each at its own pace.
 
     A consumer that is ready takes its copy at once; the next word follows when all have theirs. A
-    word can pass every cycle. A second register keeps what comes while the first is waited for, so
-    that neither ``valid`` nor ``ready`` passes through in the same cycle.
+    word can pass every cycle, through a `SkidBuffer`.
 
     Parameters
     ----------
@@ -312,28 +358,18 @@ class Fork(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        valid, spare_valid = Signal(), Signal()
-        word, spare = Signal(self.shape, reset_less=True), Signal(self.shape, reset_less=True)
+        m.submodules.skid = skid = SkidBuffer(self.shape)
+        connect(m, flipped(self.i), skid.i)
         served = Signal(len(self.o))  # consumers that have their copy of the word
         after = Signal.like(served)
-        done = Signal()
         for n, o in enumerate(self.o):
             m.d.comb += [
-                o.payload.eq(word),
-                o.valid.eq(valid & ~served[n]),
+                o.p.eq(skid.o.p),
+                o.valid.eq(skid.o.valid & ~served[n]),
                 after[n].eq(served[n] | (o.valid & o.ready)),
             ]
-        m.d.comb += [done.eq(~valid | after.all()), self.i.ready.eq(~spare_valid)]
-        with m.If(done):
-            m.d.sync += [
-                valid.eq(spare_valid | self.i.valid),
-                word.eq(Mux(spare_valid, spare, self.i.payload)),
-                spare_valid.eq(0),
-                served.eq(0),
-            ]
-        with m.Else():
-            m.d.sync += served.eq(after)
-            with m.If(self.i.ready):
-                m.d.sync += [spare_valid.eq(self.i.valid), spare.eq(self.i.payload)]
+        m.d.comb += skid.o.ready.eq(after.all())
+        with m.If(skid.o.valid):
+            m.d.sync += served.eq(Mux(skid.o.ready, 0, after))
 
         return m

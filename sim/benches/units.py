@@ -27,7 +27,15 @@ from xnorflow.hw.pool import MaxPool, SumPool
 from xnorflow.hw.popcount import Popcount
 from xnorflow.hw.postprocess import PostProcess, TwoSlope
 from xnorflow.hw.shortcut import PadChannels, Subsample
-from xnorflow.hw.stream import Fifo, Fork, WidthConverter, WidthDivider, lane_layout, value_shape
+from xnorflow.hw.stream import (
+    Fifo,
+    Fork,
+    SkidBuffer,
+    WidthConverter,
+    WidthDivider,
+    lane_layout,
+    value_shape,
+)
 from xnorflow.hw.swu import SlidingWindowUnit, Windows
 from xnorflow.hw.threshold import Threshold
 from xnorflow.network import INPUT, FeatureMap, Gate, Network, Rounding, UInt, int_bits
@@ -280,6 +288,7 @@ def stream_cases() -> dict[str, Case]:
         "width_converter": Case(converter, narrow, wide, 4, converter.latency, 2),
         "fifo_shallow": Case(Fifo(layout, 1), narrow, narrow, None, None),
         "fifo_deep": Case(Fifo(layout, 5), narrow, narrow, 4, None),
+        "skid_buffer": Case(SkidBuffer(layout), narrow, narrow, 4, SkidBuffer.latency),
         "fork": Case(Fork(layout, 3), narrow, narrow, 4, 1, 0, ("o__0", "o__1", "o__2")),
     }
 

@@ -27,8 +27,8 @@ FOLDINGS = {"fc1": Folding(2, 4), "fc2": Folding(2, 4), "fc3": Folding(1, 2)}
 def test_steps_follow_the_network():
     design = Design(random_mlp(0), FOLDINGS, 2, ECP5_85F)
     assert [step.name for step in design.steps] == [
-        "input_bits", "fc1_width", "fc1", "act1", "fc2_width", "fc2", "act2", "fc3", "scores",
-        "label",
+        "input_bits", "fc1_cut", "fc1_width", "fc1", "act1", "fc2_cut", "fc2_width", "fc2", "act2",
+        "fc3_cut", "fc3", "scores", "label",
     ]  # fmt: skip
 
 

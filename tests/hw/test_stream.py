@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from xnorflow.hw.stream import Fifo, Fork, WidthConverter, WidthDivider, map_layout
+from xnorflow.hw.stream import Fifo, Fork, SkidBuffer, WidthConverter, WidthDivider, map_layout
 from xnorflow.network import Bit, Counts, FeatureMap, Int, UInt
 from xnorflow.sim.pysim import transact
 
@@ -71,6 +71,34 @@ def test_fifo_keeps_order(depth, stall):
 @pytest.mark.parametrize("depth", [3, 20])
 def test_fifo_takes_a_word_every_cycle(depth):
     transact(Fifo(8, depth), list(range(50)), 50, max_cycles=50 + Fifo.latency)
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.5])
+def test_skid_buffer_keeps_order(stall):
+    inputs = list(range(50))
+    limit = 20_000 if stall else 50 + SkidBuffer.latency
+    assert transact(SkidBuffer(8), inputs, 50, stall=stall, max_cycles=limit) == inputs
+
+
+def test_skid_buffer_cuts_both_directions():
+    dut = SkidBuffer(8)
+
+    async def bench(ctx):
+        for valid in (0, 1, 1, 1, 0, 1, 0, 0):
+            before = []
+            for ready in (0, 1):
+                ctx.set(dut.i.valid, valid ^ ready)
+                ctx.set(dut.o.ready, ready)
+                before.append((ctx.get(dut.i.ready), ctx.get(dut.o.valid)))
+            assert before[0] == before[1]
+            ctx.set(dut.i.valid, valid)
+            ctx.set(dut.o.ready, 0)
+            await ctx.tick()
+
+    sim = Simulator(dut)
+    sim.add_clock(1e-6)
+    sim.add_testbench(bench)
+    sim.run()
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.5])
