@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -36,7 +36,8 @@ from xnorflow.sw.data import ImageData
 from xnorflow.sw.kinds import Config, Model, build
 from xnorflow.sw.nn.weights import AdaBinWeight, SiManWeight
 from xnorflow.sw.recipes import Optimiser, Recipe
-from xnorflow.sw.residual import Residual
+from xnorflow.sw.residual import Residual, ResidualMethod
+from xnorflow.sw.translate import translate
 
 
 __all__ = ["MODEL_FILE", "accuracy", "adopt", "train"]
@@ -180,8 +181,8 @@ def train(
 def adopt(model: Model, start: Model) -> list[str]:
     """Let ``model`` start with those parameters of ``start`` that have a place in it.
 
-    They are those of the same name and shape: all, where only the grid differs, or weights and
-    batch normalisations, where the method does.
+    They are those of the same name and shape: all, where only the grid differs. Where only the
+    method does, and ``start`` is AdaBin's, it is translated first: see `translate`.
 
     Returns
     -------
@@ -193,6 +194,11 @@ def adopt(model: Model, start: Model) -> list[str]:
     DataError
         If no weights of convolutions and dense layers have a place.
     """
+    if isinstance(model, Residual) and isinstance(start, Residual):
+        ours = model.config
+        same_shape = replace(start.config, method=ours.method, grid=ours.grid) == ours
+        if same_shape and start.config.method is ResidualMethod.ADABIN is not ours.method:
+            start = translate(start, ours)
     theirs = start.state_dict()
     state = model.state_dict()
     fitting = {

@@ -25,7 +25,7 @@ from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
 from xnorflow.sw.models import ChainConfig, IntegerPixels, Method, Named
 from xnorflow.sw.nn.grid import Grid
-from xnorflow.sw.recipes import Optimiser, Recipe, fine_tune, recipe_for
+from xnorflow.sw.recipes import Optimiser, Recipe, fine_tune, recipe_for, warm_start
 from xnorflow.sw.residual import NamedResidual, ResidualConfig, ResidualMethod
 from xnorflow.sw.train import MODEL_FILE, train
 from xnorflow.xnf import dumps
@@ -141,6 +141,24 @@ ENTRIES: dict[str, Entry | ResidualEntry] = {
         fine_tune(Dataset.CIFAR10, mixed=True),
         Grid(score_bits=10),
     ),
+    "cifar10-resnet20-siman": ResidualEntry(
+        NamedResidual.RESNET20,
+        ResidualMethod.SIMAN,
+        warm_start(Dataset.CIFAR10, siman=True, mixed=True),
+        Grid(score_bits=10),
+    ),
+    "cifar10-resnet20-siman-bipolar": ResidualEntry(
+        NamedResidual.RESNET20,
+        ResidualMethod.SIMAN_BIPOLAR,
+        warm_start(Dataset.CIFAR10, siman=True, mixed=True),
+        Grid(score_bits=10),
+    ),
+    "cifar10-resnet20-reactnet": ResidualEntry(
+        NamedResidual.RESNET20,
+        ResidualMethod.REACTNET,
+        warm_start(Dataset.CIFAR10, siman=False, mixed=True),
+        Grid(score_bits=10),
+    ),
 }
 
 
@@ -154,7 +172,9 @@ def trained(name: str, data: ImageData, accelerator: str, adabin: Path | None) -
         return found
     start = None
     if isinstance(entry, ResidualEntry):
-        start = None if adabin is None else import_adabin_resnet20(adabin)
+        if adabin is None:
+            raise DataError(f"{name} starts with AdaBin's released weights: give --adabin FILE")
+        start = import_adabin_resnet20(adabin)
     return train(
         entry.config,
         entry.recipe,

@@ -107,14 +107,15 @@ def test_what_reads_zeros_waits_too():
 
 
 def test_one_word_less_costs_throughput():
-    network, cycles = NETS["plain"]
-    design = fold(network, ECP5_85F, cycles=cycles)
+    design = design_of(2)
     depths = dict(design.depths)
-    depths["sum_other_queue"] -= 1
-    tight = Design(network, design.foldings, design.input_lanes, ECP5_85F, depths, pace=design.pace)
+    depths["block0_add_other_queue"] -= 1
+    tight = Design(
+        design.network, design.foldings, design.input_lanes, ECP5_85F, depths, pace=design.pace
+    )
     _, words = frames_of(design, 8)
 
     _, results = run(tight, words, limit=60_000)
 
     times = [time for time, _, _ in results]
-    assert np.diff(times[-4:]).max() > cycles
+    assert np.diff(times[-4:]).max() > design.cycles_per_frame
