@@ -28,12 +28,12 @@ def main() -> None:
     """Measure, print and record."""
     (path,) = sys.argv[1:]
     console = Console()
-    model = import_adabin_resnet20(path)
     data = load(Dataset.CIFAR10)
     images, labels = data.test_images, data.test_labels
-    share = accuracy(model, images, labels)
+    share = accuracy(import_adabin_resnet20(path, stem_bits=16), images, labels)
     rows = [{"numbers": "real", "images": len(labels), "accuracy": share}]
     console.print(rows[-1])
+    model = import_adabin_resnet20(path)
     for fraction in FRACTIONS:
         grid = Grid(INTEGER_BITS + fraction, fraction, score_bits=10)
         found = golden(lower(model.on_grid(grid)), images).labels

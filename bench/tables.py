@@ -18,7 +18,17 @@ def main() -> None:
     text = README.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
-    sections = accuracy(), lowering(), rtl(), place(), density(), estimates(), adabin(), popcount()
+    sections = (
+        accuracy(),
+        imported(),
+        lowering(),
+        rtl(),
+        place(),
+        density(),
+        estimates(),
+        adabin(),
+        popcount(),
+    )
     parts = [section for section in sections if section]
     content = "\n\n".join([BEGIN, *parts, END])
     README.write_text(before + content + after, encoding="utf-8")
@@ -41,6 +51,16 @@ def accuracy() -> str:
         "from PyTorch in float64: on 1,000 images of CIFAR-10, on all others.",
         ["network", "integers", "float64", "differ"],
         rows,
+    )
+
+
+def imported() -> str:
+    """AdaBin's released ResNet-20, before any training."""
+    return _section(
+        "AdaBin's ResNet-20 as its authors released it, on all 10,000 test images, in real numbers "
+        "and right after the import on three fixed-point grids, `python bench/imported.py`.",
+        ["stream", "accuracy"],
+        [[row["numbers"], f"{row['accuracy']:.2%}"] for row in read_rows("imported")],
     )
 
 

@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeGuard
 
@@ -37,10 +38,17 @@ _UNIT = {
 }
 
 
-def import_adabin_resnet20(path: Path | str) -> Residual:
+def import_adabin_resnet20(path: Path | str, *, stem_bits: int = PIXELS.bits) -> Residual:
     """Read the authors' checkpoint; the model is one of real numbers, in evaluation mode.
 
-    Source: AdaBin, arXiv 2208.08084; its first layer's weights are rounded to 8 bits here.
+    Source: AdaBin, arXiv 2208.08084.
+
+    Parameters
+    ----------
+    path : path
+        Their file.
+    stem_bits : int
+        Width of the first layer's weights, which are real numbers there. 16 bits are as good.
 
     Raises
     ------
@@ -58,7 +66,8 @@ def import_adabin_resnet20(path: Path | str) -> Residual:
     if not isinstance(state, dict):
         raise FormatError(f"{path} is a PyTorch file with other content")
     theirs = {re.sub("^module[.]", "", str(name)): value for name, value in state.items()}
-    model = Residual(NamedResidual.RESNET20.config(ResidualMethod.ADABIN, PIXELS))
+    pixels = replace(PIXELS, bits=stem_bits)
+    model = Residual(NamedResidual.RESNET20.config(ResidualMethod.ADABIN, pixels))
     ours = {}
     for name, expected in model.state_dict().items():
         value = theirs.get(_their_name(name))

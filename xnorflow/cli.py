@@ -269,7 +269,8 @@ def import_(
     data = load(Dataset.CIFAR10)
     images, labels = data.test_images[:limit], data.test_labels[:limit]
     with _bar("real numbers", len(images)) as advance:
-        share = accuracy(imported, images, labels, advance)
+        real = import_adabin_resnet20(checkpoint, stem_bits=16)
+        share = accuracy(real, images, labels, advance)
     console.print(f"in real numbers {share:.2%} of {len(images):,} test images are right")
     provenance = Provenance(
         dataset=Dataset.CIFAR10.value,
