@@ -101,8 +101,26 @@ def test_plan_shows_what_each_part_costs(cli, files):
     save(random_conv_net(1), files / "conv.xnf")
     code, out, _ = cli("plan", "conv.xnf", "--board", "icebreaker", "--cycles", 1000)
     assert code == 0
-    for part in ("conv1_windows", "conv2", "label", "5,280"):
+    for part in ("conv1", "conv2", "5,280"):
         assert part in out
+    assert "conv1_windows" not in out
+    code, detailed, _ = cli(
+        "plan", "conv.xnf", "--board", "icebreaker", "--cycles", 1000, "--parts"
+    )
+    assert code == 0
+    for part in ("conv1_windows", "conv2", "label", "5,280"):
+        assert part in detailed
+
+    def luts(text):
+        """Look-up tables of all lines but the last two, and of the last but one."""
+        column = [
+            int(line.split("│")[6].replace(",", "")) for line in text.splitlines() if "│" in line
+        ]
+        return sum(column[:-2]), column[-2]
+
+    # The frame guard is no part of the pipeline.
+    (layers, all_), (parts, again) = luts(out), luts(detailed)
+    assert layers == parts < all_ == again
 
 
 def test_generate_takes_a_rate(cli, files):

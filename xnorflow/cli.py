@@ -30,18 +30,8 @@ from xnorflow.errors import (
     XnorflowError,
 )
 from xnorflow.files import write_atomically
-from xnorflow.network import (
-    BinaryConv,
-    Bit,
-    Counts,
-    FeatureMap,
-    Int,
-    IntegerConv,
-    Network,
-    Node,
-    Provenance,
-    UInt,
-)
+from xnorflow.network import BinaryConv, IntegerConv, Network, Provenance
+from xnorflow.tables import design_table, network_table, plan_table
 
 
 if TYPE_CHECKING:
@@ -334,18 +324,7 @@ def lower(
 def info(network: NetworkArgument) -> None:
     """Show what a network computes, layer by layer."""
     loaded = _network(network)
-    table = Table("layer", "kind", "from", "to", "map", "weight bits", title=loaded.name)
-    for node in loaded.nodes:
-        feature_map = loaded.maps[node.name]
-        table.add_row(
-            node.name,
-            type(node).__name__,
-            _spell_type(loaded.maps[node.source]),
-            _spell_type(feature_map),
-            "×".join(map(str, feature_map.shape)),
-            _weight_bits(node),
-        )
-    console.print(table)
+    console.print(network_table(loaded))
     source = loaded.provenance
     for what, value in (
         ("data set", source.dataset),
@@ -388,34 +367,16 @@ def plan(
     cycles: CyclesOption = None,
     fps: RateOption = None,
     fastest: FastestOption = False,
+    parts: Annotated[
+        bool, typer.Option("--parts", help="A line for every part of the pipeline.")
+    ] = False,
 ) -> None:
-    """Show how a network would be folded, and what each part would cost; nothing is generated."""
-    from xnorflow.hw.estimate import estimate, estimate_step
-    from xnorflow.hw.generate import describe
+    """Show how a network would be folded, and what it would cost; nothing is generated.
 
+    A layer's line counts all that is built up to the next layer.
+    """
     design = _design(_network(network), board, cycles, fps, fastest)
-    device = design.device
-    table = Table(title=f"{design.network.name} on {device.name}")
-    table.add_column("part", no_wrap=True)
-    for head in ("PE", "SIMD", "cycles", "buffer", "LUTs", "BRAMs", "DSPs"):
-        table.add_column(head, justify="right")
-    for step, described in zip(design.steps, describe(design)["steps"], strict=True):
-        need = estimate_step(step, device, design.depths.get(step.name))
-        table.add_row(
-            step.name,
-            *(f"{described[what]:,}" if what in described else ""
-              for what in ("pe", "simd", "cycles", "depth")),
-            *(f"{count:,}" for count in (need.luts, need.block_rams, need.multipliers)),
-        )  # fmt: skip
-    need = estimate(design)
-    table.add_section()
-    for what, spent, budget in (
-        ("all", f"{design.cycles_per_frame:,}", need),
-        ("there are", "", device),
-    ):
-        resources = budget.luts, budget.block_rams, budget.multipliers
-        table.add_row(what, "", "", spent, "", *(f"{count:,}" for count in resources))
-    console.print(table)
+    console.print(plan_table(design, parts=parts))
     console.print(
         f"{design.input_lanes} pixels a word, {design.cycles_per_frame:,} cycles a frame; "
         "resources are estimates"
@@ -441,7 +402,7 @@ def generate(
     design = _design(_network(network), board, cycles, fps, fastest)
     with console.status("writing Verilog …"):
         path = generate_files(design, out)
-    console.print(_design_table(design))
+    console.print(design_table(design))
     console.print(f"{path} is written", soft_wrap=True)
 
 
@@ -509,7 +470,7 @@ def build(
 
     hertz = None if clock is None else round(clock * 1e6)
     design = _design(_network(network), board, cycles, fps, fastest, hertz)
-    console.print(_design_table(design))
+    console.print(design_table(design))
     with console.status("building …") as status:
 
         def show(stage: Stage) -> None:
@@ -599,19 +560,6 @@ def _report_cycles(design: "Design", cycles: int | None, latency: int) -> None:
 
 
 # -- shared ---------------------------------------------------------------------------------------
-
-
-def _spell_type(feature_map: FeatureMap) -> str:
-    """Type of a map's values, in a word or two."""
-    match feature_map.type:
-        case Bit():
-            return "bit"
-        case UInt(bits):
-            return f"uint{bits}"
-        case Int(bits):
-            return f"int{bits}"
-        case Counts(taps, popcount):
-            return f"0…{taps}, P" if popcount else f"0…{taps}"
 
 
 def _widths(text: str) -> tuple[int, ...]:
@@ -719,36 +667,6 @@ def _design(
         return fold(network, target.device, cycles=usual)
     except DesignError:
         return fold_fastest(network, target.device)
-
-
-def _design_table(design: "Design") -> Table:
-    from xnorflow.hw.steps import Multiply
-
-    table = Table("layer", "matrix", "PE", "SIMD", "cycles", title=design.network.name)
-    for step in design.steps:
-        if isinstance(step, Multiply):
-            table.add_row(
-                step.name,
-                f"{step.node.filters} × {step.node.taps}",
-                str(step.folding.pe),
-                str(step.folding.simd),
-                str(step.cycles),
-            )
-    table.caption = (
-        f"{design.input_lanes} pixels a word, {design.cycles_per_frame} cycles a frame, "
-        f"latency {design.latency} cycles"
-    )
-    return table
-
-
-def _weight_bits(node: Node) -> str:
-    match node:
-        case BinaryConv():
-            return f"{node.weights.size:,}"
-        case IntegerConv():
-            return f"{node.weights.size:,} × {node.weight_bits}"
-        case _:
-            return ""
 
 
 def _load(dataset: str) -> "ImageData":

@@ -1,0 +1,146 @@
+"""Tables that the command line shows: networks, and how they are folded."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from xnorflow.network import (
+    BinaryConv,
+    Bit,
+    Counts,
+    FeatureMap,
+    Int,
+    IntegerConv,
+    Network,
+    Node,
+    UInt,
+    sources_of,
+)
+
+
+if TYPE_CHECKING:
+    from xnorflow.hw.design import Design
+
+
+__all__ = ["design_table", "network_table", "plan_table"]
+
+
+def network_table(network: Network) -> Table:
+    """What a network computes, node by node."""
+    table = Table("layer", "kind", "from", "to", "map", "weight bits", title=network.name)
+    for node in network.nodes:
+        feature_map = network.maps[node.name]
+        table.add_row(
+            node.name,
+            type(node).__name__,
+            _spell_type(network.maps[sources_of(node)[0]]),
+            _spell_type(feature_map),
+            "×".join(map(str, feature_map.shape)),
+            _weight_bits(node),
+        )
+    return table
+
+
+def design_table(design: "Design") -> Table:
+    """How the layers of a network are folded."""
+    from xnorflow.hw.steps import Multiply
+
+    table = Table("layer", "matrix", "PE", "SIMD", "cycles", title=design.network.name)
+    for step in design.steps:
+        if isinstance(step, Multiply):
+            table.add_row(
+                step.name,
+                f"{step.node.filters} × {step.node.taps}",
+                str(step.folding.pe),
+                str(step.folding.simd),
+                str(step.cycles),
+            )
+    table.caption = (
+        f"{design.input_lanes} pixels a word, {design.cycles_per_frame} cycles a frame, "
+        f"latency {design.latency} cycles"
+    )
+    return table
+
+
+def plan_table(design: "Design", *, parts: bool) -> Table:
+    """What a design costs: a line for each layer, or for each of its ``parts``.
+
+    A layer's line counts all that is built up to the next one, what it is fed through included.
+    """
+    from xnorflow.hw.estimate import estimate, estimate_step
+
+    device = design.device
+    table = Table(title=f"{design.network.name} on {device.name}")
+    table.add_column("part" if parts else "layer", no_wrap=True)
+    for head in ("PE", "SIMD", "cycles", "buffer", "LUTs", "BRAMs", "DSPs"):
+        table.add_column(head, justify="right")
+    for line in _parts(design) if parts else _layers(design):
+        needs = [
+            estimate_step(step, device, design.depths.get(step.name)) for step in line["steps"]
+        ]
+        table.add_row(
+            line["name"],
+            *(f"{line[what]:,}" if what in line else ""
+              for what in ("pe", "simd", "cycles", "depth")),
+            *(f"{sum(getattr(need, what) for need in needs):,}"
+              for what in ("luts", "block_rams", "multipliers")),
+        )  # fmt: skip
+    need = estimate(design)
+    table.add_section()
+    for what, spent, budget in (
+        ("all", f"{design.cycles_per_frame:,}", need),
+        ("there are", "", device),
+    ):
+        resources = budget.luts, budget.block_rams, budget.multipliers
+        table.add_row(what, "", "", spent, "", *(f"{count:,}" for count in resources))
+    return table
+
+
+def _parts(design: "Design") -> Iterator[dict[str, Any]]:
+    """Every step, with what is known of it."""
+    from xnorflow.hw.generate import describe
+
+    for step, described in zip(design.steps, describe(design)["steps"], strict=True):
+        yield {**described, "steps": [step]}
+
+
+def _layers(design: "Design") -> Iterator[dict[str, Any]]:
+    """Steps from the first that feeds a layer to the last before the next one's."""
+    from xnorflow.hw.steps import Cut
+
+    line: dict[str, Any] = {"name": "input", "steps": []}
+    for part in _parts(design):
+        if isinstance(part["steps"][0], Cut):
+            if line["steps"]:
+                yield line
+            line = {"name": part["name"], "steps": []}
+        line["steps"] += part["steps"]
+        if "pe" in part:
+            line |= {what: part[what] for what in ("name", "pe", "simd", "cycles")}
+        if part["unit"] == "SlidingWindowUnit":
+            line["depth"] = part["depth"]
+    yield line
+
+
+def _spell_type(feature_map: FeatureMap) -> str:
+    """Type of a map's values, in a word or two."""
+    match feature_map.type:
+        case Bit():
+            return "bit"
+        case UInt(bits):
+            return f"uint{bits}"
+        case Int(bits):
+            return f"int{bits}"
+        case Counts(taps, popcount):
+            return f"0…{taps}, P" if popcount else f"0…{taps}"
+
+
+def _weight_bits(node: Node) -> str:
+    match node:
+        case BinaryConv():
+            return f"{node.weights.size:,}"
+        case IntegerConv():
+            return f"{node.weights.size:,} × {node.weight_bits}"
+        case _:
+            return ""
