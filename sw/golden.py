@@ -21,8 +21,11 @@ from xnorflow.network import (
     BinaryConv,
     Bit,
     Concat,
+    DynamicThreshold,
+    DynamicTwoSlope,
     Gate,
     GlobalSum,
+    HalvingMaxPool,
     IntegerConv,
     MaxPool,
     Network,
@@ -160,6 +163,16 @@ def _apply(node: Node, x: _Values, *others: _Values) -> _Values:
             positive, negative = torch.tensor(node.positive), torch.tensor(node.negative)
             products = torch.where(x.map >= 0, positive, negative) * x.map
             return _Values(_round(products, node.rounding))
+        case DynamicThreshold():
+            channels = min(x.map.shape[3], others[0].map.shape[3])
+            thresholds = others[0].map[..., node.first : node.first + channels]
+            return _Values(node.scale * x.map >= thresholds)
+        case DynamicTwoSlope():
+            before, after = others[0].map[..., node.first :].split(x.map.shape[3], dim=3)[:2]
+            z, rounding = x.map + before, node.rounding
+            slopes = torch.where(z >= 0, torch.tensor(node.positive), torch.tensor(node.negative))
+            rounded = (slopes * z + rounding.half >> rounding.shift) + after
+            return _Values(rounded.clamp_(rounding.type.low, rounding.type.high))
         case Add():
             return _Values(_round(x.map + others[0].map, Rounding(0, node.bits)))
         case Concat():
@@ -171,6 +184,8 @@ def _apply(node: Node, x: _Values, *others: _Values) -> _Values:
         case AveragePool():
             sums = _pool_windows(x.map, node.size).sum(dim=4)
             return _Values((sums + ((1 << node.shift) >> 1)) >> node.shift)
+        case HalvingMaxPool():
+            return _Values(_halving_max_pool(x.map))
         case GlobalSum():
             return _Values(x.map.sum(dim=(1, 2), keepdim=True))
         case ArgMax():
@@ -227,6 +242,13 @@ def _max_pool(node: MaxPool, bits: Tensor) -> _Values:
     if node.inverted is None:
         return _Values(largest)
     return _Values(torch.where(torch.tensor(node.inverted), windows.all(dim=4), largest))
+
+
+def _halving_max_pool(x: Tensor) -> Tensor:
+    # In float64, where values of 32 bits are exact; PyTorch leaves out what is outside.
+    channels_first = x.permute(0, 3, 1, 2).to(torch.float64)
+    largest = functional.max_pool2d(channels_first, 3, stride=2, padding=1)
+    return largest.permute(0, 2, 3, 1).to(torch.int64)
 
 
 def _pool_windows(x: Tensor, size: int) -> Tensor:

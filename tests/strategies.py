@@ -1,6 +1,7 @@
 """Random networks for property tests."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from hypothesis import strategies as st
@@ -15,6 +16,8 @@ from xnorflow.network import (
     Bit,
     Concat,
     Counts,
+    DynamicThreshold,
+    DynamicTwoSlope,
     FeatureMap,
     Gate,
     GlobalSum,
@@ -124,10 +127,14 @@ def random_affine(rng: np.random.Generator, name: str, source: str, x: FeatureMa
 class _Residual:
     """Nodes of a random residual network, on a stream of ``bits`` with a binary point."""
 
-    def __init__(self, rng: np.random.Generator, frame: FeatureMap) -> None:
+    def __init__(
+        self, rng: np.random.Generator, frame: FeatureMap, *, dynamic: bool = False
+    ) -> None:
         self.rng = rng
+        self.dynamic = dynamic
         self.nodes: list[Node] = []
         self.maps = {INPUT: frame}
+        self.streams: list[str] = []  # what the blocks before were fed with
         self.bits = int(rng.integers(5, 14))
         self.fraction = int(rng.integers(0, self.bits - 2))
 
@@ -164,15 +171,55 @@ class _Residual:
         """Slopes of both signs, up to about 2; some of them exactly 1."""
         rng, channels = self.rng, self.maps[source].channels
         shift = int(rng.integers(0, 9))
+        if self.dynamic and rng.random() < 0.5:
+            # Shifts that follow from these very values, or from others that were there before.
+            of = str(rng.choice([source, *self.streams]))
+            first = int(rng.integers(0, 3))
+            parameters = self.parameters(f"{name}_frame", of, first + 2 * channels)
+            slopes = rng.integers(-(2 << shift), (2 << shift) + 1, (2, channels))
+            rounding = Rounding(shift, self.bits, self.fraction)
+            return self.add(DynamicTwoSlope(name, source, parameters, *slopes, rounding, first))
         positive, negative = rng.integers(-(2 << shift), (2 << shift) + 1, (2, channels))
         positive = np.where(rng.random(channels) < 0.5, 1 << shift, positive)
         rounding = Rounding(shift, self.bits, self.fraction)
         return self.add(TwoSlope(name, source, positive, negative, rounding))
 
+    def parameters(self, name: str, source: str, channels: int) -> str:
+        """A map of so many parameters for each frame, from the sums of ``source``."""
+        rng = self.rng
+        x = self.add(GlobalSum(f"{name}_sums", source))
+        if rng.random() < 0.7:
+            hidden = int(rng.integers(1, 5))
+            weights = rng.integers(-20, 21, (hidden, 1, 1, self.maps[x].channels))
+            x = self.affine(f"{name}_hidden", self.add(IntegerConv(f"{name}_squeeze", x, weights)))
+            ones = np.ones(hidden, np.int64)
+            rounding = Rounding(0, self.bits, self.fraction)
+            x = self.add(TwoSlope(f"{name}_relu", x, ones, 0 * ones, rounding))
+        weights = rng.integers(-20, 21, (channels, 1, 1, self.maps[x].channels))
+        return self.affine(name, self.add(IntegerConv(f"{name}_excite", x, weights)))
+
+    def dynamic_threshold(self, name: str, source: str) -> DynamicThreshold:
+        """Thresholds of each channel, or the mean of the frame."""
+        x = self.maps[source]
+        if self.rng.random() < 0.3:
+            ones = np.ones((1, 1, 1, x.channels), np.int64)
+            sums = self.add(GlobalSum(f"{name}_sums", source))
+            total = self.add(IntegerConv(f"{name}_total", sums, ones))
+            one = np.ones(1, np.int64)
+            rounding = Rounding(0, self.maps[total].type.bits, self.fraction)
+            total = self.add(Affine(f"{name}_mean", total, one, 0 * one, rounding=rounding))
+            return DynamicThreshold(name, source, total, scale=x.size)
+        first = int(self.rng.integers(0, 3))
+        parameters = self.parameters(f"{name}_frame", source, first + x.channels)
+        return DynamicThreshold(name, source, parameters, first)
+
     def convolve(self, name: str, source: str, filters: int, stride: int) -> str:
         """Bits of ``source``, a binary convolution that keeps its size, and an affine."""
         rng, x = self.rng, self.maps[source]
-        bits = self.add(random_threshold(rng, f"{name}_bits", source, x))
+        if self.dynamic and rng.random() < 0.8:
+            bits = self.add(self.dynamic_threshold(f"{name}_bits", source))
+        else:
+            bits = self.add(random_threshold(rng, f"{name}_bits", source, x))
         side = 3 if rng.random() < 0.7 else 1
         gate = Gate.XNOR if rng.random() < 0.5 else Gate.AND
         weights = rng.random((filters, side, side, x.channels)) < 0.5
@@ -228,16 +275,20 @@ class _Residual:
         )
 
 
-def random_residual(seed: int, blocks: int = 2) -> Network:
-    """Small residual network on pixels, the same for the same seed."""
+def random_residual(seed: int, blocks: int = 2, *, dynamic: bool = False) -> Network:
+    """Small residual network on pixels, the same for the same seed.
+
+    One that is ``dynamic`` has thresholds and shifts that follow from the frame.
+    """
     rng = np.random.default_rng(seed)
     frame = FeatureMap(*(int(side) for side in rng.integers(3, 9, 2)), 3, UInt(8))
-    net = _Residual(rng, frame)
+    net = _Residual(rng, frame, dynamic=dynamic)
     channels = int(rng.choice([2, 4, 6]))
     weights = rng.integers(-128, 128, (channels, 3, 3, 3))
     x = net.affine("stem_norm", net.add(IntegerConv("stem", INPUT, weights, padding=1)))
     x = net.two_slope("stem_act", x)
     for n in range(blocks):
+        net.streams.append(x)
         x = net.block(f"block{n}", x)
     x = net.add(GlobalSum("sums", x))
     classes = int(rng.integers(2, 6))
@@ -250,7 +301,8 @@ def random_residual(seed: int, blocks: int = 2) -> Network:
 
 chains = st.integers(0, 2**32 - 1).map(random_network)
 residuals = st.integers(0, 2**32 - 1).map(random_residual)
-networks = chains | residuals
+dynamics = st.integers(0, 2**32 - 1).map(partial(random_residual, dynamic=True))
+networks = chains | residuals | dynamics
 
 
 def random_frames(rng: np.random.Generator, frame: FeatureMap, count: int) -> np.ndarray:

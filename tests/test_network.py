@@ -13,6 +13,8 @@ from xnorflow.network import (
     BinaryConv,
     Bit,
     Counts,
+    DynamicThreshold,
+    DynamicTwoSlope,
     FeatureMap,
     Gate,
     Int,
@@ -20,6 +22,7 @@ from xnorflow.network import (
     MaxPool,
     Network,
     Provenance,
+    Rounding,
     Threshold,
     UInt,
     int_bits,
@@ -271,6 +274,49 @@ def test_refuses_source(node, x, text):
 
 
 # -- the network ----------------------------------------------------------------------------------
+
+
+STREAM = FeatureMap(2, 3, 2, Int(9, 4))
+FRAME = FeatureMap(1, 1, 6, Int(12, 4))
+DYPRELU = DynamicTwoSlope("d", "x", "p", ints(4, 4), ints(1, -1), Rounding(2, 9, 4), first=2)
+
+
+def test_infer_of_dynamic_nodes():
+    bits = FeatureMap(2, 3, 2, Bit())
+    assert DynamicThreshold("d", "x", "p", first=4).infer(STREAM, FRAME) == bits
+    mean = FeatureMap(1, 1, 1, Int(12, 4))
+    assert DynamicThreshold("d", "x", "p", scale=12).infer(STREAM, mean) == bits
+    assert DYPRELU.infer(STREAM, FRAME) == STREAM
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: DynamicThreshold("d", "x", "p", scale=0),
+         "d: scale must be an integer from 1 to 1073741823, not 0"),
+        (lambda: DynamicThreshold("d", "x", "p", first=-1),
+         "d: first must be an integer from 0 to 65536, not -1"),
+        (lambda: DynamicThreshold("d", "x", "p", first=5).infer(STREAM, FRAME),
+         "d: its parameters must be a 1×1 map of at least 7 channels, not 1×1×6"),
+        (lambda: DynamicThreshold("d", "x", "p").infer(STREAM, STREAM),
+         "d: its parameters must be a 1×1 map of at least 2 channels, not 2×3×2"),
+        (lambda: DynamicThreshold("d", "x", "p").infer(STREAM, FeatureMap(1, 1, 2, Int(12, 3))),
+         "d: its parameters must have as many fractional bits as its source"),
+        (lambda: DynamicThreshold("d", "x", "p").infer(BITS, FRAME),
+         "d: the input must be signed integers, not bits"),
+        (lambda: DYPRELU.infer(STREAM, FeatureMap(1, 1, 5, Int(12, 4))),
+         "d: its parameters must be a 1×1 map of at least 6 channels, not 1×1×5"),
+        (lambda: DYPRELU.infer(FeatureMap(2, 3, 3, Int(9, 4)), FRAME),
+         "d: it has 2 channels, its source 3"),
+        (lambda: DynamicTwoSlope("d", "x", "p", ints(1), ints(1), Rounding(2, 9, 3)).infer(
+            FeatureMap(2, 3, 1, Int(9, 4)), FRAME),
+         "d: its result must have its source's fractional bits"),
+        (lambda: DynamicTwoSlope("d", "x", "p", ints(1), ints(1 << 15), Rounding(2, 9)),
+         "d: its slopes need 17 bits, more than 16"),
+    ],
+)  # fmt: skip
+def test_refuses_dynamic_node(make, text):
+    refuses(make, text=text)
 
 
 def test_network():

@@ -36,8 +36,11 @@ __all__ = [
     "AveragePool",
     "BinaryConv",
     "Concat",
+    "DynamicThreshold",
+    "DynamicTwoSlope",
     "Gate",
     "GlobalSum",
+    "HalvingMaxPool",
     "IntegerConv",
     "MaxPool",
     "Node",
@@ -56,6 +59,7 @@ INPUT = "input"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _MAX_WEIGHT_BITS = 16
 _MAX_SUM_BITS = 63
+_MAX_SCALE_BITS = 30
 
 
 class Gate(Enum):
@@ -375,19 +379,92 @@ class TwoSlope:
     rounding: Rounding
 
     def __post_init__(self) -> None:
-        _freeze(self, "positive", np.int64, 1)
-        _freeze(self, "negative", np.int64, 1, shape=self.positive.shape)
-        slopes = np.concatenate([self.positive, self.negative])
-        bits = int_bits(int(slopes.min()), int(slopes.max()))
-        if bits > _MAX_WEIGHT_BITS:
-            raise NetworkError(
-                f"{self.name}: its slopes need {bits} bits, more than {_MAX_WEIGHT_BITS}"
-            )
+        _freeze_slopes(self)
 
     def infer(self, x: FeatureMap) -> FeatureMap:
         """Map that this node delivers for the map ``x``."""
         _check_int(self.name, x)
         _check_channels(self.name, self.positive.size, x)
+        return replace(x, type=self.rounding.type)
+
+
+@dataclass(frozen=True)
+class DynamicThreshold:
+    """Compare every value with a threshold that the frame itself has: integers → bit.
+
+    ``y[r, c, k] = (scale · x[r, c, k] ≥ parameters[0, 0, first + k])``. A map of parameters that
+    has a single channel is the threshold of all channels: a frame's mean is ``scale`` = the number
+    of its values, and their sum.
+
+    Parameters
+    ----------
+    name, source : str
+        This node, and the node that feeds it.
+    parameters : str
+        The node that delivers a 1×1 map of integers for each frame.
+    first : int
+        Channel of that map which belongs to channel 0.
+    scale : int
+        At least 1.
+    """
+
+    name: str
+    source: str
+    parameters: str
+    first: int = 0
+    scale: int = 1
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        check_range(f"{self.name}: first", self.first, 0, MAX_SIDE)
+        check_range(f"{self.name}: scale", self.scale, 1, (1 << _MAX_SCALE_BITS) - 1)
+
+    def infer(self, x: FeatureMap, parameters: FeatureMap) -> FeatureMap:
+        """Map that this node delivers for the map ``x`` and its parameters."""
+        shared = parameters.channels == 1
+        _check_parameters(self.name, x, parameters, self.first + (1 if shared else x.channels))
+        return replace(x, type=Bit())
+
+
+@dataclass(frozen=True, eq=False)
+class DynamicTwoSlope:
+    """`TwoSlope` between two shifts that the frame itself has: integers → integers.
+
+    With ``z = x[r, c, k] + parameters[0, 0, first + k]``, ``y[r, c, k] = ((positive[k] · z if z ≥ 0
+    else negative[k] · z) + 2^(shift − 1) >> shift) + parameters[0, 0, first + channels + k]``, and
+    only that is clipped: DyPReLU.
+
+    Parameters
+    ----------
+    name, source : str
+        This node, and the node that feeds it.
+    parameters : str
+        The node that delivers a 1×1 map of integers for each frame.
+    positive, negative, rounding
+        As for `TwoSlope`.
+    first : int
+        Channel of the map of parameters which belongs to channel 0.
+    """
+
+    name: str
+    source: str
+    parameters: str
+    positive: NDArray[np.int64]
+    negative: NDArray[np.int64]
+    rounding: Rounding
+    first: int = 0
+
+    def __post_init__(self) -> None:
+        _freeze_slopes(self)
+        check_range(f"{self.name}: first", self.first, 0, MAX_SIDE)
+
+    def infer(self, x: FeatureMap, parameters: FeatureMap) -> FeatureMap:
+        """Map that this node delivers for the map ``x`` and its parameters."""
+        _check_int(self.name, x)
+        _check_channels(self.name, self.positive.size, x)
+        _check_parameters(self.name, x, parameters, self.first + 2 * x.channels)
+        if self.rounding.fraction != _check_int(self.name, x):
+            raise NetworkError(f"{self.name}: its result must have its source's fractional bits")
         return replace(x, type=self.rounding.type)
 
 
@@ -530,6 +607,28 @@ class AveragePool:
 
 
 @dataclass(frozen=True)
+class HalvingMaxPool:
+    """Largest of the 3 × 3 values around every other pixel: integers → integers.
+
+    ``y[r, c, k] = max(x[2·r + i, 2·c + j, k])`` with i and j from −1 to 1; pixels outside the frame
+    do not count. It is what ResNets for large pictures begin with.
+
+    Parameters
+    ----------
+    name, source : str
+        This node, and the node that feeds it.
+    """
+
+    name: str
+    source: str
+
+    def infer(self, x: FeatureMap) -> FeatureMap:
+        """Map that this node delivers for the map ``x``."""
+        _check_int(self.name, x)
+        return replace(x, height=-(-x.height // 2), width=-(-x.width // 2))
+
+
+@dataclass(frozen=True)
 class GlobalSum:
     """Sum over all pixels of each channel: integers → integers of a 1×1 map.
 
@@ -577,11 +676,14 @@ Node = (
     | Threshold
     | Affine
     | TwoSlope
+    | DynamicThreshold
+    | DynamicTwoSlope
     | Add
     | Concat
     | Subsample
     | PadChannels
     | AveragePool
+    | HalvingMaxPool
     | GlobalSum
     | ArgMax
 )
@@ -589,7 +691,13 @@ Node = (
 
 def sources_of(node: Node) -> tuple[str, ...]:
     """Names of what feeds a node, in the order in which its ``infer`` takes their maps."""
-    return (node.source, node.other) if isinstance(node, Add | Concat) else (node.source,)
+    match node:
+        case Add() | Concat():
+            return node.source, node.other
+        case DynamicThreshold() | DynamicTwoSlope():
+            return node.source, node.parameters
+        case _:
+            return (node.source,)
 
 
 # -- checks ---------------------------------------------------------------------------------------
@@ -680,6 +788,18 @@ def _freeze(
 _DTYPES = {np.bool_: "bits", np.int64: "integers"}
 
 
+def _freeze_slopes(node: TwoSlope | DynamicTwoSlope) -> None:
+    """As `_freeze`, for both slopes."""
+    _freeze(node, "positive", np.int64, 1)
+    _freeze(node, "negative", np.int64, 1, shape=node.positive.shape)
+    slopes = np.concatenate([node.positive, node.negative])
+    bits = int_bits(int(slopes.min()), int(slopes.max()))
+    if bits > _MAX_WEIGHT_BITS:
+        raise NetworkError(
+            f"{node.name}: its slopes need {bits} bits, more than {_MAX_WEIGHT_BITS}"
+        )
+
+
 def _freeze_classes(node: Threshold | Affine, count: int) -> None:
     """As `_freeze`, for border classes, of which there must be ``count``."""
     _freeze(node, "classes", np.int64, 2)
@@ -702,6 +822,19 @@ def _check_int(name: str, x: FeatureMap) -> int:
     if not isinstance(x.type, Int):
         raise NetworkError(f"{name}: the input must be signed integers, not {spell(x.type)}")
     return x.type.fraction
+
+
+def _check_parameters(name: str, x: FeatureMap, parameters: FeatureMap, channels: int) -> None:
+    """Check that ``x`` and a map of ``parameters`` fit, of which ``channels`` are wanted."""
+    if (parameters.height, parameters.width) != (1, 1) or parameters.channels < channels:
+        raise NetworkError(
+            f"{name}: its parameters must be a 1×1 map of at least {channels} channels, "
+            f"not {_shape(parameters)}"
+        )
+    if _check_int(name, x) != _check_int(name, parameters):
+        raise NetworkError(
+            f"{name}: its parameters must have as many fractional bits as its source"
+        )
 
 
 def _sum_type(name: str, bits: int, fraction: int = 0) -> Int:

@@ -48,9 +48,12 @@ from xnorflow.network import (
     BinaryConv,
     Bit,
     Concat,
+    DynamicThreshold,
+    DynamicTwoSlope,
     FeatureMap,
     Gate,
     GlobalSum,
+    HalvingMaxPool,
     Int,
     IntegerConv,
     MaxPool,
@@ -184,6 +187,13 @@ def _encode(node: Node) -> tuple[dict[str, Any], dict[str, NDArray[Any] | None]]
         case TwoSlope():
             header |= {"kind": "two_slope", "rounding": asdict(node.rounding)}
             return header, {"positive": node.positive, "negative": node.negative}
+        case DynamicThreshold():
+            header |= {"kind": "dynamic_threshold", "parameters": node.parameters}
+            return header | {"first": node.first, "scale": node.scale}, {}
+        case DynamicTwoSlope():
+            header |= {"kind": "dynamic_two_slope", "parameters": node.parameters}
+            header |= {"first": node.first, "rounding": asdict(node.rounding)}
+            return header, {"positive": node.positive, "negative": node.negative}
         case Add():
             return header | {"kind": "add", "other": node.other, "bits": node.bits}, {}
         case Concat():
@@ -195,6 +205,8 @@ def _encode(node: Node) -> tuple[dict[str, Any], dict[str, NDArray[Any] | None]]
             return header, {}
         case AveragePool():
             return header | {"kind": "average_pool", "size": node.size}, {}
+        case HalvingMaxPool():
+            return header | {"kind": "halving_max_pool"}, {}
         case GlobalSum():
             return header | {"kind": "global_sum"}, {}
         case ArgMax():
@@ -239,11 +251,14 @@ _NODE_FIELDS: dict[str, dict[str, type]] = {
     "threshold": {"fraction": int},
     "affine": {"rounding": object},
     "two_slope": {"rounding": object},
+    "dynamic_threshold": {"parameters": str, "first": int, "scale": int},
+    "dynamic_two_slope": {"parameters": str, "first": int, "rounding": object},
     "add": {"other": str, "bits": int},
     "concat": {"other": str},
     "subsample": {"stride": int},
     "pad_channels": {"before": int, "after": int},
     "average_pool": {"size": int},
+    "halving_max_pool": {},
     "global_sum": {},
     "argmax": {},
 }
@@ -349,6 +364,20 @@ def _decode_node(header: Any, tensors: _Tensors) -> Node:
                 negative=_integers(tensors, f"{name}.negative"),
                 rounding=_decode_rounding(header["rounding"]),
             )
+        case "dynamic_threshold":
+            return DynamicThreshold(
+                name, source, header["parameters"], header["first"], header["scale"]
+            )
+        case "dynamic_two_slope":
+            return DynamicTwoSlope(
+                name,
+                source,
+                header["parameters"],
+                positive=_integers(tensors, f"{name}.positive"),
+                negative=_integers(tensors, f"{name}.negative"),
+                rounding=_decode_rounding(header["rounding"]),
+                first=header["first"],
+            )
         case "add":
             return Add(name, source, header["other"], header["bits"])
         case "concat":
@@ -359,6 +388,8 @@ def _decode_node(header: Any, tensors: _Tensors) -> Node:
             return PadChannels(name, source, header["before"], header["after"])
         case "average_pool":
             return AveragePool(name, source, header["size"])
+        case "halving_max_pool":
+            return HalvingMaxPool(name, source)
         case "global_sum":
             return GlobalSum(name, source)
         case _:

@@ -19,6 +19,8 @@ from xnorflow.network import (
     BinaryConv,
     Bit,
     Concat,
+    DynamicThreshold,
+    DynamicTwoSlope,
     FeatureMap,
     Gate,
     GlobalSum,
@@ -39,7 +41,7 @@ from xnorflow.sw.golden import golden
 
 def rounded(value, rounding):
     """Nearest value of the coarser grid, ties going up, within the range."""
-    nearest = math.floor(Fraction(int(value), 1 << rounding.shift) + Fraction(1, 2))
+    nearest = math.floor(Fraction(value) / (1 << rounding.shift) + Fraction(1, 2))
     return min(max(nearest, rounding.type.low), rounding.type.high)
 
 
@@ -90,6 +92,19 @@ def reference(network, frame):
                 for r, c, k in np.ndindex(y.shape):
                     slope = node.positive[k] if x[r, c, k] >= 0 else node.negative[k]
                     y[r, c, k] = rounded(int(slope) * x[r, c, k], node.rounding)
+            case DynamicThreshold():
+                for r, c, k in np.ndindex(y.shape):
+                    thresholds = maps[node.parameters][0, 0]
+                    threshold = thresholds[0 if len(thresholds) == 1 else node.first + k]
+                    y[r, c, k] = int(node.scale * x[r, c, k] >= threshold)
+            case DynamicTwoSlope():
+                shifts = maps[node.parameters][0, 0, node.first :]
+                for r, c, k in np.ndindex(y.shape):
+                    before, after = shifts[k], shifts[y.shape[2] + k]
+                    z = x[r, c, k] + before
+                    slope = int(node.positive[k] if z >= 0 else node.negative[k])
+                    exact = Fraction(slope * z, 1 << node.rounding.shift) + after
+                    y[r, c, k] = rounded(exact, Rounding(0, node.rounding.bits))
             case Add():
                 for place in np.ndindex(y.shape):
                     total = x[place] + maps[node.other][place]
