@@ -20,18 +20,31 @@ from xnorflow.sw.kinds import Config, Model, build
 from xnorflow.sw.models import Chain, ChainConfig, ConvConfig, IntegerPixels, Method
 from xnorflow.sw.nn.conv import Border
 from xnorflow.sw.nn.grid import Grid
-from xnorflow.sw.residual import ResidualConfig, ResidualMethod, Shortcut, UnitConfig
+from xnorflow.sw.nn.unit import Shortcut
+from xnorflow.sw.residual import (
+    ResidualConfig,
+    ResidualMethod,
+    StemConfig,
+    UnitConfig,
+    UnitForm,
+)
 
 
 __all__ = ["VERSION", "Checkpoint", "load_checkpoint", "save_checkpoint"]
 
-VERSION = 1
-"""Version of the format that is written, and the newest one that is read."""
+VERSION = 2
+"""Version of the format that is written, and the newest one that is read.
+
+In version 1, the first layer of a residual model had only a number of channels, and all units were
+of Bi-Real Net's form.
+"""
 
 _KEY = "xnorflow"
 
 
-_Settings = ChainConfig | ConvConfig | IntegerPixels | ResidualConfig | UnitConfig | Grid
+_Settings = (
+    ChainConfig | ConvConfig | IntegerPixels | ResidualConfig | StemConfig | UnitConfig | Grid
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +111,8 @@ def _decode(data: bytes) -> Checkpoint:
             config = _config(header.get("config"))
             layers = len(config.convolutions) + len(config.hidden)
         case "residual":
-            config = _residual_config(header.get("config"))
+            value = header.get("config")
+            config = _residual_config(_as_version_2(value) if version == 1 else value)
             layers = len(config.units)
         case _:
             raise FormatError("it holds no model of a known kind")
@@ -121,7 +135,7 @@ def _encode(config: Config) -> dict[str, Any]:
     value = asdict(config) | {"method": config.method.value}
     if isinstance(config, ChainConfig):
         return value | {"border": config.border.value}
-    return value | {"shortcut": config.shortcut.value}
+    return value | {"shortcut": config.shortcut.value, "form": config.form.value}
 
 
 def _header(data: bytes) -> dict[str, Any]:
@@ -157,6 +171,14 @@ def _config(value: Any) -> ChainConfig:
         raise FormatError("its configuration has a wrong value") from None
 
 
+def _as_version_2(value: Any) -> Any:
+    """Configuration of a residual model of version 1, or whatever is there instead."""
+    if not isinstance(value, dict) or "form" in value:
+        return value
+    stem = asdict(StemConfig(1)) | {"channels": value.get("stem")}
+    return value | {"stem": stem, "form": UnitForm.BIREAL.value}
+
+
 def _residual_config(value: Any) -> ResidualConfig:
     try:
         _check_fields(value, ResidualConfig)
@@ -165,18 +187,30 @@ def _residual_config(value: Any) -> ResidualConfig:
             raise TypeError
         return ResidualConfig(
             method=ResidualMethod(value["method"]),
-            stem=_integer(value["stem"]),
+            stem=_stem(value["stem"]),
             units=tuple(map(_unit, value["units"])),
             pixels=_pixels(value["pixels"]),
             shortcut=Shortcut(value["shortcut"]),
             input_shape=(height, width, channels),
             classes=_integer(value["classes"]),
             grid=None if value["grid"] is None else _grid(value["grid"]),
+            form=UnitForm(value["form"]),
         )
     except NetworkError as error:
         raise FormatError(str(error)) from None
     except (ValueError, TypeError):
         raise FormatError("its configuration has a wrong value") from None
+
+
+def _stem(value: Any) -> StemConfig:
+    _check_fields(value, StemConfig)
+    return StemConfig(
+        channels=_integer(value["channels"]),
+        kernel=_integer(value["kernel"]),
+        stride=_integer(value["stride"]),
+        activated=_flag(value["activated"]),
+        pooled=_flag(value["pooled"]),
+    )
 
 
 def _unit(value: Any) -> UnitConfig:
@@ -208,6 +242,12 @@ def _check_fields(value: Any, kind: type[_Settings]) -> None:
 
 def _integer(value: Any) -> int:
     return _integers([value])[0]
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
 
 
 def _floats(value: Any) -> tuple[float, ...]:

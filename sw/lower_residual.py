@@ -8,6 +8,7 @@ Wc = 2Vc − Nc over the taps inside the frame, what a model on its grid sums up
 """
 
 import math
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -22,9 +23,11 @@ from xnorflow.network import (
     Affine,
     AveragePool,
     BinaryConv,
+    Concat,
     FeatureMap,
     Gate,
     GlobalSum,
+    HalvingMaxPool,
     IntegerConv,
     Node,
     PadChannels,
@@ -35,22 +38,34 @@ from xnorflow.network import (
 from xnorflow.sw.borders import find_borders, merge_classes
 from xnorflow.sw.nn.conv import BinaryConv2d
 from xnorflow.sw.nn.grid import Grid
-from xnorflow.sw.nn.normed import Folded
+from xnorflow.sw.nn.normed import Folded, NormedBinaryConv
 from xnorflow.sw.nn.slopes import TwoSlope as Slopes
+from xnorflow.sw.nn.unit import Shortcut, Stream, Unit
 from xnorflow.sw.nn.weights import SiManForm, SiManWeight
-from xnorflow.sw.residual import Residual, Stream, Unit, pool_shift
+from xnorflow.sw.residual import Residual, pool_shift
 
 
 __all__ = ["residual_nodes"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """A node that delivers a stream, and the grid whose range the stream does not leave."""
+
+    name: str
+    stream: Stream
+    grid: Grid
 
 
 @torch.no_grad()
 def residual_nodes(model: Residual, frame: FeatureMap) -> list[Node]:
     """All nodes of a residual model in float64 but the last; they end with ``scores``.
 
-    The names are those of `Residual.trace`: ``stem``, ``stem_norm``, ``stem_act``, then of each
-    unit ``unit1_bits``, ``unit1_conv``, ``unit1_norm``, ``unit1_short``, ``unit1_add``,
-    ``unit1_act``, and ``sums``, ``mean``, ``fc``, ``scores``.
+    The names are those of `Residual.trace`: ``stem``, ``stem_norm``, ``stem_act``, ``stem_pool``,
+    then of each unit ``unit1_bits``, ``unit1_conv``, ``unit1_norm``, ``unit1_short``,
+    ``unit1_add``, ``unit1_act``, and ``sums``, ``mean``, ``fc``, ``scores``. Binary convolutions in
+    front of that of a unit, and in its shortcut, have ``unit1_first_bits`` … and
+    ``unit1_short_bits`` ….
 
     Raises
     ------
@@ -72,13 +87,16 @@ def residual_nodes(model: Residual, frame: FeatureMap) -> list[Node]:
     nodes: list[Node] = [
         IntegerConv("stem", INPUT, weights, conv.stride, conv.padding),
         _affine("stem_norm", "stem", folded, _integers(folded.offset), grid),
-        _two_slope("stem_act", "stem_norm", model.stem_slopes, grid),
     ]
-    stream = Stream(model.stem_slopes(model.stem(x, grid), grid))
+    if model.stem_slopes is not None:
+        nodes.append(_two_slope("stem_act", nodes[-1].name, model.stem_slopes, grid))
+    if model.config.stem.pooled:
+        nodes.append(HalvingMaxPool("stem_pool", nodes[-1].name))
+    stream, reach = model.enter(x.permute(0, 2, 3, 1)), grid
     for n, unit in enumerate(model.units, 1):
         assert isinstance(unit, Unit)
-        nodes += _unit(f"unit{n}", unit, stream, nodes[-1].name, grid)
-        stream = unit(stream, unit.conv.quantise(), grid)
+        nodes += _unit(f"unit{n}", unit, _Source(nodes[-1].name, stream, reach), grid)
+        stream, reach = unit(stream, unit.quantise(), grid), _reach(unit, grid)
     q, o = model.classifier.fold(stream, grid)
     weights = _integers(q)[:, np.newaxis, np.newaxis, :]
     _, channels, height, width = stream.value.shape
@@ -93,27 +111,35 @@ def residual_nodes(model: Residual, frame: FeatureMap) -> list[Node]:
     ]
 
 
-def _unit(name: str, unit: Unit, x: Stream, source: str, grid: Grid) -> list[Node]:
-    """Nodes of a unit that gets the stream ``x`` from the node ``source``."""
-    conv = unit.conv.conv
-    shortcut = unit.shortcut(x, grid)
-    around = _shortcut(name, unit, x, source, grid)
-    folded = unit.conv.fold(x.value, x.bias, unit.offset(shortcut), grid)
-    return [
-        _bits(f"{name}_bits", source, conv, x, grid),
-        *_convolution(name, conv, folded, x, grid),
-        *around,
-        Add(f"{name}_add", f"{name}_norm", around[-1].name if around else source, grid.bits),
-        _two_slope(f"{name}_act", f"{name}_add", unit.slopes, grid),
-    ]
+def _reach(unit: Unit, grid: Grid) -> Grid:
+    """Grid of what leaves a unit; hardtanh is a narrower stream, to which values are clipped."""
+    return grid.within_one() if unit.slopes is None else grid
 
 
-def _bits(name: str, source: str, conv: BinaryConv2d, x: Stream, grid: Grid) -> Threshold:
+def _unit(name: str, unit: Unit, x: _Source, grid: Grid) -> list[Node]:
+    """Nodes of a unit that gets ``x``."""
+    weights, clipped = unit.quantise(), _reach(unit, grid)
+    around = _shortcut(name, unit, x, grid)
+    beside = around[-1].name if around else x.name
+    offset = unit.offset(unit.shortcut(x.stream, weights, grid))
+    nodes: list[Node] = []
+    if unit.first is not None:
+        nodes += _convolution(f"{name}_first", unit.first, x, None, clipped)
+        x = _Source(nodes[-1].name, unit.enter(x.stream, weights, grid), clipped)
+    nodes += _convolution(name, unit.conv, x, offset, grid)
+    nodes += [*around, Add(f"{name}_add", nodes[-1].name, beside, clipped.bits)]
+    if unit.slopes is not None:
+        nodes.append(_two_slope(f"{name}_act", nodes[-1].name, unit.slopes, grid))
+    return nodes
+
+
+def _bits(name: str, conv: BinaryConv2d, x: _Source) -> Threshold:
     """Comparison of a stream with the thresholds of what binarises it."""
     levels = conv.activation_quantiser.levels()
-    channels, unit, type_ = x.value.shape[1], 1 << grid.fraction, grid.rounding(0).type
+    value, bias = x.stream
+    channels, unit, type_ = value.shape[1], 1 << x.grid.fraction, x.grid.rounding(0).type
     thresholds = levels.thresholds * (channels // len(levels.thresholds))
-    biases = [0.0] * channels if x.bias is None else x.bias.tolist()
+    biases = [0.0] * channels if bias is None else bias.tolist()
     exact = [
         (threshold - Fraction(bias)) * unit
         for threshold, bias in zip(thresholds, biases, strict=True)
@@ -122,20 +148,22 @@ def _bits(name: str, source: str, conv: BinaryConv2d, x: Stream, grid: Grid) -> 
     least = [math.floor(t) + 1 if levels.inverted else math.ceil(t) for t in exact]
     return Threshold(
         name,
-        source,
+        x.name,
         thresholds=np.clip(np.array(least, np.object_), type_.low, type_.high + 1).astype(np.int64),
         inverted=np.ones(channels, np.bool_) if levels.inverted else None,
     )
 
 
 def _convolution(
-    name: str, conv: BinaryConv2d, folded: Folded, x: Stream, grid: Grid
-) -> tuple[BinaryConv, Affine]:
-    """A binary convolution, and the affine map behind it."""
+    name: str, normed: NormedBinaryConv, x: _Source, offset: Tensor | None, grid: Grid
+) -> list[Node]:
+    """What binarises ``x`` and convolves it, and the affine map behind it."""
+    conv, (value, bias) = normed.conv, x.stream
+    folded = normed.fold(value, bias, offset, grid)
     code, _, _ = conv.weight_quantiser.split(conv.weight.flatten(1))
     bits = (code > 0).numpy().reshape(conv.weight.shape).transpose(0, 2, 3, 1)
     borders = find_borders(
-        (x.value.shape[2], x.value.shape[3]),
+        (value.shape[2], value.shape[3]),
         (bits.shape[1], bits.shape[2]),
         stride=conv.stride,
         padding=conv.padding,
@@ -155,7 +183,7 @@ def _convolution(
         popcount_scale = 2 * _integers(folded.popcount_scale)
         corrections = corrections - popcount_scale // 2 * taps[:, np.newaxis]
     # (filters, height, width), of the whole map
-    offset = _integers(folded.offset) + corrections[borders.classes].transpose(2, 0, 1)
+    constant = _integers(folded.offset) + corrections[borders.classes].transpose(2, 0, 1)
     node = BinaryConv(
         f"{name}_conv",
         f"{name}_bits",
@@ -166,32 +194,42 @@ def _convolution(
         conv.padding,
     )
     doubled = Folded(2 * folded.scale, folded.popcount_scale, folded.offset, folded.shift)
-    return node, _affine(f"{name}_norm", node.name, doubled, offset, grid, popcount_scale)
+    return [
+        _bits(f"{name}_bits", conv, x),
+        node,
+        _affine(f"{name}_norm", node.name, doubled, constant, grid, popcount_scale),
+    ]
 
 
-def _shortcut(name: str, unit: Unit, x: Stream, source: str, grid: Grid) -> list[Node]:
+def _shortcut(name: str, unit: Unit, x: _Source, grid: Grid) -> list[Node]:
     """Nodes of a shortcut; none where it is the stream itself."""
+    if unit.projection is not None:
+        return _convolution(f"{name}_short", unit.projection, x, None, grid)
+    source = x.name
     nodes: list[Node] = []
-    if unit.pointwise is not None:
-        if unit.stride > 1:
-            nodes.append(AveragePool(f"{name}_pool", source, unit.stride))
-            source = nodes[-1].name
-        pooled = unit.pool(x.value, grid)
-        code, _ = unit.pointwise.weight_quantiser.encode(unit.pointwise.weight)
-        folded = unit.pointwise.fold(pooled, x.bias, grid)
-        weights = _integers(code)[:, np.newaxis, np.newaxis, :]
-        return [
-            *nodes,
-            IntegerConv(f"{name}_point", source, weights),
-            _affine(f"{name}_short", f"{name}_point", folded, _integers(folded.offset), grid),
-        ]
+
+    def add(node: Node) -> str:
+        nodes.append(node)
+        return node.name
+
     if unit.stride > 1:
-        last = f"{name}_sub" if unit.extra else f"{name}_short"
-        nodes.append(Subsample(last, source, unit.stride))
-        source = last
-    if unit.extra:
+        averages = unit.kind is not Shortcut.PAD
+        kind, part = (AveragePool, "pool") if averages else (Subsample, "sub")
+        source = add(kind(f"{name}_{part}", source, unit.stride))
+    if unit.pointwise is not None:
+        pooled = unit.pool(x.stream.value, grid)
+        code, _ = unit.pointwise.weight_quantiser.encode(unit.pointwise.weight)
+        folded = unit.pointwise.fold(pooled, x.stream.bias, grid)
+        weights = _integers(code)[:, np.newaxis, np.newaxis, :]
+        source = add(IntegerConv(f"{name}_point", source, weights))
+        add(_affine(f"{name}_norm", source, folded, _integers(folded.offset), grid))
+    elif unit.extra and unit.kind is Shortcut.REPEAT:
+        add(Concat(f"{name}_join", source, source))
+    elif unit.extra:
         before = unit.extra // 2
-        nodes.append(PadChannels(f"{name}_short", source, before, unit.extra - before))
+        add(PadChannels(f"{name}_pad", source, before, unit.extra - before))
+    if nodes:
+        nodes[-1] = replace(nodes[-1], name=f"{name}_short")
     return nodes
 
 

@@ -1,19 +1,14 @@
 """Residual models: a stream of many bits, to which binary convolutions add.
 
-AdaBin's, SiMaN's and ReActNet's residual networks are all rows of the same unit, one binary
-convolution with a shortcut around it (Bi-Real Net, arXiv 1808.00278)::
-
-    x ─┬─ binarise ─ convolution ─ batch norm ─┬─ add ─ two slopes ─
-       └─────────────── shortcut ──────────────┘
-
-and differ in how they binarise, and in their two slopes.
+AdaBin's, SiMaN's and ReActNet's residual networks are all a first layer on pixels, rows of units
+(`xnorflow.sw.nn.unit`) and a classifier. They differ in how they binarise, in what is behind their
+sums, and in the shortcuts of units that change the shape.
 """
 
 from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import groupby
 from math import prod
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +19,9 @@ from xnorflow.sw.models import IntegerPixels
 from xnorflow.sw.nn.activations import ActivationQuantiser, AdaBinActivation, RSign
 from xnorflow.sw.nn.conv import BinaryConv2d, IntegerConv2d
 from xnorflow.sw.nn.grid import Grid, place
-from xnorflow.sw.nn.normed import NormedBinaryConv, NormedPixelConv, NormedPointwise, Quantised
+from xnorflow.sw.nn.normed import NormedBinaryConv, NormedPixelConv
 from xnorflow.sw.nn.slopes import TwoSlope, maxout, prelu, relu, rprelu
+from xnorflow.sw.nn.unit import Shortcut, Stream, Unit
 from xnorflow.sw.nn.weights import AdaBinWeight, SignWeight, SiManForm, SiManWeight, WeightQuantiser
 
 
@@ -35,10 +31,9 @@ __all__ = [
     "Residual",
     "ResidualConfig",
     "ResidualMethod",
-    "Shortcut",
-    "Stream",
-    "Unit",
+    "StemConfig",
     "UnitConfig",
+    "UnitForm",
     "pool_shift",
 ]
 
@@ -63,26 +58,59 @@ class ResidualMethod(Enum):
     """Sign with a scale for every filter, learned thresholds; RPReLU."""
 
 
-class Shortcut(Enum):
-    """What goes around a convolution that changes the shape."""
+class UnitForm(Enum):
+    """What a unit consists of: see `xnorflow.sw.nn.unit`."""
 
-    PAD = "pad"
-    """Every other row and column, and channels of zeros on both sides: nothing is learned."""
+    BIREAL = "bireal"
+    """A convolution, and the method's two slopes."""
 
-    AVERAGE = "average"
-    """Means of 2 × 2 pixels, and a 1 × 1 convolution with integer weights."""
+    CLASSIC = "classic"
+    """Two convolutions, with hardtanh behind each of them."""
+
+
+@dataclass(frozen=True)
+class StemConfig:
+    """A first layer: a convolution of pixels with integer weights, and batch normalisation.
+
+    Attributes
+    ----------
+    channels : int
+        Filters.
+    kernel : int
+        Side of the kernel (1, 3, 5 or 7); the padding keeps the size.
+    stride : int
+        1 or 2.
+    activated : bool
+        With Maxout or ReLU behind it, as the method has it.
+    pooled : bool
+        Then the largest of the 3 × 3 values around every other pixel.
+
+    Raises
+    ------
+    NetworkError
+        If a value is out of range.
+    """
+
+    channels: int
+    kernel: int = 3
+    stride: int = 1
+    activated: bool = True
+    pooled: bool = False
+
+    def __post_init__(self) -> None:
+        _check_convolution("first layer", self.channels, self.stride, self.kernel)
 
 
 @dataclass(frozen=True)
 class UnitConfig:
-    """A binary convolution with its shortcut.
+    """Binary convolutions with a shortcut around them.
 
     Attributes
     ----------
     channels : int
         Filters: as many as before, or more.
     stride : int
-        1 or 2.
+        1 or 2; of two convolutions, that of the first.
     kernel : int
         Side of the kernel (1, 3, 5 or 7); the padding keeps the size.
 
@@ -97,14 +125,7 @@ class UnitConfig:
     kernel: int = 3
 
     def __post_init__(self) -> None:
-        if not 1 <= self.channels <= _MAX_SIZE:
-            raise NetworkError(
-                f"the channels of a unit must be from 1 to {_MAX_SIZE}, not {self.channels}"
-            )
-        if self.stride not in (1, 2):
-            raise NetworkError(f"the stride of a unit must be 1 or 2, not {self.stride}")
-        if self.kernel not in _KERNELS:
-            raise NetworkError(f"a kernel's side must be 1, 3, 5 or 7, not {self.kernel}")
+        _check_convolution("unit", self.channels, self.stride, self.kernel)
 
 
 @dataclass(frozen=True)
@@ -114,31 +135,33 @@ class ResidualConfig:
     Attributes
     ----------
     method : ResidualMethod
-    stem : int
-        Channels of the first convolution, 3 × 3, with integer weights on pixels.
+    stem : StemConfig
     units : tuple of UnitConfig
     pixels : IntegerPixels
     shortcut : Shortcut
+        Of units that change the shape.
     input_shape : (height, width, channels)
     classes : int
     grid : Grid, optional
         Fixed-point numbers in the forward pass; without it the model is one of real numbers, and
         cannot be lowered.
+    form : UnitForm
 
     Raises
     ------
     NetworkError
-        If a size is out of range.
+        If a size is out of range, or if the shortcut does not suit the units.
     """
 
     method: ResidualMethod
-    stem: int
+    stem: StemConfig
     units: tuple[UnitConfig, ...]
     pixels: IntegerPixels
     shortcut: Shortcut = Shortcut.PAD
     input_shape: tuple[int, int, int] = (32, 32, 3)
     classes: int = 10
     grid: Grid | None = None
+    form: UnitForm = UnitForm.BIREAL
 
     def __post_init__(self) -> None:
         if len(self.input_shape) != 3 or min(self.input_shape) < 1:
@@ -155,19 +178,29 @@ class ResidualConfig:
             raise NetworkError(
                 f"an input must have at most {_MAX_PIXELS} values, not {prod(self.input_shape)}"
             )
-        if not 1 <= self.stem <= _MAX_SIZE or not 2 <= self.classes <= _MAX_SIZE:
-            raise NetworkError(
-                f"there must be 1 to {_MAX_SIZE} channels and 2 to {_MAX_SIZE} classes, "
-                f"not {self.stem} and {self.classes}"
-            )
-        height, width, before = *self.input_shape[:2], self.stem
+        if not 2 <= self.classes <= _MAX_SIZE:
+            raise NetworkError(f"there must be 2 to {_MAX_SIZE} classes, not {self.classes}")
+        if self.form is UnitForm.CLASSIC and self.grid is not None and not self.grid.fraction:
+            raise NetworkError("hardtanh needs fractional bits, and the grid has none")
+        self._check_units()
+
+    def _check_units(self) -> None:
+        height, width, before = *self.input_shape[:2], self.stem.channels
+        for stride in (self.stem.stride, 2 if self.stem.pooled else 1):
+            height, width = -(-height // stride), -(-width // stride)
+        averages = self.shortcut in (Shortcut.AVERAGE, Shortcut.REPEAT)
         for unit in self.units:
             if unit.channels < before:
                 raise NetworkError(
                     f"a unit must not have fewer channels than the one before it: {unit.channels} "
                     f"after {before}"
                 )
-            if self.shortcut is Shortcut.AVERAGE and unit.stride == 2 and (height | width) & 1:
+            if self.shortcut is Shortcut.REPEAT and unit.channels not in (before, 2 * before):
+                raise NetworkError(
+                    "a shortcut that repeats channels makes them twice as many, "
+                    f"not {unit.channels} of {before}"
+                )
+            if averages and unit.stride == 2 and (height | width) & 1:
                 raise NetworkError(f"a map of {height}×{width} has no means of 2×2 pixels")
             height, width = -(-height // unit.stride), -(-width // unit.stride)
             before = unit.channels
@@ -177,7 +210,8 @@ class ResidualConfig:
             f"{len(list(run))}×{channels}"
             for channels, run in groupby(unit.channels for unit in self.units)
         ]
-        return f"residual {self.stem}, units {' '.join(runs)}"
+        form = "" if self.form is UnitForm.BIREAL else f"{self.form.value} "
+        return f"residual {self.stem.channels}, {form}units {' '.join(runs)}"
 
 
 class NamedResidual(Enum):
@@ -189,8 +223,36 @@ class NamedResidual(Enum):
     RESNET18 = "resnet18"
     """For CIFAR-10: four stages of 64 to 512 channels, of four convolutions each."""
 
+    RESNET18_CLASSIC = "resnet18-classic"
+    """The same convolutions in SiMaN's form: hardtanh, and shortcuts around two of them."""
+
+    RESNET18_IMAGENET = "resnet18-imagenet"
+    """For ImageNet: RESNET18 behind a first layer of 7 × 7 and a max-pool."""
+
     RESNET8 = "resnet8"
     """Two convolutions in each of three stages: for small pictures and small FPGAs."""
+
+    REACTNET_A = "reactnet-a"
+    """ReActNet's MobileNet for CIFAR-10: 13 pairs of convolutions, 3 × 3 and 1 × 1."""
+
+    REACTNET_A_IMAGENET = "reactnet-a-imagenet"
+    """The same as ReActNet's authors have it, for ImageNet."""
+
+    @property
+    def method(self) -> ResidualMethod:
+        """Whose model it is, if nothing else is said."""
+        match self:
+            case NamedResidual.RESNET18_CLASSIC:
+                return ResidualMethod.SIMAN
+            case NamedResidual.REACTNET_A | NamedResidual.REACTNET_A_IMAGENET:
+                return ResidualMethod.REACTNET
+            case _:
+                return ResidualMethod.ADABIN
+
+    @property
+    def imagenet(self) -> bool:
+        """Whether it is made for large pictures, of which it soon keeps every fourth row."""
+        return self in (NamedResidual.RESNET18_IMAGENET, NamedResidual.REACTNET_A_IMAGENET)
 
     def config(
         self,
@@ -202,128 +264,55 @@ class NamedResidual(Enum):
         grid: Grid | None = None,
     ) -> ResidualConfig:
         """What the model is made of; the parameters are those of `ResidualConfig`."""
-        widths: tuple[int, ...]
+        form = UnitForm.BIREAL
         match self:
             case NamedResidual.RESNET20:
-                widths, depth, shortcut = (16, 32, 64), 6, Shortcut.PAD
-            case NamedResidual.RESNET18:
-                widths, depth, shortcut = (64, 128, 256, 512), 4, Shortcut.AVERAGE
+                stem, units, shortcut = StemConfig(16), _stages(16, 32, 64, depth=6), Shortcut.PAD
             case NamedResidual.RESNET8:
-                widths, depth, shortcut = (16, 32, 64), 2, Shortcut.PAD
-        units = tuple(
-            UnitConfig(channels, stride=2 if stage and not n else 1)
-            for stage, channels in enumerate(widths)
-            for n in range(depth)
-        )
+                stem, units, shortcut = StemConfig(16), _stages(16, 32, 64, depth=2), Shortcut.PAD
+            case NamedResidual.RESNET18 | NamedResidual.RESNET18_IMAGENET:
+                stem = StemConfig(64, 7, 2, pooled=True) if self.imagenet else StemConfig(64)
+                units, shortcut = _stages(64, 128, 256, 512, depth=4), Shortcut.AVERAGE
+            case NamedResidual.RESNET18_CLASSIC:
+                stem, shortcut = StemConfig(64, activated=False), Shortcut.BINARY
+                units, form = _stages(64, 128, 256, 512, depth=2), UnitForm.CLASSIC
+            case NamedResidual.REACTNET_A | NamedResidual.REACTNET_A_IMAGENET:
+                stem = StemConfig(32, stride=2 if self.imagenet else 1, activated=False)
+                units, shortcut = _mobile(32), Shortcut.REPEAT
         return ResidualConfig(
-            method, widths[0], units, pixels, shortcut, input_shape, classes, grid
+            method, stem, units, pixels, shortcut, input_shape, classes, grid, form
         )
 
 
-class Stream(NamedTuple):
-    """Values of the residual stream: what is carried, and what is still to be added to it.
-
-    Attributes
-    ----------
-    value : (N, channels, H, W)
-    bias : (channels,), or None
-        Added by nobody, but taken into account by everything that reads the stream.
-    """
-
-    value: Tensor
-    bias: Tensor | None = None
+def _stages(*widths: int, depth: int) -> tuple[UnitConfig, ...]:
+    """Stages of so many channels and ``depth`` units, each at half the size of the one before."""
+    return tuple(
+        UnitConfig(channels, stride=2 if stage and not n else 1)
+        for stage, channels in enumerate(widths)
+        for n in range(depth)
+    )
 
 
-class Unit(nn.Module):
-    """A binary convolution with its shortcut, and the two slopes behind them."""
+def _mobile(stem: int) -> tuple[UnitConfig, ...]:
+    """MobileNet's pairs of convolutions, 3 × 3 and 1 × 1, behind so many channels."""
+    units = []
+    before = stem
+    for channels in (64, *[128] * 2, *[256] * 2, *[512] * 6, *[1024] * 2):
+        halves = channels > before > stem
+        units += [UnitConfig(before, stride=2 if halves else 1), UnitConfig(channels, kernel=1)]
+        before = channels
+    return tuple(units)
 
-    def __init__(self, config: ResidualConfig, unit: UnitConfig, channels: int) -> None:
-        super().__init__()
-        self.stride = unit.stride
-        self.extra = unit.channels - channels
-        self.conv = NormedBinaryConv(
-            BinaryConv2d(
-                channels,
-                unit.channels,
-                unit.kernel,
-                _weight_quantiser(config.method, unit.channels),
-                _activation_quantiser(config.method, channels),
-                stride=unit.stride,
-                padding=unit.kernel // 2,
-            )
+
+def _check_convolution(what: str, channels: int, stride: int, kernel: int) -> None:
+    if not 1 <= channels <= _MAX_SIZE:
+        raise NetworkError(
+            f"the channels of a {what} must be from 1 to {_MAX_SIZE}, not {channels}"
         )
-        changes = unit.stride > 1 or self.extra > 0
-        self.pointwise = (
-            NormedPointwise(channels, unit.channels)
-            if changes and config.shortcut is Shortcut.AVERAGE
-            else None
-        )
-        self.slopes = _slopes(config.method, unit.channels)
-
-    def shortcut(self, x: Stream, grid: Grid | None) -> Stream:
-        """What is added to the convolution."""
-        value, bias = x
-        if self.pointwise is not None:
-            value = self.pool(value, grid)
-            return Stream(self.pointwise(value, bias, grid))
-        if self.stride > 1:
-            value = value[:, :, :: self.stride, :: self.stride]
-        if self.extra:
-            before = self.extra // 2
-            value = functional.pad(value, (0, 0, 0, 0, before, self.extra - before))
-            bias = None if bias is None else functional.pad(bias, (before, self.extra - before))
-        return Stream(value, bias)
-
-    def pool(self, value: Tensor, grid: Grid | None) -> Tensor:
-        """Means of 2 × 2 pixels, where the stride asks for them."""
-        if self.stride == 1:
-            return value
-        y = functional.avg_pool2d(value, self.stride)
-        if grid is None:
-            return y
-        with torch.no_grad():
-            exact = grid.settle(y * 2.0**grid.fraction)
-        return place(y, exact)
-
-    def offset(self, shortcut: Stream) -> Tensor | None:
-        """What the convolution's constant takes over from others: (filters,)."""
-        terms = [term for term in (shortcut.bias, self.slopes.before) if term is not None]
-        return sum(terms[1:], terms[0]) if terms else None
-
-    def forward(
-        self,
-        x: Stream,
-        weights: Quantised,
-        grid: Grid | None,
-        trace: dict[str, Tensor] | None = None,
-    ) -> Stream:
-        """Map ``x`` to the stream behind this unit; ``trace`` gets what it consists of.
-
-        The ``weights`` are those of ``conv``: how they are quantised changes as training goes on,
-        and what is left can be compiled once for all units of a shape.
-        """
-        shortcut = self.shortcut(x, grid)
-        y = self.conv(x.value, weights, x.bias, self.offset(shortcut), grid)
-        total = y + shortcut.value
-        if grid is not None:
-            type_, unit = grid.rounding(0).type, 2.0**-grid.fraction
-            total = total.clamp(type_.low * unit, type_.high * unit)
-        out = self.slopes(total, grid)
-        if trace is not None:
-            trace |= {
-                "bits": self.distance(x),
-                "norm": y,
-                "short": shortcut.value,
-                "add": total,
-                "act": out,
-            }
-        return Stream(out, self.slopes.after)
-
-    def distance(self, x: Stream) -> Tensor:
-        """How far ``x`` is above the thresholds: (N, channels, H, W)."""
-        value = x.value if x.bias is None else x.value + x.bias[:, None, None]
-        quantiser = self.conv.conv.activation_quantiser
-        return quantiser.distance(value.movedim(1, -1)).movedim(-1, 1)
+    if stride not in (1, 2):
+        raise NetworkError(f"the stride of a {what} must be 1 or 2, not {stride}")
+    if kernel not in _KERNELS:
+        raise NetworkError(f"a kernel's side must be 1, 3, 5 or 7, not {kernel}")
 
 
 class Classifier(nn.Module):
@@ -400,25 +389,27 @@ class Residual(nn.Module):
     def __init__(self, config: ResidualConfig) -> None:
         super().__init__()
         self.config = config
-        pixels = config.pixels
+        pixels, stem = config.pixels, config.stem
         self.stem = NormedPixelConv(
             IntegerConv2d(
                 config.input_shape[2],
-                config.stem,
-                3,
+                stem.channels,
+                stem.kernel,
                 mean=pixels.mean,
                 deviation=pixels.deviation,
                 bits=pixels.bits,
-                padding=1,
+                stride=stem.stride,
+                padding=stem.kernel // 2,
             )
         )
-        self.stem_slopes = (
-            maxout(config.stem) if config.method is ResidualMethod.ADABIN else relu(config.stem)
-        )
+        self.stem_slopes: TwoSlope | None = None
+        if stem.activated:
+            slopes = maxout if config.method is ResidualMethod.ADABIN else relu
+            self.stem_slopes = slopes(stem.channels)
         units = []
-        channels = config.stem
+        channels = stem.channels
         for unit in config.units:
-            units.append(Unit(config, unit, channels))
+            units.append(_unit(config, unit, channels))
             channels = unit.channels
         self.units = nn.ModuleList(units)
         self.classifier = Classifier(channels, config.classes)
@@ -437,7 +428,8 @@ class Residual(nn.Module):
     def compile_parts(self) -> None:
         """Let PyTorch compile what works on whole streams, the first time that it is called."""
         for part in (self.stem, self.stem_slopes, *self.units):
-            part.compile()
+            if part is not None:
+                part.compile()
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits (N, classes) of raw ``pixels`` (N, height, width, channels) in 0…255."""
@@ -456,19 +448,58 @@ class Residual(nn.Module):
         stream = self._stream(pixels, values)
         return values | {"label": self.classifier(stream, self.grid)}
 
-    def _stream(self, pixels: Tensor, trace: dict[str, Tensor] | None = None) -> Stream:
+    def enter(self, pixels: Tensor, trace: dict[str, Tensor] | None = None) -> Stream:
+        """Stream that the first unit gets, of raw ``pixels`` (N, height, width, channels)."""
         x = pixels.to(self.classifier.dense.weight.dtype).permute(0, 3, 1, 2)
-        y = self.stem(x, self.grid)
-        stream = Stream(self.stem_slopes(y, self.grid))
+        steps = {"stem_norm": self.stem(x, self.grid)}
+        value = steps["stem_norm"]
+        if self.stem_slopes is not None:
+            steps["stem_act"] = value = self.stem_slopes(value, self.grid)
+        if self.config.stem.pooled:
+            steps["stem_pool"] = value = functional.max_pool2d(value, 3, stride=2, padding=1)
         if trace is not None:
-            trace |= {"stem_norm": y, "stem_act": stream.value}
+            trace |= steps
+        return Stream(value)
+
+    def _stream(self, pixels: Tensor, trace: dict[str, Tensor] | None = None) -> Stream:
+        stream = self.enter(pixels, trace)
         for n, unit in enumerate(self.units, 1):
             assert isinstance(unit, Unit)
             parts: dict[str, Tensor] | None = None if trace is None else {}
-            stream = unit(stream, unit.conv.quantise(), self.grid, parts)
+            stream = unit(stream, unit.quantise(), self.grid, parts)
             if trace is not None and parts is not None:
                 trace |= {f"unit{n}_{name}": value for name, value in parts.items()}
         return stream
+
+
+def _unit(config: ResidualConfig, unit: UnitConfig, channels: int) -> Unit:
+    """Unit that gets a stream of so many ``channels``."""
+    method, filters = config.method, unit.channels
+    changes = unit.stride > 1 or filters > channels
+
+    def convolution(inputs: int, kernel: int, stride: int) -> NormedBinaryConv:
+        return NormedBinaryConv(
+            BinaryConv2d(
+                inputs,
+                filters,
+                kernel,
+                _weight_quantiser(method, filters),
+                _activation_quantiser(method, inputs),
+                stride=stride,
+                padding=kernel // 2,
+            )
+        )
+
+    if config.form is UnitForm.CLASSIC:
+        first, slopes = convolution(channels, unit.kernel, unit.stride), None
+        conv = convolution(filters, unit.kernel, 1)
+    else:
+        first, slopes = None, _slopes(method, filters)
+        conv = convolution(channels, unit.kernel, unit.stride)
+    projection = None
+    if changes and config.shortcut is Shortcut.BINARY:
+        projection = convolution(channels, 1, unit.stride)
+    return Unit(conv, slopes, first=first, shortcut=config.shortcut, projection=projection)
 
 
 def _weight_quantiser(method: ResidualMethod, filters: int) -> WeightQuantiser:

@@ -15,6 +15,9 @@ from xnorflow.sw.residual import NamedResidual, ResidualMethod
 
 __all__ = ["choice", "from_model", "from_name"]
 
+_LEAST_IMAGENET_SIDE = 64
+"""Below, the last maps of a model for ImageNet would be single pixels."""
+
 Choice = TypeVar("Choice", bound=Enum)
 
 
@@ -32,7 +35,7 @@ def from_name(
     name : str
         A `Named` or a `NamedResidual`.
     method : str, optional
-        A `Method` or a `ResidualMethod`: plain signs, or AdaBin's residual networks, otherwise.
+        A `Method` or a `ResidualMethod`; otherwise plain signs, or whose residual model it is.
     dataset : Dataset
         Whose pictures it is for.
     classes : int
@@ -43,18 +46,26 @@ def from_name(
     Raises
     ------
     DataError
-        If there is no such model or method, or if the model has no hidden layers to replace.
+        If there is no such model or method, if the model has no hidden layers to replace, or if
+        it is made for larger pictures.
     """
     pixels = IntegerPixels(*dataset.normalisation)
     residual = {member.value: member for member in NamedResidual}
     if name in residual:
         if hidden is not None:
             raise DataError(f"{name} has no hidden layers")
-        chosen = choice(ResidualMethod, method or ResidualMethod.ADABIN.value, "residual method")
-        config = residual[name].config(
+        member = residual[name]
+        chosen = choice(ResidualMethod, method or member.method.value, "residual method")
+        height, width, _ = dataset.shape
+        if member.imagenet and min(height, width) < _LEAST_IMAGENET_SIDE:
+            small = name.removesuffix("-imagenet")
+            raise DataError(
+                f"{name} is made for larger pictures than {height}×{width}: choose {small}"
+            )
+        config = member.config(
             chosen, pixels, input_shape=dataset.shape, classes=classes, grid=Grid()
         )
-        return config, recipe_for_residual(residual[name], dataset)
+        return config, recipe_for_residual(member, dataset)
     known = ", ".join([*(member.value for member in Named), *residual])
     if name not in {member.value for member in Named}:
         raise DataError(f"{name!r} is not a model: choose from {known}")

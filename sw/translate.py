@@ -5,8 +5,10 @@ from torch import Tensor
 
 from xnorflow.errors import DataError
 from xnorflow.sw.nn.activations import AdaBinActivation, RSign
+from xnorflow.sw.nn.normed import NormedBinaryConv
+from xnorflow.sw.nn.slopes import TwoSlope
 from xnorflow.sw.nn.weights import SiManWeight
-from xnorflow.sw.residual import Residual, ResidualConfig, ResidualMethod, Unit
+from xnorflow.sw.residual import Residual, ResidualConfig, ResidualMethod
 
 
 __all__ = ["translate"]
@@ -37,28 +39,32 @@ def translate(start: Residual, config: ResidualConfig) -> Residual:
     ):
         raise DataError("only an AdaBin model of the same shape can be translated")
     model.load_state_dict(ours | shared)
-    model.stem_slopes.positive.fill_(1)
-    model.stem_slopes.negative.zero_()
-    for ours_unit, theirs_unit in zip(model.units, start.units, strict=True):
-        assert isinstance(ours_unit, Unit)
-        assert isinstance(theirs_unit, Unit)
-        _translate_unit(ours_unit, theirs_unit)
+    for slopes in model.modules():
+        if isinstance(slopes, TwoSlope):
+            slopes.positive.fill_(1)
+    if model.stem_slopes is not None:
+        model.stem_slopes.negative.zero_()
+    convolutions = (
+        [module for module in part.modules() if isinstance(module, NormedBinaryConv)]
+        for part in (model, start)
+    )
+    for ours_conv, theirs_conv in zip(*convolutions, strict=True):
+        _translate(ours_conv, theirs_conv)
     return model
 
 
-def _translate_unit(ours: Unit, theirs: Unit) -> None:
-    read = theirs.conv.conv.activation_quantiser
-    binarise = ours.conv.conv.activation_quantiser
+def _translate(ours: NormedBinaryConv, theirs: NormedBinaryConv) -> None:
+    read = theirs.conv.activation_quantiser
+    binarise = ours.conv.activation_quantiser
     assert isinstance(read, AdaBinActivation)
     assert isinstance(binarise, RSign)
     # α·sign((x − β)/α) is |α|·sign(x − β).
     binarise.bias.fill_(-read.beta.item())
-    weight = theirs.conv.conv.weight.flatten(1)
+    weight = theirs.conv.weight.flatten(1)
     weight = weight * (_SPREAD / weight.std())
-    if isinstance(ours.conv.conv.weight_quantiser, SiManWeight):
+    if isinstance(ours.conv.weight_quantiser, SiManWeight):
         weight = _magnitudes(weight)
-    ours.conv.conv.weight.copy_(weight.view_as(ours.conv.conv.weight))
-    ours.slopes.positive.fill_(1)
+    ours.conv.weight.copy_(weight.view_as(ours.conv.weight))
 
 
 def _magnitudes(weight: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ computes its value twice: smoothly, which is what gradients flow through, and on
 what goes on. In float64 the second is exact, and so lowering has only to read the integers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from xnorflow.errors import NetworkError
 from xnorflow.network import Rounding
 
 
-__all__ = ["Grid", "place"]
+__all__ = ["Grid", "hardtanh", "place"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,15 @@ class Grid:
         """How sums with ``shift`` more fractional bits get onto the stream."""
         return Rounding(shift, self.bits, self.fraction)
 
+    def within_one(self) -> "Grid":
+        """The same numbers up to ±1: from −1 to 1 − 2^−fraction, which is all that fit."""
+        return replace(self, bits=min(self.bits, self.fraction + 1))
+
+    def clip(self, x: Tensor) -> Tensor:
+        """``x`` within the range of the stream."""
+        type_, unit = self.rounding(0).type, 2.0**-self.fraction
+        return x.clamp(type_.low * unit, type_.high * unit)
+
     def settle(self, x: Tensor) -> Tensor:
         """Nearest value of the stream, in units of 1, of ``x`` in units of 2^−fraction.
 
@@ -63,6 +72,11 @@ class Grid:
         """
         type_ = self.rounding(0).type
         return x.add_(0.5).floor_().clamp_(type_.low, type_.high).mul_(2.0**-self.fraction)
+
+
+def hardtanh(x: Tensor, grid: Grid | None) -> Tensor:
+    """``x`` within ±1; on the grid, within `Grid.within_one`."""
+    return x.clamp(-1, 1) if grid is None else grid.within_one().clip(x)
 
 
 def place(smooth: Tensor, exact: Tensor) -> Tensor:

@@ -13,12 +13,14 @@ from xnorflow.sw.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from xnorflow.sw.models import Chain, ChainConfig, ConvConfig, IntegerPixels, Method
 from xnorflow.sw.nn.conv import Border
 from xnorflow.sw.nn.grid import Grid
+from xnorflow.sw.nn.unit import Shortcut
 from xnorflow.sw.residual import (
     Residual,
     ResidualConfig,
     ResidualMethod,
-    Shortcut,
+    StemConfig,
     UnitConfig,
+    UnitForm,
 )
 
 
@@ -84,24 +86,33 @@ def test_convolutions_come_back_as_they_were(tmp_path):
     assert torch.equal(again.model(frames), checkpoint.model(frames))
 
 
-def residual(grid=Grid(12, 5), method=ResidualMethod.REACTNET):  # noqa: B008
-    config = ResidualConfig(
-        method,
-        4,
-        (UnitConfig(4), UnitConfig(6, stride=2)),
-        IntegerPixels((0.5,), (0.25,)),
-        Shortcut.AVERAGE,
-        (4, 6, 1),
-        3,
-        grid,
-    )
+def residual(grid=Grid(12, 5), method=ResidualMethod.REACTNET, **changes):  # noqa: B008
+    options = {
+        "stem": StemConfig(4),
+        "units": (UnitConfig(4), UnitConfig(6, stride=2)),
+        "pixels": IntegerPixels((0.5,), (0.25,)),
+        "shortcut": Shortcut.AVERAGE,
+        "input_shape": (4, 6, 1),
+        "classes": 3,
+        "grid": grid,
+    }
+    config = ResidualConfig(method, **options | changes)
     return Checkpoint(Residual(config).eval(), Provenance("cifar10"))
 
 
+FORMS = [
+    {},
+    {"form": UnitForm.CLASSIC, "shortcut": Shortcut.BINARY},
+    {"units": (UnitConfig(4), UnitConfig(8, 2, 1)), "shortcut": Shortcut.REPEAT},
+    {"stem": StemConfig(4, 7, 2, activated=False, pooled=True), "shortcut": Shortcut.PAD},
+]
+
+
+@pytest.mark.parametrize("changes", FORMS)
 @pytest.mark.parametrize("grid", [None, Grid(12, 5)])
 @pytest.mark.parametrize("method", ResidualMethod)
-def test_residual_models_come_back_as_they_were(tmp_path, grid, method):
-    checkpoint = residual(grid, method)
+def test_residual_models_come_back_as_they_were(tmp_path, grid, method, changes):
+    checkpoint = residual(grid, method, **changes)
     save_checkpoint(checkpoint, tmp_path / "model")
     again = load_checkpoint(tmp_path / "model")
     assert again.model.config == checkpoint.model.config
@@ -110,9 +121,49 @@ def test_residual_models_come_back_as_they_were(tmp_path, grid, method):
     assert torch.equal(again.model(frames), checkpoint.model(frames))
 
 
+def test_reads_version_1(tmp_path):
+    """There, a first layer was a number of channels, and all units were Bi-Real Net's."""
+    path = tmp_path / "model"
+    checkpoint = residual()
+    save_checkpoint(checkpoint, path)
+
+    def as_version_1(header):
+        header["version"] = 1
+        header["config"]["stem"] = header["config"]["stem"]["channels"]
+        del header["config"]["form"]
+
+    rewrite(path, as_version_1)
+    again = load_checkpoint(path)
+    assert again.model.config == checkpoint.model.config
+    frames = torch.arange(48.0).reshape(2, 4, 6, 1) * 5
+    assert torch.equal(again.model(frames), checkpoint.model(frames))
+
+
+@pytest.mark.parametrize("value", [None, "4", 4.0, [4], {}])
+def test_refuses_a_wrong_stem_of_version_1(tmp_path, value):
+    path = tmp_path / "model"
+    save_checkpoint(residual(), path)
+
+    def as_version_1(header):
+        header["version"] = 1
+        header["config"]["stem"] = value
+        del header["config"]["form"]
+
+    rewrite(path, as_version_1)
+    with pytest.raises(FormatError, match=r"its configuration has a wrong value$"):
+        load_checkpoint(path)
+
+
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
+        (("stem",), 4, "its configuration has missing or unknown fields"),
+        (("stem", "channels"), 0, "the channels of a first layer must be from 1 to 4096, not 0"),
+        (("stem", "stride"), True, "its configuration has a wrong value"),
+        (("stem", "pooled"), 1, "its configuration has a wrong value"),
+        (("stem", "activated"), False, "its tensors do not fit its configuration"),
+        (("form",), "square", "its configuration has a wrong value"),
+        (("form",), "classic", "its tensors do not fit its configuration"),
         (("units",), {}, "its configuration has a wrong value"),
         (("units", 0, "stride"), 3, "the stride of a unit must be 1 or 2, not 3"),
         (("units", 0, "side"), 3, "its configuration has missing or unknown fields"),
@@ -188,7 +239,7 @@ def change(*path, to):
 @pytest.mark.parametrize(
     ("change_header", "message"),
     [
-        (change("version", to=2), "its version is 2, and only versions up to 1 are known"),
+        (change("version", to=3), "its version is 3, and only versions up to 2 are known"),
         (change("version", to=None), "it does not say its version"),
         (change("version", to=True), "it does not say its version"),
         (change("model", to="resnet"), "it holds no model of a known kind"),

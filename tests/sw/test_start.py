@@ -27,6 +27,27 @@ def test_residual_models_have_names_and_a_grid():
 
 
 @pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("resnet18", ResidualMethod.ADABIN),
+        ("resnet18-classic", ResidualMethod.SIMAN),
+        ("reactnet-a", ResidualMethod.REACTNET),
+    ],
+)
+def test_residual_models_have_a_method(name, method):
+    config, recipe = from_name(name, None, Dataset.CIFAR10, 10)
+    assert (config.method, recipe.name) == (method, name)
+    assert from_name(name, "siman-bipolar", Dataset.CIFAR10, 10)[0].method.value == "siman-bipolar"
+
+
+@pytest.mark.parametrize("name", ["resnet18", "reactnet-a"])
+def test_models_for_imagenet_take_large_pictures(name):
+    text = f"{name}-imagenet is made for larger pictures than 32×32: choose {name}"
+    with pytest.raises(DataError, match=f"^{text}$"):
+        from_name(f"{name}-imagenet", None, Dataset.CIFAR10, 10)
+
+
+@pytest.mark.parametrize(
     ("arguments", "text"),
     [
         (("resnet21", None), "'resnet21' is not a model: choose from tfc, sfc, lfc, conv-s"),

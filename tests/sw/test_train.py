@@ -12,7 +12,7 @@ from xnorflow.sw.data import ImageData
 from xnorflow.sw.models import Chain, ChainConfig, ConvConfig, IntegerPixels, Method
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.recipes import Augmentation, Optimiser, Recipe
-from xnorflow.sw.residual import Residual, ResidualConfig, ResidualMethod, UnitConfig
+from xnorflow.sw.residual import Residual, ResidualConfig, ResidualMethod, StemConfig, UnitConfig
 from xnorflow.sw.train import MODEL_FILE, _ProgressBar, _Training, accuracy, adopt, train
 
 
@@ -299,7 +299,7 @@ def test_flips_half_of_the_pictures():
 
 SMALL = ResidualConfig(
     ResidualMethod.ADABIN,
-    4,
+    StemConfig(4),
     (UnitConfig(4), UnitConfig(8, stride=2)),
     IntegerPixels((0.4,), (0.3,)),
     input_shape=(28, 28, 1),

@@ -6,14 +6,14 @@ import torch
 from xnorflow.errors import DataError
 from xnorflow.sw.models import IntegerPixels
 from xnorflow.sw.nn.grid import Grid
-from xnorflow.sw.residual import Residual, ResidualConfig, ResidualMethod, UnitConfig
+from xnorflow.sw.residual import Residual, ResidualConfig, ResidualMethod, StemConfig, UnitConfig
 from xnorflow.sw.train import adopt
 from xnorflow.sw.translate import translate
 
 
 CONFIG = ResidualConfig(
     ResidualMethod.ADABIN,
-    8,
+    StemConfig(8),
     (UnitConfig(8), UnitConfig(16, stride=2)),
     IntegerPixels((0.4,), (0.3,)),
     input_shape=(12, 12, 1),

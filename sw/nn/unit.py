@@ -1,0 +1,191 @@
+"""Units of residual models: binary convolutions with a shortcut around them, on a grid or off it.
+
+Bi-Real Net's (arXiv 1808.00278) have one convolution, and two slopes behind the sum::
+
+    x ─┬─ binarise ─ convolution ─ batch norm ─┬─ add ─ two slopes ─
+       └─────────────── shortcut ──────────────┘
+
+SiMaN's classic ones have two, and hardtanh behind the first and behind the sum. On a grid, hardtanh
+is a stream of fraction + 1 bits, to which values are clipped that do not fit: it costs nothing.
+"""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from xnorflow.sw.nn.grid import Grid, hardtanh, place
+from xnorflow.sw.nn.normed import NormedBinaryConv, NormedPointwise, Quantised
+from xnorflow.sw.nn.slopes import TwoSlope
+
+
+__all__ = ["Shortcut", "Stream", "Unit", "distance"]
+
+
+class Shortcut(Enum):
+    """What goes around convolutions that change the shape."""
+
+    PAD = "pad"
+    """Every other row and column, and channels of zeros on both sides: nothing is learned."""
+
+    AVERAGE = "average"
+    """Means of 2 × 2 pixels, and a 1 × 1 convolution with integer weights."""
+
+    REPEAT = "repeat"
+    """Means of 2 × 2 pixels, and all channels once more: nothing is learned.
+
+    ReActNet-A has two convolutions side by side, each with the same shortcut. That is one
+    convolution with the filters of both, and this shortcut.
+    """
+
+    BINARY = "binary"
+    """A binary 1 × 1 convolution of every other row and column."""
+
+
+class Stream(NamedTuple):
+    """Values of the residual stream: what is carried, and what is still to be added to it.
+
+    Attributes
+    ----------
+    value : (N, channels, H, W)
+    bias : (channels,), or None
+        Added by nobody, but taken into account by everything that reads the stream.
+    """
+
+    value: Tensor
+    bias: Tensor | None = None
+
+
+class Unit(nn.Module):
+    """One or two binary convolutions with a shortcut around them: see the module.
+
+    Parameters
+    ----------
+    conv : NormedBinaryConv
+        What is added to the shortcut.
+    slopes : TwoSlope, optional
+        Behind the sum; without them, it is hardtanh.
+    first : NormedBinaryConv, optional
+        In front of ``conv``, with hardtanh between the two.
+    shortcut : Shortcut
+        If the convolutions change the shape.
+    projection : NormedBinaryConv, optional
+        The binary convolution of such a shortcut.
+    """
+
+    def __init__(
+        self,
+        conv: NormedBinaryConv,
+        slopes: TwoSlope | None,
+        *,
+        first: NormedBinaryConv | None = None,
+        shortcut: Shortcut,
+        projection: NormedBinaryConv | None = None,
+    ) -> None:
+        super().__init__()
+        entry = first or conv
+        filters, channels = conv.conv.weight.shape[0], entry.conv.weight.shape[1]
+        self.stride = entry.conv.stride
+        self.extra = filters - channels
+        self.kind = shortcut
+        self.conv = conv
+        changes = self.stride > 1 or self.extra > 0
+        self.pointwise = (
+            NormedPointwise(channels, filters) if changes and shortcut is Shortcut.AVERAGE else None
+        )
+        self.slopes = slopes
+        self.first = first
+        self.projection = projection
+
+    def quantise(self) -> dict[str, Quantised]:
+        """Weights of this moment, of each binary convolution by its name."""
+        parts = {"conv": self.conv, "first": self.first, "projection": self.projection}
+        return {name: part.quantise() for name, part in parts.items() if part is not None}
+
+    def shortcut(self, x: Stream, weights: Mapping[str, Quantised], grid: Grid | None) -> Stream:
+        """What is added to the convolution."""
+        value, bias = x
+        if self.projection is not None:
+            return Stream(self.projection(value, weights["projection"], bias, None, grid))
+        if self.kind is Shortcut.PAD:
+            value = value[:, :, :: self.stride, :: self.stride]
+        else:
+            value = self.pool(value, grid)
+        if self.pointwise is not None:
+            return Stream(self.pointwise(value, bias, grid))
+        if self.extra and self.kind is Shortcut.REPEAT:
+            return Stream(value.repeat(1, 2, 1, 1), None if bias is None else bias.repeat(2))
+        if self.extra:
+            before = self.extra // 2
+            value = functional.pad(value, (0, 0, 0, 0, before, self.extra - before))
+            bias = None if bias is None else functional.pad(bias, (before, self.extra - before))
+        return Stream(value, bias)
+
+    def pool(self, value: Tensor, grid: Grid | None) -> Tensor:
+        """Means of 2 × 2 pixels, where the stride asks for them."""
+        if self.stride == 1:
+            return value
+        y = functional.avg_pool2d(value, self.stride)
+        if grid is None:
+            return y
+        with torch.no_grad():
+            exact = grid.settle(y * 2.0**grid.fraction)
+        return place(y, exact)
+
+    def enter(self, x: Stream, weights: Mapping[str, Quantised], grid: Grid | None) -> Stream:
+        """What ``conv`` gets: hardtanh of the first convolution, or ``x`` if there is none."""
+        if self.first is None:
+            return x
+        return Stream(hardtanh(self.first(x.value, weights["first"], x.bias, None, grid), grid))
+
+    def offset(self, shortcut: Stream) -> Tensor | None:
+        """What the convolution's constant takes over from others: (filters,)."""
+        before = None if self.slopes is None else self.slopes.before
+        terms = [term for term in (shortcut.bias, before) if term is not None]
+        return sum(terms[1:], terms[0]) if terms else None
+
+    def forward(
+        self,
+        x: Stream,
+        weights: Mapping[str, Quantised],
+        grid: Grid | None,
+        trace: dict[str, Tensor] | None = None,
+    ) -> Stream:
+        """Map ``x`` to the stream behind this unit; ``trace`` gets what it consists of.
+
+        The ``weights`` are those that `quantise` gives: how that is done changes as training goes
+        on, and what is left can be compiled once for all units of a shape.
+        """
+        shortcut = self.shortcut(x, weights, grid)
+        inner = self.enter(x, weights, grid)
+        y = self.conv(inner.value, weights["conv"], inner.bias, self.offset(shortcut), grid)
+        total = y + shortcut.value
+        if self.slopes is None:
+            total = hardtanh(total, grid)
+            out = Stream(total)
+        else:
+            total = total if grid is None else grid.clip(total)
+            out = Stream(self.slopes(total, grid), self.slopes.after)
+        if trace is not None:
+            if self.projection is not None:
+                trace |= {"short_bits": distance(self.projection, x), "short_norm": shortcut.value}
+            if self.first is not None:
+                trace |= {"first_bits": distance(self.first, x), "first_norm": inner.value}
+            trace |= {
+                "bits": distance(self.conv, inner),
+                "norm": y,
+                "short": shortcut.value,
+                "add": total,
+                "act": out.value,
+            }
+        return out
+
+
+def distance(conv: NormedBinaryConv, x: Stream) -> Tensor:
+    """How far ``x`` is above the thresholds of what convolves it: (N, channels, H, W)."""
+    value = x.value if x.bias is None else x.value + x.bias[:, None, None]
+    quantiser = conv.conv.activation_quantiser
+    return quantiser.distance(value.movedim(1, -1)).movedim(-1, 1)
