@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from xnorflow.sw.nn.grid import Grid, place
 
 
-__all__ = ["TwoSlope", "maxout", "prelu", "relu", "rprelu"]
+__all__ = ["TwoSlope", "bend", "maxout", "prelu", "relu", "rprelu"]
 
 
 class TwoSlope(nn.Module):
@@ -59,15 +59,20 @@ class TwoSlope(nn.Module):
 
     def forward(self, x: Tensor, grid: Grid | None) -> Tensor:
         """Map ``x`` (N, channels, H, W), without the shifts; same shape."""
-        p: Tensor = self.positive
-        n: Tensor = self.negative
-        if grid is not None:
-            unit = 2.0**-grid.slope_fraction
-            p, n = (
-                place(slope, code.detach() * unit)
-                for slope, code in zip((p, n), self.codes(grid), strict=True)
-            )
-        return _TwoSlope.apply(x, p, n, grid)
+        return bend(x, *self.slopes(grid), grid)
+
+    def slopes(self, grid: Grid | None) -> tuple[Tensor, Tensor]:
+        """Both slopes p and n, on the grid where there is one: (channels,) each."""
+        if grid is None:
+            return self.positive, self.negative
+        unit = 2.0**-grid.slope_fraction
+        p, n = self.codes(grid)
+        return place(self.positive, p.detach() * unit), place(self.negative, n.detach() * unit)
+
+
+def bend(x: Tensor, p: Tensor, n: Tensor, grid: Grid | None) -> Tensor:
+    """Map ``x`` (N, channels, H, W) to ``p·max(x, 0) + n·min(x, 0)``, and onto the grid."""
+    return _TwoSlope.apply(x, p, n, grid)
 
 
 class _TwoSlope(torch.autograd.Function):

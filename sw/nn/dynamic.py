@@ -1,0 +1,215 @@
+"""Thresholds and shifts that follow from the frame: DySign, DyPReLU, and the mean of a frame.
+
+A hyper function maps the means g of a frame's channels to one number for each channel::
+
+    τ = W₂·ReLU(W₁·g + b₁)
+
+which is added to the static threshold, or shift, of ReActNet. W₂ starts at 0, and so training
+starts exactly where ReActNet is. Source: DyBNN (ICASSP 2022); its authors say what depends on what,
+not the reduction ratio or where the functions are shared.
+
+On the grid, means are sums over all pixels, divided by the next power of two and rounded to the
+stream; what is missing of the division is part of W₁. Both weights are integers in units of
+2^−`HyperFunction.fraction`, and whatever is a sum of products is rounded to the stream, ties up.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from xnorflow.errors import NetworkError
+from xnorflow.network import Rounding
+from xnorflow.sw.nn.grid import Grid, place
+from xnorflow.sw.nn.slopes import TwoSlope, bend
+
+
+__all__ = [
+    "DyPReLU",
+    "DySign",
+    "FrameMean",
+    "HyperFunction",
+    "HyperIntegers",
+    "mean_shift",
+    "shift_rounding",
+]
+
+_LEAST_HIDDEN = 4
+_WHOLE_BITS = 3
+
+
+def mean_shift(pixels: int) -> int:
+    """Bits by which a sum over so many pixels is shifted, so that it fits the stream."""
+    return (pixels - 1).bit_length()
+
+
+def shift_rounding(grid: Grid, shift: int) -> Rounding:
+    """How thresholds and shifts get onto the stream's grid, which they may exceed by a bit."""
+    return Rounding(shift, grid.bits + 1, grid.fraction)
+
+
+class HyperIntegers(NamedTuple):
+    """What a hyper function computes with on a grid: see `HyperFunction.integers`.
+
+    Attributes
+    ----------
+    squeeze : (hidden, channels)
+        W₁, with what is missing of the division by the number of pixels.
+    offset : (hidden,)
+        b₁, with as many more fractional bits than the stream as W₁ has.
+    excite : (outputs, hidden)
+        W₂.
+    """
+
+    squeeze: Tensor
+    offset: Tensor
+    excite: Tensor
+
+
+class HyperFunction(nn.Module):
+    """A few numbers for each frame, from the means of its channels: two small dense layers.
+
+    Parameters
+    ----------
+    channels, outputs : int
+    ratio : int
+        How many times fewer hidden units than channels there are, but not fewer than 4.
+    bits : int
+        Width of the weights on a grid, 4 to 12; three of them are in front of the binary point.
+
+    Raises
+    ------
+    NetworkError
+        If the ratio or the width is out of range.
+    """
+
+    def __init__(self, channels: int, outputs: int, *, ratio: int = 16, bits: int = 12) -> None:
+        super().__init__()
+        if ratio < 1:
+            raise NetworkError(f"the ratio of a hyper function must be at least 1, not {ratio}")
+        if not 4 <= bits <= 12:
+            raise NetworkError(
+                f"the bits of a hyper function's weights must be from 4 to 12, not {bits}"
+            )
+        self.bits = bits
+        self.squeeze = nn.Linear(channels, max(_LEAST_HIDDEN, channels // ratio))
+        self.excite = nn.Linear(self.squeeze.out_features, outputs, bias=False)
+        nn.init.zeros_(self.excite.weight)
+
+    @property
+    def fraction(self) -> int:
+        """Fractional bits of the weights."""
+        return self.bits - _WHOLE_BITS
+
+    def integers(self, grid: Grid, pixels: int) -> HyperIntegers:
+        """Both layers as integers, for frames of so many ``pixels``."""
+        unit = 2.0**self.fraction
+        return HyperIntegers(
+            self._code(self._missing(pixels) * self.squeeze.weight),
+            (self.squeeze.bias * (unit * 2.0**grid.fraction)).round(),
+            self._code(self.excite.weight),
+        )
+
+    def forward(self, x: Tensor, grid: Grid | None) -> Tensor:
+        """Map ``x`` (N, channels, H, W) to (N, outputs, 1, 1)."""
+        with torch.autocast(x.device.type, enabled=False):
+            pixels = x.shape[2] * x.shape[3]
+            weight = self._missing(pixels) * self.squeeze.weight
+            excite: Tensor = self.excite.weight
+            g = x.sum(dim=(2, 3)) * 2.0 ** -mean_shift(pixels)
+            if grid is None:
+                h = functional.linear(g, weight, self.squeeze.bias).relu()
+                return functional.linear(h, excite)[:, :, None, None]
+            unit, codes = 2.0**-self.fraction, self.integers(grid, pixels)
+            weight = place(weight, codes.squeeze.detach() * unit)
+            excite = place(excite, codes.excite.detach() * unit)
+            scale = 2.0**grid.fraction
+            sums = functional.linear(place(g, grid.settle(g.detach() * scale)), weight)
+            exact = grid.settle(sums.detach() * scale + codes.offset.detach() * unit)
+            y = functional.linear(place(sums + self.squeeze.bias, exact).relu(), excite)
+            y = place(y, (y.detach() * scale + 0.5).floor() / scale)
+            return y[:, :, None, None]
+
+    def _missing(self, pixels: int) -> float:
+        return 2.0 ** mean_shift(pixels) / pixels
+
+    def _code(self, weight: Tensor) -> Tensor:
+        most = 2 ** (self.bits - 1)
+        return (weight * 2.0**self.fraction).round().clamp(-most, most - 1)
+
+
+class DySign(nn.Module):
+    """``x − τ_c``, the thresholds τ being those of the frame: what `RSign` then binarises.
+
+    Parameters
+    ----------
+    channels : int
+    extra : int
+        More numbers that the same means and hidden units are good for: the shifts of a `DyPReLU`.
+    ratio : int
+        As for `HyperFunction`.
+    """
+
+    def __init__(self, channels: int, *, extra: int = 0, ratio: int = 16) -> None:
+        super().__init__()
+        self.channels = channels
+        self.hyper = HyperFunction(channels, channels + extra, ratio=ratio)
+
+    def forward(self, x: Tensor, grid: Grid | None) -> tuple[Tensor, Tensor]:
+        """Map ``x`` (N, channels, H, W) to what is compared, and (N, extra, 1, 1) numbers."""
+        numbers = self.hyper(x, grid)
+        return x - numbers[:, : self.channels], numbers[:, self.channels :]
+
+
+class DyPReLU(TwoSlope):
+    """``f(x + γ_c) + ζ_c`` with shifts of the frame beside RPReLU's own, and f as in `TwoSlope`.
+
+    On the grid the shifts have one bit more than the stream, and only the result is clipped.
+
+    Parameters
+    ----------
+    channels : int
+    apart : bool
+        Whether the shifts follow from the means of ``x``; otherwise they are given.
+    ratio : int
+        As for `HyperFunction`.
+    """
+
+    def __init__(self, channels: int, *, apart: bool = False, ratio: int = 16) -> None:
+        super().__init__(channels, 0.25, shifted=True)
+        self.hyper = HyperFunction(channels, 2 * channels, ratio=ratio) if apart else None
+
+    def forward(self, x: Tensor, grid: Grid | None, shifts: Tensor | None = None) -> Tensor:
+        """Map ``x`` (N, channels, H, W), with the ``shifts`` γ and ζ: (N, 2·channels, 1, 1)."""
+        if self.hyper is not None:
+            shifts = self.hyper(x, grid)
+        if shifts is None:
+            raise ValueError("a DyPReLU without a hyper function of its own must be given shifts")
+        if grid is not None:
+            type_, unit = shift_rounding(grid, 0).type, 2.0**-grid.fraction
+            shifts = shifts.clamp(type_.low * unit, type_.high * unit)
+        before, after = shifts.chunk(2, dim=1)
+        y = bend(x + before, *self.slopes(grid), None) + after
+        if grid is None:
+            return y
+        return place(y, grid.settle(y.detach() * 2.0**grid.fraction))
+
+
+class FrameMean(nn.Module):
+    """Every frame standardised over all its values: SiMaN's and RBNN's, in front of a sign.
+
+    The result is ≥ 0 exactly where ``x·n ≥ Σx``, n being the number of values of a frame: so no
+    grid is needed. Source: SiMaN, arXiv 2102.07981.
+    """
+
+    def __init__(self, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``x`` (N, channels, H, W); same shape."""
+        values = x[0].numel()
+        above = x * values - x.sum(dim=(1, 2, 3), keepdim=True)
+        variance = x.var(dim=(1, 2, 3), correction=0, keepdim=True)
+        return above * ((variance + self.eps).rsqrt() / values)
