@@ -208,17 +208,13 @@ def fine_tune(dataset: Dataset, *, mixed: bool) -> Recipe:
     )
 
 
-def warm_start(dataset: Dataset, *, siman: bool, mixed: bool) -> Recipe:
-    """For a model that starts with the weights of one of another method.
-
-    SiMaN's weights take SGD: see `recipe_for`.
-    """
+def warm_start(dataset: Dataset, *, mixed: bool) -> Recipe:
+    """For a model that starts with the weights of one of another method."""
     return Recipe(
-        "warm-start-siman" if siman else "warm-start",
+        "warm-start",
         epochs=12,
         batch_size=128,
-        optimiser=Optimiser.SGD if siman else Optimiser.ADAM,
-        learning_rate=0.05 if siman else 0.001,
+        learning_rate=0.001,
         augmentation=_AUGMENTATIONS[dataset],
         progress=0.5,
         mixed=mixed,

@@ -93,14 +93,12 @@ def from_model(start: Model, method: str | None, dataset: Dataset) -> tuple[Conf
         if method is None or method == chain.method.value:
             return chain, fine_tune(dataset, mixed=False)
         way = choice(Method, method, "method")
-        siman = way in (Method.SIMAN, Method.SIMAN_BIPOLAR)
-        return replace(chain, method=way), warm_start(dataset, siman=siman, mixed=False)
+        return replace(chain, method=way), warm_start(dataset, mixed=False)
     config = replace(start.config, grid=start.config.grid or Grid())
     if method is None or method == config.method.value:
         return config, fine_tune(dataset, mixed=True)
     other = choice(ResidualMethod, method, "residual method")
-    siman = other in (ResidualMethod.SIMAN, ResidualMethod.SIMAN_BIPOLAR)
-    return replace(config, method=other), warm_start(dataset, siman=siman, mixed=True)
+    return replace(config, method=other), warm_start(dataset, mixed=True)
 
 
 def choice(kind: type[Choice], text: str, what: str) -> Choice:

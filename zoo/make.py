@@ -144,19 +144,19 @@ ENTRIES: dict[str, Entry | ResidualEntry] = {
     "cifar10-resnet20-siman": ResidualEntry(
         NamedResidual.RESNET20,
         ResidualMethod.SIMAN,
-        warm_start(Dataset.CIFAR10, siman=True, mixed=True),
+        warm_start(Dataset.CIFAR10, mixed=True),
         Grid(score_bits=10),
     ),
     "cifar10-resnet20-siman-bipolar": ResidualEntry(
         NamedResidual.RESNET20,
         ResidualMethod.SIMAN_BIPOLAR,
-        warm_start(Dataset.CIFAR10, siman=True, mixed=True),
+        warm_start(Dataset.CIFAR10, mixed=True),
         Grid(score_bits=10),
     ),
     "cifar10-resnet20-reactnet": ResidualEntry(
         NamedResidual.RESNET20,
         ResidualMethod.REACTNET,
-        warm_start(Dataset.CIFAR10, siman=False, mixed=True),
+        warm_start(Dataset.CIFAR10, mixed=True),
         Grid(score_bits=10),
     ),
 }

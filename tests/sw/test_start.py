@@ -78,14 +78,14 @@ def test_a_trained_model_gets_a_grid():
 def test_a_trained_model_changes_its_method():
     config, _ = from_name("resnet8", None, Dataset.MNIST, 10)
     changed = replace(config, method=ResidualMethod.SIMAN)
-    expected = changed, warm_start(Dataset.MNIST, siman=True, mixed=True)
+    expected = changed, warm_start(Dataset.MNIST, mixed=True)
     assert from_model(Residual(config), "siman", Dataset.MNIST) == expected
     chain = ChainConfig((4,), Method.SIGN)
     # AdaBin's levels of a chain would be rounded in bfloat16.
     expected = chain, fine_tune(Dataset.MNIST, mixed=False)
     assert from_model(Chain(chain), None, Dataset.MNIST) == expected
     changed_chain = replace(chain, method=Method.ADABIN)
-    expected = changed_chain, warm_start(Dataset.MNIST, siman=False, mixed=False)
+    expected = changed_chain, warm_start(Dataset.MNIST, mixed=False)
     assert from_model(Chain(chain), "adabin", Dataset.MNIST) == expected
 
 
