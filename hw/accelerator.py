@@ -11,6 +11,7 @@ from xnorflow.hw.integer_mvu import IntegerMatrixVectorUnit, weight_coding
 from xnorflow.hw.join import Add, Concat
 from xnorflow.hw.memory import buffer_style, memory_style
 from xnorflow.hw.mvu import MatrixVectorUnit
+from xnorflow.hw.peak import HalvingMaxPool
 from xnorflow.hw.pool import MaxPool, SumPool
 from xnorflow.hw.postprocess import PostProcess, TwoSlope, offset_rows, scale_rows, slope_rows
 from xnorflow.hw.shortcut import PadChannels, Subsample
@@ -26,6 +27,7 @@ from xnorflow.hw.steps import (
     Merge,
     Multiply,
     Pad,
+    Peak,
     Pool,
     Queue,
     Scale,
@@ -179,6 +181,8 @@ def _build(step, design):
             return Subsample(node, source, lanes=lanes)
         case Pad(node, source, lanes):
             return PadChannels(node, source, lanes=lanes)
+        case Peak(node, source, lanes):
+            return HalvingMaxPool(node, source, lanes=lanes)
         case Accumulate(node, source, lanes):
             return SumPool(node, source, lanes=lanes)
         case Merge(node, source, other, lanes):

@@ -22,6 +22,7 @@ from xnorflow.hw.steps import (
     Folding,
     Gather,
     Multiply,
+    Peak,
     Pool,
     Queue,
     Select,
@@ -226,7 +227,7 @@ class Design:
                     total += Fraction(1, busy(step))
                 case Slide(windows=windows):
                     total += 1 + Fraction(self.depths[step.name], windows.frame_words)
-                case Pool() | Accumulate() | Select():
+                case Pool() | Peak() | Accumulate() | Select():
                     total += 1
                 case Queue(name):
                     total += Fraction(self.depths[name], busy(step))

@@ -18,6 +18,7 @@ from xnorflow.hw.memory import (
     memory_style,
 )
 from xnorflow.hw.mvu import counted_lanes
+from xnorflow.hw.peak import peak_words
 from xnorflow.hw.popcount import counts_triples
 from xnorflow.hw.steps import (
     Accumulate,
@@ -31,6 +32,7 @@ from xnorflow.hw.steps import (
     Merge,
     Multiply,
     Pad,
+    Peak,
     Pool,
     Queue,
     Scale,
@@ -139,6 +141,12 @@ def estimate_step(step: Step, device: Device, depth: int | None = None) -> Resou
             return Resources(luts=lanes * _bits(source) + _CONTROL // 4)
         case Merge(node, _, _, lanes):
             return Resources(luts=2 * lanes * node.bits)
+        case Peak(_, source, lanes):
+            width = lanes * _bits(source)
+            # In each direction a comparison, a choice, and another one of what is kept.
+            logic = 2 * (lanes * _chain(device, _bits(source), carry_out=True) + 2 * width)
+            memories = (_buffer(device, width, words) for words in peak_words(source, lanes))
+            return sum(memories, Resources(luts=logic + 3 * _CONTROL))
         case Accumulate(node, source, lanes):
             delivered = node.infer(source)
             sums, words = _bits(delivered) + 4, delivered.width * (source.channels // lanes)

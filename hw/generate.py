@@ -25,6 +25,7 @@ from xnorflow.hw.steps import (
     Merge,
     Multiply,
     Pad,
+    Peak,
     Pool,
     Queue,
     Scale,
@@ -171,6 +172,8 @@ def _describe_step(step, design):
                 "before": node.before,
                 "after": node.after,
             }
+        case Peak(lanes=lanes):
+            return {"unit": "HalvingMaxPool", "lanes": lanes}
         case Accumulate(lanes=lanes):
             return {"unit": "SumPool", "lanes": lanes}
         case Merge(lanes=lanes):

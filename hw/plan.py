@@ -23,6 +23,7 @@ from xnorflow.hw.steps import (
     Merge,
     Multiply,
     Pad,
+    Peak,
     Pool,
     Queue,
     Scale,
@@ -41,6 +42,7 @@ from xnorflow.network import (
     Concat,
     FeatureMap,
     GlobalSum,
+    HalvingMaxPool,
     Int,
     IntegerConv,
     MaxPool,
@@ -135,9 +137,9 @@ def stage_of(
         _check_pixels(node, x, width)
     even = tuple(gcd(x.channels, width) for x, width in zip(sources, fed, strict=True))
     match node:
-        case Subsample() | AveragePool() | GlobalSum():
+        case Subsample() | AveragePool() | HalvingMaxPool() | GlobalSum():
             common = even[0]
-            kind = Skip if isinstance(node, Subsample) else Accumulate
+            kind = {Subsample: Skip, HalvingMaxPool: Peak}.get(type(node), Accumulate)
             ahead = (_adapted(node.name, source, lanes, common),)
             return Stage(ahead, kind(node, source, common), common)
         case PadChannels():

@@ -13,6 +13,7 @@ from xnorflow.hw.device import Device
 from xnorflow.hw.integer_mvu import integer_mvu_latency
 from xnorflow.hw.join import Add, Concat
 from xnorflow.hw.mvu import mvu_latency
+from xnorflow.hw.peak import HalvingMaxPool
 from xnorflow.hw.pool import MaxPool, SumPool, pool_window
 from xnorflow.hw.postprocess import TwoSlope, affine_latency
 from xnorflow.hw.shortcut import PadChannels, Subsample
@@ -28,6 +29,7 @@ from xnorflow.hw.steps import (
     Merge,
     Multiply,
     Pad,
+    Peak,
     Pool,
     Queue,
     Scale,
@@ -72,6 +74,8 @@ def registers(step: Step, device: Device) -> int:
             return integer_mvu_latency(folding.simd) - 1
         case Pool():
             return MaxPool.latency
+        case Peak():
+            return HalvingMaxPool.latency
         case Accumulate():
             return SumPool.latency
         case Compare(node=node):
@@ -155,6 +159,14 @@ def passage(step: Step, arrivals: list[np.ndarray], device: Device) -> tuple[lis
             rows = slice(height - 1, source.height // height * height, height)
             columns = slice(width - 1, source.width // width * width, width)
             return arrivals, _pixels(times, source, lanes)[:, rows, columns].ravel() + through
+        case Peak(_, source, lanes):
+            # The last window of an odd number ends with the frame.
+            rows, columns = (
+                np.minimum(np.arange(1, side + 1, 2), side - 1)
+                for side in (source.height, source.width)
+            )
+            ends = _pixels(times, source, lanes)[:, rows][:, :, columns]
+            return arrivals, ends.ravel() + through
         case Skip(node, source, lanes):
             kept = _pixels(times, source, lanes)[:, :: node.stride, :: node.stride]
             return arrivals, kept.ravel() + through

@@ -14,6 +14,7 @@ from xnorflow.network import (
     Concat,
     FeatureMap,
     GlobalSum,
+    HalvingMaxPool,
     IntegerConv,
     MaxPool,
     PadChannels,
@@ -36,6 +37,7 @@ __all__ = [
     "Merge",
     "Multiply",
     "Pad",
+    "Peak",
     "Pool",
     "Queue",
     "Scale",
@@ -192,6 +194,7 @@ class _Lanewise:
         | Subsample
         | PadChannels
         | AveragePool
+        | HalvingMaxPool
         | GlobalSum
         | ArgMax
     )
@@ -225,6 +228,10 @@ class Skip(_Lanewise):
 
 class Pad(_Lanewise):
     """Add channels of zeros."""
+
+
+class Peak(_Lanewise):
+    """Find the largest value around every other pixel."""
 
 
 class Accumulate(_Lanewise):
@@ -271,6 +278,7 @@ Step = (
     | Bend
     | Skip
     | Pad
+    | Peak
     | Accumulate
     | Merge
     | Append

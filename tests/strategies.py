@@ -21,6 +21,7 @@ from xnorflow.network import (
     FeatureMap,
     Gate,
     GlobalSum,
+    HalvingMaxPool,
     Int,
     IntegerConv,
     MaxPool,
@@ -287,6 +288,9 @@ def random_residual(seed: int, blocks: int = 2, *, dynamic: bool = False) -> Net
     weights = rng.integers(-128, 128, (channels, 3, 3, 3))
     x = net.affine("stem_norm", net.add(IntegerConv("stem", INPUT, weights, padding=1)))
     x = net.two_slope("stem_act", x)
+    # Of its own numbers, so that the rest stays the same.
+    if np.random.default_rng([seed, 1]).random() < 0.3:
+        x = net.add(HalvingMaxPool("stem_pool", x))
     for n in range(blocks):
         net.streams.append(x)
         x = net.block(f"block{n}", x)

@@ -24,6 +24,7 @@ from xnorflow.network import (
     FeatureMap,
     Gate,
     GlobalSum,
+    HalvingMaxPool,
     Int,
     IntegerConv,
     MaxPool,
@@ -123,6 +124,10 @@ def reference(network, frame):
                     rows, columns = (slice(i * node.size, (i + 1) * node.size) for i in (r, c))
                     mean = Fraction(int(x[rows, columns, k].sum()), node.size**2)
                     y[r, c, k] = math.floor(mean + Fraction(1, 2))
+            case HalvingMaxPool():
+                for r, c, k in np.ndindex(y.shape):
+                    rows, columns = (slice(max(0, 2 * i - 1), 2 * i + 2) for i in (r, c))
+                    y[r, c, k] = max(x[rows, columns, k].flatten())
             case GlobalSum():
                 for k in range(y.shape[2]):
                     y[0, 0, k] = sum(x[r, c, k] for r, c in np.ndindex(x.shape[:2]))
