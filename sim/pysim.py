@@ -16,6 +16,7 @@ def transact(
     count: int,
     *,
     other: Sequence[Any] = (),
+    parameters: Sequence[Any] = (),
     stall: float = 0.0,
     max_cycles: int = 20_000,
     seed: int = 0,
@@ -35,6 +36,8 @@ def transact(
         Payloads to take; the simulation ends with the last transfer of either side.
     other : sequence
         The same for the stream ``dut.i_other``, if there is one.
+    parameters : sequence
+        The same for the stream ``dut.i_parameters``.
     stall : float
         Probability with which each side waits, in every cycle in which it could transfer.
     max_cycles : int
@@ -96,7 +99,7 @@ def transact(
         # Plain ticks: `tick().repeat()` is noisy when the simulation ends in the middle of it.
         for _ in range(max_cycles):
             await ctx.tick()
-        offered = len(inputs) + len(other)
+        offered = len(inputs) + len(other) + len(parameters)
         if accepted < offered or len(outputs) < count:
             raise TimeoutError(
                 f"{accepted} of {offered} inputs and {len(outputs)} of {count} outputs "
@@ -108,6 +111,8 @@ def transact(
     simulator.add_testbench(putting("i", inputs))
     if other:
         simulator.add_testbench(putting("i_other", other))
+    if parameters:
+        simulator.add_testbench(putting("i_parameters", parameters))
     simulator.add_testbench(get)
     simulator.add_testbench(watch, background=True)
     simulator.run()
