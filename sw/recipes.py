@@ -13,14 +13,19 @@ from xnorflow.sw.residual import NamedResidual
 __all__ = [
     "DEMO",
     "DEMO_CONV",
+    "TEMPERATURE",
     "Augmentation",
     "Optimiser",
     "Recipe",
     "fine_tune",
     "recipe_for",
     "recipe_for_residual",
+    "teacher",
     "warm_start",
 ]
+
+TEMPERATURE = 2.0
+"""Usual one of a teacher's distribution."""
 
 
 class Optimiser(Enum):
@@ -78,6 +83,10 @@ class Recipe:
     progress : float
         Share of training that the weight quantisers take to be over at the start: not 0 where
         training goes on from a trained model.
+    weight_decay : float
+        Of all parameters.
+    temperature : float
+        Of the distribution of a teacher, which is learned in place of labels; 0 where labels are.
     mixed : bool
         Multiply matrices in bfloat16, several times faster where a processor can: products of ±1
         are exact in it, and so are their sums up to 256. What is measured afterwards is not.
@@ -97,6 +106,8 @@ class Recipe:
     augmentation: Augmentation = Augmentation()
     seed: int = 1
     progress: float = 0.0
+    weight_decay: float = 0.0
+    temperature: float = 0.0
     mixed: bool = False
 
     def __post_init__(self) -> None:
@@ -198,10 +209,10 @@ def fine_tune(dataset: Dataset, *, mixed: bool) -> Recipe:
     """For a trained model that is to get used to a grid."""
     return Recipe(
         "fine-tune",
-        epochs=12,
+        epochs=10,
         batch_size=128,
         optimiser=Optimiser.SGD,
-        learning_rate=0.01,
+        learning_rate=0.004,
         augmentation=_AUGMENTATIONS[dataset],
         progress=0.7,
         mixed=mixed,
@@ -218,6 +229,21 @@ def warm_start(dataset: Dataset, *, mixed: bool) -> Recipe:
         augmentation=_AUGMENTATIONS[dataset],
         progress=0.5,
         mixed=mixed,
+    )
+
+
+def teacher(dataset: Dataset) -> Recipe:
+    """For a teacher."""
+    return Recipe(
+        "teacher",
+        epochs=12,
+        batch_size=128,
+        optimiser=Optimiser.SGD,
+        learning_rate=0.1,
+        label_smoothing=0.1,
+        weight_decay=5e-4,
+        augmentation=_AUGMENTATIONS[dataset],
+        mixed=True,
     )
 
 

@@ -23,7 +23,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -40,7 +40,7 @@ from xnorflow.sw.residual import Residual, ResidualMethod
 from xnorflow.sw.translate import translate
 
 
-__all__ = ["MODEL_FILE", "accuracy", "adopt", "train"]
+__all__ = ["MODEL_FILE", "accuracy", "adopt", "fit", "train"]
 
 MODEL_FILE = "model.safetensors"
 """Name of the trained model in its folder."""
@@ -59,6 +59,7 @@ def train(
     folder: Path | str,
     *,
     start: Model | None = None,
+    teacher: nn.Module | None = None,
     resume: bool = True,
     held_out: int = 0,
     compiled: bool = False,
@@ -78,6 +79,8 @@ def train(
         It is created where it is missing.
     start : Chain or Residual, optional
         A trained model whose parameters this one starts with: see `adopt`.
+    teacher : Module, optional
+        What gives logits of pixels, from which a recipe with a temperature learns.
     resume : bool
         Go on from where the folder's training stopped, if it has one. Otherwise start afresh.
     held_out : int
@@ -99,31 +102,86 @@ def train(
     Raises
     ------
     DataError
-        If the data do not fit the model, or if it is to be compiled and is no residual model
-        or there is no compiler.
+        If the data do not fit the model; if the recipe needs a teacher and there is none, or the
+        other way round; or if the model is to be compiled and is not residual, or there is no
+        compiler.
     FormatError
         If the folder's training is damaged or was started with other settings, or if the folder
         cannot be written.
     """
-    folder = Path(folder)
     _check(config, data, held_out)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = build(config)
     if start is not None:
         adopt(model, start)
-    split = len(data.train_images) - held_out
-    pictures = _Pictures(data.train_images[:split], data.train_labels[:split])
-    origin = data.name if start is None else f"{data.name}, {_digest(start)}"
-    task = _Training(model, recipe, pictures, origin)
-    validation = _Pictures(data.train_images[split:], data.train_labels[split:])
-
     if compiled:
         if not isinstance(model, Residual):
             raise DataError("only residual models can be compiled for training")
         if shutil.which(os.environ.get("CXX", "g++")) is None:
             raise DataError("to compile a model for training, install g++")
         model.compile_parts()
+    origins = [f", {_digest(other)}" for other in (start, teacher) if other is not None]
+    trainer = fit(
+        model,
+        recipe,
+        data,
+        folder,
+        origin="".join(origins),
+        teacher=teacher,
+        resume=resume,
+        held_out=held_out,
+        progress=progress,
+        **trainer_options,
+    )
+    trained = build(config)
+    trained.load_state_dict(model.state_dict())
+    trained.eval()
+    checkpoint = Checkpoint(
+        trained,
+        Provenance(
+            dataset=data.name,
+            model=str(config),
+            method=config.method.value,
+            recipe=recipe.name,
+            seed=recipe.seed,
+            epochs=recipe.epochs,
+            float_accuracy=accuracy(trained, data.test_images, data.test_labels),
+        ),
+    )
+    if trainer.is_global_zero:
+        save_checkpoint(checkpoint, Path(folder) / MODEL_FILE)
+    return checkpoint
+
+
+def fit(
+    model: nn.Module,
+    recipe: Recipe,
+    data: ImageData,
+    folder: Path | str,
+    *,
+    origin: str = "",
+    teacher: nn.Module | None = None,
+    resume: bool = True,
+    held_out: int = 0,
+    progress: bool = False,
+    **trainer_options: Any,
+) -> lightning.Trainer:
+    """Train ``model``, of any kind that has a ``config``, in place; see `train`.
+
+    ``origin`` tells what else decides the outcome: a training goes on only with the same.
+    """
+    folder = Path(folder)
+    if (teacher is None) != (recipe.temperature == 0):
+        raise DataError(
+            "the recipe learns from labels, not from a teacher"
+            if teacher is not None
+            else "the recipe needs a teacher"
+        )
+    split = len(data.train_images) - held_out
+    pictures = _Pictures(data.train_images[:split], data.train_labels[:split])
+    task = _Training(model, recipe, pictures, data.name + origin, teacher)
+    validation = _Pictures(data.train_images[split:], data.train_labels[split:])
 
     make_folder(folder)
     state = folder / _STATE
@@ -158,24 +216,7 @@ def train(
         except SystemExit:
             # Lightning's answer to Ctrl-C.
             raise KeyboardInterrupt from None
-    trained = build(config)
-    trained.load_state_dict(model.state_dict())
-    trained.eval()
-    checkpoint = Checkpoint(
-        trained,
-        Provenance(
-            dataset=data.name,
-            model=str(config),
-            method=config.method.value,
-            recipe=recipe.name,
-            seed=recipe.seed,
-            epochs=recipe.epochs,
-            float_accuracy=accuracy(trained, data.test_images, data.test_labels),
-        ),
-    )
-    if trainer.is_global_zero:
-        save_checkpoint(checkpoint, folder / MODEL_FILE)
-    return checkpoint
+    return trainer
 
 
 def adopt(model: Model, start: Model) -> list[str]:
@@ -235,7 +276,7 @@ def accuracy(
     return right / len(images)
 
 
-def _digest(model: Model) -> str:
+def _digest(model: nn.Module) -> str:
     """Digest of a model's parameters."""
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     return hashlib.sha256(safetensors.torch.save(state)).hexdigest()
@@ -359,10 +400,18 @@ def _generator(*seeds: int, device: torch.device | str = "cpu") -> torch.Generat
 class _Training(lightning.LightningModule):
     """What happens in a step. All randomness comes from the seed and the count of steps."""
 
-    def __init__(self, model: Model, recipe: Recipe, pictures: _Pictures, origin: str) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        recipe: Recipe,
+        pictures: _Pictures,
+        origin: str,
+        teacher: nn.Module | None,
+    ) -> None:
         super().__init__()
         self.origin = origin
         self.model = model
+        self.teacher = teacher
         self.recipe = recipe
         self.pictures = pictures
 
@@ -385,13 +434,16 @@ class _Training(lightning.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Optimiser, and a learning rate that changes with every step."""
-        parameters, rate = self.model.parameters(), self.recipe.learning_rate
+        parameters = [each for each in self.model.parameters() if each.requires_grad]
+        rate, decay = self.recipe.learning_rate, self.recipe.weight_decay
         optimiser: torch.optim.Optimizer
         match self.recipe.optimiser:
             case Optimiser.ADAM:
-                optimiser = torch.optim.Adam(parameters, rate, fused=True)
+                optimiser = torch.optim.Adam(parameters, rate, weight_decay=decay, fused=True)
             case Optimiser.SGD:
-                optimiser = torch.optim.SGD(parameters, rate, momentum=0.9, fused=True)
+                optimiser = torch.optim.SGD(
+                    parameters, rate, momentum=0.9, weight_decay=decay, fused=True
+                )
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
         return {
@@ -412,8 +464,15 @@ class _Training(lightning.LightningModule):
         generator = _generator(
             self.recipe.seed, self.global_step, self.global_rank, device=images.device
         )
-        logits = self.model(augment(images, self.recipe.augmentation, generator))
-        loss = functional.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
+        images = augment(images, self.recipe.augmentation, generator)
+        logits = self.model(images)
+        if self.teacher is None:
+            smoothing = self.recipe.label_smoothing
+            loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+        else:
+            with torch.no_grad():
+                taught = self.teacher.eval()(images)
+            loss = _distillation(logits, taught, self.recipe.temperature)
         self._log("train", loss, logits, labels)
         return loss
 
@@ -435,6 +494,16 @@ class _Training(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Note what the training was started with."""
         checkpoint["settings"] = self.settings
+
+
+def _distillation(logits: Tensor, taught: Tensor, temperature: float) -> Tensor:
+    """Cross entropy of ``logits`` with a teacher's, ``taught``, both (N, classes).
+
+    Both distributions are softened by ``temperature``, which leaves the gradient as large as it is.
+    Source: Hinton et al., arXiv 1503.02531.
+    """
+    soft = (taught.float() / temperature).softmax(dim=1)
+    return functional.cross_entropy(logits.float() / temperature, soft) * temperature**2
 
 
 class _ProgressBar(Callback):

@@ -162,6 +162,10 @@ def train(
             "put it on a fixed-point grid if it has none.",
         ),
     ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option("--teacher", help="Learn what this teacher of `xnorflow teach` sees."),
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option("--epochs", min=1, help="Instead of the recipe's.")
     ] = None,
@@ -182,7 +186,9 @@ def train(
     """Train a binary network. An interrupted training goes on where it stopped."""
     from xnorflow.sw.checkpoint import load_checkpoint
     from xnorflow.sw.data import Dataset, load
+    from xnorflow.sw.recipes import TEMPERATURE
     from xnorflow.sw.start import choice, from_model, from_name
+    from xnorflow.sw.teacher import load_teacher
     from xnorflow.sw.train import MODEL_FILE
     from xnorflow.sw.train import train as run_training
 
@@ -200,6 +206,7 @@ def train(
         recipe,
         epochs=recipe.epochs if epochs is None else epochs,
         seed=recipe.seed if seed is None else seed,
+        temperature=0.0 if teacher is None else TEMPERATURE,
     )
     checkpoint = run_training(
         config,
@@ -207,6 +214,7 @@ def train(
         data,
         out,
         start=started,
+        teacher=None if teacher is None else load_teacher(teacher),
         resume=not fresh,
         compiled=compiled,
         progress=True,
@@ -214,6 +222,34 @@ def train(
     console.print(
         f"{checkpoint.provenance.float_accuracy:.2%} of the test images are right; "
         f"the model is in {out / MODEL_FILE}",
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def teach(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder of the teacher, its state and its logs.")
+    ],
+    dataset: Annotated[
+        str, typer.Option("--dataset", help="mnist, fashion-mnist or cifar10.")
+    ] = "cifar10",
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start afresh, even if the folder has a training.")
+    ] = False,
+) -> None:
+    """Train a network of real numbers, from which others can learn: see `train --teacher`."""
+    from xnorflow.sw.data import Dataset, load
+    from xnorflow.sw.recipes import teacher as recipe_of
+    from xnorflow.sw.start import choice
+    from xnorflow.sw.teacher import TEACHER_FILE, train_teacher
+
+    source = choice(Dataset, dataset, "data set")
+    _, share = train_teacher(
+        recipe_of(source), source, load(source), out, resume=not fresh, progress=True
+    )
+    console.print(
+        f"{share:.2%} of the test images are right; the teacher is in {out / TEACHER_FILE}",
         soft_wrap=True,
     )
 

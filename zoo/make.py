@@ -5,12 +5,13 @@
 Each is trained (in ``runs/``; a training that was interrupted goes on, one that is complete is not
 done again), lowered, and compared with the model in float64 over the whole test set. Most take
 minutes on one core; those for CIFAR-10 take hours, unless there is ``--accelerator gpu``. The
-residual networks start with the weights that AdaBin's authors released: ``--adabin FILE``.
+residual networks start with the weights that AdaBin's authors released: ``--adabin FILE``; some
+learn from a teacher, which is trained first.
 """
 
 import argparse
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -25,8 +26,17 @@ from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
 from xnorflow.sw.models import ChainConfig, IntegerPixels, Method, Named
 from xnorflow.sw.nn.grid import Grid
-from xnorflow.sw.recipes import Optimiser, Recipe, fine_tune, recipe_for, warm_start
+from xnorflow.sw.recipes import (
+    TEMPERATURE,
+    Optimiser,
+    Recipe,
+    fine_tune,
+    recipe_for,
+    warm_start,
+)
+from xnorflow.sw.recipes import teacher as teacher_recipe
 from xnorflow.sw.residual import NamedResidual, ResidualConfig, ResidualMethod
+from xnorflow.sw.teacher import TEACHER_FILE, Teacher, load_teacher, train_teacher
 from xnorflow.sw.train import MODEL_FILE, train
 from xnorflow.xnf import dumps
 
@@ -138,7 +148,7 @@ ENTRIES: dict[str, Entry | ResidualEntry] = {
     "cifar10-resnet20-adabin": ResidualEntry(
         NamedResidual.RESNET20,
         ResidualMethod.ADABIN,
-        fine_tune(Dataset.CIFAR10, mixed=True),
+        replace(fine_tune(Dataset.CIFAR10, mixed=True), temperature=TEMPERATURE),
         Grid(score_bits=10),
     ),
     "cifar10-resnet20-siman": ResidualEntry(
@@ -172,19 +182,30 @@ def trained(name: str, data: ImageData, accelerator: str, adabin: Path | None) -
         return found
     start = None
     if isinstance(entry, ResidualEntry):
-        if adabin is None:
-            raise DataError(f"{name} starts with AdaBin's released weights: give --adabin FILE")
-        start = import_adabin_resnet20(adabin)
+        start = None if adabin is None else import_adabin_resnet20(adabin)
+    teacher = _teacher(entry.dataset, data, accelerator) if entry.recipe.temperature else None
     return train(
         entry.config,
         entry.recipe,
         data,
         folder,
         start=start,
+        teacher=teacher,
         compiled=isinstance(entry, ResidualEntry),
         progress=True,
         accelerator=accelerator,
     )
+
+
+def _teacher(dataset: Dataset, data: ImageData, accelerator: str) -> Teacher:
+    """Trained teacher of a data set."""
+    folder = RUNS / f"{dataset.value}-teacher"
+    if (folder / TEACHER_FILE).exists():
+        return load_teacher(folder / TEACHER_FILE)
+    found, _ = train_teacher(
+        teacher_recipe(dataset), dataset, data, folder, progress=True, accelerator=accelerator
+    )
+    return found
 
 
 def make(name: str, accelerator: str = "cpu", adabin: Path | None = None) -> str:
@@ -290,6 +311,11 @@ def _spell(recipe: Recipe) -> str:
     ]
     if recipe.label_smoothing:
         parts.append(f"labels smoothed by {recipe.label_smoothing}")
+    if recipe.temperature:
+        parts.append(
+            f"the distribution of a teacher (`xnorflow teach`) at temperature "
+            f"{recipe.temperature:g} in place of labels"
+        )
     augmentation = recipe.augmentation
     if recipe.mixed:
         parts.append("bfloat16 products")

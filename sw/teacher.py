@@ -1,0 +1,177 @@
+"""A network of real numbers whose distribution others learn, instead of labels alone.
+
+Binary networks gain by it (ReActNet, arXiv 2003.03488, learns nothing else). It is small and trains
+in minutes; it is never lowered.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from xnorflow.errors import FormatError
+from xnorflow.files import read_file, write_atomically
+from xnorflow.sw.data import Dataset, ImageData
+from xnorflow.sw.recipes import Recipe
+from xnorflow.sw.train import fit
+
+
+__all__ = ["TEACHER_FILE", "Teacher", "TeacherConfig", "load_teacher", "train_teacher"]
+
+TEACHER_FILE = "teacher.safetensors"
+"""Name of the trained teacher in its folder."""
+
+_KEY = "xnorflow-teacher"
+_STEM = 32
+_WIDTHS = 64, 256, 256
+_SCALE = 1 / 8
+
+
+@dataclass(frozen=True)
+class TeacherConfig:
+    """What a teacher is made of.
+
+    Attributes
+    ----------
+    input_shape : (height, width, channels)
+        Both sides at least 8.
+    classes : int
+    mean, deviation : tuple of float, (channels,)
+        Of pixels in 0…1.
+    """
+
+    input_shape: tuple[int, int, int]
+    classes: int
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+
+class Teacher(nn.Module):
+    """Seven convolutions and a dense layer, after the small fast networks for CIFAR-10.
+
+    Three blocks of a convolution, a max-pool and another convolution, each with batch normalisation
+    and ReLU; the largest value of each channel is classified. Source: airbench, arXiv 2404.00498,
+    with ReLU and without whitening.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, config: TeacherConfig) -> None:
+        super().__init__()
+        self.config = config
+        channels = config.input_shape[2]
+        mean, deviation = (
+            255 * torch.tensor(values)[:, None, None] for values in (config.mean, config.deviation)
+        )
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("deviation", deviation, persistent=False)
+        layers: list[nn.Module] = [_convolution(channels, _STEM)]
+        width = _STEM
+        for wider in _WIDTHS:
+            layers += [
+                nn.Conv2d(width, wider, 3, padding=1, bias=False),
+                nn.MaxPool2d(2),
+                nn.BatchNorm2d(wider),
+                nn.ReLU(inplace=True),
+                _convolution(wider, wider),
+            ]
+            width = wider
+        self.layers = nn.Sequential(*layers)
+        self.dense = nn.Linear(width, config.classes)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Logits (N, classes) of ``pixels`` (N, height, width, channels) in 0…255."""
+        x = (pixels.permute(0, 3, 1, 2).to(self.dense.weight.dtype) - self.mean) / self.deviation
+        logits: Tensor = self.dense(self.layers(x).amax(dim=(2, 3))) * _SCALE
+        return logits
+
+
+def _convolution(channels: int, filters: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels, filters, 3, padding=1, bias=False),
+        nn.BatchNorm2d(filters),
+        nn.ReLU(inplace=True),
+    )
+
+
+def train_teacher(
+    recipe: Recipe,
+    dataset: Dataset,
+    data: ImageData,
+    folder: Path | str,
+    *,
+    resume: bool = True,
+    progress: bool = False,
+    **trainer_options: Any,
+) -> tuple[Teacher, float]:
+    """Train a teacher, and write it to ``folder`` as `TEACHER_FILE`.
+
+    An interrupted training goes on where it stopped: see `xnorflow.sw.train.train`.
+
+    Returns
+    -------
+    teacher : Teacher
+        In evaluation mode.
+    accuracy : float
+        On the test set.
+    """
+    height, width, channels = data.train_images.shape[1:]
+    config = TeacherConfig((height, width, channels), len(data.classes), *dataset.normalisation)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        teacher = Teacher(config)
+    fit(
+        teacher,
+        recipe,
+        data,
+        folder,
+        resume=resume,
+        progress=progress,
+        **trainer_options,
+    )
+    teacher = teacher.cpu().eval()
+    content = safetensors.torch.save(
+        {name: value.contiguous() for name, value in teacher.state_dict().items()},
+        {_KEY: json.dumps(asdict(config))},
+    )
+    write_atomically(Path(folder) / TEACHER_FILE, content)
+    with torch.no_grad():
+        right = sum(
+            int((teacher(images).argmax(dim=1) == labels).sum())
+            for images, labels in zip(
+                data.test_images.split(500), data.test_labels.split(500), strict=True
+            )
+        )
+    return teacher, right / len(data.test_images)
+
+
+def load_teacher(path: Path | str) -> Teacher:
+    """Read a teacher, in evaluation mode.
+
+    Raises
+    ------
+    FormatError
+        If the file cannot be read, or is none of a teacher.
+    """
+    content = read_file(path)
+    try:
+        state = safetensors.torch.load(content)
+        with safetensors.safe_open(str(path), "pt") as file:
+            header = json.loads((file.metadata() or {})[_KEY])
+        config = TeacherConfig(
+            tuple(header["input_shape"]),
+            header["classes"],
+            tuple(header["mean"]),
+            tuple(header["deviation"]),
+        )
+        teacher = Teacher(config)
+        teacher.load_state_dict(state)
+    except (KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError):
+        raise FormatError(f"{path} is not a teacher") from None
+    return teacher.eval()

@@ -1,0 +1,87 @@
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.sw.test_train import CONFIG, RECIPE
+from xnorflow.errors import DataError, FormatError
+from xnorflow.sw.data import Dataset, ImageData
+from xnorflow.sw.recipes import Recipe
+from xnorflow.sw.recipes import teacher as recipe_of
+from xnorflow.sw.teacher import TEACHER_FILE, load_teacher, train_teacher
+from xnorflow.sw.train import accuracy, train
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Pictures of which each class has its own part bright, with noise."""
+    generator = torch.Generator().manual_seed(1)
+    labels = torch.arange(300) % 3
+    images = torch.randint(0, 160, (300, 28, 28, 1), dtype=torch.uint8, generator=generator)
+    for image, label in zip(images, labels, strict=True):
+        image[9 * label : 9 * label + 9] += 60
+    return ImageData(
+        name="stripes",
+        train_images=images[:240],
+        train_labels=labels[:240],
+        test_images=images[240:],
+        test_labels=labels[240:],
+        classes=("top", "middle", "bottom"),
+    )
+
+
+class Mistaken(torch.nn.Module):
+    """Sees the brightest part of a picture, and names the one below it."""
+
+    def forward(self, images):
+        parts = images[:, :27].reshape(len(images), 3, -1).mean(dim=2)
+        return parts.roll(1, dims=1)
+
+
+def test_what_is_learned_is_the_teachers(data, tmp_path):
+    recipe = replace(RECIPE, epochs=12, temperature=2.0)
+    model = train(CONFIG, recipe, data, tmp_path, teacher=Mistaken()).model
+    assert accuracy(model, data.test_images, (data.test_labels + 1) % 3) > 0.9
+
+
+def test_a_teacher_learns_and_is_kept(data, tmp_path):
+    recipe = replace(recipe_of(Dataset.MNIST), epochs=8, batch_size=24, learning_rate=0.02)
+    teacher, share = train_teacher(recipe, Dataset.MNIST, data, tmp_path)
+    assert share > 0.9
+    kept = load_teacher(tmp_path / TEACHER_FILE)
+    assert kept.config == teacher.config
+    with torch.no_grad():
+        assert torch.equal(kept(data.test_images), teacher(data.test_images))
+
+
+@pytest.mark.parametrize(
+    ("teacher", "recipe", "message"),
+    [
+        (None, replace(RECIPE, temperature=2.0), "the recipe needs a teacher"),
+        (Mistaken(), RECIPE, "the recipe learns from labels, not from a teacher"),
+    ],
+)
+def test_recipe_and_teacher_belong_together(data, tmp_path, teacher, recipe, message):
+    with pytest.raises(DataError, match=f"^{message}$"):
+        train(CONFIG, recipe, data, tmp_path, teacher=teacher)
+
+
+def test_a_training_goes_on_with_the_same_teacher_only(data, tmp_path):
+    class Two(Mistaken):
+        def __init__(self, value):
+            super().__init__()
+            self.value = torch.nn.Parameter(torch.tensor(value))
+
+    recipe = Recipe("test", epochs=1, batch_size=32, temperature=1.0)
+    train(CONFIG, recipe, data, tmp_path, teacher=Two(1.0))
+    with pytest.raises(FormatError, match="with other settings"):
+        train(CONFIG, recipe, data, tmp_path, teacher=Two(2.0))
+
+
+@pytest.mark.parametrize("content", [b"", b"no teacher"])
+def test_refuses_other_files(tmp_path, content):
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with pytest.raises(FormatError, match=f"^{re.escape(str(path))} is not a teacher$"):
+        load_teacher(path)
