@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorflow.hw.argmax import ArgMax, result_layout
 from xnorflow.hw.design import Design
+from xnorflow.hw.dynamic import DynamicThreshold, DynamicTwoSlope, FrameBuffer
 from xnorflow.hw.guard import FrameGuard, VerdictGate, frame_layout
 from xnorflow.hw.integer_mvu import IntegerMatrixVectorUnit, weight_coding
 from xnorflow.hw.join import Add, Concat
@@ -23,7 +24,10 @@ from xnorflow.hw.steps import (
     Copy,
     Cut,
     Divide,
+    DynamicBend,
+    DynamicCompare,
     Gather,
+    Hold,
     Merge,
     Multiply,
     Pad,
@@ -35,6 +39,7 @@ from xnorflow.hw.steps import (
     Skip,
     Slide,
     vector_of,
+    words_of,
 )
 from xnorflow.hw.stream import (
     Fifo,
@@ -109,8 +114,13 @@ class Accelerator(wiring.Component):
         outputs = {INPUT: iter([guard.o])}
         for step in design.steps:
             m.submodules[step.name] = unit = _build(step, design)
-            join = isinstance(step, Merge | Append)
-            inputs = [unit.i, unit.i_other] if join else [unit.i]
+            match step:
+                case Merge() | Append():
+                    inputs = [unit.i, unit.i_other]
+                case Hold() | DynamicCompare() | DynamicBend():
+                    inputs = [unit.i, unit.i_parameters]
+                case _:
+                    inputs = [unit.i]
             for source, i in zip(design.sources[step.name], inputs, strict=True):
                 connect(m, next(outputs[source]), i)
             outputs[step.name] = iter(unit.o if isinstance(step, Copy) else [unit.o])
@@ -133,6 +143,19 @@ def _build(step, design):
             return SkidBuffer(map_layout(source, lanes))
         case Queue(name, source, lanes):
             return Fifo(map_layout(source, lanes), design.depths[name])
+        case Hold(name, source, lanes, parameters, parameter_lanes):
+            return FrameBuffer(
+                map_layout(source, lanes),
+                design.depths[name],
+                words=words_of(source, lanes),
+                parameter_shape=map_layout(parameters, parameter_lanes),
+                parameter_words=words_of(parameters, parameter_lanes),
+            )
+        case DynamicCompare(node, source, parameters, lanes):
+            return DynamicThreshold(node, source, parameters, lanes=lanes)
+        case DynamicBend(node, source, parameters, lanes):
+            style = _style(device, *slope_rows(node, lanes=lanes, vector=source.channels))
+            return DynamicTwoSlope(node, source, parameters, lanes=lanes, style=style)
         case Slide(source=source, lanes=lanes, windows=windows):
             depth = design.depths[step.name]
             style = buffer_style(device, lanes * value_shape(source.type).width, ring_size(depth))

@@ -21,14 +21,25 @@ from xnorflow.hw.steps import (
     Divide,
     Folding,
     Gather,
+    Hold,
     Multiply,
     Peak,
     Pool,
     Queue,
     Select,
     Slide,
+    words_of,
 )
-from xnorflow.network import INPUT, BinaryConv, IntegerConv, Network, UInt, sources_of
+from xnorflow.network import (
+    INPUT,
+    BinaryConv,
+    DynamicThreshold,
+    DynamicTwoSlope,
+    IntegerConv,
+    Network,
+    UInt,
+    sources_of,
+)
 
 
 __all__ = ["Design"]
@@ -54,7 +65,7 @@ class Design:
         Input values a word.
     device : :class:`Device`
     depths : mapping of :class:`str` to :class:`int`, optional
-        Words that each :class:`~xnorflow.hw.steps.Slide` and
+        Words that each :class:`~xnorflow.hw.steps.Slide`, :class:`~xnorflow.hw.steps.Hold` and
         :class:`~xnorflow.hw.steps.Queue` holds, by the step's name; a queue that is not
         mentioned is left out. Those that keep the rate, if they are not given.
     pace : :class:`int`, optional
@@ -106,15 +117,19 @@ class Design:
         if depths is None:
             cycles = max([self.words_per_frame, *map(busy, steps)])
             depths = buffer_depths(steps, sources, self.words_per_frame, cycles, self.device)
-        slides = {step.name: step for step in steps if isinstance(step, Slide)}
+        buffers = {step.name: step for step in steps if isinstance(step, Slide | Hold)}
         queues = {step.name for step in steps if isinstance(step, Queue)}
-        if depths.keys() - queues != slides.keys():
-            raise DesignError(f"depths must be given for {', '.join(slides) or 'no step'}")
-        for name, step in slides.items():
-            if depths[name] < step.windows.least_depth:
+        if depths.keys() - queues != buffers.keys():
+            raise DesignError(f"depths must be given for {', '.join(buffers) or 'no step'}")
+        for name, step in buffers.items():
+            least = (
+                step.windows.least_depth
+                if isinstance(step, Slide)
+                else words_of(step.source, step.lanes)
+            )
+            if depths[name] < least:
                 raise DesignError(
-                    f"{name}: its buffer must hold at least {step.windows.least_depth} words, "
-                    f"not {depths[name]}"
+                    f"{name}: its buffer must hold at least {least} words, not {depths[name]}"
                 )
         # Queues that nothing waits in are wires.
         wires = {name for name in queues if not depths.get(name)}
@@ -138,7 +153,8 @@ class Design:
     def _steps(self):
         """Steps, with every queue that may be needed, and what feeds each of them."""
         maps = self.network.maps
-        users = Counter(source for node in self.network.nodes for source in sources_of(node))
+        holds = self._holds()
+        users, late = self._users(holds)
         sources = {}
         steps = []
         ends, lanes = {}, {}  # of each node: its last step, and the lanes that it delivers
@@ -148,10 +164,19 @@ class Design:
             sources[step.name] = feeds
             return step.name
 
+        def fork(name, end, source, consumers):
+            if consumers < 2:
+                return end
+            return add(Copy(name, maps[source], lanes[source], consumers), end)
+
         def deliver(name, end, width):
-            if users[name] > 1:
-                end = add(Copy(f"{name}_fork", maps[name], width, users[name]), end)
-            ends[name], lanes[name] = end, width
+            lanes[name] = width
+            ends[name] = fork(f"{name}_fork", end, name, users[name])
+            # Whoever wants what waited for these parameters gets it when they are there.
+            for held in (held for held, parameters in holds.items() if parameters == name):
+                hold = Hold(f"{held}_held", maps[held], lanes[held], maps[name], width)
+                end = add(hold, ends[held], ends[name])
+                ends[held] = fork(f"{held}_held_fork", end, held, late[held])
 
         deliver(INPUT, INPUT, self.input_lanes)
         for node in self.network.nodes:
@@ -171,6 +196,32 @@ class Design:
                 feeds.append(feed)
             deliver(node.name, add(stage.step, *feeds), stage.lanes)
         return tuple(steps), sources
+
+    def _holds(self):
+        """Maps that wait for parameters that follow from them, and who delivers these."""
+        nodes = self.network.nodes
+        order = {node.name: n for n, node in enumerate(nodes)}
+        return {
+            node.source: node.parameters
+            for node in reversed(nodes)
+            if isinstance(node, DynamicThreshold | DynamicTwoSlope)
+            and any(
+                node.source in sources_of(user) and order[user.name] <= order[node.parameters]
+                for user in nodes
+            )
+        }
+
+    def _users(self, holds):
+        """For each map, how many want it as it comes, and how many when it has been held."""
+        users, late = Counter(), Counter()
+        known = {INPUT}
+        for node in self.network.nodes:
+            for source in sources_of(node):
+                held = source in holds and holds[source] in known
+                (late if held else users)[source] += 1
+            known.add(node.name)
+        users.update([*holds, *holds.values()])  # buffers want both
+        return users, late
 
     @property
     def words_per_frame(self) -> int:
@@ -205,7 +256,7 @@ class Design:
     @property
     def latency_is_exact(self) -> bool:
         """Whether no words wait: those of windows and of shortcuts, full buffers may hold up."""
-        return not any(isinstance(step, Slide | Queue | Divide) for step in self.steps)
+        return not any(isinstance(step, Slide | Queue | Hold | Divide) for step in self.steps)
 
     @property
     def frames_in_flight(self) -> int:
@@ -213,22 +264,29 @@ class Design:
 
         A register holds a word, a small part of a frame. Together with what is begun, a layer holds
         three vectors, and buffers what they have room for; windows and pools are up to a frame
-        behind what came in.
+        behind what came in. Where there are several ways, all frames take each of them, so that
+        there is no more inside than fits any one.
         """
-        total = Fraction(2)  # one that comes in, one that goes out
+        inside = {INPUT: Fraction(2)}  # one that comes in, one that goes out
         for step in self.steps:
-            total += Fraction(registers(step, self.device), busy(step))
-            match step:
-                case Multiply(vectors=vectors):
-                    total += Fraction(3, vectors)
-                case Gather(ratio=ratio) | Divide(ratio=ratio):
-                    total += Fraction(2 * ratio, busy(step))
-                case Copy() | Cut():
-                    total += Fraction(1, busy(step))
-                case Slide(windows=windows):
-                    total += 1 + Fraction(self.depths[step.name], windows.frame_words)
-                case Pool() | Peak() | Accumulate() | Select():
-                    total += 1
-                case Queue(name):
-                    total += Fraction(self.depths[name], busy(step))
-        return ceil(total)
+            before = min(inside[source] for source in self.sources[step.name])
+            inside[step.name] = before + self._frames_in(step)
+        return ceil(inside[self.steps[-1].name])
+
+    def _frames_in(self, step):
+        """Bound on the frames in a step."""
+        frames = Fraction(registers(step, self.device), busy(step))
+        match step:
+            case Multiply(vectors=vectors):
+                frames += Fraction(3, vectors)
+            case Gather(ratio=ratio) | Divide(ratio=ratio):
+                frames += Fraction(2 * ratio, busy(step))
+            case Copy() | Cut():
+                frames += Fraction(1, busy(step))
+            case Slide(windows=windows):
+                frames += 1 + Fraction(self.depths[step.name], windows.frame_words)
+            case Pool() | Peak() | Accumulate() | Select():
+                frames += 1
+            case Queue(name) | Hold(name):
+                frames += Fraction(self.depths[name], busy(step))
+        return frames

@@ -28,7 +28,10 @@ from xnorflow.hw.steps import (
     Copy,
     Cut,
     Divide,
+    DynamicBend,
+    DynamicCompare,
     Gather,
+    Hold,
     Merge,
     Multiply,
     Pad,
@@ -99,6 +102,8 @@ def estimate_step(step: Step, device: Device, depth: int | None = None) -> Resou
             return Resources(luts=width + 3) + _registers(device, width)
         case Queue(source=source, lanes=lanes):
             return Resources(luts=40) + _buffer(device, lanes * _bits(source), depth)
+        case Hold(source=source, lanes=lanes):
+            return Resources(luts=60) + _buffer(device, lanes * _bits(source), depth)
         case Slide(node=node, source=source, lanes=lanes, windows=windows):
             if depth is None:
                 # It is known only when the whole pipeline is; this is a good guess.
@@ -153,6 +158,22 @@ def estimate_step(step: Step, device: Device, depth: int | None = None) -> Resou
             return Resources(luts=3 * lanes * sums + _CONTROL) + _buffer(
                 device, lanes * sums, words
             )
+        case DynamicCompare(node, source, parameters, lanes):
+            shift = node.scale.bit_length() - 1
+            product = node.scale != 1 << shift
+            bits = max(_bits(source) + shift, _bits(parameters))
+            logic = Resources(
+                lanes * _chain(device, bits, carry_out=True),
+                multipliers=lanes * product,
+            )
+            shared = parameters.channels == 1
+            return logic + _frame_table(device, step, columns=1, lanes=1 if shared else lanes)
+        case DynamicBend(node, source, parameters, lanes):
+            slopes = _width(np.concatenate([node.positive, node.negative]))
+            shifts = 2 * _chain(device, _bits(parameters) + node.rounding.shift)
+            logic = Resources(lanes * (slopes + 2 * node.rounding.bits + shifts), multipliers=lanes)
+            logic += _memory(device, 2 * lanes * slopes, source.channels // lanes)
+            return logic + _frame_table(device, step, columns=2, lanes=lanes)
         case Select(source=source, lanes=lanes):
             bits = source.type.bits
             comparison = _chain(device, bits, carry_out=True) + bits + ceil_log2(source.channels)
@@ -198,6 +219,16 @@ def _memory(device, width, depth):
     if memory_style(device, width, depth) is MemoryStyle.BLOCK:
         contents = Resources(block_rams=block_rams(device, width, depth))
     return contents + _counters(depth) + _registers(device, width)
+
+
+def _frame_table(device, step, *, columns, lanes):
+    """Parameters of two frames, and what counts and chooses them."""
+    width = lanes * _bits(step.parameters)
+    rows = max(1, step.source.channels // lanes)
+    table = _buffer(device, width, 2 << ceil_log2(rows))
+    counters = _counters(step.parameters.channels, step.source.height * step.source.width, rows)
+    tables = sum([table] * columns, Resources(luts=2 * _CONTROL))
+    return tables + counters + _registers(device, columns * width)
 
 
 def _buffer(device, width, depth, style=automatic_style):

@@ -9,7 +9,7 @@ from xnorflow.hw.device import Device
 from xnorflow.hw.estimate import estimate, estimate_step
 from xnorflow.hw.plan import divisors, stage_of
 from xnorflow.hw.schedule import busy
-from xnorflow.hw.steps import Folding, Queue, is_dense
+from xnorflow.hw.steps import Folding, Hold, Queue, is_dense
 from xnorflow.network import INPUT, BinaryConv, IntegerConv, MaxPool, Network, Threshold, sources_of
 
 
@@ -18,6 +18,9 @@ __all__ = ["fold", "fold_fastest"]
 
 _BLOCK_RAM_PRICES = (0.5, 1.0, 2.0)
 """Worth of a device's block RAMs, that of its look-up tables being 1: first, logic is spared."""
+
+_NAMED_BUFFERS = 3
+"""Frame buffers that are named where a design does not fit."""
 
 
 def fold(network: Network, device: Device, *, cycles: int, fill: float = 0.75) -> Design:
@@ -49,7 +52,7 @@ def fold(network: Network, device: Device, *, cycles: int, fill: float = 0.75) -
         wants = " and ".join(f"{used} {what} of {there}" for what, used, there in excess)
         raise DesignError(
             f"{network.name} does not fit {device.name} at {design.cycles_per_frame} cycles "
-            f"a frame: it would use about {wants} that it may use"
+            f"a frame: it would use about {wants} that it may use{_largest_buffers(design)}"
         )
     return design
 
@@ -229,6 +232,23 @@ def _options(node, source, lanes, cycles):
                     yield Folding(pe, simd)
                 least = simd
                 break
+
+
+def _largest_buffers(design):
+    """Where the memory goes, if whole frames wait for their parameters."""
+    needs = {
+        step.name: estimate_step(step, design.device, design.depths[step.name]).block_rams
+        for step in design.steps
+        if isinstance(step, Hold)
+    }
+    if not needs:
+        return ""
+    largest = sorted(needs, key=lambda name: -needs[name])[:_NAMED_BUFFERS]
+    named = ", ".join(f"{name} with {needs[name]}" for name in largest)
+    return (
+        f"; {sum(needs.values())} block RAMs are for frames that wait for their parameters, "
+        f"the most of them for {named}"
+    )
 
 
 def _excess(design, fill):

@@ -21,7 +21,10 @@ from xnorflow.hw.steps import (
     Copy,
     Cut,
     Divide,
+    DynamicBend,
+    DynamicCompare,
     Gather,
+    Hold,
     Merge,
     Multiply,
     Pad,
@@ -133,6 +136,8 @@ def _describe_step(step, design):
             return {"unit": "SkidBuffer", "lanes": lanes}
         case Queue(name, _, lanes):
             return {"unit": "Fifo", "lanes": lanes, "depth": design.depths[name]}
+        case Hold(name, _, lanes):
+            return {"unit": "FrameBuffer", "lanes": lanes, "depth": design.depths[name]}
         case Slide(node, _, lanes):
             return {
                 "unit": "SlidingWindowUnit",
@@ -180,6 +185,10 @@ def _describe_step(step, design):
             return {"unit": "Add", "lanes": lanes}
         case Append(lanes=lanes):
             return {"unit": "Concat", "lanes": lanes}
+        case DynamicCompare(lanes=lanes):
+            return {"unit": "DynamicThreshold", "lanes": lanes}
+        case DynamicBend(lanes=lanes):
+            return {"unit": "DynamicTwoSlope", "lanes": lanes}
         case Select(lanes=lanes):
             return {"unit": "ArgMax", "lanes": lanes}
 
@@ -211,6 +220,6 @@ def _memories(step, device):
             yield f"{step.name}_scales", layout.size, rows
             layout, rows = offset_rows(node, lanes=lanes, vector=vector_of(source, lanes))
             yield f"{step.name}_offsets", layout.size, rows
-        case Bend(node, source, lanes):
+        case Bend(node, source, lanes) | DynamicBend(node, source, _, lanes):
             layout, rows = slope_rows(node, lanes=lanes, vector=vector_of(source, lanes))
             yield step.name, layout.size, rows

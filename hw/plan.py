@@ -18,6 +18,8 @@ from xnorflow.hw.steps import (
     Compare,
     Cut,
     Divide,
+    DynamicBend,
+    DynamicCompare,
     Folding,
     Gather,
     Merge,
@@ -40,6 +42,8 @@ from xnorflow.network import (
     AveragePool,
     BinaryConv,
     Concat,
+    DynamicThreshold,
+    DynamicTwoSlope,
     FeatureMap,
     GlobalSum,
     HalvingMaxPool,
@@ -146,6 +150,8 @@ def stage_of(
             most = gcd(node.before, source.channels, node.after)
             common = _fewest(node.infer(source).size, most, pace)
             step = Pad(node, source, common)
+        case DynamicThreshold() | DynamicTwoSlope():
+            return _dynamic(node, *sources, fed, pace)
         case Concat():
             most = gcd(*(x.channels for x in sources))
             common = _fewest(node.infer(*sources).size, most, pace)
@@ -176,6 +182,21 @@ def _layer(node, source, lanes, folding):
     if not dense:
         ahead.append(Slide(node, source, folding.simd))
     return Stage((tuple(ahead),), Multiply(node, source, folding), folding.pe)
+
+
+def _dynamic(node, source, parameters, fed, pace):
+    """Stage of a node with parameters of the frame, which come one by one."""
+    lanes, kind = gcd(source.channels, fed[0]), DynamicCompare
+    if isinstance(node, DynamicTwoSlope):
+        lanes, kind = _fewest(source.size, lanes, pace), DynamicBend
+    ahead = (
+        (*_adapted(node.name, source, fed[0], lanes), Queue(f"{node.name}_queue", source, lanes)),
+        (
+            *_adapted(f"{node.name}_parameters", parameters, fed[1], 1),
+            Queue(f"{node.name}_parameters_queue", parameters, 1),
+        ),
+    )
+    return Stage(ahead, kind(node, source, parameters, lanes), lanes)
 
 
 def _fewest(size, most, pace):

@@ -10,6 +10,7 @@ import numpy as np
 
 from xnorflow.hw.argmax import ArgMax
 from xnorflow.hw.device import Device
+from xnorflow.hw.dynamic import DynamicThreshold, DynamicTwoSlope, FrameBuffer
 from xnorflow.hw.integer_mvu import integer_mvu_latency
 from xnorflow.hw.join import Add, Concat
 from xnorflow.hw.mvu import mvu_latency
@@ -25,7 +26,10 @@ from xnorflow.hw.steps import (
     Copy,
     Cut,
     Divide,
+    DynamicBend,
+    DynamicCompare,
     Gather,
+    Hold,
     Merge,
     Multiply,
     Pad,
@@ -66,6 +70,12 @@ def registers(step: Step, device: Device) -> int:
             return SkidBuffer.latency
         case Queue():
             return Fifo.latency
+        case Hold():
+            return FrameBuffer.latency
+        case DynamicCompare():
+            return DynamicThreshold.latency
+        case DynamicBend():
+            return DynamicTwoSlope.latency
         case Slide():
             return SlidingWindowUnit.latency - 1  # the buffer takes one
         case Multiply(node=BinaryConv(), folding=folding):
@@ -107,6 +117,12 @@ def busy(step: Step) -> int:
             return words_of(node.infer(source), lanes)
         case Append(node, source, other, lanes):
             return words_of(node.infer(source, other), lanes)
+        case Hold(_, source, lanes, parameters, parameter_lanes):
+            return max(words_of(source, lanes), words_of(parameters, parameter_lanes))
+        case DynamicCompare(_, source, parameters, lanes) | DynamicBend(
+            _, source, parameters, lanes
+        ):
+            return max(words_of(source, lanes), parameters.channels)
         case _:
             return words_of(step.source, step.lanes)
 
@@ -193,6 +209,14 @@ def passage(step: Step, arrivals: list[np.ndarray], device: Device) -> tuple[lis
             split = done.reshape(ready.shape)
             first = parts[0].shape[1]
             return [split[:, :first].ravel(), split[:, first:].ravel()], done + through
+        case Hold(_, source, lanes, parameters, parameter_lanes):
+            words = words_of(source, lanes)
+            released = _frames(arrivals[1], words_of(parameters, parameter_lanes))[:, -1] + 1
+            ready = np.maximum(times + through, np.repeat(released, words))
+            return arrivals, _one_by_one(ready)
+        case DynamicCompare() | DynamicBend():
+            taken = _dynamic(step, *arrivals)
+            return taken, taken[0] + through
         case Select(source=source, lanes=lanes):
             words = -(-source.channels // lanes)
             return arrivals, times[words - 1 :: words] + through
@@ -261,6 +285,12 @@ def _schedule(steps, sources, arrivals, device):
         if isinstance(step, Slide):
             multiply = by_name[step.node.name]
             depths[step.name] = _window_depth(step, multiply, came[0], device)
+        if isinstance(step, Hold):
+            _, ready = passage(step, came, device)
+            words = words_of(step.source, step.lanes)
+            times[step.name] = went = _postponed(came[0] + Fifo.latency, ready, words)
+            depths[step.name] = max(words, _queue_depth(came[0], went))
+            continue
         # A queue that is needed takes time itself, which may make others wait.
         queued = [False for _ in feeds]
         while True:
@@ -268,6 +298,10 @@ def _schedule(steps, sources, arrivals, device):
                 t + Fifo.latency if late else t for t, late in zip(came, queued, strict=True)
             ]
             taken, times[step.name] = passage(step, offered, device)
+            if isinstance(step, DynamicCompare | DynamicBend):
+                words = words_of(step.source, step.lanes)
+                even = _postponed(offered[0], taken[0], words)
+                taken, times[step.name] = passage(step, [even, offered[1]], device)
             waits = [
                 late or bool(np.any(went > t))
                 for late, went, t in zip(queued, taken, offered, strict=True)
@@ -279,6 +313,41 @@ def _schedule(steps, sources, arrivals, device):
             if isinstance(by_name.get(feed), Queue):
                 depths[feed] = _queue_depth(t, went) if late else 0
     return times, depths
+
+
+def _dynamic(step, arrivals, parameters):
+    """Cycles in which a step takes words, and in which it takes parameters.
+
+    It has room for those of two frames: the third's wait until the first is over.
+    """
+    words = _frames(arrivals, words_of(step.source, step.lanes))
+    parameters = _frames(parameters, step.parameters.channels)
+    taken, loaded = np.empty_like(words), np.empty_like(parameters)
+    for n, (came, brought) in enumerate(zip(words, parameters, strict=True)):
+        if n > 1:
+            brought = np.maximum(brought, taken[n - 2, -1] + 1)
+        if n > 0:
+            brought = np.maximum(brought, loaded[n - 1, -1] + 1)
+            came = np.maximum(came, taken[n - 1, -1] + 1)
+        loaded[n] = _one_by_one(brought)
+        taken[n] = _one_by_one(np.maximum(came, loaded[n, -1] + 1))
+    return [taken.ravel(), loaded.ravel()]
+
+
+def _frames(times, words):
+    """Times of words, a row for each frame of so many."""
+    return times.reshape(-1, words)
+
+
+def _postponed(times, starts, words):
+    """Times of words, each frame later by as much as its first word is.
+
+    It could leave at once, in a burst, when it may leave at all. At the pace at which it came,
+    those behind it need no room for bursts, and it is just as fast.
+    """
+    frames = _frames(times, words)
+    late = np.maximum.accumulate(_frames(starts, words)[:, 0] - frames[:, 0])
+    return (frames + np.maximum(late, 0)[:, None]).ravel()
 
 
 def _one_by_one(ready, each=1):

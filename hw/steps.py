@@ -12,6 +12,8 @@ from xnorflow.network import (
     AveragePool,
     BinaryConv,
     Concat,
+    DynamicThreshold,
+    DynamicTwoSlope,
     FeatureMap,
     GlobalSum,
     HalvingMaxPool,
@@ -32,8 +34,11 @@ __all__ = [
     "Copy",
     "Cut",
     "Divide",
+    "DynamicBend",
+    "DynamicCompare",
     "Folding",
     "Gather",
+    "Hold",
     "Merge",
     "Multiply",
     "Pad",
@@ -112,6 +117,17 @@ class Queue:
     name: str
     source: FeatureMap
     lanes: int
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Keep words of ``lanes`` values until the parameters of their frame have come."""
+
+    name: str
+    source: FeatureMap
+    lanes: int
+    parameters: FeatureMap
+    parameter_lanes: int
 
 
 @dataclass(frozen=True)
@@ -264,12 +280,35 @@ class Append(_Join):
     """Put channels behind each other."""
 
 
+@dataclass(frozen=True)
+class _Dynamic:
+    """What takes words of ``lanes`` values, and one by one the parameters of their frame."""
+
+    node: DynamicThreshold | DynamicTwoSlope
+    source: FeatureMap
+    parameters: FeatureMap
+    lanes: int
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+
+class DynamicCompare(_Dynamic):
+    """Compare with thresholds of the frame."""
+
+
+class DynamicBend(_Dynamic):
+    """Multiply by one of two slopes, between shifts of the frame."""
+
+
 Step = (
     Gather
     | Divide
     | Copy
     | Cut
     | Queue
+    | Hold
     | Slide
     | Multiply
     | Pool
@@ -282,6 +321,8 @@ Step = (
     | Accumulate
     | Merge
     | Append
+    | DynamicCompare
+    | DynamicBend
     | Select
 )
 

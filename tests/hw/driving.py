@@ -3,6 +3,7 @@
 import random
 
 import numpy as np
+from amaranth import ResetInserter, Signal
 from amaranth.sim import Simulator
 
 from xnorflow.hw.accelerator import Accelerator
@@ -14,13 +15,15 @@ def words_of(frame, lanes):
     return padded.reshape(-1, lanes).tolist()
 
 
-def run(design, frames, *, stall=0.0, errors=(), hold=0, limit=20_000):
+def run(design, frames, *, stall=0.0, errors=(), hold=0, limit=20_000, reset=None):
     """Send frames (lists of words); gives the cycles in which they start, and the results.
 
     Nobody takes a result for the first ``hold`` cycles. An accelerator that is not done after
-    ``limit`` cycles hangs.
+    ``limit`` cycles hangs. In front of the word ``reset`` (of a frame, in it) it is reset, and
+    then gets the next frame.
     """
     dut = Accelerator(design)
+    cleared = Signal()
     waits = random.Random(stall)
     starts, results = [], []
     clock = 0
@@ -34,6 +37,12 @@ def run(design, frames, *, stall=0.0, errors=(), hold=0, limit=20_000):
     async def put(ctx):
         for n, frame in enumerate(frames):
             for k, word in enumerate(frame):
+                if (n, k) == reset:
+                    ctx.set(cleared, 1)
+                    await ctx.tick()
+                    ctx.set(cleared, 0)
+                    results.clear()
+                    break
                 while waits.random() < stall:
                     await ctx.tick()
                 last = k == len(frame) - 1
@@ -61,7 +70,7 @@ def run(design, frames, *, stall=0.0, errors=(), hold=0, limit=20_000):
             await ctx.tick()
         raise TimeoutError("the accelerator hangs")
 
-    sim = Simulator(dut)
+    sim = Simulator(ResetInserter(cleared)(dut))
     sim.add_clock(1e-6)
     sim.add_testbench(tick_counter, background=True)
     sim.add_testbench(put)

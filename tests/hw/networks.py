@@ -9,6 +9,8 @@ from xnorflow.network import (
     ArgMax,
     BinaryConv,
     Concat,
+    DynamicThreshold,
+    DynamicTwoSlope,
     FeatureMap,
     Gate,
     GlobalSum,
@@ -155,6 +157,37 @@ def residual_net(*, side=6, stride=1, filters=4):
         ArgMax("label", "fc"),
     ]
     return Network("residual", frame, tuple(nodes), tuple("abc"))
+
+
+def dynamic_net(*, side=6, moves=True):
+    """`residual_net` whose thresholds and shifts follow from the frame, if it ``moves`` them."""
+    static = residual_net(side=side)
+    rng = np.random.default_rng(side)
+    by_name = {node.name: node for node in static.nodes}
+    channels, grid = 4, by_name["stem"].rounding
+    ones = np.ones(3 * channels, int)
+    excite = rng.integers(-40, 41, (3 * channels, 1, 1, 4)) * moves
+    # The static thresholds come with the dynamic ones.
+    offset = np.append(by_name["bits"].thresholds << 5, np.zeros(2 * channels, int))
+    hyper = (
+        GlobalSum("sums", "stem"),
+        IntegerConv("squeeze", "sums", rng.integers(-9, 10, (4, 1, 1, channels))),
+        Affine("hidden", "squeeze", ones[:4], rng.integers(-99, 99, 4), rounding=Rounding(6, 10)),
+        TwoSlope("relu", "hidden", ones[:4], 0 * ones[:4], Rounding(0, 10)),
+        IntegerConv("excite", "relu", excite),
+        Affine("shifts", "excite", ones, offset, rounding=Rounding(5, grid.bits + 1)),
+    )
+    act = by_name["act"]
+    replaced = {
+        "bits": (*hyper, DynamicThreshold("bits", "stem", "shifts")),
+        "act": (
+            DynamicTwoSlope(
+                "act", "sum", "shifts", act.positive, act.negative, act.rounding, channels
+            ),
+        ),
+    }
+    nodes = [new for node in static.nodes for new in replaced.get(node.name, (node,))]
+    return Network("dynamic", static.input, tuple(nodes), static.labels)
 
 
 def two_branches():

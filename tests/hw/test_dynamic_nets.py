@@ -1,0 +1,194 @@
+"""Networks whose thresholds follow from the frame, as hardware."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.hw.driving import run, words_of
+from tests.hw.networks import dynamic_net, residual_net
+from tests.strategies import random_residual
+from xnorflow.errors import DesignError
+from xnorflow.hw.design import Design
+from xnorflow.hw.device import ECP5_85F, UP5K
+from xnorflow.hw.folding import fold
+from xnorflow.hw.steps import Hold
+from xnorflow.sw.golden import golden
+
+
+CYCLES = 324
+
+
+def frames_of(design, count, seed=0):
+    shape = count, *design.network.input.shape
+    # Frames whose brightness differs, and with it their parameters.
+    rng = np.random.default_rng(seed)
+    frames = rng.integers(0, 256, shape) * rng.random((count, 1, 1, 1))
+    frames = frames.astype(np.uint8)
+    return frames, [words_of(frame, design.input_lanes) for frame in frames]
+
+
+def design_of(seed):
+    """A random net at a fast rate that it can keep."""
+    network = random_residual(seed, dynamic=True)
+    for cycles in 300, 600, 1200, 2400:
+        try:
+            return fold(network, ECP5_85F, cycles=cycles)
+        except DesignError:
+            continue
+    raise AssertionError
+
+
+def check(design, count, *, stall=0.0):
+    frames, words = frames_of(design, count)
+    starts, results = run(design, words, stall=stall, limit=60_000)
+    expected = golden(design.network, frames)
+    assert [scores for _, _, scores in results] == expected.scores.tolist()
+    assert [label for _, label, _ in results] == expected.labels.tolist()
+    if not stall:
+        times = [time for time, _, _ in results]
+        assert set(np.diff(times[-3:])) == {design.cycles_per_frame}
+        assert design.latency <= times[0] - starts[0] < design.latency + design.cycles_per_frame
+
+
+def holds(design):
+    return [step.name for step in design.steps if isinstance(step, Hold)]
+
+
+def test_the_parameters_of_frames_differ():
+    """Or else the tests below would show nothing."""
+    design = fold(dynamic_net(), ECP5_85F, cycles=CYCLES)
+    frames, _ = frames_of(design, 8)
+    kept = golden(design.network, frames, keep=["shifts"]).maps["shifts"].flatten(1)
+    assert all((kept[n] != kept[n + 1]).sum() > 6 for n in range(7))
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.3])
+def test_equals_the_golden_model(stall):
+    check(fold(dynamic_net(), ECP5_85F, cycles=CYCLES), 8, stall=stall)
+
+
+@pytest.mark.parametrize(
+    ("seed", "stall"),
+    [
+        (3, 0.0),
+        (0, 0.3),
+        *(
+            pytest.param(seed, stall, marks=pytest.mark.slow)
+            for seed in range(20, 30)
+            for stall in (0.0, 0.3)
+        ),
+    ],
+)
+def test_random_nets_equal_the_golden_model(seed, stall):
+    check(design_of(seed), 6, stall=stall)
+
+
+def test_is_as_fast_as_the_static_network():
+    """Result by result, at the same folding; and at first it computes the same."""
+    static = fold(residual_net(), ECP5_85F, cycles=CYCLES)
+    dynamic = fold(dynamic_net(moves=False), ECP5_85F, cycles=CYCLES)
+    assert {name: dynamic.foldings[name] for name in static.foldings} == static.foldings
+    assert dynamic.cycles_per_frame == static.cycles_per_frame
+    _, words = frames_of(static, 8)
+
+    (_, slow), (_, fast) = run(dynamic, words), run(static, words)
+
+    assert [result[1:] for result in slow] == [result[1:] for result in fast]
+    late = slow[0][0] - fast[0][0]
+    assert [time - late for time, _, _ in slow] == [time for time, _, _ in fast]
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.3])
+def test_bad_frames_leave_no_trace(stall):
+    design = fold(dynamic_net(), ECP5_85F, cycles=CYCLES)
+    frames, words = frames_of(design, 8, seed=1)
+    words[1] = words[1] + words[1][:1]  # too long
+    words[3] = words[3][:-5]  # too short
+    bad = {1, 3, 4, 6}  # 4 and 6 are marked
+
+    _, results = run(design, words, stall=stall, errors={4, 6})
+
+    expected = golden(design.network, frames[[n for n in range(8) if n not in bad]])
+    assert [scores for _, _, scores in results] == expected.scores.tolist()
+
+
+@pytest.mark.parametrize("word", [1, 40, 71])
+def test_a_reset_leaves_no_trace(word):
+    design = fold(dynamic_net(), ECP5_85F, cycles=CYCLES)
+    frames, words = frames_of(design, 6, seed=2)
+    assert word < len(words[0])
+
+    _, results = run(design, words, reset=(2, word))
+
+    expected = golden(design.network, frames[3:])
+    assert [scores for _, _, scores in results] == expected.scores.tolist()
+
+
+@pytest.mark.parametrize("hold", [1500, 3000])
+def test_a_full_pipeline_loses_nothing(hold):
+    """Nobody takes results until every buffer and table is full."""
+    design = fold(dynamic_net(), ECP5_85F, cycles=CYCLES)
+    frames, words = frames_of(design, 20, seed=3)
+
+    _, results = run(design, words, hold=hold)
+
+    assert [scores for _, _, scores in results] == golden(design.network, frames).scores.tolist()
+
+
+# -- buffers --------------------------------------------------------------------------------------
+
+
+def test_one_buffer_is_for_comparison_and_shortcut():
+    """It holds a frame, and what comes while the parameters are computed."""
+    design = fold(dynamic_net(), ECP5_85F, cycles=CYCLES)
+    assert holds(design) == ["stem_held"]
+    words = 6 * 6 * 4
+    assert words < design.depths["stem_held"] < 1.4 * words
+    # The shortcut waits for the convolution as long as in the static network.
+    static = fold(residual_net(), ECP5_85F, cycles=CYCLES)
+    queue = "sum_other_queue"
+    assert design.depths[queue] <= static.depths[queue] + 2
+
+
+def test_fewer_words_cost_throughput():
+    design = fold(dynamic_net(), ECP5_85F, cycles=CYCLES)
+    depths = dict(design.depths)
+    depths["stem_held"] -= 6  # a few may wait in registers in front of it
+    tight = replace(design, depths=depths)
+    _, words = frames_of(design, 8)
+
+    _, results = run(tight, words)
+
+    assert np.diff([time for time, _, _ in results][-4:]).max() > design.cycles_per_frame
+
+
+def test_a_buffer_must_hold_a_frame():
+    """Or else nothing would ever come out of it."""
+    design = fold(dynamic_net(), ECP5_85F, cycles=CYCLES)
+    message = "^stem_held: its buffer must hold at least 144 words, not 143$"
+    with pytest.raises(DesignError, match=message):
+        replace(design, depths=dict(design.depths) | {"stem_held": 143})
+    check_depths = dict(design.depths)
+    del check_depths["stem_held"]
+    with pytest.raises(DesignError, match=r"^depths must be given for .*stem_held"):
+        Design(design.network, design.foldings, design.input_lanes, ECP5_85F, check_depths)
+
+
+def test_a_buffer_of_a_frame_loses_nothing():
+    design = fold(dynamic_net(), ECP5_85F, cycles=CYCLES)
+    frames, words = frames_of(design, 8)
+    tight = replace(design, depths=dict(design.depths) | {"stem_held": 144})
+
+    _, results = run(tight, words)
+
+    assert [scores for _, _, scores in results] == golden(design.network, frames).scores.tolist()
+
+
+def test_says_which_buffers_do_not_fit():
+    message = (
+        r" block RAMs of 30 .* that it may use; \d+ block RAMs are for frames that wait for their "
+        r"parameters, the most of them for stem_held with \d+$"
+    )
+    with pytest.raises(DesignError, match=message):
+        fold(dynamic_net(side=64), UP5K, cycles=CYCLES * 140)
