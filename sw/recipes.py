@@ -83,6 +83,8 @@ class Recipe:
     progress : float
         Share of training that the weight quantisers take to be over at the start: not 0 where
         training goes on from a trained model.
+    centred : float
+        Share of the epochs in which SiMaN's {0, 1} weights are on their way there from ±½.
     weight_decay : float
         Of all parameters.
     temperature : float
@@ -106,6 +108,7 @@ class Recipe:
     augmentation: Augmentation = Augmentation()
     seed: int = 1
     progress: float = 0.0
+    centred: float = 0.0
     weight_decay: float = 0.0
     temperature: float = 0.0
     mixed: bool = False

@@ -453,10 +453,13 @@ class _Training(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Tell the weight quantisers how far training is."""
+        recipe = self.recipe
+        share = self.current_epoch / recipe.epochs
         for module in self.model.modules():
             if isinstance(module, AdaBinWeight | SiManWeight):
-                share = self.current_epoch / self.recipe.epochs
-                module.progress = self.recipe.progress + (1 - self.recipe.progress) * share
+                module.progress = recipe.progress + (1 - recipe.progress) * share
+            if isinstance(module, SiManWeight) and recipe.centred:
+                module.centre = max(0.0, 0.5 * (1 - share / recipe.centred))
 
     def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
         """Loss of a batch."""

@@ -154,7 +154,7 @@ ENTRIES: dict[str, Entry | ResidualEntry] = {
     "cifar10-resnet20-siman": ResidualEntry(
         NamedResidual.RESNET20,
         ResidualMethod.SIMAN,
-        warm_start(Dataset.CIFAR10, mixed=True),
+        replace(warm_start(Dataset.CIFAR10, mixed=True), centred=0.5),
         Grid(score_bits=10),
     ),
     "cifar10-resnet20-siman-bipolar": ResidualEntry(
@@ -316,6 +316,8 @@ def _spell(recipe: Recipe) -> str:
             f"the distribution of a teacher (`xnorflow teach`) at temperature "
             f"{recipe.temperature:g} in place of labels"
         )
+    if recipe.centred:
+        parts.append(f"weights of ±½ that become {{0, 1}} in {recipe.centred:.0%} of the epochs")
     augmentation = recipe.augmentation
     if recipe.mixed:
         parts.append("bfloat16 products")

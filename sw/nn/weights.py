@@ -233,6 +233,10 @@ class SiManWeight(nn.Module):
     log_scale : (filters,), or (1,) where it is shared
     progress : float
         Fraction of training that is over. The trainer sets it.
+    centre : float
+        What is subtracted from the bits of the half form in training, from ½ to 0. The trainer may
+        lower it little by little, so that a network that was used to ±1 gets used to {0, 1}: all
+        filters then have half of the popcount in common.
     """
 
     def __init__(
@@ -243,6 +247,7 @@ class SiManWeight(nn.Module):
         self.form = form
         self.log_scale = nn.Parameter(torch.zeros(1 if shared_scale else filters))
         self.progress = 0.0
+        self.centre = 0.0
 
     @torch.no_grad()
     def reset_scale(self, weight: Tensor) -> None:
@@ -255,7 +260,10 @@ class SiManWeight(nn.Module):
             self._clip(weight)
         bits = upper_half(_standardise(weight))
         # Doubling the bits' gradient by 2B − 1 is undone: both forms have the same one.
-        code = bits if self.form is SiManForm.HALF else bits + (bits.detach() - 1)
+        if self.form is SiManForm.BIPOLAR:
+            code = bits + (bits.detach() - 1)
+        else:
+            code = bits - self.centre if self.training and self.centre else bits
         return code, self.log_scale.exp().expand(self.filters)
 
     def split(self, weight: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:

@@ -402,3 +402,21 @@ def test_weight_quantisers_go_on_from_where_the_recipe_says(data, tmp_path, monk
     monkeypatch.setattr(_Training, "training_step", watching_step)
     train(SMALL, replace(RECIPE, epochs=2, progress=0.5), data, tmp_path)
     assert sorted(set(seen)) == [0.5, 0.75]
+
+
+def test_half_weights_leave_their_centre(data, tmp_path, monkeypatch):
+    seen = []
+    step = _Training.training_step
+
+    def watching_step(self, batch, index):
+        if index == 0:
+            conv = self.model.units[0].conv.conv
+            code, _ = conv.weight_quantiser.encode(conv.weight.detach().flatten(1).clone())
+            seen.append((code.min().item(), code.max().item()))
+        return step(self, batch, index)
+
+    monkeypatch.setattr(_Training, "training_step", watching_step)
+    recipe = replace(RECIPE, epochs=4, centred=0.5)
+    model = train(replace(SMALL, method=ResidualMethod.SIMAN), recipe, data, tmp_path).model
+    assert seen == [(-0.5, 0.5), (-0.25, 0.75), (0.0, 1.0), (0.0, 1.0)]
+    assert set(model.units[0].conv.quantise().code.unique().tolist()) == {0.0, 1.0}
