@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.hw.networks import random_conv_net, random_mlp
+from tests.hw.networks import dynamic_net, random_conv_net, random_mlp
 from tests.sw.test_adabin_import import release
 from xnorflow.cli import main
 from xnorflow.sw import data
@@ -121,6 +121,16 @@ def test_plan_shows_what_each_part_costs(cli, files):
     # The frame guard is no part of the pipeline.
     (layers, all_), (parts, again) = luts(out), luts(detailed)
     assert layers == parts < all_ == again
+
+
+def test_what_follows_from_the_frame_is_shown(cli, files):
+    save(dynamic_net(), files / "dynamic.xnf")
+    _, out, _ = cli("info", "dynamic.xnf")
+    assert "parameters of each frame in bits, act" in out
+    _, out, _ = cli("plan", "dynamic.xnf", "--cycles", 324)
+    assert "1 buffers keep frames until their parameters are there, in " in out
+    _, out, _ = cli("plan", "dynamic.xnf", "--cycles", 324, "--parts")
+    assert "stem_held" in out
 
 
 def test_generate_takes_a_rate(cli, files):

@@ -9,6 +9,8 @@ from xnorflow.network import (
     BinaryConv,
     Bit,
     Counts,
+    DynamicThreshold,
+    DynamicTwoSlope,
     FeatureMap,
     Int,
     IntegerConv,
@@ -39,6 +41,11 @@ def network_table(network: Network) -> Table:
             "×".join(map(str, feature_map.shape)),
             _weight_bits(node),
         )
+    dynamic = [
+        node.name for node in network.nodes if isinstance(node, DynamicThreshold | DynamicTwoSlope)
+    ]
+    if dynamic:
+        table.caption = f"parameters of each frame in {', '.join(dynamic)}"
     return table
 
 
@@ -69,6 +76,7 @@ def plan_table(design: "Design", *, parts: bool) -> Table:
     A layer's line counts all that is built up to the next one, what it is fed through included.
     """
     from xnorflow.hw.estimate import estimate, estimate_step
+    from xnorflow.hw.steps import Hold
 
     device = design.device
     table = Table(title=f"{design.network.name} on {device.name}")
@@ -94,6 +102,13 @@ def plan_table(design: "Design", *, parts: bool) -> Table:
     ):
         resources = budget.luts, budget.block_rams, budget.multipliers
         table.add_row(what, "", "", spent, "", *(f"{count:,}" for count in resources))
+    holds = [step for step in design.steps if isinstance(step, Hold)]
+    if holds:
+        blocks = sum(estimate_step(s, device, design.depths[s.name]).block_rams for s in holds)
+        table.caption = (
+            f"{len(holds)} buffers keep frames until their parameters are there, in {blocks:,} "
+            "block RAMs"
+        )
     return table
 
 
