@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from xnorflow.hw.argmax import ArgMax, result_layout
 from xnorflow.hw.design import Design
 from xnorflow.hw.dynamic import DynamicThreshold, DynamicTwoSlope, FrameBuffer
-from xnorflow.hw.guard import FrameGuard, VerdictGate, frame_layout
+from xnorflow.hw.guard import FrameGuard, FramePacer, VerdictGate, frame_layout
 from xnorflow.hw.integer_mvu import IntegerMatrixVectorUnit, weight_coding
 from xnorflow.hw.join import Add, Concat
 from xnorflow.hw.memory import buffer_style, memory_style
@@ -110,8 +110,15 @@ class Accelerator(wiring.Component):
             self.dropped_frames.eq(guard.dropped_frames),
         ]
 
+        entry = guard.o
+        if design.single_buffered:
+            m.submodules.pacer = pacer = FramePacer(
+                guard.o.p.shape(), words=design.words_per_frame, cycles=design.period
+            )
+            connect(m, entry, pacer.i)
+            entry = pacer.o
         # What has several outputs hands them out one by one.
-        outputs = {INPUT: iter([guard.o])}
+        outputs = {INPUT: iter([entry])}
         for step in design.steps:
             m.submodules[step.name] = unit = _build(step, design)
             match step:

@@ -13,7 +13,7 @@ import numpy as np
 from xnorflow.errors import DesignError
 from xnorflow.hw.device import Device
 from xnorflow.hw.plan import stage_of
-from xnorflow.hw.schedule import buffer_depths, busy, departures, registers
+from xnorflow.hw.schedule import buffer_depths, busy, departures, registers, single_period
 from xnorflow.hw.steps import (
     Accumulate,
     Copy,
@@ -45,7 +45,7 @@ from xnorflow.network import (
 __all__ = ["Design"]
 
 
-_RESERVED = {"guard", "gate", "verdicts"}
+_RESERVED = {"guard", "gate", "pacer", "verdicts"}
 """Units that every accelerator has."""
 
 
@@ -71,6 +71,10 @@ class Design:
     pace : :class:`int`, optional
         Clock cycles a frame that streams of integers must keep; those of the slowest layer, if not
         given.
+    single_buffered : :class:`bool`
+        Whether what waits for its frame's parameters may not hold more than a frame. That is the
+        least memory, and costs the cycles in which parameters are computed: frames come in more
+        slowly by those.
 
     Attributes
     ----------
@@ -78,6 +82,8 @@ class Design:
         The pipeline: every step comes after those that feed it.
     sources : mapping of :class:`str` to tuple of :class:`str`
         For every step, by name, the names of the steps that feed it, or `INPUT`.
+    period : :class:`int`
+        Clock cycles from frame to frame that the input keeps, at least.
 
     Raises
     ------
@@ -91,6 +97,7 @@ class Design:
     device: Device
     depths: Mapping[str, int] | None = None
     pace: int | None = None
+    single_buffered: bool = False
 
     def __post_init__(self):
         object.__setattr__(self, "foldings", MappingProxyType(dict(self.foldings)))
@@ -114,9 +121,13 @@ class Design:
             if names.count(name) > 1 or name in _RESERVED:
                 raise DesignError(f"another unit has the name {name!r}: rename that node")
         depths = self.depths
+        period = cycles = max([self.words_per_frame, *map(busy, steps)])
+        if self.single_buffered:
+            period = single_period(steps, sources, self.words_per_frame, cycles, self.device)
         if depths is None:
-            cycles = max([self.words_per_frame, *map(busy, steps)])
-            depths = buffer_depths(steps, sources, self.words_per_frame, cycles, self.device)
+            depths = buffer_depths(
+                steps, sources, self.words_per_frame, cycles, self.device, period
+            )
         buffers = {step.name: step for step in steps if isinstance(step, Slide | Hold)}
         queues = {step.name for step in steps if isinstance(step, Queue)}
         if depths.keys() - queues != buffers.keys():
@@ -142,6 +153,7 @@ class Design:
         depths = {name: depth for name, depth in depths.items() if name not in wires}
         object.__setattr__(self, "steps", steps)
         object.__setattr__(self, "sources", MappingProxyType(sources))
+        object.__setattr__(self, "period", period)
         object.__setattr__(self, "depths", MappingProxyType(depths))
 
     def _layer_cycles(self):
@@ -241,7 +253,7 @@ class Design:
     @property
     def cycles_per_frame(self) -> int:
         """Clock cycles from one result to the next when frames come without a gap."""
-        return max([self.words_per_frame, *map(busy, self.steps)])
+        return self.period
 
     @cached_property
     def latency(self) -> int:

@@ -4,10 +4,11 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from xnorflow.hw.counters import counter
 from xnorflow.hw.stream import lane_layout
 
 
-__all__ = ["FrameGuard", "VerdictGate", "frame_layout"]
+__all__ = ["FrameGuard", "FramePacer", "VerdictGate", "frame_layout"]
 
 
 def frame_layout(shape, lanes):
@@ -106,6 +107,50 @@ class FrameGuard(wiring.Component):
                 m.d.comb += self.i.ready.eq(1)
                 with m.If(self.i.valid & self.i.p.last):
                     m.next = "Pass"
+
+        return m
+
+
+class FramePacer(wiring.Component):
+    """Let frames begin no sooner than ``cycles`` cycles after each other. Latency is 0 cycles.
+
+    Parameters
+    ----------
+    shape : :class:`ShapeLike`
+        Payload.
+    words : :class:`int`
+        Words of a frame.
+    cycles : :class:`int`
+        From the transfer of a frame's first word to that of the next one's, at least.
+
+    Members
+    -------
+    i, o : ``stream.Signature(shape)``
+    """
+
+    def __init__(self, shape, *, words, cycles):
+        self.words = words
+        self.cycles = cycles
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform):
+        m = Module()
+
+        passed = Signal()
+        word, _ = counter(m, "word", self.words, passed)
+        wait = Signal(range(self.cycles))
+        free = Signal()
+        m.d.comb += [
+            free.eq((word != 0) | (wait == 0)),
+            self.o.p.eq(self.i.p),
+            self.o.valid.eq(self.i.valid & free),
+            self.i.ready.eq(self.o.ready & free),
+            passed.eq(self.o.valid & self.o.ready),
+        ]
+        with m.If(passed & (word == 0)):
+            m.d.sync += wait.eq(self.cycles - 1)
+        with m.Elif(wait != 0):
+            m.d.sync += wait.eq(wait - 1)
 
         return m
 

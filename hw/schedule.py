@@ -49,7 +49,7 @@ from xnorflow.hw.threshold import threshold_latency
 from xnorflow.network import INPUT, BinaryConv
 
 
-__all__ = ["buffer_depths", "busy", "departures", "passage", "registers"]
+__all__ = ["buffer_depths", "busy", "departures", "passage", "registers", "single_period"]
 
 _STEADY_FRAMES = 3
 """Frames after which what happens mostly repeats itself: one to fill up, and what it meets."""
@@ -247,23 +247,54 @@ def buffer_depths(
     words: int,
     cycles: int,
     device: Device,
+    period: int | None = None,
 ) -> dict[str, int]:
-    """Words that each `Slide` and each `Queue` must hold for the pipeline to keep its rate.
+    """Words that each `Slide`, `Hold` and `Queue` must hold for the pipeline to keep its rate.
 
     The depths are those that this schedule needs: the words of a frame come evenly spread over
-    its cycles, and every step does its work as soon as it can. A pipeline that is only held up by
+    its cycles, and every step does its work as soon as it can. A frame begins every ``period``
+    cycles, ``cycles`` if it is not given. A pipeline that is only held up by
     buffers of these depths is nowhere later than that, since its units never wait without need;
-    so it takes no more than ``cycles`` a frame, however the ``words`` of its input come.
+    so it takes no more than that a frame, however the ``words`` of its input come.
 
     A queue that no word waits in has depth 0.
     """
+    period = period or cycles
     for frames in range(_STEADY_FRAMES, _MOST_FRAMES):
         count = np.arange(frames * words, dtype=np.int64)
-        arrivals = count // words * cycles + count % words * cycles // words
+        arrivals = count // words * period + count % words * cycles // words
         times, depths = _schedule(steps, sources, arrivals, device)
-        if all(_repeats(t.reshape(frames, -1), cycles) for t in times.values()):
+        if all(_repeats(t.reshape(frames, -1), period) for t in times.values()):
             break
     return depths
+
+
+def single_period(
+    steps: tuple[Step, ...],
+    sources: Mapping[str, tuple[str, ...]],
+    words: int,
+    cycles: int,
+    device: Device,
+) -> int:
+    """Fewest cycles from frame to frame in which no `Hold` must hold more than a frame.
+
+    The parameters are those of `buffer_depths`.
+    """
+    least = {s.name: words_of(s.source, s.lanes) for s in steps if isinstance(s, Hold)}
+
+    def fits(period):
+        depths = buffer_depths(steps, sources, words, cycles, device, period)
+        return all(depths[name] <= depth for name, depth in least.items())
+
+    if fits(cycles):
+        return cycles
+    unfit, fit = cycles, 2 * cycles
+    while not fits(fit):
+        unfit, fit = fit, 2 * fit
+    while fit - unfit > 1:
+        middle = (unfit + fit) // 2
+        unfit, fit = (unfit, middle) if fits(middle) else (middle, fit)
+    return fit
 
 
 def _repeats(times, cycles):

@@ -175,6 +175,32 @@ def test_a_buffer_must_hold_a_frame():
         Design(design.network, design.foldings, design.input_lanes, ECP5_85F, check_depths)
 
 
+@pytest.mark.parametrize(
+    ("network", "cycles"),
+    [
+        (dynamic_net(), CYCLES),
+        pytest.param(random_residual(0, dynamic=True), 432, marks=pytest.mark.slow),
+        pytest.param(random_residual(4, dynamic=True), 576, marks=pytest.mark.slow),
+        pytest.param(random_residual(5, dynamic=True), 441, marks=pytest.mark.slow),
+    ],
+)
+def test_buffers_of_a_single_frame_cost_what_is_predicted(network, cycles):
+    design = fold(network, ECP5_85F, cycles=cycles)
+    single = replace(design, depths=None, single_buffered=True)
+    words = {s.name: s.source.size // s.lanes for s in single.steps if isinstance(s, Hold)}
+    assert {name: single.depths[name] for name in words} == words
+    assert single.cycles_per_frame > design.cycles_per_frame
+
+    check(single, 8)
+
+
+def test_a_static_network_has_no_frames_that_wait():
+    design = fold(residual_net(), ECP5_85F, cycles=CYCLES)
+    single = replace(design, depths=None, single_buffered=True)
+    assert single.cycles_per_frame == design.cycles_per_frame
+    assert not holds(single)
+
+
 def test_a_buffer_of_a_frame_loses_nothing():
     design = fold(dynamic_net(), ECP5_85F, cycles=CYCLES)
     frames, words = frames_of(design, 8)

@@ -5,7 +5,8 @@ import pytest
 from amaranth import *
 from amaranth.sim import Simulator
 
-from xnorflow.hw.guard import FrameGuard, VerdictGate
+from xnorflow.hw.guard import FrameGuard, FramePacer, VerdictGate
+from xnorflow.sim.pysim import transact
 
 
 WORDS = 4
@@ -135,3 +136,22 @@ def test_gate_drops_the_results_of_bad_frames():
 def test_rejects_empty_frames():
     with pytest.raises(ValueError, match=r"^A frame must have at least 1 word, not 0$"):
         FrameGuard(8, lanes=1, words=0)
+
+
+@pytest.mark.parametrize(("words", "cycles"), [(1, 1), (1, 5), (4, 4), (4, 11)])
+def test_frames_begin_no_sooner_than_they_may(words, cycles):
+    frames = 6
+    inputs = list(range(words * frames))
+    most = (frames - 1) * cycles + words
+    pacer = FramePacer(8, words=words, cycles=cycles)
+    assert transact(pacer, inputs, len(inputs), max_cycles=most) == inputs
+    with pytest.raises(TimeoutError):
+        transact(
+            FramePacer(8, words=words, cycles=cycles + 1), inputs, len(inputs), max_cycles=most
+        )
+
+
+def test_a_pacer_loses_nothing():
+    inputs = list(range(40))
+    pacer = FramePacer(8, words=4, cycles=9)
+    assert transact(pacer, inputs, 40, stall=0.5) == inputs
