@@ -250,6 +250,12 @@ class NamedResidual(Enum):
                 return ResidualMethod.ADABIN
 
     @property
+    def grid(self) -> Grid:
+        """Fixed-point numbers, if nothing else is said: scores must not need more than 32 bits."""
+        mobile = self in (NamedResidual.REACTNET_A, NamedResidual.REACTNET_A_IMAGENET)
+        return Grid(bits=15 if mobile else 16)  # 1,024 channels, twice as many as others have
+
+    @property
     def imagenet(self) -> bool:
         """Whether it is made for large pictures, of which it soon keeps every fourth row."""
         return self in (NamedResidual.RESNET18_IMAGENET, NamedResidual.REACTNET_A_IMAGENET)

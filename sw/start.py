@@ -63,7 +63,7 @@ def from_name(
                 f"{name} is made for larger pictures than {height}×{width}: choose {small}"
             )
         config = member.config(
-            chosen, pixels, input_shape=dataset.shape, classes=classes, grid=Grid()
+            chosen, pixels, input_shape=dataset.shape, classes=classes, grid=member.grid
         )
         return config, recipe_for_residual(member, dataset)
     known = ", ".join([*(member.value for member in Named), *residual])

@@ -5,13 +5,28 @@ import pytest
 
 from tests.hw.driving import run, words_of
 from tests.hw.networks import residual_mlp, residual_net, two_branches
+from tests.residuals import scrambled, thinned
 from tests.strategies import random_residual
 from xnorflow.errors import DesignError
 from xnorflow.hw.design import Design
 from xnorflow.hw.device import ECP5_85F
 from xnorflow.hw.folding import fold
+from xnorflow.hw.generate import generate
 from xnorflow.hw.steps import Folding, Queue
+from xnorflow.sim.simulate import first_difference, simulate
 from xnorflow.sw.golden import golden
+from xnorflow.sw.lower import lower
+from xnorflow.sw.models import IntegerPixels
+from xnorflow.sw.nn.grid import Grid
+from xnorflow.sw.nn.unit import Shortcut
+from xnorflow.sw.residual import (
+    NamedResidual,
+    ResidualConfig,
+    ResidualMethod,
+    StemConfig,
+    UnitConfig,
+    UnitForm,
+)
 
 
 NETS = {
@@ -88,6 +103,85 @@ def test_dense_layers_whose_last_word_has_spare_lanes(pe, stall):
 )
 def test_random_nets_equal_the_golden_model(seed, stall):
     check(design_of(seed), 6, stall=stall)
+
+
+PIXELS = IntegerPixels((0.5, 0.4, 0.45), (0.25, 0.2, 0.3), bits=5)
+
+FORMS = {
+    "classic": (
+        ResidualConfig(
+            ResidualMethod.SIMAN,
+            StemConfig(4, activated=False),
+            (UnitConfig(4), UnitConfig(8, stride=2)),
+            PIXELS,
+            Shortcut.BINARY,
+            (6, 6, 3),
+            3,
+            Grid(12, 5),
+            UnitForm.CLASSIC,
+        ),
+        648,
+    ),
+    "mobile": (
+        ResidualConfig(
+            ResidualMethod.REACTNET,
+            StemConfig(4, stride=2, activated=False),
+            (UnitConfig(4), UnitConfig(8, kernel=1), UnitConfig(8, 2), UnitConfig(8, kernel=1)),
+            PIXELS,
+            Shortcut.REPEAT,
+            (8, 8, 3),
+            3,
+            Grid(10, 4),
+        ),
+        400,
+    ),
+    "imagenet": (
+        ResidualConfig(
+            ResidualMethod.ADABIN,
+            StemConfig(4, kernel=5, stride=2, pooled=True),
+            (UnitConfig(4), UnitConfig(8, stride=2)),
+            PIXELS,
+            Shortcut.AVERAGE,
+            (16, 16, 3),
+            3,
+            Grid(12, 5),
+        ),
+        1600,
+    ),
+}
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.3])
+@pytest.mark.parametrize("form", FORMS)
+def test_models_of_each_form_equal_the_golden_model(form, stall):
+    config, cycles = FORMS[form]
+    design = fold(lower(scrambled(config, 9)), ECP5_85F, cycles=cycles)
+    check(design, 2 if stall else 3, stall=stall)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("named", "side"),
+    [
+        (NamedResidual.RESNET18_CLASSIC, 16),
+        (NamedResidual.RESNET18_IMAGENET, 64),
+        (NamedResidual.REACTNET_A, 32),
+        (NamedResidual.REACTNET_A_IMAGENET, 64),
+    ],
+)
+def test_all_layers_of_named_models_equal_the_golden_model(named, side, tmp_path):
+    """With few channels and pixels; but every layer is there."""
+    config = thinned(named.config(named.method, PIXELS, grid=named.grid), 8, side)
+    network = lower(scrambled(config, 2))
+    design = fold(network, ECP5_85F, cycles=200_000)
+    frames = np.random.default_rng(0).integers(0, 256, (2, *network.input.shape), np.uint8)
+    expected = golden(network, frames)
+
+    generate(design, tmp_path)
+    result = simulate(tmp_path, frames, cache=tmp_path / "cache")
+
+    labels, scores = expected.labels.numpy(), expected.scores.numpy()
+    assert first_difference(result, labels, scores) is None
 
 
 def queued(design):

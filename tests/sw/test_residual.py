@@ -9,13 +9,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
+from tests.residuals import scrambled
 from xnorflow.errors import LoweringError, NetworkError
-from xnorflow.network import Add, Affine, BinaryConv, Gate, Threshold, TwoSlope
+from xnorflow.network import (
+    Affine,
+    BinaryConv,
+    Concat,
+    Gate,
+    GlobalSum,
+    HalvingMaxPool,
+    Int,
+    Threshold,
+    TwoSlope,
+)
 from xnorflow.sw.compare import compare
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
 from xnorflow.sw.models import IntegerPixels
-from xnorflow.sw.nn.grid import Grid, place
+from xnorflow.sw.nn.conv import BinaryConv2d
+from xnorflow.sw.nn.grid import Grid, hardtanh, place
 from xnorflow.sw.nn.slopes import maxout, prelu, relu, rprelu
 from xnorflow.sw.nn.unit import Shortcut, Stream
 from xnorflow.sw.residual import (
@@ -46,21 +58,7 @@ def random_model(seed, **changes):
         "grid": Grid(int(rng.integers(6, 17)), int(rng.integers(1, 9)), int(rng.integers(0, 11))),
     }
     config = ResidualConfig(pixels=PIXELS, classes=3, **options | changes)
-    torch.manual_seed(seed)
-    model = Residual(config).eval()
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name.endswith(("norm.weight", "positive", "negative", "before", "after", "bias")):
-                parameter.normal_()
-                # Batch norms that ignore what comes in, too.
-                parameter[torch.rand(parameter.shape) < 0.1] = 0.0
-            if name.endswith(("alpha", "beta")):
-                parameter.normal_()
-        for module in model.modules():
-            if isinstance(module, torch.nn.BatchNorm2d | torch.nn.BatchNorm1d):
-                module.running_mean.normal_()
-                module.running_var.uniform_(0.3, 3)
-    return model
+    return scrambled(config, seed)
 
 
 def model_of_any_form(seed):
@@ -103,6 +101,17 @@ def test_place_has_the_value_of_one_and_the_gradient_of_the_other():
     placed.sum().backward()
     assert placed.tolist() == [5.0, 6.0]
     assert smooth.grad.tolist() == [3.0, 3.0]
+
+
+def test_hardtanh_takes_all_values_of_few_bits():
+    x = torch.arange(-80, 80, dtype=torch.float64, requires_grad=True)
+    y = hardtanh(x / 16, Grid(bits=8, fraction=4))
+    assert (y * 16).tolist() == [min(max(n, -16), 15) for n in range(-80, 80)]
+    y.sum().backward()
+    assert (x.grad != 0).tolist() == [-16 <= n <= 15 for n in range(-80, 80)]
+    assert torch.equal(hardtanh(x / 16, None), functional.hardtanh(x / 16))
+    # A stream that is narrower anyway stays as it is.
+    assert Grid(bits=3, fraction=4).within_one() == Grid(bits=3, fraction=4)
 
 
 @pytest.mark.parametrize(
@@ -241,6 +250,81 @@ def test_rprelu_defers_its_shift():
     torch.testing.assert_close(logits, head.dense(head.norm(x.mean(dim=(2, 3)))))
 
 
+def real_model(seed, **changes):
+    """Random model of real numbers in float64, and frames for it."""
+    model = random_model(seed, grid=None, **changes).double()
+    return model, frames(model, 4)
+
+
+def entry_of(model, pixels):
+    """What a first layer without two slopes delivers, by PyTorch's own layers."""
+    return model.stem.norm(model.stem.conv(pixels.double().permute(0, 3, 1, 2)))
+
+
+def bent(slopes, x):
+    """Two slopes, as they are written."""
+    p, n = slopes.positive[:, None, None], slopes.negative[:, None, None]
+    return torch.where(x >= 0, p * x, n * x)
+
+
+def test_classic_units_are_two_convolutions_with_hardtanh():
+    options = {"form": UnitForm.CLASSIC, "shortcut": Shortcut.BINARY}
+    model, pixels = real_model(6, stem=StemConfig(4, activated=False), **options)
+    x = entry_of(model, pixels)
+    for unit in model.units:
+        convolutions = unit.first, unit.conv, unit.projection
+        first, conv, projection = (part and (part.conv, part.norm) for part in convolutions)
+        around = x if projection is None else projection[1](projection[0](x))
+        y = functional.hardtanh(first[1](first[0](x)))
+        x = functional.hardtanh(conv[1](conv[0](y)) + around)
+    assert [unit.projection is None for unit in model.units] == [True, False, True, False]
+    head = model.classifier
+    torch.testing.assert_close(model(pixels), head.dense(head.norm(x.mean(dim=(2, 3)))))
+
+
+def test_repeating_channels_is_two_convolutions_side_by_side():
+    """ReActNet-A's, each with its own batch norm and the same shortcut, behind the same signs."""
+    model, pixels = real_model(
+        8,
+        method=ResidualMethod.REACTNET,
+        stem=StemConfig(4, activated=False),
+        units=(UnitConfig(4, stride=2), UnitConfig(8, kernel=1)),
+        shortcut=Shortcut.REPEAT,
+    )
+    x = entry_of(model, pixels)
+    for unit in model.units:
+        signs = unit.conv.conv.activation_quantiser(x.movedim(1, -1)).movedim(-1, 1)
+        around = functional.avg_pool2d(x, 2) if unit.stride == 2 else x
+        halves = []
+        for part in torch.arange(len(unit.conv.norm.weight)).split(4):
+            weight = unit.conv.conv.weight[part]
+            scale = weight.abs().mean(dim=(1, 2, 3), keepdim=True)
+            weight = scale * torch.where(weight >= 0, 1.0, -1.0)
+            y = functional.conv2d(signs, weight, stride=unit.stride, padding=unit.conv.conv.padding)
+            norm = unit.conv.norm
+            statistics = norm.running_mean[part], norm.running_var[part]
+            y = functional.batch_norm(y, *statistics, norm.weight[part], norm.bias[part])
+            halves.append(y + around)
+        t = torch.cat(halves, dim=1) + unit.slopes.before[:, None, None]
+        x = bent(unit.slopes, t) + unit.slopes.after[:, None, None]
+    head = model.classifier
+    torch.testing.assert_close(model(pixels), head.dense(head.norm(x.mean(dim=(2, 3)))))
+
+
+def test_a_first_layer_for_large_pictures():
+    model, pixels = real_model(
+        9,
+        method=ResidualMethod.SIMAN,
+        stem=StemConfig(4, 7, stride=2, pooled=True),
+        units=(),
+        input_shape=(13, 10, 3),
+    )
+    x = bent(model.stem_slopes, entry_of(model, pixels))
+    x = functional.max_pool2d(x, 3, stride=2, padding=1)
+    assert x.shape == (4, 4, 4, 3)
+    torch.testing.assert_close(model.enter(pixels).value, x)
+
+
 def test_a_fine_grid_is_nearly_none():
     for seed in range(8):
         model = random_model(seed, grid=Grid(24, 14, 12, 16))
@@ -251,14 +335,26 @@ def test_a_fine_grid_is_nearly_none():
             assert error < 0.05 * off(x).abs().mean()
 
 
-def test_gradients_reach_every_parameter():
-    for method in ResidualMethod:
-        model = random_model(2, method=method, shortcut=Shortcut.AVERAGE).train()
-        model(frames(model, 16)).square().sum().backward()
-        for name, parameter in model.named_parameters():
-            if parameter.requires_grad:
-                assert parameter.grad is not None, name
-                assert bool(parameter.grad.any()), name
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"shortcut": Shortcut.AVERAGE},
+        {"shortcut": Shortcut.BINARY, "form": UnitForm.CLASSIC},
+        {"shortcut": Shortcut.REPEAT, "units": REPEATING},
+        {"stem": StemConfig(4, pooled=True), "shortcut": Shortcut.PAD},
+    ],
+)
+@pytest.mark.parametrize("method", ResidualMethod)
+def test_gradients_reach_every_parameter(method, changes):
+    torch.manual_seed(0)
+    options = {"stem": StemConfig(4), "units": UNITS, "input_shape": (16, 16, 3), "grid": Grid()}
+    model = Residual(ResidualConfig(method, pixels=PIXELS, **options | changes)).train()
+    logits = model(frames(model, 16))
+    (logits * torch.randn_like(logits)).sum().backward()
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, name
+            assert bool(parameter.grad.any()), name
 
 
 # -- lowering -------------------------------------------------------------------------------------
@@ -296,6 +392,33 @@ def test_each_method_has_its_gate(method, gate, popcount):
     nodes = lower(random_model(0, method=method)).nodes
     convolutions = [node for node in nodes if isinstance(node, BinaryConv)]
     assert {(node.gate, node.popcount) for node in convolutions} == {(gate, popcount)}
+
+
+def test_hardtanh_costs_no_node():
+    """It is a stream of fewer bits."""
+    stem = StemConfig(4, activated=False)
+    options = {"form": UnitForm.CLASSIC, "shortcut": Shortcut.BINARY, "grid": Grid(14, 5)}
+    network = lower(random_model(0, stem=stem, **options))
+    types = {name: x.type for name, x in network.maps.items()}
+    assert types["stem_norm"] == types["unit2_norm"] == types["unit2_short_norm"] == Int(14, 5)
+    assert types["unit2_first_norm"] == types["unit1_add"] == types["unit2_add"] == Int(6, 5)
+    assert not any(isinstance(node, TwoSlope) for node in network.nodes)
+
+
+def test_repeating_channels_costs_no_convolution():
+    options = {"units": REPEATING, "shortcut": Shortcut.REPEAT, "input_shape": (4, 4, 3)}
+    network = lower(random_model(0, **options))
+    assert sum(isinstance(node, BinaryConv) for node in network.nodes) == 4
+    joins = [node for node in network.nodes if isinstance(node, Concat)]
+    assert [node.name for node in joins] == ["unit2_short", "unit4_short"]
+    assert all(node.source == node.other for node in joins)
+
+
+def test_the_first_layer_is_pooled():
+    network = lower(random_model(0, stem=StemConfig(4, 7, 2, pooled=True), input_shape=(16, 8, 3)))
+    (pool,) = (node for node in network.nodes if isinstance(node, HalvingMaxPool))
+    assert (pool.name, pool.source) == ("stem_pool", "stem_act")
+    assert network.maps["stem_pool"].shape == (4, 2, 4)
 
 
 def test_border_classes_are_found():
@@ -344,25 +467,46 @@ def test_refuses_a_model_without_a_grid():
     [
         (NamedResidual.RESNET20, 18, 267_264),
         (NamedResidual.RESNET18, 16, 10_985_472),
+        # With two convolutions a unit, and 1 × 1 ones in three shortcuts.
+        (NamedResidual.RESNET18_CLASSIC, 8, 10_985_472 + 172_032),
+        (NamedResidual.RESNET18_IMAGENET, 16, 10_985_472),
         (NamedResidual.RESNET8, 6, 73_728),
+        (NamedResidual.REACTNET_A, 26, 28_253_184),
+        (NamedResidual.REACTNET_A_IMAGENET, 26, 28_253_184),
     ],
 )
 def test_named_models(named, units, weights):
-    config = named.config(ResidualMethod.ADABIN, PIXELS)
+    config = named.config(named.method, PIXELS)
     with torch.device("meta"):
         model = Residual(config)
     assert len(config.units) == len(model.units) == units
-    binary = sum(unit.conv.conv.weight.numel() for unit in model.units)
-    assert binary == weights
+    binary = [part for part in model.modules() if isinstance(part, BinaryConv2d)]
+    assert sum(conv.weight.numel() for conv in binary) == weights
 
 
-def test_resnet18_is_lowered_at_its_size():
+@pytest.mark.parametrize(
+    ("named", "last"),
+    [
+        (NamedResidual.RESNET18, (4, 4, 512)),
+        (NamedResidual.RESNET18_CLASSIC, (4, 4, 512)),
+        (NamedResidual.RESNET18_IMAGENET, (7, 7, 512)),
+        (NamedResidual.REACTNET_A, (2, 2, 1024)),
+        pytest.param(NamedResidual.REACTNET_A_IMAGENET, (7, 7, 1024), marks=pytest.mark.slow),
+    ],
+)
+def test_named_models_are_lowered_at_their_size(named, last):
+    """With ImageNet's 1,000 classes, which need the widest scores."""
+    side = 224 if named.imagenet else 32
+    config = named.config(
+        named.method, PIXELS, input_shape=(side, side, 3), classes=1000, grid=named.grid
+    )
     torch.manual_seed(0)
-    config = NamedResidual.RESNET18.config(ResidualMethod.REACTNET, PIXELS, grid=Grid())
-    network = lower(Residual(config))
-    additions = [node for node in network.nodes if isinstance(node, Add)]
-    assert len(additions) == 16
-    assert network.maps["unit16_act"].shape == (4, 4, 512)
+    model = Residual(config)
+    network = lower(model)
+    (sums,) = (node for node in network.nodes if isinstance(node, GlobalSum))
+    assert network.maps[sums.source].shape == last
+    report = compare(model, network, frames(model, 1))
+    assert report.differing == 0, str(report)
 
 
 @pytest.mark.parametrize(
@@ -380,12 +524,29 @@ def test_resnet18_is_lowered_at_its_size():
             {"input_shape": (5, 4, 3), "shortcut": Shortcut.AVERAGE},
             "a map of 5×4 has no means of 2×2 pixels",
         ),
+        (
+            {"stem": StemConfig(4, stride=2, pooled=True), "shortcut": Shortcut.AVERAGE},
+            "a map of 1×1 has no means of 2×2 pixels",
+        ),
+        (
+            {"shortcut": Shortcut.REPEAT},
+            "a shortcut that repeats channels makes them twice as many, not 6 of 4",
+        ),
+        (
+            {"form": UnitForm.CLASSIC, "grid": Grid(8, 0)},
+            "hardtanh needs fractional bits, and the grid has none",
+        ),
     ],
 )
 def test_refuses_configurations(change, text):
-    options = {"units": UNITS, "input_shape": (4, 4, 3), "classes": 3} | change
+    options = {
+        "stem": StemConfig(4),
+        "units": UNITS,
+        "input_shape": (4, 4, 3),
+        "classes": 3,
+    } | change
     with pytest.raises(NetworkError, match=rf"^{re.escape(text)}"):
-        ResidualConfig(ResidualMethod.ADABIN, StemConfig(4), pixels=PIXELS, **options)
+        ResidualConfig(ResidualMethod.ADABIN, pixels=PIXELS, **options)
 
 
 @pytest.mark.parametrize(
@@ -399,3 +560,5 @@ def test_refuses_configurations(change, text):
 def test_refuses_units(values, text):
     with pytest.raises(NetworkError, match=rf"^{re.escape(text)}$"):
         UnitConfig(**values)
+    with pytest.raises(NetworkError, match=rf"^{re.escape(text.replace('unit', 'first layer'))}$"):
+        StemConfig(**values)
