@@ -151,6 +151,13 @@ def test_one_buffer_is_for_comparison_and_shortcut():
     assert design.depths[queue] <= static.depths[queue] + 2
 
 
+def test_parameters_wait_for_what_is_frames_behind():
+    """Behind another buffer of a frame, two tables are too few for what comes from before it."""
+    design = design_of(37)
+    assert design.depths["block1_act_parameters_queue"] > 2
+    check(design, 8)
+
+
 def test_fewer_words_cost_throughput():
     design = fold(dynamic_net(), ECP5_85F, cycles=CYCLES)
     depths = dict(design.depths)
