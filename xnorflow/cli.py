@@ -139,7 +139,7 @@ def train(
             "--model",
             help="tfc (unless you say otherwise), sfc, lfc (3 hidden layers of 64, 256, 1024); "
             "convolutions: conv-s, conv-m (for 28×28 pixels), cnv, vgg-small; residual: resnet8, "
-            "resnet20, resnet18.",
+            "resnet20, resnet18, resnet18-classic, reactnet-a.",
         ),
     ] = None,
     hidden: Annotated[
@@ -151,7 +151,7 @@ def train(
         typer.Option(
             "--method",
             help="sign (unless you say otherwise), adabin, siman or siman-bipolar; of residual "
-            "models adabin (unless you say otherwise), siman, siman-bipolar or reactnet.",
+            "models adabin, siman, siman-bipolar or reactnet: theirs who made it.",
         ),
     ] = None,
     start: Annotated[
