@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from tests.hw.driving import run, words_of
 from tests.hw.networks import residual_mlp, residual_net, two_branches
@@ -9,10 +10,11 @@ from tests.residuals import scrambled, thinned
 from tests.strategies import random_residual
 from xnorflow.errors import DesignError
 from xnorflow.hw.design import Design
-from xnorflow.hw.device import ECP5_85F
+from xnorflow.hw.device import ECP5_85F, Device, Family
 from xnorflow.hw.folding import fold
-from xnorflow.hw.generate import generate
+from xnorflow.hw.generate import describe, generate
 from xnorflow.hw.steps import Folding, Queue
+from xnorflow.network import BinaryConv
 from xnorflow.sim.simulate import first_difference, simulate
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
@@ -21,6 +23,7 @@ from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.nn.unit import Shortcut
 from xnorflow.sw.residual import (
     NamedResidual,
+    Residual,
     ResidualConfig,
     ResidualMethod,
     StemConfig,
@@ -182,6 +185,33 @@ def test_all_layers_of_named_models_equal_the_golden_model(named, side, tmp_path
 
     labels, scores = expected.labels.numpy(), expected.scores.numpy()
     assert first_difference(result, labels, scores) is None
+
+
+VU9P = Device("XCVU9P", Family.XILINX7, 1_182_240, 4320, 18432, (36, 18, 9, 4, 2, 1), 6840)
+"""Large enough for millions of weights."""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    "named", [NamedResidual.RESNET18_IMAGENET, NamedResidual.REACTNET_A_IMAGENET]
+)
+def test_models_for_imagenet_become_verilog(named, tmp_path):
+    config = named.config(
+        named.method, PIXELS, input_shape=(224, 224, 3), classes=1000, grid=named.grid
+    )
+    torch.manual_seed(0)
+    design = fold(lower(Residual(config)), VU9P, cycles=3_000_000)
+
+    path = generate(design, tmp_path)
+
+    binary = [node for node in design.network.nodes if isinstance(node, BinaryConv)]
+    bits = sum(node.weights.size for node in binary)
+    assert len(binary) == len(config.units)
+    assert path.stat().st_size > bits / 4  # four weights a hexadecimal digit
+    units = {step["unit"] for step in describe(design)["steps"]}
+    large = named is NamedResidual.RESNET18_IMAGENET
+    assert {"HalvingMaxPool" if large else "Concat", "SumPool", "Add"} <= units
 
 
 def queued(design):
