@@ -28,6 +28,7 @@ from xnorflow.network import (
     Gate,
     GlobalSum,
     HalvingMaxPool,
+    Int,
     IntegerConv,
     Node,
     PadChannels,
@@ -36,13 +37,15 @@ from xnorflow.network import (
     TwoSlope,
 )
 from xnorflow.sw.borders import find_borders, merge_classes
+from xnorflow.sw.lower_dynamic import sign_nodes, slope_nodes
 from xnorflow.sw.nn.conv import BinaryConv2d
-from xnorflow.sw.nn.grid import Grid
+from xnorflow.sw.nn.dynamic import DyPReLU
+from xnorflow.sw.nn.grid import Grid, mean_shift
 from xnorflow.sw.nn.normed import Folded, NormedBinaryConv
 from xnorflow.sw.nn.slopes import TwoSlope as Slopes
 from xnorflow.sw.nn.unit import Shortcut, Stream, Unit
 from xnorflow.sw.nn.weights import SiManForm, SiManWeight
-from xnorflow.sw.residual import Residual, pool_shift
+from xnorflow.sw.residual import Residual
 
 
 __all__ = ["residual_nodes"]
@@ -65,7 +68,8 @@ def residual_nodes(model: Residual, frame: FeatureMap) -> list[Node]:
     then of each unit ``unit1_bits``, ``unit1_conv``, ``unit1_norm``, ``unit1_short``,
     ``unit1_add``, ``unit1_act``, and ``sums``, ``mean``, ``fc``, ``scores``. Binary convolutions in
     front of that of a unit, and in its shortcut, have ``unit1_first_bits`` … and
-    ``unit1_short_bits`` ….
+    ``unit1_short_bits`` …. What follows from the frame is ``unit1_frame``, in front of
+    ``unit1_bits``, and where it is apart ``unit1_shifts``, in front of ``unit1_act``.
 
     Raises
     ------
@@ -105,7 +109,7 @@ def residual_nodes(model: Residual, frame: FeatureMap) -> list[Node]:
     return [
         *nodes,
         GlobalSum("sums", nodes[-1].name),
-        Affine("mean", "sums", one, 0 * one, rounding=grid.rounding(pool_shift(pixels))),
+        Affine("mean", "sums", one, 0 * one, rounding=grid.rounding(mean_shift(pixels))),
         IntegerConv("fc", "mean", weights),
         Affine("scores", "fc", scale=np.ones(len(weights), np.int64), offset=_integers(o)),
     ]
@@ -126,18 +130,46 @@ def _unit(name: str, unit: Unit, x: _Source, grid: Grid) -> list[Node]:
     if unit.first is not None:
         nodes += _convolution(f"{name}_first", unit.first, x, None, clipped)
         x = _Source(nodes[-1].name, unit.enter(x.stream, weights, grid), clipped)
-    nodes += _convolution(name, unit.conv, x, offset, grid)
-    nodes += [*around, Add(f"{name}_add", nodes[-1].name, beside, clipped.bits)]
-    if unit.slopes is not None:
-        nodes.append(_two_slope(f"{name}_act", nodes[-1].name, unit.slopes, grid))
+    bits: list[Node]
+    *bits, convolved, norm = _convolution(name, unit.conv, x, offset, grid)
+    stream = _map(x)
+    if unit.sign is not None:
+        least = _least(unit.conv.conv, x)
+        bits = sign_nodes(name, unit.sign, x.name, stream, least, grid)
+    add = Add(f"{name}_add", norm.name, beside, clipped.bits)
+    nodes += [*bits, convolved, norm, *around, add]
+    if isinstance(unit.slopes, DyPReLU):
+        height, width = (-(-side // unit.stride) for side in stream.shape[:2])
+        total = FeatureMap(height, width, stream.channels + unit.extra, stream.type)
+        nodes += slope_nodes(name, unit.slopes, add.name, total, stream.channels, grid)
+    elif unit.slopes is not None:
+        nodes.append(_two_slope(f"{name}_act", add.name, unit.slopes, grid))
     return nodes
+
+
+def _map(x: _Source) -> FeatureMap:
+    """Shape and type of a stream."""
+    _, channels, height, width = x.stream.value.shape
+    return FeatureMap(height, width, channels, Int(x.grid.bits, x.grid.fraction))
 
 
 def _bits(name: str, conv: BinaryConv2d, x: _Source) -> Threshold:
     """Comparison of a stream with the thresholds of what binarises it."""
+    least, type_ = _least(conv, x), x.grid.rounding(0).type
+    inverted = conv.activation_quantiser.levels().inverted
+    return Threshold(
+        name,
+        x.name,
+        thresholds=np.clip(np.array(least, np.object_), type_.low, type_.high + 1).astype(np.int64),
+        inverted=np.ones(len(least), np.bool_) if inverted else None,
+    )
+
+
+def _least(conv: BinaryConv2d, x: _Source) -> list[int]:
+    """Least value of each channel that makes a bit 1, or 0 where the comparison is inverted."""
     levels = conv.activation_quantiser.levels()
     value, bias = x.stream
-    channels, unit, type_ = value.shape[1], 1 << x.grid.fraction, x.grid.rounding(0).type
+    channels, unit = value.shape[1], 1 << x.grid.fraction
     thresholds = levels.thresholds * (channels // len(levels.thresholds))
     biases = [0.0] * channels if bias is None else bias.tolist()
     exact = [
@@ -145,13 +177,7 @@ def _bits(name: str, conv: BinaryConv2d, x: _Source) -> Threshold:
         for threshold, bias in zip(thresholds, biases, strict=True)
     ]
     # For integers, x ≤ t is the opposite of x ≥ floor(t) + 1.
-    least = [math.floor(t) + 1 if levels.inverted else math.ceil(t) for t in exact]
-    return Threshold(
-        name,
-        x.name,
-        thresholds=np.clip(np.array(least, np.object_), type_.low, type_.high + 1).astype(np.int64),
-        inverted=np.ones(channels, np.bool_) if levels.inverted else None,
-    )
+    return [math.floor(t) + 1 if levels.inverted else math.ceil(t) for t in exact]
 
 
 def _convolution(

@@ -16,9 +16,10 @@ from torch.nn import functional
 
 from xnorflow.errors import NetworkError
 from xnorflow.sw.models import IntegerPixels
-from xnorflow.sw.nn.activations import ActivationQuantiser, AdaBinActivation, RSign
+from xnorflow.sw.nn.activations import ActivationQuantiser, AdaBinActivation, RSign, Sign
 from xnorflow.sw.nn.conv import BinaryConv2d, IntegerConv2d
-from xnorflow.sw.nn.grid import Grid, place
+from xnorflow.sw.nn.dynamic import DyPReLU, DySign, FrameMean
+from xnorflow.sw.nn.grid import Grid, mean_shift, place
 from xnorflow.sw.nn.normed import NormedBinaryConv, NormedPixelConv
 from xnorflow.sw.nn.slopes import TwoSlope, maxout, prelu, relu, rprelu
 from xnorflow.sw.nn.unit import Shortcut, Stream, Unit
@@ -34,7 +35,6 @@ __all__ = [
     "StemConfig",
     "UnitConfig",
     "UnitForm",
-    "pool_shift",
 ]
 
 _KERNELS = 1, 3, 5, 7
@@ -56,6 +56,21 @@ class ResidualMethod(Enum):
 
     REACTNET = "reactnet"
     """Sign with a scale for every filter, learned thresholds; RPReLU."""
+
+    DYBNN = "dybnn"
+    """ReActNet's, with thresholds and shifts that follow from the means of what a unit gets."""
+
+    DYBNN_APART = "dybnn-apart"
+    """The same, but the shifts follow from the means of the sums that they shift."""
+
+    SIMAN_MEAN = "siman-mean"
+    """SiMaN's weights ±α, and the mean of each frame as threshold; PReLU."""
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether thresholds follow from the frame."""
+        ways = ResidualMethod.DYBNN, ResidualMethod.DYBNN_APART, ResidualMethod.SIMAN_MEAN
+        return self in ways
 
 
 class UnitForm(Enum):
@@ -182,6 +197,13 @@ class ResidualConfig:
             raise NetworkError(f"there must be 2 to {_MAX_SIZE} classes, not {self.classes}")
         if self.form is UnitForm.CLASSIC and self.grid is not None and not self.grid.fraction:
             raise NetworkError("hardtanh needs fractional bits, and the grid has none")
+        if self.method.dynamic and (
+            self.form is UnitForm.CLASSIC or self.shortcut is Shortcut.BINARY
+        ):
+            raise NetworkError(
+                f"{self.method.value} is for units of one convolution, with a shortcut that has "
+                "none of bits"
+            )
         self._check_units()
 
     def _check_units(self) -> None:
@@ -363,7 +385,7 @@ class Classifier(nn.Module):
                 variance, centre = norm.running_var, norm.running_mean
             gain = norm.weight * (variance + norm.eps).rsqrt()
             pixels = value.shape[2] * value.shape[3]
-            unit, share = 2.0**grid.fraction, 2.0 ** -pool_shift(pixels)
+            unit, share = 2.0**grid.fraction, 2.0 ** -mean_shift(pixels)
             weight = self.dense.weight * gain / (pixels * share)
             shift = norm.bias - gain * (centre if bias is None else centre - bias)
             scale = weight.abs().max() / (2 ** (grid.score_bits - 1) - 1)
@@ -372,11 +394,6 @@ class Classifier(nn.Module):
             x_grid = grid.settle(value.sum(dim=(2, 3)) * (unit * share)) * unit
             exact = functional.linear(x_grid, q, o) * (scale / unit)
         return place(logits, exact), q, o
-
-
-def pool_shift(pixels: int) -> int:
-    """Bits by which a sum over so many pixels is shifted, so that it fits the stream."""
-    return (pixels - 1).bit_length()
 
 
 class Residual(nn.Module):
@@ -505,7 +522,27 @@ def _unit(config: ResidualConfig, unit: UnitConfig, channels: int) -> Unit:
     projection = None
     if changes and config.shortcut is Shortcut.BINARY:
         projection = convolution(channels, 1, unit.stride)
-    return Unit(conv, slopes, first=first, shortcut=config.shortcut, projection=projection)
+    return Unit(
+        conv,
+        slopes,
+        first=first,
+        shortcut=config.shortcut,
+        projection=projection,
+        sign=_sign(method, channels, filters),
+    )
+
+
+def _sign(method: ResidualMethod, channels: int, filters: int) -> DySign | FrameMean | None:
+    """What thresholds of the frame there are in front of a unit's static ones."""
+    match method:
+        case ResidualMethod.DYBNN:
+            return DySign(channels, extra=2 * filters)
+        case ResidualMethod.DYBNN_APART:
+            return DySign(channels)
+        case ResidualMethod.SIMAN_MEAN:
+            return FrameMean()
+        case _:
+            return None
 
 
 def _weight_quantiser(method: ResidualMethod, filters: int) -> WeightQuantiser:
@@ -513,18 +550,24 @@ def _weight_quantiser(method: ResidualMethod, filters: int) -> WeightQuantiser:
         case ResidualMethod.ADABIN:
             # What the grid rounds is ρ times the scale.
             return AdaBinWeight(fraction=None)
-        case ResidualMethod.SIMAN | ResidualMethod.SIMAN_BIPOLAR:
+        case ResidualMethod.SIMAN | ResidualMethod.SIMAN_BIPOLAR | ResidualMethod.SIMAN_MEAN:
             half = method is ResidualMethod.SIMAN
             quantiser = SiManWeight(filters, SiManForm.HALF if half else SiManForm.BIPOLAR)
             # Batch normalisation undoes the scale.
             quantiser.log_scale.requires_grad_(False)
             return quantiser
-        case ResidualMethod.REACTNET:
+        case ResidualMethod.REACTNET | ResidualMethod.DYBNN | ResidualMethod.DYBNN_APART:
             return SignWeight()
 
 
 def _activation_quantiser(method: ResidualMethod, channels: int) -> ActivationQuantiser:
-    return AdaBinActivation() if method is ResidualMethod.ADABIN else RSign(channels)
+    match method:
+        case ResidualMethod.ADABIN:
+            return AdaBinActivation()
+        case ResidualMethod.SIMAN_MEAN:
+            return Sign()
+        case _:
+            return RSign(channels)
 
 
 def _slopes(method: ResidualMethod, channels: int) -> TwoSlope:
@@ -533,5 +576,7 @@ def _slopes(method: ResidualMethod, channels: int) -> TwoSlope:
             return maxout(channels)
         case ResidualMethod.REACTNET:
             return rprelu(channels)
+        case ResidualMethod.DYBNN | ResidualMethod.DYBNN_APART:
+            return DyPReLU(channels, apart=method is ResidualMethod.DYBNN_APART)
         case _:
             return prelu(channels)

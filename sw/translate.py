@@ -57,9 +57,9 @@ def _translate(ours: NormedBinaryConv, theirs: NormedBinaryConv) -> None:
     read = theirs.conv.activation_quantiser
     binarise = ours.conv.activation_quantiser
     assert isinstance(read, AdaBinActivation)
-    assert isinstance(binarise, RSign)
-    # α·sign((x − β)/α) is |α|·sign(x − β).
-    binarise.bias.fill_(-read.beta.item())
+    if isinstance(binarise, RSign):
+        # α·sign((x − β)/α) is |α|·sign(x − β).
+        binarise.bias.fill_(-read.beta.item())
     weight = theirs.conv.weight.flatten(1)
     weight = weight * (_SPREAD / weight.std())
     if isinstance(ours.conv.weight_quantiser, SiManWeight):

@@ -17,7 +17,7 @@ def scrambled(config: ResidualConfig, seed: int) -> Residual:
                 parameter.normal_()
                 # Batch norms that ignore what comes in, too.
                 parameter[torch.rand(parameter.shape) < 0.1] = 0.0
-            if name.endswith(("alpha", "beta")):
+            if name.endswith(("alpha", "beta", "excite.weight")):
                 parameter.normal_()
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d | torch.nn.BatchNorm1d):

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from xnorflow.errors import NetworkError
 from xnorflow.network import Rounding
-from xnorflow.sw.nn.grid import Grid, place
+from xnorflow.sw.nn.grid import Grid, mean_shift, place
 from xnorflow.sw.nn.slopes import TwoSlope, bend
 
 
@@ -31,17 +31,11 @@ __all__ = [
     "FrameMean",
     "HyperFunction",
     "HyperIntegers",
-    "mean_shift",
     "shift_rounding",
 ]
 
 _LEAST_HIDDEN = 4
 _WHOLE_BITS = 3
-
-
-def mean_shift(pixels: int) -> int:
-    """Bits by which a sum over so many pixels is shifted, so that it fits the stream."""
-    return (pixels - 1).bit_length()
 
 
 def shift_rounding(grid: Grid, shift: int) -> Rounding:
@@ -96,6 +90,8 @@ class HyperFunction(nn.Module):
         self.squeeze = nn.Linear(channels, max(_LEAST_HIDDEN, channels // ratio))
         self.excite = nn.Linear(self.squeeze.out_features, outputs, bias=False)
         nn.init.zeros_(self.excite.weight)
+        # Of few hidden units, all might be below 0 for every frame, and would never learn anything.
+        nn.init.constant_(self.squeeze.bias, 0.5)
 
     @property
     def fraction(self) -> int:

@@ -15,7 +15,7 @@ from xnorflow.errors import NetworkError
 from xnorflow.network import Rounding
 
 
-__all__ = ["Grid", "hardtanh", "place"]
+__all__ = ["Grid", "hardtanh", "mean_shift", "place"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,11 @@ class Grid:
         """
         type_ = self.rounding(0).type
         return x.add_(0.5).floor_().clamp_(type_.low, type_.high).mul_(2.0**-self.fraction)
+
+
+def mean_shift(pixels: int) -> int:
+    """Bits by which a sum over so many pixels is shifted, so that it fits the stream."""
+    return (pixels - 1).bit_length()
 
 
 def hardtanh(x: Tensor, grid: Grid | None) -> Tensor:

@@ -5,6 +5,7 @@ Bi-Real Net's (arXiv 1808.00278) have one convolution, and two slopes behind the
     x ─┬─ binarise ─ convolution ─ batch norm ─┬─ add ─ two slopes ─
        └─────────────── shortcut ──────────────┘
 
+A hyper function can add thresholds, and shifts of the slopes, that follow from the frame (DyBNN).
 SiMaN's classic ones have two, and hardtanh behind the first and behind the sum. On a grid, hardtanh
 is a stream of fraction + 1 bits, to which values are clipped that do not fit: it costs nothing.
 """
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from xnorflow.sw.nn.dynamic import DyPReLU, DySign, FrameMean
 from xnorflow.sw.nn.grid import Grid, hardtanh, place
 from xnorflow.sw.nn.normed import NormedBinaryConv, NormedPointwise, Quantised
 from xnorflow.sw.nn.slopes import TwoSlope
@@ -74,6 +76,9 @@ class Unit(nn.Module):
         If the convolutions change the shape.
     projection : NormedBinaryConv, optional
         The binary convolution of such a shortcut.
+    sign : DySign or FrameMean, optional
+        Thresholds of the frame, in front of ``conv``. A `DySign` has shifts for slopes that need
+        some.
     """
 
     def __init__(
@@ -84,6 +89,7 @@ class Unit(nn.Module):
         first: NormedBinaryConv | None = None,
         shortcut: Shortcut,
         projection: NormedBinaryConv | None = None,
+        sign: DySign | FrameMean | None = None,
     ) -> None:
         super().__init__()
         entry = first or conv
@@ -99,6 +105,7 @@ class Unit(nn.Module):
         self.slopes = slopes
         self.first = first
         self.projection = projection
+        self.sign = sign
 
     def quantise(self) -> dict[str, Quantised]:
         """Weights of this moment, of each binary convolution by its name."""
@@ -141,6 +148,17 @@ class Unit(nn.Module):
             return x
         return Stream(hardtanh(self.first(x.value, weights["first"], x.bias, None, grid), grid))
 
+    def look(self, x: Stream, grid: Grid | None) -> tuple[Stream, Tensor | None]:
+        """What is left of ``x`` above the frame's thresholds, and the frame's shifts."""
+        match self.sign:
+            case DySign():
+                value, shifts = self.sign(x.value, grid)
+                return Stream(value, x.bias), shifts
+            case FrameMean():
+                return Stream(self.sign(x.value)), None
+            case _:
+                return x, None
+
     def offset(self, shortcut: Stream) -> Tensor | None:
         """What the convolution's constant takes over from others: (filters,)."""
         before = None if self.slopes is None else self.slopes.before
@@ -160,7 +178,7 @@ class Unit(nn.Module):
         on, and what is left can be compiled once for all units of a shape.
         """
         shortcut = self.shortcut(x, weights, grid)
-        inner = self.enter(x, weights, grid)
+        inner, shifts = self.look(self.enter(x, weights, grid), grid)
         y = self.conv(inner.value, weights["conv"], inner.bias, self.offset(shortcut), grid)
         total = y + shortcut.value
         if self.slopes is None:
@@ -168,7 +186,8 @@ class Unit(nn.Module):
             out = Stream(total)
         else:
             total = total if grid is None else grid.clip(total)
-            out = Stream(self.slopes(total, grid), self.slopes.after)
+            given = (shifts,) if isinstance(self.slopes, DyPReLU) else ()
+            out = Stream(self.slopes(total, grid, *given), self.slopes.after)
         if trace is not None:
             if self.projection is not None:
                 trace |= {"short_bits": distance(self.projection, x), "short_norm": shortcut.value}

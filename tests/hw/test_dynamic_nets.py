@@ -7,13 +7,27 @@ import pytest
 
 from tests.hw.driving import run, words_of
 from tests.hw.networks import dynamic_net, residual_net
+from tests.residuals import scrambled, thinned
 from tests.strategies import random_residual
 from xnorflow.errors import DesignError
 from xnorflow.hw.design import Design
 from xnorflow.hw.device import ECP5_85F, UP5K
 from xnorflow.hw.folding import fold
+from xnorflow.hw.generate import generate
 from xnorflow.hw.steps import Hold
+from xnorflow.sim.simulate import first_difference, simulate
 from xnorflow.sw.golden import golden
+from xnorflow.sw.lower import lower
+from xnorflow.sw.models import IntegerPixels
+from xnorflow.sw.nn.grid import Grid
+from xnorflow.sw.nn.unit import Shortcut
+from xnorflow.sw.residual import (
+    NamedResidual,
+    ResidualConfig,
+    ResidualMethod,
+    StemConfig,
+    UnitConfig,
+)
 
 
 CYCLES = 324
@@ -49,6 +63,50 @@ def check(design, count, *, stall=0.0):
         times = [time for time, _, _ in results]
         assert set(np.diff(times[-3:])) == {design.cycles_per_frame}
         assert design.latency <= times[0] - starts[0] < design.latency + design.cycles_per_frame
+
+
+CONFIG = ResidualConfig(
+    ResidualMethod.DYBNN,
+    StemConfig(4),
+    (UnitConfig(4), UnitConfig(8, stride=2)),
+    IntegerPixels((0.5, 0.4, 0.45), (0.25, 0.2, 0.3), bits=5),
+    Shortcut.PAD,
+    (6, 6, 3),
+    3,
+    Grid(12, 5),
+)
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.3])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"method": ResidualMethod.DYBNN_APART, "shortcut": Shortcut.AVERAGE},
+        {"method": ResidualMethod.SIMAN_MEAN},
+    ],
+)
+def test_models_equal_the_golden_model(changes, stall):
+    network = lower(scrambled(replace(CONFIG, **changes), 5))
+    check(fold(network, ECP5_85F, cycles=540), 3 if stall else 4, stall=stall)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("named", [NamedResidual.RESNET8, NamedResidual.RESNET20])
+@pytest.mark.parametrize("method", [method for method in ResidualMethod if method.dynamic])
+def test_all_layers_of_named_models_equal_the_golden_model(named, method, tmp_path):
+    """With few channels and pixels; but every layer is there."""
+    config = thinned(named.config(method, CONFIG.pixels, grid=named.grid), 4, 16)
+    network = lower(scrambled(config, 2))
+    design = fold(network, ECP5_85F, cycles=5000)
+    frames = np.random.default_rng(0).integers(0, 256, (4, *network.input.shape), np.uint8)
+    expected = golden(network, frames)
+
+    generate(design, tmp_path)
+    result = simulate(tmp_path, frames, cache=tmp_path / "cache")
+
+    labels, scores = expected.labels.numpy(), expected.scores.numpy()
+    assert first_difference(result, labels, scores) is None
 
 
 def holds(design):
