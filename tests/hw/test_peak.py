@@ -2,10 +2,25 @@
 import numpy as np
 import pytest
 
+from tests.hw.driving import run, words_of
+from xnorflow.hw.design import Design
+from xnorflow.hw.device import ECP5_85F
 from xnorflow.hw.peak import HalvingMaxPool
-from xnorflow.network import FeatureMap, Int
+from xnorflow.hw.steps import Folding
+from xnorflow.network import (
+    INPUT,
+    Affine,
+    ArgMax,
+    FeatureMap,
+    Int,
+    IntegerConv,
+    Network,
+    Rounding,
+    UInt,
+)
 from xnorflow.network import HalvingMaxPool as Node
 from xnorflow.sim.pysim import transact
+from xnorflow.sw.golden import golden
 
 
 NODE = Node("pool", "x")
@@ -54,6 +69,30 @@ def test_takes_a_word_a_cycle():
     dut = HalvingMaxPool(NODE, FeatureMap(4, 6, 2, Int(6)), lanes=1)
     words = [{"lanes": [n % 7]} for n in range(10 * 48)]
     transact(dut, words, 10 * 12, max_cycles=len(words) + dut.latency)
+
+
+@pytest.mark.parametrize("sides", [(4, 6), (5, 3)])
+def test_its_schedule_is_exact(sides):
+    """In a network without buffers, results come when they are said to."""
+    rng = np.random.default_rng(1)
+    one, shape = np.ones(2, int), (3, -(-sides[0] // 2), -(-sides[1] // 2), 2)
+    nodes = (
+        Affine("norm", INPUT, one, -128 * one, rounding=Rounding(0, 9)),
+        Node("pool", "norm"),
+        IntegerConv("fc", "pool", rng.integers(-9, 10, shape)),
+        ArgMax("label", "fc"),
+    )
+    network = Network("pooled", FeatureMap(*sides, 2, UInt(8)), nodes, tuple("abc"))
+    design = Design(network, {"fc": Folding(3, 2)}, 2, ECP5_85F)
+    frames = rng.integers(0, 256, (3, *network.input.shape), np.uint8)
+
+    starts, results = run(design, [words_of(frame, 2) for frame in frames])
+
+    assert design.latency_is_exact
+    times = [time for time, _, _ in results]
+    assert times[0] - starts[0] == design.latency
+    assert set(np.diff(times)) == {design.cycles_per_frame}
+    assert [scores for _, _, scores in results] == golden(network, frames).scores.tolist()
 
 
 def test_rejects_lanes():
