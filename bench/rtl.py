@@ -33,10 +33,19 @@ CYCLES = {
     "fashion-conv": 20_000,
     "cifar10-cnv": 48_600,
     "cifar10-resnet20-adabin": 18_432,
+    "cifar10-resnet20-reactnet": 18_432,
+    "cifar10-resnet20-siman": 18_432,
+    "cifar10-resnet20-siman-bipolar": 18_432,
 }
 """Cycles a frame that the folding may take; otherwise one pixel a cycle."""
 
-IMAGES = {"cifar10-cnv": 100, "cifar10-resnet20-adabin": 1000}
+IMAGES = {
+    "cifar10-cnv": 100,
+    "cifar10-resnet20-adabin": 1000,
+    "cifar10-resnet20-reactnet": 100,
+    "cifar10-resnet20-siman": 100,
+    "cifar10-resnet20-siman-bipolar": 100,
+}
 """Images that are sent through; otherwise all."""
 
 

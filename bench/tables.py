@@ -94,7 +94,8 @@ def rtl() -> str:
         for row in read_rows("rtl")
     ]
     return _section(
-        "The Verilated RTL on the same images, the first 100 for CNV, `python bench/rtl.py`: "
+        "The Verilated RTL on the same images, the first 100 for CNV and most of the ResNets, "
+        "`python bench/rtl.py`: "
         "scores that differ from the golden model, simulated = predicted cycles, time of the "
         "simulation.",
         ["network", "scores differ", "cycles a frame", "latency", "time"],

@@ -79,7 +79,7 @@ _RESIDUAL_METHODS = {
 
 _START = (
     "the weights of AdaBin's ResNet-20 as its authors released them (MIT licence, Huawei "
-    "Technologies), put on a fixed-point grid"
+    "Technologies)"
 )
 
 _OPTIMISERS = {Optimiser.ADAM: "Adam", Optimiser.SGD: "SGD with momentum 0.9"}
