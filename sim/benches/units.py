@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from xnorflow.hw.argmax import ArgMax
 from xnorflow.hw.device import Family
+from xnorflow.hw.dynamic import DynamicThreshold, DynamicTwoSlope, FrameBuffer
 from xnorflow.hw.integer_mvu import IntegerMatrixVectorUnit
 from xnorflow.hw.join import Add, Concat
 from xnorflow.hw.mvu import MatrixVectorUnit
@@ -45,6 +46,8 @@ from xnorflow.network import ArgMax as ArgMaxNode
 from xnorflow.network import AveragePool as AveragePoolNode
 from xnorflow.network import BinaryConv as BinaryConvNode
 from xnorflow.network import Concat as ConcatNode
+from xnorflow.network import DynamicThreshold as DynamicThresholdNode
+from xnorflow.network import DynamicTwoSlope as DynamicTwoSlopeNode
 from xnorflow.network import GlobalSum as GlobalSumNode
 from xnorflow.network import IntegerConv as IntegerConvNode
 from xnorflow.network import MaxPool as MaxPoolNode
@@ -80,7 +83,9 @@ class Case:
     outputs : tuple of str
         The output streams, all of which deliver the same.
     others : list of Word
-        Payloads for the second input stream ``i_other``, if there is one.
+        Payloads for the second input stream, if there is one.
+    second : str
+        Its name.
     """
 
     unit: Any
@@ -91,6 +96,7 @@ class Case:
     completing: int = 0
     outputs: tuple[str, ...] = ("o",)
     others: Sequence[Word] = ()
+    second: str = "i_other"
 
 
 class Units(wiring.Component):
@@ -278,6 +284,58 @@ def residual_cases() -> dict[str, Case]:
     }  # fmt: skip
 
 
+def dynamic_cases() -> dict[str, Case]:
+    """Units whose constants the frame brings along, and the maps that they must deliver."""
+    rng = np.random.default_rng(6)
+    grid, wide = Rounding(4, 10), Rounding(0, 24)
+    ones = np.ones(2, np.int64)
+    stem = IntegerConvNode("stem", INPUT, rng.integers(-127, 128, (4, 1, 1, 2)))
+    x = AffineNode("x", "stem", ones[[0] * 4], rng.integers(-99, 99, 4), rounding=grid)
+    sums = GlobalSumNode("sums", "x")
+    excite = IntegerConvNode("excite", "sums", rng.integers(-9, 10, (13, 1, 1, 4)))
+    shifts = AffineNode("shifts", "excite", ones[[0] * 13], 0 * ones[[0] * 13], rounding=grid)
+    bits = DynamicThresholdNode("bits", "x", "shifts")
+    positive, negative = rng.integers(-40, 40, (2, 4))
+    act = DynamicTwoSlopeNode("act", "x", "shifts", positive, negative, grid, first=4)
+    dense = BinaryConvNode("dense", "bits", rng.random((2, 4, 5, 4)) < 0.5)
+    total = GlobalSumNode("total", "act")
+    point = IntegerConvNode("point", "total", rng.integers(-9, 10, (2, 1, 1, 4)))
+    network = Network(
+        "dynamic", FeatureMap(4, 5, 2, UInt(8)),
+        (
+            stem, x, sums, excite, shifts, bits, act, dense, total, point,
+            AffineNode("left", "dense", ones, 0 * ones, rounding=wide),
+            AffineNode("right", "point", ones, 0 * ones, rounding=wide),
+            AddNode("scores", "left", "right", 25), ArgMaxNode("label", "scores"),
+        ),
+        ("a", "b"),
+    )  # fmt: skip
+    frames = rng.integers(0, 256, (VECTORS, *network.input.shape), np.uint8)
+    maps = golden(network, frames, keep=network.maps.keys()).maps
+
+    def words(name: str, lanes: int) -> list[Word]:
+        return _words(maps[name].flatten(1).numpy(), lanes)
+
+    def case(unit: Any, delivered: str, latency: int | None) -> Case:
+        return Case(
+            unit, words("x", 2), words(delivered, 2), 40, latency, others=words("shifts", 1),
+            second="i_parameters",
+        )  # fmt: skip
+
+    source, parameters = network.maps["x"], network.maps["shifts"]
+    compare = DynamicThreshold(bits, source, parameters, lanes=2)
+    bend = DynamicTwoSlope(act, source, parameters, lanes=2)
+    layouts = [lane_layout(value_shape(kind.type), n) for kind, n in ((source, 2), (parameters, 1))]
+    buffer = FrameBuffer(
+        layouts[0], 50, words=40, parameter_shape=layouts[1], parameter_words=13
+    )  # fmt: skip
+    return {
+        "dynamic_threshold": case(compare, "bits", compare.latency),
+        "dynamic_two_slope": case(bend, "act", bend.latency),
+        "frame_buffer": case(buffer, "x", None),
+    }
+
+
 def stream_cases() -> dict[str, Case]:
     """Units that only move words."""
     values = np.random.default_rng(2).integers(0, 32, (VECTORS, 7))
@@ -346,6 +404,7 @@ CASES = {
     },
     **convolution_cases(),
     **residual_cases(),
+    **dynamic_cases(),
     **stream_cases(),
 }
 
@@ -461,8 +520,8 @@ def _inputs(dut: Any, name: str) -> Iterable[tuple[Any, list[int]]]:
     yield amaranth_stream(dut.clk, dut, f"{name}__i"), _pack(case.unit.i, case.inputs)
     if case.others:
         yield (
-            amaranth_stream(dut.clk, dut, f"{name}__i_other"),
-            _pack(case.unit.i_other, case.others),
+            amaranth_stream(dut.clk, dut, f"{name}__{case.second}"),
+            _pack(getattr(case.unit, case.second), case.others),
         )
 
 
