@@ -3,6 +3,8 @@ import re
 
 import numpy as np
 import pytest
+from amaranth import ResetInserter, Signal
+from amaranth.sim import Simulator
 
 from xnorflow.hw.dynamic import DynamicThreshold, DynamicTwoSlope, FrameBuffer
 from xnorflow.hw.stream import lane_layout
@@ -149,6 +151,48 @@ def test_a_frame_buffer_keeps_its_frame():
             frame_buffer(30), words(np.zeros(36, int)), 13, parameters=[{"lanes": [0]}] * 3,
             max_cycles=200,
         )  # fmt: skip
+
+
+def after_reset(dut, size):
+    """Words that ``dut`` takes, and whether it delivers any, without parameters after a reset.
+
+    Those of one frame came before it.
+    """
+    cleared = Signal()
+    taken, delivered = 0, False
+
+    async def bench(ctx):
+        nonlocal taken, delivered
+        ctx.set(dut.i_parameters.valid, 1)
+        for _ in range(size):
+            await ctx.tick()
+        ctx.set(dut.i_parameters.valid, 0)
+        ctx.set(cleared, 1)
+        await ctx.tick()
+        ctx.set(cleared, 0)
+        ctx.set(dut.o.ready, 1)
+        ctx.set(dut.i.valid, 1)
+        for _ in range(40):
+            *_, ready, valid = await ctx.tick().sample(dut.i.ready, dut.o.valid)
+            taken += ready
+            delivered |= bool(valid)
+
+    simulator = Simulator(ResetInserter(cleared)(dut))
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return taken, delivered
+
+
+@pytest.mark.parametrize("make", UNITS)
+def test_a_reset_forgets_parameters(make):
+    assert after_reset(unit(make), 9) == (0, False)
+
+
+def test_a_reset_forgets_released_frames():
+    taken, delivered = after_reset(frame_buffer(30), 3)
+    assert taken >= 30
+    assert not delivered
 
 
 def test_a_frame_buffer_must_hold_a_frame():
