@@ -75,6 +75,9 @@ _RESIDUAL_METHODS = {
     ResidualMethod.SIMAN: "SiMaN's {0, 1} weights, learned thresholds and PReLU",
     ResidualMethod.SIMAN_BIPOLAR: "SiMaN's ±1 weights, learned thresholds and PReLU",
     ResidualMethod.REACTNET: "ReActNet's thresholds and RPReLU",
+    ResidualMethod.DYBNN: "DyBNN's thresholds and shifts of the frame",
+    ResidualMethod.DYBNN_APART: "DyBNN's thresholds and shifts, each from its own means",
+    ResidualMethod.SIMAN_MEAN: "SiMaN's ±1 weights, the mean of the frame as threshold and PReLU",
 }
 
 _START = (
