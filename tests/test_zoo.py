@@ -14,6 +14,7 @@ ZOO = Path(__file__).parent.parent / "zoo"
 SHA256 = {
     "cifar10-cnv": "dcaa2c75829022f941812acfa70ed2ba7220b20a8e958302faf2c411848d713f",
     "cifar10-resnet20-reactnet": "8a0eb298fb085c00871e176733f551ba97cce18bca603debb77f13b5621ce3fc",
+    "cifar10-resnet20-siman-bipolar": "f3b240e6d76ad85b5a9d5e2161469c36e063e41e0e88d3f44bd5245d2f841c32",
     "fashion-conv": "b6f8c657add2d2440f573908c4c20d07a1da591e1e2f906d08b541c10ff9e333",
     "mnist-conv-up5k": "c88437efd1a5afbc8176d1f909ea7ba293be07cf156c3c4b37f3d9abc6eafea7",
     "fashion-lfc-adabin": "9a0e28c7bd549addce3d0eebaee01a411d8ebc50e3e49375c6856cfd78d1c66a",
