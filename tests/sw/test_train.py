@@ -376,11 +376,11 @@ def test_a_folder_belongs_to_one_start(data, tmp_path):
 
 def test_what_does_not_fit_starts_anew():
     torch.manual_seed(0)
-    start = Residual(SMALL)
+    start = Residual(replace(SMALL, method=ResidualMethod.SIMAN_BIPOLAR))
     model = Residual(replace(SMALL, method=ResidualMethod.REACTNET))
     fresh = adopt(model, start)
     assert torch.equal(model.units[0].conv.conv.weight, start.units[0].conv.conv.weight)
-    assert "units.0.conv.conv.activation_quantiser.bias" in fresh
+    assert "units.0.slopes.before" in fresh
     assert "units.0.conv.conv.weight" not in fresh
     assert not (set(fresh) & start.state_dict().keys())
 
