@@ -18,7 +18,7 @@ from xnorflow.errors import FormatError
 from xnorflow.files import read_file, write_atomically
 from xnorflow.sw.data import Dataset, ImageData
 from xnorflow.sw.recipes import Recipe
-from xnorflow.sw.train import fit
+from xnorflow.sw.train import accuracy, fit
 
 
 __all__ = ["TEACHER_FILE", "Teacher", "TeacherConfig", "load_teacher", "train_teacher"]
@@ -118,8 +118,13 @@ def train_teacher(
     -------
     teacher : Teacher
         In evaluation mode.
-    accuracy : float
-        On the test set.
+    share : float
+        Of the test set that it gets right.
+
+    Raises
+    ------
+    DataError, FormatError
+        As `xnorflow.sw.train.train` does.
     """
     height, width, channels = data.train_images.shape[1:]
     config = TeacherConfig((height, width, channels), len(data.classes), *dataset.normalisation)
@@ -141,14 +146,7 @@ def train_teacher(
         {_KEY: json.dumps(asdict(config))},
     )
     write_atomically(Path(folder) / TEACHER_FILE, content)
-    with torch.no_grad():
-        right = sum(
-            int((teacher(images).argmax(dim=1) == labels).sum())
-            for images, labels in zip(
-                data.test_images.split(500), data.test_labels.split(500), strict=True
-            )
-        )
-    return teacher, right / len(data.test_images)
+    return teacher, accuracy(teacher, data.test_images, data.test_labels)
 
 
 def load_teacher(path: Path | str) -> Teacher:

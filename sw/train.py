@@ -255,7 +255,7 @@ def adopt(model: Model, start: Model) -> list[str]:
 
 @torch.no_grad()
 def accuracy(
-    model: Model,
+    model: nn.Module,
     images: Tensor,
     labels: Tensor,
     progress: Callable[[int, int], None] | None = None,

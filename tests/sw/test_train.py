@@ -8,7 +8,6 @@ import torch
 from xnorflow.errors import DataError, FormatError
 from xnorflow.sw.augment import augment
 from xnorflow.sw.checkpoint import load_checkpoint
-from xnorflow.sw.data import ImageData
 from xnorflow.sw.models import Chain, ChainConfig, ConvConfig, IntegerPixels, Method
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.recipes import Augmentation, Optimiser, Recipe
@@ -18,24 +17,6 @@ from xnorflow.sw.train import MODEL_FILE, _ProgressBar, _Training, accuracy, ado
 
 CONFIG = ChainConfig((16, 16), classes=3)
 RECIPE = Recipe("test", epochs=4, batch_size=32, augmentation=Augmentation(shift=1.0))
-
-
-@pytest.fixture(scope="module")
-def data():
-    """Pictures of which each class has its own part bright, with noise."""
-    generator = torch.Generator().manual_seed(1)
-    labels = torch.arange(300) % 3
-    images = torch.randint(0, 160, (300, 28, 28, 1), dtype=torch.uint8, generator=generator)
-    for image, label in zip(images, labels, strict=True):
-        image[9 * label : 9 * label + 9] += 60
-    return ImageData(
-        name="stripes",
-        train_images=images[:240],
-        train_labels=labels[:240],
-        test_images=images[240:],
-        test_labels=labels[240:],
-        classes=("top", "middle", "bottom"),
-    )
 
 
 def same_model(first, second):
