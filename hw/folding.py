@@ -23,7 +23,14 @@ _NAMED_BUFFERS = 3
 """Frame buffers that are named where a design does not fit."""
 
 
-def fold(network: Network, device: Device, *, cycles: int, fill: float = 0.75) -> Design:
+def fold(
+    network: Network,
+    device: Device,
+    *,
+    cycles: int,
+    fill: float = 0.75,
+    single_buffered: bool = False,
+) -> Design:
     """Find a cheap folding that takes at most ``cycles`` clock cycles a frame.
 
     It is the cheapest by the sum of its estimated shares of the device's resources, for the fewest
@@ -39,6 +46,10 @@ def fold(network: Network, device: Device, *, cycles: int, fill: float = 0.75) -
         Most clock cycles a frame.
     fill : :class:`float`
         Part of the device's look-up tables that may be used; placing and routing needs room.
+    single_buffered : :class:`bool`
+        Whether what waits for its frame's parameters may not hold more than a frame; see `Design`.
+        Layers are so much faster that the rate is kept all the same. Where nothing waits, this
+        changes nothing.
 
     Raises
     ------
@@ -47,17 +58,16 @@ def fold(network: Network, device: Device, *, cycles: int, fill: float = 0.75) -
     """
     if cycles < 1:
         raise DesignError(f"a frame takes at least 1 cycle, not {cycles}")
-    design = _cheapest(network, device, cycles, fill)
-    if excess := _excess(design, fill):
-        wants = " and ".join(f"{used} {what} of {there}" for what, used, there in excess)
-        raise DesignError(
-            f"{network.name} does not fit {device.name} at {design.cycles_per_frame} cycles "
-            f"a frame: it would use about {wants} that it may use{_largest_buffers(design)}"
-        )
+    design = _cheapest(network, device, cycles, fill, single_buffered)
+    while design.cycles_per_frame > cycles:
+        design = _faster(design, cycles, fill)
+    _check_fit(design, fill)
     return design
 
 
-def fold_fastest(network: Network, device: Device, *, fill: float = 0.75) -> Design:
+def fold_fastest(
+    network: Network, device: Device, *, fill: float = 0.75, single_buffered: bool = False
+) -> Design:
     """Find the folding of fewest clock cycles a frame that fits, among those that `fold` finds.
 
     Parameters
@@ -68,6 +78,8 @@ def fold_fastest(network: Network, device: Device, *, fill: float = 0.75) -> Des
         What it must fit.
     fill : :class:`float`
         Part of the device's look-up tables that may be used; placing and routing needs room.
+    single_buffered : :class:`bool`
+        As for `fold`.
 
     Raises
     ------
@@ -82,13 +94,14 @@ def fold_fastest(network: Network, device: Device, *, fill: float = 0.75) -> Des
             if isinstance(node, BinaryConv | IntegerConv)
         ]
     )
-    best = fold(network, device, cycles=slowest, fill=fill)
+    best = _cheapest(network, device, slowest, fill, single_buffered)
+    _check_fit(best, fill)
     # Fewer cycles cost more: bisect for the fewest that fit.
     unfit, fit = 0, slowest
     while fit - unfit > 1:
         middle = (unfit + fit) // 2
         try:
-            design = _cheapest(network, device, middle, fill)
+            design = _cheapest(network, device, middle, fill, single_buffered)
         except DesignError:  # no folding is that fast
             unfit = middle
             continue
@@ -99,17 +112,29 @@ def fold_fastest(network: Network, device: Device, *, fill: float = 0.75) -> Des
     return best
 
 
-def _cheapest(network, device, cycles, fill):
+def _cheapest(network, device, cycles, fill, single_buffered):
     """The first folding that fits, of those for several prices of block RAMs; else the last one."""
     for price in _BLOCK_RAM_PRICES:
-        design = _cheapest_at(network, device, cycles, price)
+        design = _cheapest_at(network, device, cycles, price, single_buffered)
         if not _excess(design, fill):
             break
     return design
 
 
-def _cheapest_at(network, device, cycles, price):
-    """Folding of little cost with at most ``cycles`` cycles a frame.
+def _faster(design, cycles, fill):
+    """The cheapest folding whose slowest step is faster; frames should take ``cycles`` cycles."""
+    network, slowest = design.network, max(map(busy, design.steps))
+    try:
+        return _cheapest(network, design.device, slowest - 1, fill, design.single_buffered)
+    except DesignError:  # no folding is that fast
+        raise DesignError(
+            f"{network.name} takes more than {cycles} cycles a frame with buffers of one frame, "
+            "however it is folded"
+        ) from None
+
+
+def _cheapest_at(network, device, cycles, price, single_buffered):
+    """Folding of little cost each of whose steps takes at most ``cycles`` cycles a frame.
 
     PE of a layer are the lanes that feed the next one, so that the choice of one depends on those
     behind it, up to where the lanes are given anyway: streams of integers have the fewest that keep
@@ -163,7 +188,9 @@ def _cheapest_at(network, device, cycles, price):
             _, folding = min(options, key=lambda option: option[0])
             foldings[node.name] = folding
         lanes[node.name] = stage(node, fed, folding).lanes
-    design = Design(network, foldings, lanes[INPUT], device, pace=cycles)
+    design = Design(
+        network, foldings, lanes[INPUT], device, pace=cycles, single_buffered=single_buffered
+    )
     slowest = max(design.steps, key=busy)
     if busy(slowest) > cycles:
         raise DesignError(
@@ -249,6 +276,17 @@ def _largest_buffers(design):
         f"; {sum(needs.values())} block RAMs are for frames that wait for their parameters, "
         f"the most of them for {named}"
     )
+
+
+def _check_fit(design, fill):
+    """Refuse a design that needs more than the device has."""
+    if excess := _excess(design, fill):
+        wants = " and ".join(f"{used} {what} of {there}" for what, used, there in excess)
+        raise DesignError(
+            f"{design.network.name} does not fit {design.device.name} at "
+            f"{design.cycles_per_frame} cycles a frame: it would use about {wants} that it may use"
+            f"{_largest_buffers(design)}"
+        )
 
 
 def _excess(design, fill):

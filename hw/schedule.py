@@ -282,18 +282,23 @@ def single_period(
     """
     least = {s.name: words_of(s.source, s.lanes) for s in steps if isinstance(s, Hold)}
 
-    def fits(period):
+    def late(period):
+        """About how many cycles too soon after each other frames come."""
         depths = buffer_depths(steps, sources, words, cycles, device, period)
-        return all(depths[name] <= depth for name, depth in least.items())
+        waits = ((depths[name] - depth, depth) for name, depth in least.items())
+        return max((-(-more * cycles // depth) for more, depth in waits), default=0)
 
-    if fits(cycles):
-        return cycles
-    unfit, fit = cycles, 2 * cycles
-    while not fits(fit):
-        unfit, fit = fit, 2 * fit
+    unfit, fit = cycles - 1, cycles
+    while more := late(fit):
+        unfit, fit = fit, fit + more
+    # That is hardly more than it must be, so the first steps back are small.
+    step = 1
     while fit - unfit > 1:
-        middle = (unfit + fit) // 2
-        unfit, fit = (unfit, middle) if fits(middle) else (middle, fit)
+        nearer = max(fit - step, (unfit + fit) // 2)
+        if late(nearer):
+            unfit, step = nearer, 1
+        else:
+            fit, step = nearer, 2 * step
     return fit
 
 

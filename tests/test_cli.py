@@ -1,5 +1,6 @@
 """The command line as a user types it: what it prints, what it writes, how it refuses."""
 
+import json
 import sys
 
 import numpy as np
@@ -131,6 +132,45 @@ def test_what_follows_from_the_frame_is_shown(cli, files):
     assert "1 buffers keep frames until their parameters are there, in " in out
     _, out, _ = cli("plan", "dynamic.xnf", "--cycles", 324, "--parts")
     assert "stem_held" in out
+
+
+def test_buffers_of_a_single_frame_run_as_predicted(cli, files):
+    save(dynamic_net(), files / "dynamic.xnf")
+    np.save("wide.npy", np.random.default_rng(0).integers(0, 256, (12, 6, 6, 2), np.uint8))
+    options = "--cycles", 600, "--single-buffered"
+
+    assert cli("generate", "dynamic.xnf", "-o", "rtl", *options)[0] == 0
+    description = json.loads((files / "rtl" / "design.json").read_text())
+    depths = {step["name"]: step["depth"] for step in description["steps"] if "depth" in step}
+    assert depths["stem_held"] == 6 * 6 * 4
+    assert description["cycles_per_frame"] == 407
+
+    code, out, _ = cli("simulate", "dynamic.xnf", "--input", "wide.npy", *options)
+    assert code == 0
+    assert "12 frames compared with the golden model: all scores are equal" in out
+    assert "cycles a frame: 407, predicted 407" in out
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["plan"],
+        ["generate", "-o", "rtl"],
+        ["simulate", "--input", "wide.npy"],
+        ["build", "-o", "bits", "--board", "icebreaker"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_rate_that_single_buffers_cannot_keep_is_refused(cli, files, command):
+    save(dynamic_net(), files / "dynamic.xnf")
+    np.save("wide.npy", np.zeros((1, 6, 6, 2), np.uint8))
+    name, *options = command
+    code, _, err = cli(name, "dynamic.xnf", *options, "--cycles", 406, "--single-buffered")
+    assert code == 1
+    assert err == (
+        "error: dynamic takes more than 406 cycles a frame with buffers of one frame, "
+        "however it is folded\n"
+    )
 
 
 def test_generate_takes_a_rate(cli, files):

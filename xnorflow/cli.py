@@ -87,6 +87,14 @@ RateOption = Annotated[
     float | None, typer.Option("--fps", help="Least frames a second, at the board's clock.")
 ]
 FastestOption = Annotated[bool, typer.Option("--fastest", help="As fast as fits the board's FPGA.")]
+SingleOption = Annotated[
+    bool,
+    typer.Option(
+        "--single-buffered",
+        help="Buffers of one frame for thresholds of the frame: the least memory, at the cost of "
+        "cycles.",
+    ),
+]
 
 
 # -- data sets ------------------------------------------------------------------------------------
@@ -403,6 +411,7 @@ def plan(
     cycles: CyclesOption = None,
     fps: RateOption = None,
     fastest: FastestOption = False,
+    single_buffered: SingleOption = False,
     parts: Annotated[
         bool, typer.Option("--parts", help="A line for every part of the pipeline.")
     ] = False,
@@ -411,7 +420,7 @@ def plan(
 
     A layer's line counts all that is built up to the next layer.
     """
-    design = _design(_network(network), board, cycles, fps, fastest)
+    design = _design(_network(network), board, cycles, fps, fastest, single_buffered)
     console.print(plan_table(design, parts=parts))
     console.print(
         f"{design.input_lanes} pixels a word, {design.cycles_per_frame:,} cycles a frame; "
@@ -427,6 +436,7 @@ def generate(
     cycles: CyclesOption = None,
     fps: RateOption = None,
     fastest: FastestOption = False,
+    single_buffered: SingleOption = False,
 ) -> None:
     """Write Verilog, memory contents and design.json.
 
@@ -435,7 +445,7 @@ def generate(
     """
     from xnorflow.hw.generate import generate as generate_files
 
-    design = _design(_network(network), board, cycles, fps, fastest)
+    design = _design(_network(network), board, cycles, fps, fastest, single_buffered)
     with console.status("writing Verilog …"):
         path = generate_files(design, out)
     console.print(design_table(design))
@@ -453,6 +463,7 @@ def simulate(
     cycles: CyclesOption = None,
     fps: RateOption = None,
     fastest: FastestOption = False,
+    single_buffered: SingleOption = False,
     stall: Annotated[
         float, typer.Option("--stall", min=0, max=0.95, help="Probability of waits on both sides.")
     ] = 0.0,
@@ -465,7 +476,7 @@ def simulate(
 
     loaded = _network(network)
     images, labels = _frames(loaded, dataset, limit, frames)
-    design = _design(loaded, board, cycles, fps, fastest)
+    design = _design(loaded, board, cycles, fps, fastest, single_buffered)
     expected = golden(loaded, images)
     with tempfile.TemporaryDirectory(prefix="xnorflow-") as folder:
         with console.status("writing Verilog and compiling it; the first time takes a minute …"):
@@ -493,6 +504,7 @@ def build(
     cycles: CyclesOption = None,
     fps: RateOption = None,
     fastest: FastestOption = False,
+    single_buffered: SingleOption = False,
     clock: Annotated[
         float | None,
         typer.Option("--clock", min=0.1, max=1000, help="MHz, if not the board's usual."),
@@ -505,7 +517,7 @@ def build(
     from xnorflow.boards.targets import find_target
 
     hertz = None if clock is None else round(clock * 1e6)
-    design = _design(_network(network), board, cycles, fps, fastest, hertz)
+    design = _design(_network(network), board, cycles, fps, fastest, single_buffered, hertz)
     console.print(design_table(design))
     with console.status("building …") as status:
 
@@ -672,6 +684,7 @@ def _design(
     cycles: int | None,
     fps: float | None,
     fastest: bool,
+    single_buffered: bool = False,
     clock: int | None = None,
 ) -> "Design":
     """Fold a network for a board, at the rate that the options ask for."""
@@ -680,19 +693,20 @@ def _design(
     from xnorflow.hw.steps import is_dense
 
     target = find_target(board)
+    device = target.device
     if (cycles is not None) + (fps is not None) + fastest > 1:
         raise DesignError("give only one of --cycles, --fps and --fastest")
     if fastest:
-        return fold_fastest(network, target.device)
+        return fold_fastest(network, device, single_buffered=single_buffered)
     if fps is not None:
         clock = target.clock if clock is None else clock
         if fps <= 0 or clock < fps:
             raise DesignError(
                 f"frames a second must be more than 0 and at most the clock, {clock}, not {fps:g}"
             )
-        return fold(network, target.device, cycles=int(clock / fps))
+        return fold(network, device, cycles=int(clock / fps), single_buffered=single_buffered)
     if cycles is not None:
-        return fold(network, target.device, cycles=cycles)
+        return fold(network, device, cycles=cycles, single_buffered=single_buffered)
     dense = all(
         is_dense(node, network.maps[node.source])
         for node in network.nodes
@@ -700,9 +714,9 @@ def _design(
     )
     usual = network.input.size if dense else target.clock // 1000
     try:
-        return fold(network, target.device, cycles=usual)
+        return fold(network, device, cycles=usual, single_buffered=single_buffered)
     except DesignError:
-        return fold_fastest(network, target.device)
+        return fold_fastest(network, device, single_buffered=single_buffered)
 
 
 def _load(dataset: str) -> "ImageData":

@@ -12,8 +12,9 @@ from tests.strategies import random_residual
 from xnorflow.errors import DesignError
 from xnorflow.hw.design import Design
 from xnorflow.hw.device import ECP5_85F, UP5K
-from xnorflow.hw.folding import fold
+from xnorflow.hw.folding import fold, fold_fastest
 from xnorflow.hw.generate import generate
+from xnorflow.hw.schedule import buffer_depths, busy
 from xnorflow.hw.steps import Hold
 from xnorflow.sim.simulate import first_difference, simulate
 from xnorflow.sw.golden import golden
@@ -119,6 +120,11 @@ def test_all_layers_of_named_models_equal_the_golden_model(named, method, tmp_pa
 
 def holds(design):
     return [step.name for step in design.steps if isinstance(step, Hold)]
+
+
+def frames_in_words(design):
+    """Words of the frames that wait, by their buffers."""
+    return {s.name: s.source.size // s.lanes for s in design.steps if isinstance(s, Hold)}
 
 
 def test_the_parameters_of_frames_differ():
@@ -260,17 +266,56 @@ def test_a_buffer_must_hold_a_frame():
 def test_buffers_of_a_single_frame_cost_what_is_predicted(network, cycles):
     design = fold(network, ECP5_85F, cycles=cycles)
     single = replace(design, depths=None, single_buffered=True)
-    words = {s.name: s.source.size // s.lanes for s in single.steps if isinstance(s, Hold)}
-    assert {name: single.depths[name] for name in words} == words
+    assert {name: single.depths[name] for name in holds(single)} == frames_in_words(single)
     assert single.cycles_per_frame > design.cycles_per_frame
 
     check(single, 8)
 
 
+def test_frames_are_no_further_apart_than_single_buffers_need():
+    single = fold(dynamic_net(), ECP5_85F, cycles=CYCLES + 100, single_buffered=True)
+
+    def held(period):
+        return buffer_depths(
+            single.steps, single.sources, single.words_per_frame, CYCLES, ECP5_85F, period
+        )["stem_held"]
+
+    assert held(single.period) == 6 * 6 * 4 < held(single.period - 1)
+
+
+@pytest.mark.parametrize(
+    ("network", "cycles", "slowest"),
+    [
+        (dynamic_net(), 1400, 1296),
+        (dynamic_net(), 1300, 648),
+        (dynamic_net(), 407, 324),
+        (random_residual(5, dynamic=True), 1800, 1323),  # the fastest folding takes 441
+    ],
+)
+def test_layers_are_faster_where_buffers_are_of_a_single_frame(network, cycles, slowest):
+    """As much as the rate takes, and no more."""
+    design = fold(network, ECP5_85F, cycles=cycles, single_buffered=True)
+    assert design.cycles_per_frame <= cycles
+    assert max(map(busy, design.steps)) == slowest
+    assert {name: design.depths[name] for name in holds(design)} == frames_in_words(design)
+
+
+def test_says_which_rate_single_buffers_cannot_keep():
+    fastest = fold_fastest(dynamic_net(), ECP5_85F, single_buffered=True)
+    assert fastest.cycles_per_frame == 407
+    message = (
+        "^dynamic takes more than 406 cycles a frame with buffers of one frame, "
+        "however it is folded$"
+    )
+    with pytest.raises(DesignError, match=message):
+        fold(dynamic_net(), ECP5_85F, cycles=406, single_buffered=True)
+
+
 def test_a_static_network_has_no_frames_that_wait():
     design = fold(residual_net(), ECP5_85F, cycles=CYCLES)
-    single = replace(design, depths=None, single_buffered=True)
+    single = fold(residual_net(), ECP5_85F, cycles=CYCLES, single_buffered=True)
     assert single.cycles_per_frame == design.cycles_per_frame
+    assert (single.foldings, single.depths) == (design.foldings, design.depths)
     assert not holds(single)
 
 
