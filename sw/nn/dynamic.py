@@ -31,6 +31,7 @@ __all__ = [
     "FrameMean",
     "HyperFunction",
     "HyperIntegers",
+    "clip_shifts",
     "shift_rounding",
 ]
 
@@ -41,6 +42,12 @@ _WHOLE_BITS = 3
 def shift_rounding(grid: Grid, shift: int) -> Rounding:
     """How thresholds and shifts get onto the stream's grid, which they may exceed by a bit."""
     return Rounding(shift, grid.bits + 1, grid.fraction)
+
+
+def clip_shifts(x: Tensor, grid: Grid) -> Tensor:
+    """``x`` within the range of thresholds and shifts."""
+    type_, unit = shift_rounding(grid, 0).type, 2.0**-grid.fraction
+    return x.clamp(type_.low * unit, type_.high * unit)
 
 
 class HyperIntegers(NamedTuple):
@@ -157,6 +164,19 @@ class DySign(nn.Module):
         numbers = self.hyper(x, grid)
         return x - numbers[:, : self.channels], numbers[:, self.channels :]
 
+    def of_frame(self, x: Tensor, static: Tensor, grid: Grid | None) -> Tensor:
+        """Thresholds of the frame, the ``static`` ones (channels,) among them, and the numbers.
+
+        On the grid, they are what values of the stream are compared with: static thresholds are
+        rounded up. Shape (N, channels + extra, 1, 1).
+        """
+        numbers = self.hyper(x, grid)
+        static = functional.pad(static, (0, numbers.shape[1] - self.channels))[:, None, None]
+        if grid is None:
+            return numbers + static
+        unit = 2.0**-grid.fraction
+        return clip_shifts(numbers + (static / unit).ceil() * unit, grid)
+
 
 class DyPReLU(TwoSlope):
     """``f(x + γ_c) + ζ_c`` with shifts of the frame beside RPReLU's own, and f as in `TwoSlope`.
@@ -183,8 +203,7 @@ class DyPReLU(TwoSlope):
         if shifts is None:
             raise ValueError("a DyPReLU without a hyper function of its own must be given shifts")
         if grid is not None:
-            type_, unit = shift_rounding(grid, 0).type, 2.0**-grid.fraction
-            shifts = shifts.clamp(type_.low * unit, type_.high * unit)
+            shifts = clip_shifts(shifts, grid)
         before, after = shifts.chunk(2, dim=1)
         y = bend(x + before, *self.slopes(grid), None) + after
         if grid is None:

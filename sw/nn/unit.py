@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from xnorflow.sw.nn.dynamic import DyPReLU, DySign, FrameMean
+from xnorflow.sw.nn.activations import RSign
+from xnorflow.sw.nn.dynamic import DyPReLU, DySign, FrameMean, clip_shifts
 from xnorflow.sw.nn.grid import Grid, hardtanh, place
 from xnorflow.sw.nn.normed import NormedBinaryConv, NormedPointwise, Quantised
 from xnorflow.sw.nn.slopes import TwoSlope
@@ -159,6 +160,24 @@ class Unit(nn.Module):
             case _:
                 return x, None
 
+    def of_frame(self, x: Stream, total: Tensor, grid: Grid | None) -> dict[str, Tensor]:
+        """What the frame decides, of the stream ``x`` and of the sum ``total`` in front of slopes:
+        thresholds and shifts, or the sum that is a mean, by the names of the network's nodes.
+        """
+        found = {}
+        match self.sign:
+            case DySign():
+                quantiser = self.conv.conv.activation_quantiser
+                assert isinstance(quantiser, RSign)
+                static = quantiser.bias if x.bias is None else quantiser.bias + x.bias
+                found["frame"] = self.sign.of_frame(x.value, -static, grid)
+            case FrameMean():
+                found["frame"] = x.value.sum(dim=(1, 2, 3), keepdim=True)
+        if isinstance(self.slopes, DyPReLU) and self.slopes.hyper is not None:
+            shifts = self.slopes.hyper(total, grid)
+            found["shifts"] = shifts if grid is None else clip_shifts(shifts, grid)
+        return found
+
     def offset(self, shortcut: Stream) -> Tensor | None:
         """What the convolution's constant takes over from others: (filters,)."""
         before = None if self.slopes is None else self.slopes.before
@@ -189,6 +208,7 @@ class Unit(nn.Module):
             given = (shifts,) if isinstance(self.slopes, DyPReLU) else ()
             out = Stream(self.slopes(total, grid, *given), self.slopes.after)
         if trace is not None:
+            trace |= self.of_frame(x, total, grid)
             if self.projection is not None:
                 trace |= {"short_bits": distance(self.projection, x), "short_norm": shortcut.value}
             if self.first is not None:

@@ -28,6 +28,7 @@ from xnorflow.sw.train import adopt
 
 
 DYNAMIC = [method for method in ResidualMethod if method.dynamic]
+_READERS = DynamicThreshold, DynamicTwoSlope
 DYBNNS = [ResidualMethod.DYBNN, ResidualMethod.DYBNN_APART]
 
 
@@ -35,10 +36,13 @@ DYBNNS = [ResidualMethod.DYBNN, ResidualMethod.DYBNN_APART]
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**20))
 def test_network_equals_the_model(method, seed):
-    """Every bit, every value of the residual stream, and the labels."""
+    """Every threshold and shift, every bit, every value of the residual stream, and the labels."""
     model = random_model(seed, method=method)
-    report = compare(model, lower(model), frames(model, 20, seed))
+    network = lower(model)
+    report = compare(model, network, frames(model, 20, seed))
     assert report.differing == 0, str(report)
+    parameters = {node.parameters for node in network.nodes if isinstance(node, _READERS)}
+    assert parameters <= {layer.name for layer in report.layers}
 
 
 @pytest.mark.parametrize("method", DYBNNS)
@@ -54,7 +58,7 @@ def test_training_starts_at_reactnet(method, grid):
     static, model = static.double(), model.double()
     with torch.no_grad():
         expected, found = static.trace(x), model.trace(x)
-    assert expected.keys() == found.keys()
+    assert {name for name in found if not name.endswith(("_frame", "_shifts"))} == expected.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     if grid is not None:
         scores = [golden(lower(net), x).scores for net in (static, model)]
