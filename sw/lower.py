@@ -165,14 +165,14 @@ def _input_bits(name: str, levels: ActivationLevels, channels: int) -> Threshold
     """The pixels' comparison with the threshold of the first layer."""
     if len(levels.thresholds) != 1:
         raise LoweringError(f"{name} must have one threshold for all pixels")
-    (threshold,) = levels.thresholds
+    (threshold,), (inverted,) = levels.thresholds, levels.inverted
     # For integers, x ≤ t is the opposite of x ≥ floor(t) + 1.
-    least = math.floor(threshold) + 1 if levels.inverted else math.ceil(threshold)
+    least = math.floor(threshold) + 1 if inverted else math.ceil(threshold)
     return Threshold(
         "input_bits",
         INPUT,
         thresholds=np.full(channels, min(max(least, _PIXEL.low), _PIXEL.high + 1), np.int64),
-        inverted=np.ones(channels, np.bool_) if levels.inverted else None,
+        inverted=np.ones(channels, np.bool_) if inverted else None,
     )
 
 

@@ -156,28 +156,30 @@ def _map(x: _Source) -> FeatureMap:
 def _bits(name: str, conv: BinaryConv2d, x: _Source) -> Threshold:
     """Comparison of a stream with the thresholds of what binarises it."""
     least, type_ = _least(conv, x), x.grid.rounding(0).type
-    inverted = conv.activation_quantiser.levels().inverted
+    inverted = np.array(conv.activation_quantiser.levels().of(len(least)).inverted)
     return Threshold(
         name,
         x.name,
         thresholds=np.clip(np.array(least, np.object_), type_.low, type_.high + 1).astype(np.int64),
-        inverted=np.ones(len(least), np.bool_) if inverted else None,
+        inverted=inverted if inverted.any() else None,
     )
 
 
 def _least(conv: BinaryConv2d, x: _Source) -> list[int]:
     """Least value of each channel that makes a bit 1, or 0 where the comparison is inverted."""
-    levels = conv.activation_quantiser.levels()
     value, bias = x.stream
     channels, unit = value.shape[1], 1 << x.grid.fraction
-    thresholds = levels.thresholds * (channels // len(levels.thresholds))
+    levels = conv.activation_quantiser.levels().of(channels)
     biases = [0.0] * channels if bias is None else bias.tolist()
     exact = [
         (threshold - Fraction(bias)) * unit
-        for threshold, bias in zip(thresholds, biases, strict=True)
+        for threshold, bias in zip(levels.thresholds, biases, strict=True)
     ]
     # For integers, x ≤ t is the opposite of x ≥ floor(t) + 1.
-    return [math.floor(t) + 1 if levels.inverted else math.ceil(t) for t in exact]
+    return [
+        math.floor(t) + 1 if inverted else math.ceil(t)
+        for t, inverted in zip(exact, levels.inverted, strict=True)
+    ]
 
 
 def _convolution(

@@ -20,6 +20,7 @@ __all__ = [
     "fine_tune",
     "recipe_for",
     "recipe_for_residual",
+    "small",
     "teacher",
     "warm_start",
 ]
@@ -208,6 +209,19 @@ def recipe_for_residual(model: NamedResidual, dataset: Dataset) -> Recipe:
     )
 
 
+def small(dataset: Dataset) -> Recipe:
+    """For a small residual model, from its first parameters, in minutes."""
+    return Recipe(
+        "small",
+        epochs=6,
+        batch_size=128,
+        learning_rate=0.005,
+        label_smoothing=0.1,
+        augmentation=_AUGMENTATIONS[dataset],
+        mixed=True,
+    )
+
+
 def fine_tune(dataset: Dataset, *, mixed: bool) -> Recipe:
     """For a trained model that is to get used to a grid."""
     return Recipe(
@@ -222,8 +236,11 @@ def fine_tune(dataset: Dataset, *, mixed: bool) -> Recipe:
     )
 
 
-def warm_start(dataset: Dataset, *, mixed: bool) -> Recipe:
-    """For a model that starts with the weights of one of another method."""
+def warm_start(dataset: Dataset, *, mixed: bool, half: bool = False) -> Recipe:
+    """For a model that starts with the weights of one of another method.
+
+    If its own are {0, 1}, ``half``, they are on their way there in half of the epochs.
+    """
     return Recipe(
         "warm-start",
         epochs=12,
@@ -231,6 +248,7 @@ def warm_start(dataset: Dataset, *, mixed: bool) -> Recipe:
         learning_rate=0.001,
         augmentation=_AUGMENTATIONS[dataset],
         progress=0.5,
+        centred=0.5 if half else 0.0,
         mixed=mixed,
     )
 

@@ -49,7 +49,9 @@ class ResidualMethod(Enum):
     """Two adaptive levels for every filter, two learned levels; Maxout."""
 
     SIMAN = "siman"
-    """Weights {0, α} that mark the larger half of the magnitudes, learned thresholds; PReLU."""
+    """Weights {0, α} that mark the larger half of the magnitudes, learned thresholds, half of them
+    turned round; PReLU.
+    """
 
     SIMAN_BIPOLAR = "siman-bipolar"
     """The same bits as weights ±α, learned thresholds; PReLU."""
@@ -567,7 +569,7 @@ def _activation_quantiser(method: ResidualMethod, channels: int) -> ActivationQu
         case ResidualMethod.SIMAN_MEAN:
             return Sign()
         case _:
-            return RSign(channels)
+            return RSign(channels, polarised=method is ResidualMethod.SIMAN)
 
 
 def _slopes(method: ResidualMethod, channels: int) -> TwoSlope:

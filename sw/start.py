@@ -93,12 +93,14 @@ def from_model(start: Model, method: str | None, dataset: Dataset) -> tuple[Conf
         if method is None or method == chain.method.value:
             return chain, fine_tune(dataset, mixed=False)
         way = choice(Method, method, "method")
-        return replace(chain, method=way), warm_start(dataset, mixed=False)
+        half = way is Method.SIMAN
+        return replace(chain, method=way), warm_start(dataset, mixed=False, half=half)
     config = replace(start.config, grid=start.config.grid or Grid())
     if method is None or method == config.method.value:
         return config, fine_tune(dataset, mixed=True)
     other = choice(ResidualMethod, method, "residual method")
-    return replace(config, method=other), warm_start(dataset, mixed=True)
+    half = other is ResidualMethod.SIMAN
+    return replace(config, method=other), warm_start(dataset, mixed=True, half=half)
 
 
 def choice(kind: type[Choice], text: str, what: str) -> Choice:

@@ -50,24 +50,24 @@ def read_rules(layer: ExactLayer, norm: nn.Module, following: ActivationLevels) 
             f"{layer.name} has {layer.filters} outputs, but the batch normalisation after it "
             f"{norm.num_features}"
         )
-    thresholds = following.thresholds
-    if len(thresholds) == 1:
-        thresholds *= layer.filters
-    if len(thresholds) != layer.filters:
+    if len(following.thresholds) not in (1, layer.filters):
         raise LoweringError(
-            f"{layer.name} has {layer.filters} outputs, but {len(thresholds)} thresholds follow it"
+            f"{layer.name} has {layer.filters} outputs, "
+            f"but {len(following.thresholds)} thresholds follow it"
         )
+    following = following.of(layer.filters)
     # Where the comparison is turned round, z ≤ t is −z ≥ −t.
-    sign = -1 if following.inverted else 1
+    signs = [-1 if inverted else 1 for inverted in following.inverted]
     epsilon = Fraction(norm.eps)
     rules = [
         Rule(sign * gain, mean, variance + epsilon, sign * (bias - threshold))
-        for gain, bias, mean, variance, threshold in zip(
+        for sign, gain, bias, mean, variance, threshold in zip(
+            signs,
             _fractions(norm.weight),
             _fractions(norm.bias),
             _fractions(norm.running_mean),
             _fractions(norm.running_var),
-            thresholds,
+            following.thresholds,
             strict=True,
         )
     ]

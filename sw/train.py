@@ -36,8 +36,8 @@ from xnorflow.sw.data import ImageData
 from xnorflow.sw.kinds import Config, Model, build
 from xnorflow.sw.nn.weights import AdaBinWeight, SiManWeight
 from xnorflow.sw.recipes import Optimiser, Recipe
-from xnorflow.sw.residual import Residual, ResidualMethod
-from xnorflow.sw.translate import translate
+from xnorflow.sw.residual import Residual
+from xnorflow.sw.translate import is_translated, translate
 
 
 __all__ = ["MODEL_FILE", "accuracy", "adopt", "fit", "train"]
@@ -50,6 +50,8 @@ _EVALUATION_BATCH = 250
 
 # After so many steps it is known how long an epoch will take.
 _TIMED_STEPS = 20
+_LOOKED_AT = 100
+"""Training pictures that a translation looks at."""
 
 
 def train(
@@ -114,7 +116,7 @@ def train(
         torch.manual_seed(recipe.seed)
         model = build(config)
     if start is not None:
-        adopt(model, start)
+        adopt(model, start, data.train_images[:_LOOKED_AT])
     if compiled:
         if not isinstance(model, Residual):
             raise DataError("only residual models can be compiled for training")
@@ -219,11 +221,11 @@ def fit(
     return trainer
 
 
-def adopt(model: Model, start: Model) -> list[str]:
+def adopt(model: Model, start: Model, images: Tensor | None = None) -> list[str]:
     """Let ``model`` start with those parameters of ``start`` that have a place in it.
 
     They are those of the same name and shape: all, where only the grid differs. Where only the
-    method does, and ``start`` is AdaBin's, it is translated first: see `translate`.
+    method does, ``start`` may have to be translated first, looking at ``images``: see `translate`.
 
     Returns
     -------
@@ -238,8 +240,8 @@ def adopt(model: Model, start: Model) -> list[str]:
     if isinstance(model, Residual) and isinstance(start, Residual):
         ours = model.config
         same_shape = replace(start.config, method=ours.method, grid=ours.grid) == ours
-        if same_shape and start.config.method is ResidualMethod.ADABIN is not ours.method:
-            start = translate(start, ours)
+        if same_shape and is_translated(start.config.method, ours.method):
+            start = translate(start, ours, images)
     theirs = start.state_dict()
     state = model.state_dict()
     fitting = {

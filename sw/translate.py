@@ -1,7 +1,8 @@
-"""Start a residual model of another method with the parameters of AdaBin's."""
+"""Start a residual model of another method with the parameters of a trained one."""
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from xnorflow.errors import DataError
 from xnorflow.sw.nn.activations import AdaBinActivation, RSign
@@ -11,20 +12,40 @@ from xnorflow.sw.nn.weights import SiManWeight
 from xnorflow.sw.residual import Residual, ResidualConfig, ResidualMethod
 
 
-__all__ = ["translate"]
+__all__ = ["is_translated", "translate"]
 
 _SPREAD = 0.1
 """Standard deviation that latent weights get: some bits flip soon, but not all at once."""
 
 
-@torch.no_grad()
-def translate(start: Residual, config: ResidualConfig) -> Residual:
-    """Build the model of ``config`` with the weights and thresholds of the AdaBin model ``start``.
+def is_translated(start: ResidualMethod, to: ResidualMethod) -> bool:
+    """Whether a model of one method can start with the parameters of another's after `translate`.
 
-    It is a start, not an equal: AdaBin's term of the popcount, ρ·P, and Maxout's positive slope
-    have no place elsewhere. Signs are taken of the weights as they are, not about their mean, so
-    that each filter has about as many of either as ρ asks for; SiMaN's magnitudes are ranked as
-    the weights are.
+    Other methods have the same parameters, or none that fit.
+    """
+    if start is ResidualMethod.ADABIN:
+        return to is not start
+    return (start, to) == (ResidualMethod.SIMAN_BIPOLAR, ResidualMethod.SIMAN)
+
+
+@torch.no_grad()
+def translate(start: Residual, config: ResidualConfig, images: Tensor | None = None) -> Residual:
+    """Build the model of ``config`` with the weights and thresholds of the model ``start``.
+
+    It is a start, not an equal. Of AdaBin's, the term of the popcount, ρ·P, and Maxout's positive
+    slope have no place elsewhere. Signs are taken of the weights as they are, not about their mean,
+    so that each filter has about as many of either as ρ asks for; SiMaN's magnitudes are ranked as
+    the weights are. SiMaN's {0, 1} weights stand for ±1: what all filters have in common is lost,
+    and the polarities of its thresholds are chosen so that this is little.
+
+    Parameters
+    ----------
+    start : Residual
+        Of AdaBin; or of SiMaN's ±1 weights, for {0, 1}.
+    config : ResidualConfig
+        Of the same shape.
+    images : uint8 tensor, (n, height, width, channels), optional
+        By which polarities are chosen; otherwise they take turns.
 
     Raises
     ------
@@ -34,37 +55,74 @@ def translate(start: Residual, config: ResidualConfig) -> Residual:
     model = Residual(config)
     ours, theirs = model.state_dict(), start.state_dict()
     shared = {name: theirs[name].clone() for name in ours if name in theirs}
-    if start.config.method is not ResidualMethod.ADABIN or any(
+    if not is_translated(start.config.method, config.method) or any(
         ours[name].shape != value.shape for name, value in shared.items()
     ):
-        raise DataError("only an AdaBin model of the same shape can be translated")
+        raise DataError(
+            "only a model of AdaBin, or of SiMaN's ±1 weights for {0, 1}, of the same shape can be "
+            "translated"
+        )
     model.load_state_dict(ours | shared)
-    for slopes in model.modules():
-        if isinstance(slopes, TwoSlope):
-            slopes.positive.fill_(1)
-    if model.stem_slopes is not None:
-        model.stem_slopes.negative.zero_()
-    convolutions = (
-        [module for module in part.modules() if isinstance(module, NormedBinaryConv)]
-        for part in (model, start)
-    )
-    for ours_conv, theirs_conv in zip(*convolutions, strict=True):
-        _translate(ours_conv, theirs_conv)
+    if start.config.method is ResidualMethod.ADABIN:
+        for slopes in model.modules():
+            if isinstance(slopes, TwoSlope):
+                slopes.positive.fill_(1)
+        if model.stem_slopes is not None:
+            model.stem_slopes.negative.zero_()
+    trace = {} if images is None else start.eval().trace(images)
+    for n, (unit, other) in enumerate(zip(model.units, start.units, strict=True), 1):
+        for part, bits in (("conv", ""), ("first", "first_"), ("projection", "short_")):
+            conv = getattr(unit, part)
+            if conv is not None:
+                _translate(conv, getattr(other, part), trace.get(f"unit{n}_{bits}bits"))
     return model
 
 
-def _translate(ours: NormedBinaryConv, theirs: NormedBinaryConv) -> None:
+def _translate(ours: NormedBinaryConv, theirs: NormedBinaryConv, distance: Tensor | None) -> None:
     read = theirs.conv.activation_quantiser
     binarise = ours.conv.activation_quantiser
-    assert isinstance(read, AdaBinActivation)
-    if isinstance(binarise, RSign):
-        # α·sign((x − β)/α) is |α|·sign(x − β).
-        binarise.bias.fill_(-read.beta.item())
     weight = theirs.conv.weight.flatten(1)
-    weight = weight * (_SPREAD / weight.std())
+    if isinstance(theirs.conv.weight_quantiser, SiManWeight):
+        magnitude = (weight - weight.mean(dim=1, keepdim=True)).abs()
+        weight = magnitude - magnitude.median(dim=1, keepdim=True).values
+    weight = (weight * (_SPREAD / weight.std())).view_as(theirs.conv.weight)
+    if isinstance(binarise, RSign):
+        if isinstance(read, AdaBinActivation):
+            # α·sign((x − β)/α) is |α|·sign(x − β).
+            binarise.bias.fill_(-read.beta.item())
+        if binarise.polarity is not None:
+            if distance is not None:
+                binarise.polarity.copy_(_balance(distance, ours))
+            weight = weight * binarise.polarity[:, None, None]
     if isinstance(ours.conv.weight_quantiser, SiManWeight):
-        weight = _magnitudes(weight)
-    ours.conv.weight.copy_(weight.view_as(ours.conv.weight))
+        weight = _magnitudes(weight.flatten(1)).view_as(weight)
+    ours.conv.weight.copy_(weight)
+
+
+def _balance(distance: Tensor, normed: NormedBinaryConv) -> Tensor:
+    """Polarities (channels,) for which sums over whole windows vary little.
+
+    ``distance`` (N, channels, height, width) is ≥ 0 where a bit is 1. The variance is a quadratic
+    form of the polarities; one after the other is turned round, as long as that makes it smaller.
+    """
+    conv = normed.conv
+    frames, channels = distance.shape[:2]
+    signs = torch.where(distance >= 0, 1.0, -1.0).double().flatten(0, 1)[:, None]
+    taps = torch.ones(1, 1, *conv.weight.shape[2:], dtype=signs.dtype)
+    sums = functional.conv2d(signs, taps, stride=conv.stride, padding=conv.padding)
+    sums = sums.view(frames, channels, -1).transpose(0, 1).flatten(1)
+    covariance = sums.cov().view(channels, channels)
+    polarity = torch.ones(channels, dtype=signs.dtype)
+    polarity[1::2] = -1
+    turned = True
+    while turned:
+        turned = False
+        for channel in range(channels):
+            rest = covariance[channel] @ polarity - covariance[channel, channel] * polarity[channel]
+            if rest * polarity[channel] > 0:
+                polarity[channel] *= -1
+                turned = True
+    return polarity
 
 
 def _magnitudes(weight: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ codes on a binary grid are added without rounding. A code is ``centre ± 1``.
 The bit is exactly ``distance(x) >= 0``, and |distance| is the margin of the decision.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import torch
@@ -34,17 +34,32 @@ class ActivationLevels:
     Attributes
     ----------
     low, step : Fraction
-        The level of u = 0, and what u = 1 adds to it. ``step`` is negative where ``inverted``.
+        The level of u = 0, and what u = 1 adds to it.
     thresholds : tuple of Fraction
         u = (x ≥ threshold), for every channel, or one threshold for all of them.
-    inverted : bool
-        The comparison is turned round: u = (x ≤ threshold).
+    inverted : tuple of bool
+        Whether the comparison with each threshold is turned round: u = (x ≤ threshold).
     """
 
     low: Fraction
     step: Fraction
     thresholds: tuple[Fraction, ...]
-    inverted: bool = False
+    inverted: tuple[bool, ...]
+
+    def of(self, channels: int) -> "ActivationLevels":
+        """The same with a threshold for every one of so many channels.
+
+        Raises
+        ------
+        LoweringError
+            If there are several thresholds, but not so many.
+        """
+        if len(self.thresholds) not in (1, channels):
+            raise LoweringError(
+                f"{len(self.thresholds)} thresholds are not for {channels} channels"
+            )
+        times = channels // len(self.thresholds)
+        return replace(self, thresholds=self.thresholds * times, inverted=self.inverted * times)
 
 
 class Sign(nn.Module):
@@ -79,11 +94,11 @@ class Sign(nn.Module):
 
     def levels(self) -> ActivationLevels:
         """Levels −1 and +1, threshold 0."""
-        return ActivationLevels(Fraction(-1), Fraction(2), (Fraction(0),))
+        return ActivationLevels(Fraction(-1), Fraction(2), (Fraction(0),), (False,))
 
 
 class RSign(nn.Module):
-    """``sign(x + b_c)`` with a learned b for every channel, at first 0.
+    """``sign(x + b_c)`` with a learned b for every channel, at first 0; or ``sign(±(x + b_c))``.
 
     Gradient: Bi-Real's, for x and for b. Source: ReActNet, arXiv 2003.03488.
 
@@ -91,15 +106,30 @@ class RSign(nn.Module):
     ----------
     channels : int
         Size of the last dimension.
+    polarised : bool
+        Whether half of the channels are compared the other way round. Neighbouring channels and
+        pixels are bright together; with weights {0, 1}, all filters of a window have half of its
+        sum in common, and that would drown what they differ in. Channels of both polarities keep
+        it small. It costs nothing in hardware: a threshold's output is inverted.
+
+    Attributes
+    ----------
+    polarity : (channels,) of ±1, or None
+        At first they take turns.
     """
 
-    def __init__(self, channels: int) -> None:
+    polarity: Tensor | None
+
+    def __init__(self, channels: int, *, polarised: bool = False) -> None:
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(channels))
+        turns = 1.0 - 2.0 * (torch.arange(channels) % 2)
+        self.register_buffer("polarity", turns if polarised else None)
 
     def distance(self, x: Tensor) -> Tensor:
-        """How far ``x`` is above the threshold; same shape."""
-        return x + self.bias
+        """How far ``x`` is above the threshold, or below it where the polarity is −1."""
+        y = x + self.bias
+        return y if self.polarity is None else y * self.polarity
 
     def signs(self, x: Tensor) -> Tensor:
         """Code without its centre: ±1, of the shape of ``x``."""
@@ -124,7 +154,10 @@ class RSign(nn.Module):
     def levels(self) -> ActivationLevels:
         """Levels −1 and +1, threshold −b of each channel."""
         thresholds = tuple(-Fraction(bias) for bias in self.bias.detach().double().tolist())
-        return ActivationLevels(Fraction(-1), Fraction(2), thresholds)
+        inverted = (False,) * len(thresholds)
+        if self.polarity is not None:
+            inverted = tuple((self.polarity < 0).tolist())
+        return ActivationLevels(Fraction(-1), Fraction(2), thresholds, inverted)
 
 
 class AdaBinActivation(nn.Module):
@@ -188,7 +221,7 @@ class AdaBinActivation(nn.Module):
         beta = Fraction(self._centre().item())
         if not alpha:
             raise LoweringError("an AdaBin activation has the scale 0, so its levels coincide")
-        return ActivationLevels(alpha * (beta - 1), 2 * alpha, (beta,), inverted=alpha < 0)
+        return ActivationLevels(alpha * (beta - 1), 2 * alpha, (beta,), (alpha < 0,))
 
 
 class InputThreshold(nn.Module):
@@ -232,7 +265,8 @@ class InputThreshold(nn.Module):
 
     def levels(self) -> ActivationLevels:
         """Levels −1 and +1, threshold T."""
-        return ActivationLevels(Fraction(-1), Fraction(2), (Fraction(self._threshold().item()),))
+        threshold = Fraction(self._threshold().item())
+        return ActivationLevels(Fraction(-1), Fraction(2), (threshold,), (False,))
 
 
 ActivationQuantiser = Sign | RSign | AdaBinActivation | InputThreshold

@@ -20,8 +20,8 @@ def adabin(alpha, beta, fraction=None):
     return quantiser
 
 
-def rsign(*bias):
-    quantiser = RSign(len(bias)).double()
+def rsign(*bias, polarised=False):
+    quantiser = RSign(len(bias), polarised=polarised).double()
     with torch.no_grad():
         quantiser.bias.copy_(torch.tensor(bias))
     return quantiser
@@ -106,6 +106,7 @@ def test_input_threshold_learns():
 QUANTISERS = [
     Sign(),
     rsign(0.1, -0.7, 0.0),
+    rsign(0.1, -0.7, 0.0, polarised=True),
     adabin(0.3, 0.1),
     adabin(0.3, 0.1, fraction=2),
     adabin(-0.3, 0.1),
@@ -122,12 +123,14 @@ def test_levels_say_exactly_what_is_computed(quantiser):
     if isinstance(quantiser, InputThreshold):
         x = (255 * x).round()
     bits = quantiser.distance(x) >= 0
-    thresholds = levels.thresholds * (1 if len(levels.thresholds) == 3 else 3)
-    for channel, threshold in enumerate(thresholds):
+    levels = levels.of(3)
+    for channel, (threshold, inverted) in enumerate(
+        zip(levels.thresholds, levels.inverted, strict=True)
+    ):
         for value, bit, y in zip(
             x[:, channel], bits[:, channel], quantiser(x)[:, channel], strict=True
         ):
             exact = Fraction(value.item())
-            assert bit == (exact <= threshold if levels.inverted else exact >= threshold)
+            assert bit == (exact <= threshold if inverted else exact >= threshold)
             expected = levels.low + levels.step * bool(bit)
             assert y.item() == pytest.approx(float(expected), abs=1e-15)

@@ -30,6 +30,7 @@ WEIGHTS = {
 ACTIVATIONS = {
     "sign": lambda _channels, _last: Sign(),
     "rsign": lambda channels, _last: RSign(channels),
+    "polarised": lambda channels, _last: RSign(channels, polarised=True),
     "adabin": lambda _channels, last: AdaBinActivation(2 if last else None),
 }
 PAIRS = [(weight, activation) for weight in WEIGHTS for activation in ACTIVATIONS]
@@ -57,7 +58,7 @@ def fill(model, rng, draw, weights, positive):
     """Set all parameters: ``draw(shape)`` and so on give their values."""
     for name, parameter in [*model.named_parameters(), *model.named_buffers()]:
         shape = tuple(parameter.shape)
-        if name.endswith((".level", "_tracked")):
+        if name.endswith((".level", "_tracked", ".polarity")):
             continue
         if name.endswith((".weight_quantiser.log_scale", "log_temperature")):
             values = np.log(positive(shape))
@@ -136,8 +137,7 @@ def sums(layer, u):
 
 def bits_by_formula(layer, norm, following, u):
     """The activations after a layer as its formulas say, to 300 digits: (n, filters) of bool."""
-    levels = following.levels()
-    thresholds = levels.thresholds * (len(layer.weight) // len(levels.thresholds))
+    levels = following.levels().of(len(layer.weight))
     scales_squared = layer.weight_quantiser.levels(layer.weight).scale_squared
     result = sums(layer, u)
     with localcontext(prec=300):
@@ -149,10 +149,10 @@ def bits_by_formula(layer, norm, following, u):
             deviation = (variance + decimal(Fraction(norm.eps))).sqrt()
             for n in range(len(u)):
                 y = decimal(scales_squared[k]).sqrt() * decimal(result[n, k])
-                distance = gain * (y - mean) / deviation + bias - decimal(thresholds[k])
+                distance = gain * (y - mean) / deviation + bias - decimal(levels.thresholds[k])
                 # Nearer than this, they meet.
                 result[n, k] = (
-                    abs(distance) < Decimal("1e-200") or (distance > 0) != levels.inverted
+                    abs(distance) < Decimal("1e-200") or (distance > 0) != levels.inverted[k]
                 )
     return result.astype(bool)
 

@@ -75,18 +75,26 @@ def test_a_trained_model_gets_a_grid():
     assert from_model(own, None, Dataset.MNIST)[0].grid == Grid(12, 6)
 
 
-def test_a_trained_model_changes_its_method():
+@pytest.mark.parametrize("method", ["reactnet", "siman"])
+def test_a_trained_model_changes_its_method(method):
+    """Weights become {0, 1} little by little."""
+    half = method == "siman"
     config, _ = from_name("resnet8", None, Dataset.MNIST, 10)
-    changed = replace(config, method=ResidualMethod.SIMAN)
-    expected = changed, warm_start(Dataset.MNIST, mixed=True)
-    assert from_model(Residual(config), "siman", Dataset.MNIST) == expected
+    changed = replace(config, method=ResidualMethod(method))
+    expected = changed, warm_start(Dataset.MNIST, mixed=True, half=half)
+    assert from_model(Residual(config), method, Dataset.MNIST) == expected
+    assert (expected[1].centred > 0) == half
+
+
+@pytest.mark.parametrize("method", ["adabin", "siman"])
+def test_a_trained_chain_changes_its_method(method):
+    """AdaBin's levels of a chain would be rounded in bfloat16."""
     chain = ChainConfig((4,), Method.SIGN)
-    # AdaBin's levels of a chain would be rounded in bfloat16.
     expected = chain, fine_tune(Dataset.MNIST, mixed=False)
     assert from_model(Chain(chain), None, Dataset.MNIST) == expected
-    changed_chain = replace(chain, method=Method.ADABIN)
-    expected = changed_chain, warm_start(Dataset.MNIST, mixed=False)
-    assert from_model(Chain(chain), "adabin", Dataset.MNIST) == expected
+    changed = replace(chain, method=Method(method))
+    expected = changed, warm_start(Dataset.MNIST, mixed=False, half=method == "siman")
+    assert from_model(Chain(chain), method, Dataset.MNIST) == expected
 
 
 def test_digits_are_not_mirrored():

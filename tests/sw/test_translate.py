@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn import functional
 
 from xnorflow.errors import DataError
 from xnorflow.sw.models import IntegerPixels
@@ -39,12 +40,18 @@ def start():
     return model
 
 
+def polarity(unit):
+    """Of the thresholds of a unit, as a factor of its weights."""
+    found = getattr(unit.conv.conv.activation_quantiser, "polarity", None)
+    return torch.ones(1, 1, 1) if found is None else found[:, None, None]
+
+
 @pytest.mark.parametrize("method", OTHERS)
 def test_bits_are_those_of_the_largest_weights(start, method):
     model = translate(start, replace(CONFIG, method=method)).eval()
     for ours, theirs in zip(model.units, start.units, strict=True):
         code = ours.conv.quantise().code.flatten(1)
-        weight = theirs.conv.conv.weight.flatten(1)
+        weight = (theirs.conv.conv.weight * polarity(ours)).flatten(1)
         signs = isinstance(ours.conv.conv.weight_quantiser, SignWeight)
         medians = weight.median(dim=1, keepdim=True).values
         expected = weight >= 0 if signs else weight > medians
@@ -63,7 +70,7 @@ def test_activations_are_compared_with_the_same_thresholds(start, method):
         signs = ours.conv.conv.activation_quantiser.signs(x)
         # α < 0 turns both the comparison and the levels round.
         expected = -theirs.conv.conv.activation_quantiser.signs(x)
-        assert torch.equal(signs, expected)
+        assert torch.equal(signs, expected * polarity(ours).flatten())
 
 
 @pytest.mark.parametrize("method", OTHERS)
@@ -78,10 +85,70 @@ def test_training_starts_with_a_translation(start, method):
         assert all(torch.equal(states[0][name], value) for name, value in states[1].items())
 
 
-def test_refuses_what_is_not_adabins(start):
-    other = replace(CONFIG, method=ResidualMethod.SIMAN)
-    message = "^only an AdaBin model of the same shape can be translated$"
+BIPOLAR, HALF = (
+    replace(CONFIG, method=method)
+    for method in (ResidualMethod.SIMAN_BIPOLAR, ResidualMethod.SIMAN)
+)
+
+
+@pytest.mark.parametrize("looks", [False, True])
+def test_weights_0_and_1_select_what_signs_added(looks):
+    """Where a weight is +1, the {0, 1} weight of the turned bit is 1, and where it is −1, 0."""
+    torch.manual_seed(2)
+    start = Residual(BIPOLAR)
+    model = translate(start, HALF, stripes() if looks else None)
+    for ours, theirs in zip(model.units, start.units, strict=True):
+        bits = ours.conv.quantise().code.flatten(1)
+        signs = (theirs.conv.quantise().code * polarity(ours)).flatten(1)
+        # Half of a filter's bits are 1; of the signs, which polarities turn, only about as many.
+        uneven = signs.sum(dim=1).abs() / 2
+        # Two neighbours of the median may change places.
+        assert ((bits != (signs > 0)).sum(dim=1) - uneven).max() <= 2
+
+
+def test_polarities_keep_small_what_filters_have_in_common():
+    torch.manual_seed(2)
+    start = Residual(BIPOLAR).eval()
+    with torch.no_grad():
+        for unit in start.units:
+            unit.conv.conv.activation_quantiser.bias.uniform_(-1, 0)
+    images = stripes()
+    trace = start.trace(images)
+    model = translate(start, HALF, images)
+    for n, unit in enumerate(model.units, 1):
+        signs = torch.where(trace[f"unit{n}_bits"] >= 0, 1.0, -1.0)
+        taps = torch.ones(1, 1, 3, 3)
+        stride = unit.conv.conv.stride
+
+        def common(factors, signs=signs, taps=taps, stride=stride):
+            total = (signs * factors).sum(dim=1, keepdim=True)
+            return functional.conv2d(total, taps, stride=stride, padding=1).var()
+
+        found = polarity(unit)
+        turns = 1 - 2 * (torch.arange(len(found)) % 2)[:, None, None]
+        assert common(found) < 0.7 * common(turns)
+        # One more that is turned round makes it larger.
+        for channel in range(len(found)):
+            turned = found.clone()
+            turned[channel] *= -1
+            assert common(turned) >= common(found)
+
+
+def stripes():
+    """Frames of waves: what channels see of them is alike."""
+    rows, columns = torch.meshgrid(torch.arange(12), torch.arange(12), indexing="ij")
+    waves = [
+        torch.sin(rows * a + columns * b) for a in (0.2, 0.5, 0.9, 1.4) for b in (0.1, 0.4, 1.0)
+    ]
+    return (127 * (1 + torch.stack(waves)))[..., None].to(torch.uint8)
+
+
+def test_refuses_what_cannot_be_translated(start):
+    message = (
+        "^only a model of AdaBin, or of SiMaN's ±1 weights for {0, 1}, of the same shape can be "
+        "translated$"
+    )
     with pytest.raises(DataError, match=message):
-        translate(Residual(other), replace(CONFIG, method=ResidualMethod.REACTNET))
+        translate(Residual(HALF), replace(CONFIG, method=ResidualMethod.REACTNET))
     with pytest.raises(DataError, match=message):
-        translate(start, replace(other, units=(UnitConfig(8), UnitConfig(8))))
+        translate(start, replace(HALF, units=(UnitConfig(8), UnitConfig(8))))
