@@ -27,6 +27,7 @@ def main() -> None:
         density(),
         estimates(),
         adabin(),
+        dynamic(),
         popcount(),
     )
     parts = [section for section in sections if section]
@@ -173,6 +174,20 @@ def estimates() -> str:
 
 def adabin() -> str:
     """AdaBin beside plain signs."""
+    return _match("adabin_vs_sign", "AdaBin against plain signs, TFC on MNIST, 40 epochs")
+
+
+def dynamic() -> str:
+    """Thresholds of the frame beside static ones."""
+    return _match(
+        "dynamic_vs_static",
+        "DyBNN's thresholds and shifts of the frame against ReActNet's static ones, ResNet-8 on "
+        "Fashion-MNIST, 6 epochs",
+    )
+
+
+def _match(name: str, caption: str) -> str:
+    """Two methods with the same seeds."""
     rows = [
         [
             row["method"],
@@ -180,10 +195,10 @@ def adabin() -> str:
             f"{row['deviation']:.2%}",
             ", ".join(f"{accuracy:.2%}" for accuracy in row["accuracies"]),
         ]
-        for row in read_rows("adabin_vs_sign")
+        for row in read_rows(name)
     ]
     return _section(
-        "AdaBin against plain signs, TFC on MNIST, 40 epochs, `python bench/adabin_vs_sign.py`.",
+        f"{caption}, `python bench/seeds.py {name}`.",
         ["method", "mean", "deviation", "seeds 1, 2, 3"],
         rows,
     )

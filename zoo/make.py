@@ -5,8 +5,9 @@
 Each is trained (in ``runs/``; a training that was interrupted goes on, one that is complete is not
 done again), lowered, and compared with the model in float64 over the whole test set. Most take
 minutes on one core; those for CIFAR-10 take hours, unless there is ``--accelerator gpu``. The
-residual networks start with the weights that AdaBin's authors released: ``--adabin FILE``; some
-learn from a teacher, which is trained first.
+residual networks among these start with the weights that AdaBin's authors released:
+``--adabin FILE``; some learn from a teacher, or start with another network of the zoo, which is
+trained first.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from xnorflow.sw.checkpoint import Checkpoint, load_checkpoint
 from xnorflow.sw.compare import Comparison, compare
 from xnorflow.sw.data import Dataset, ImageData, load
 from xnorflow.sw.golden import golden
+from xnorflow.sw.kinds import Model
 from xnorflow.sw.lower import lower
 from xnorflow.sw.models import ChainConfig, IntegerPixels, Method, Named
 from xnorflow.sw.nn.grid import Grid
@@ -32,6 +34,7 @@ from xnorflow.sw.recipes import (
     Recipe,
     fine_tune,
     recipe_for,
+    small,
     warm_start,
 )
 from xnorflow.sw.recipes import teacher as teacher_recipe
@@ -80,10 +83,12 @@ _RESIDUAL_METHODS = {
     ResidualMethod.SIMAN_MEAN: "SiMaN's ±1 weights, the mean of the frame as threshold and PReLU",
 }
 
-_START = (
+_RELEASED = (
     "the weights of AdaBin's ResNet-20 as its authors released them (MIT licence, Huawei "
     "Technologies)"
 )
+
+_GRID = Grid(score_bits=10)
 
 _OPTIMISERS = {Optimiser.ADAM: "Adam", Optimiser.SGD: "SGD with momentum 0.9"}
 
@@ -116,18 +121,43 @@ class Entry:
 
 @dataclass(frozen=True)
 class ResidualEntry:
-    """A residual network of the zoo, which starts with AdaBin's released weights."""
+    """A residual network of the zoo.
+
+    Attributes
+    ----------
+    model : NamedResidual
+    method : ResidualMethod
+    recipe : Recipe
+    grid : Grid
+    dataset : Dataset
+    after : str, optional
+        Entry whose trained model it starts with.
+    """
 
     model: NamedResidual
     method: ResidualMethod
     recipe: Recipe
-    grid: Grid
-    dataset = Dataset.CIFAR10
+    grid: Grid = _GRID
+    dataset: Dataset = Dataset.CIFAR10
+    after: str | None = None
+
+    @property
+    def released(self) -> bool:
+        """Whether it starts with AdaBin's released weights, or with a model that did."""
+        return self.dataset is Dataset.CIFAR10
 
     @property
     def config(self) -> ResidualConfig:
-        """What the model is made of; the pixels are normalised as the authors do."""
-        return self.model.config(self.method, PIXELS, grid=self.grid)
+        """What the model is made of; behind AdaBin's pixels are normalised as its authors do."""
+        pixels = PIXELS if self.released else IntegerPixels(*self.dataset.normalisation)
+        shape = self.dataset.shape
+        return self.model.config(self.method, pixels, input_shape=shape, grid=self.grid)
+
+    def starts(self) -> str:
+        """Which parameters it starts with, in words."""
+        if self.after is not None:
+            return f"the trained `{self.after}` of this zoo, which starts with {_RELEASED}"
+        return _RELEASED if self.released else "random weights"
 
     def __str__(self) -> str:
         widths = [unit.channels for unit in self.config.units]
@@ -152,25 +182,39 @@ ENTRIES: dict[str, Entry | ResidualEntry] = {
         NamedResidual.RESNET20,
         ResidualMethod.ADABIN,
         replace(fine_tune(Dataset.CIFAR10, mixed=True), temperature=TEMPERATURE),
-        Grid(score_bits=10),
     ),
     "cifar10-resnet20-siman": ResidualEntry(
         NamedResidual.RESNET20,
         ResidualMethod.SIMAN,
-        replace(warm_start(Dataset.CIFAR10, mixed=True), centred=0.5),
-        Grid(score_bits=10),
+        warm_start(Dataset.CIFAR10, mixed=True, half=True),
+        after="cifar10-resnet20-siman-bipolar",
     ),
     "cifar10-resnet20-siman-bipolar": ResidualEntry(
         NamedResidual.RESNET20,
         ResidualMethod.SIMAN_BIPOLAR,
         warm_start(Dataset.CIFAR10, mixed=True),
-        Grid(score_bits=10),
     ),
     "cifar10-resnet20-reactnet": ResidualEntry(
         NamedResidual.RESNET20,
         ResidualMethod.REACTNET,
         warm_start(Dataset.CIFAR10, mixed=True),
-        Grid(score_bits=10),
+    ),
+    "cifar10-resnet20-dybnn": ResidualEntry(
+        NamedResidual.RESNET20,
+        ResidualMethod.DYBNN,
+        warm_start(Dataset.CIFAR10, mixed=True),
+    ),
+    "fashion-small-reactnet": ResidualEntry(
+        NamedResidual.RESNET8,
+        ResidualMethod.REACTNET,
+        small(Dataset.FASHION_MNIST),
+        dataset=Dataset.FASHION_MNIST,
+    ),
+    "fashion-small-dybnn": ResidualEntry(
+        NamedResidual.RESNET8,
+        ResidualMethod.DYBNN,
+        small(Dataset.FASHION_MNIST),
+        dataset=Dataset.FASHION_MNIST,
     ),
 }
 
@@ -183,9 +227,12 @@ def trained(name: str, data: ImageData, accelerator: str, adabin: Path | None) -
         if found.model.config != entry.config:
             raise DataError(f"{folder} holds another model than that of {name}: remove it")
         return found
-    start = None
-    if isinstance(entry, ResidualEntry):
-        start = None if adabin is None else import_adabin_resnet20(adabin)
+    start: Model | None = None
+    if isinstance(entry, ResidualEntry) and entry.after is not None:
+        start = trained(entry.after, data, accelerator, adabin).model
+    elif isinstance(entry, ResidualEntry) and entry.released:
+        assert adabin is not None
+        start = import_adabin_resnet20(adabin)
     teacher = _teacher(entry.dataset, data, accelerator) if entry.recipe.temperature else None
     return train(
         entry.config,
@@ -237,6 +284,14 @@ def make(name: str, accelerator: str = "cpu", adabin: Path | None = None) -> str
     return card
 
 
+def _needs_adabin(name: str) -> bool:
+    """Whether the entry is to be trained, and starts with AdaBin's released weights."""
+    entry = ENTRIES[name]
+    if not isinstance(entry, ResidualEntry) or (RUNS / name / MODEL_FILE).exists():
+        return False
+    return entry.released if entry.after is None else _needs_adabin(entry.after)
+
+
 def _compared(entry: Entry | ResidualEntry) -> int | None:
     """How many test images are compared value by value: those for CIFAR-10 take long in float64."""
     return 1000 if entry.dataset is Dataset.CIFAR10 else None
@@ -253,13 +308,12 @@ def _card(
 ) -> str:
     entry = ENTRIES[name]
     recipe = entry.recipe
-    residual = isinstance(entry, ResidualEntry)
     return _CARD.format(
         name=name,
         model=entry,
-        what="values and bits" if residual else "binary activations",
-        option=" --adabin FILE" if residual else "",
-        start=f"| starts with | {_START} |\n" if residual else "",
+        what="values and bits" if isinstance(entry, ResidualEntry) else "binary activations",
+        option=" --adabin FILE" if isinstance(entry, ResidualEntry) and entry.released else "",
+        start=f"| starts with | {entry.starts()} |\n" if isinstance(entry, ResidualEntry) else "",
         dataset=entry.dataset.title,
         dataset_name=entry.dataset.value,
         integer_accuracy=integer_accuracy,
@@ -350,11 +404,7 @@ def main() -> None:
     if unknown := set(names) - ENTRIES.keys():
         parser.error(f"the zoo has no {', '.join(sorted(unknown))}")
     chosen = names or list(ENTRIES)
-    starting = [
-        name
-        for name in chosen
-        if isinstance(ENTRIES[name], ResidualEntry) and not (RUNS / name / MODEL_FILE).exists()
-    ]
+    starting = [name for name in chosen if _needs_adabin(name)]
     if starting and options.adabin is None:
         parser.error(f"{starting[0]} starts with AdaBin's released weights: give --adabin FILE")
     for name in chosen:

@@ -1,0 +1,113 @@
+"""Two methods side by side: the same network, recipe and seeds, so that only the method differs.
+
+    python bench/seeds.py                      # all comparisons
+    python bench/seeds.py dynamic_vs_static    # only this one
+
+Trains in runs/ (an interrupted one goes on), and writes results/NAME.json.
+"""
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean, stdev
+
+import torch
+from record import record
+from rich.console import Console
+
+from xnorflow.sw.data import Dataset, ImageData, load
+from xnorflow.sw.kinds import Config
+from xnorflow.sw.models import IntegerPixels, Method, Named
+from xnorflow.sw.nn.grid import Grid
+from xnorflow.sw.recipes import Recipe, recipe_for, small
+from xnorflow.sw.residual import NamedResidual, ResidualConfig, ResidualMethod
+from xnorflow.sw.train import train
+
+
+RUNS = Path(__file__).parent.parent / "runs"
+SEEDS = (1, 2, 3)
+
+
+@dataclass(frozen=True)
+class Match:
+    """A network in several ways, by the methods' names."""
+
+    name: str
+    dataset: Dataset
+    recipe: Recipe
+    ways: dict[str, Config]
+
+
+def _small(method: ResidualMethod) -> Config:
+    """That of the zoo's fashion-small networks."""
+    dataset = Dataset.FASHION_MNIST
+    pixels = IntegerPixels(*dataset.normalisation)
+    return NamedResidual.RESNET8.config(
+        method, pixels, input_shape=dataset.shape, grid=Grid(score_bits=10)
+    )
+
+
+MATCHES = (
+    Match(
+        "adabin_vs_sign",
+        Dataset.MNIST,
+        replace(recipe_for(Named.TFC, Method.SIGN), name="tfc, 40 epochs", epochs=40),
+        {method.value: Named.TFC.config(method) for method in (Method.SIGN, Method.ADABIN)},
+    ),
+    Match(
+        "dynamic_vs_static",
+        Dataset.FASHION_MNIST,
+        small(Dataset.FASHION_MNIST),
+        {
+            method.value: _small(method)
+            for method in (ResidualMethod.REACTNET, ResidualMethod.DYBNN)
+        },
+    ),
+)
+
+
+def _train(match: Match, way: str, seed: int, data: ImageData) -> float:
+    """Accuracy in float64, which the integer network equals."""
+    config = match.ways[way]
+    checkpoint = train(
+        config,
+        replace(match.recipe, seed=seed),
+        data,
+        RUNS / match.name / f"{way}-{seed}",
+        compiled=isinstance(config, ResidualConfig),
+        progress=True,
+        accelerator="cpu",
+    )
+    share = checkpoint.provenance.float_accuracy
+    assert share is not None
+    return share
+
+
+def main() -> None:
+    """Train, print and record."""
+    # With one thread, sums do not depend on the machine's count of cores.
+    torch.set_num_threads(1)
+    console = Console()
+    for match in MATCHES:
+        if sys.argv[1:] and match.name not in sys.argv[1:]:
+            continue
+        data = load(match.dataset)
+        # By the seeds first: an interrupted comparison is one of fewer seeds, not of fewer methods.
+        shares = {
+            (way, seed): _train(match, way, seed, data) for seed in SEEDS for way in match.ways
+        }
+        rows = []
+        for way in match.ways:
+            accuracies = [shares[way, seed] for seed in SEEDS]
+            rows.append({
+                "method": way,
+                "accuracies": accuracies,
+                "mean": round(mean(accuracies), 5),
+                "deviation": round(stdev(accuracies), 5),
+            })
+            console.print(rows[-1])
+        record(match.name, f"python bench/seeds.py {match.name}", ["torch", "lightning"], rows)
+
+
+if __name__ == "__main__":
+    main()
