@@ -12,7 +12,9 @@ BASE = {
     "xnorflow.files",
     "xnorflow.frames",
     "xnorflow.network",
+    "xnorflow.checks",
     "xnorflow.nodes",
+    "xnorflow.stream_nodes",
     "xnorflow.values",
     "xnorflow.xnf",
 }

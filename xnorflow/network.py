@@ -16,37 +16,38 @@ Conventions, stated once and used everywhere:
 - Rounding is to the nearest integer, ties going up; what does not fit is clipped (`Rounding`).
 - The class label is the arg-max of the scores; ties go to the lowest index.
 
-The parts are in `xnorflow.values` (what flows along edges) and `xnorflow.nodes` (what is computed),
-and can all be imported from here.
+The parts are in `xnorflow.values` (what flows along edges), `xnorflow.nodes` and
+`xnorflow.stream_nodes` (what is computed), and can all be imported from here.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from xnorflow.checks import INPUT, check_name
 from xnorflow.errors import NetworkError
 from xnorflow.nodes import (
-    INPUT,
-    Add,
     Affine,
     ArgMax,
-    AveragePool,
     BinaryConv,
-    Concat,
     DynamicThreshold,
     DynamicTwoSlope,
     Gate,
-    GlobalSum,
-    HalvingMaxPool,
     IntegerConv,
     MaxPool,
     Node,
-    PadChannels,
-    Subsample,
     Threshold,
     TwoSlope,
-    check_name,
     sources_of,
+)
+from xnorflow.stream_nodes import (
+    Add,
+    AveragePool,
+    Concat,
+    GlobalSum,
+    HalvingMaxPool,
+    PadChannels,
+    Subsample,
 )
 from xnorflow.values import (
     Bit,

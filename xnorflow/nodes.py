@@ -4,16 +4,42 @@ Everything is a frozen dataclass that is checked when it is constructed, or when
 given what feeds it; arrays are made read-only. The conventions are those of `xnorflow.network`.
 """
 
-import re
 from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xnorflow.checks import (
+    MAX_SCALE_BITS,
+    MAX_WEIGHT_BITS,
+    bounds_of,
+    check_channels,
+    check_classes,
+    check_int,
+    check_name,
+    check_parameters,
+    check_popcount,
+    check_windows,
+    freeze,
+    freeze_classes,
+    freeze_slopes,
+    infer_windows,
+    spell,
+    spell_shape,
+    sum_type,
+)
 from xnorflow.errors import NetworkError
+from xnorflow.stream_nodes import (
+    Add,
+    AveragePool,
+    Concat,
+    GlobalSum,
+    HalvingMaxPool,
+    PadChannels,
+    Subsample,
+)
 from xnorflow.values import (
-    MAX_BITS,
     MAX_FRACTION,
     MAX_SIDE,
     Bit,
@@ -22,44 +48,25 @@ from xnorflow.values import (
     Int,
     Rounding,
     UInt,
-    ValueType,
     check_range,
     int_bits,
 )
 
 
 __all__ = [
-    "INPUT",
-    "Add",
     "Affine",
     "ArgMax",
-    "AveragePool",
     "BinaryConv",
-    "Concat",
     "DynamicThreshold",
     "DynamicTwoSlope",
     "Gate",
-    "GlobalSum",
-    "HalvingMaxPool",
     "IntegerConv",
     "MaxPool",
     "Node",
-    "PadChannels",
-    "Subsample",
     "Threshold",
     "TwoSlope",
-    "check_name",
     "sources_of",
-    "spell",
 ]
-
-INPUT = "input"
-"""The name under which nodes refer to the network's input."""
-
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
-_MAX_WEIGHT_BITS = 16
-_MAX_SUM_BITS = 63
-_MAX_SCALE_BITS = 30
 
 
 class Gate(Enum):
@@ -102,10 +109,10 @@ class BinaryConv:
     padding: int = 0
 
     def __post_init__(self) -> None:
-        _freeze(self, "weights", np.bool_, 4)
+        freeze(self, "weights", np.bool_, 4)
         if not isinstance(self.gate, Gate):
             raise NetworkError(f"{self.name}: the gate must be a Gate, not {self.gate!r}")
-        _check_windows(self)
+        check_windows(self)
 
     @property
     def filters(self) -> int:
@@ -121,7 +128,7 @@ class BinaryConv:
         """Map that this node delivers for the map ``x``."""
         if not isinstance(x.type, Bit):
             raise NetworkError(f"{self.name}: the input must be bits, not {spell(x.type)}")
-        return _infer_windows(self, x, Counts(self.taps, self.popcount))
+        return infer_windows(self, x, Counts(self.taps, self.popcount))
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,13 +155,13 @@ class IntegerConv:
     padding: int = 0
 
     def __post_init__(self) -> None:
-        _freeze(self, "weights", np.int64, 4)
-        if self.weight_bits > _MAX_WEIGHT_BITS:
+        freeze(self, "weights", np.int64, 4)
+        if self.weight_bits > MAX_WEIGHT_BITS:
             raise NetworkError(
                 f"{self.name}: its weights need {self.weight_bits} bits, more than "
-                f"{_MAX_WEIGHT_BITS}"
+                f"{MAX_WEIGHT_BITS}"
             )
-        _check_windows(self)
+        check_windows(self)
 
     @property
     def filters(self) -> int:
@@ -189,7 +196,7 @@ class IntegerConv:
             )
         low, high = self.bounds(x)
         bits = int_bits(int(low.min()), int(high.max()))
-        return _infer_windows(self, x, _sum_type(self.name, bits))
+        return infer_windows(self, x, sum_type(self.name, bits))
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,7 +225,7 @@ class MaxPool:
         check_name(self.name)
         check_range(f"{self.name}: size", self.size, 2, MAX_SIDE)
         if self.inverted is not None:
-            _freeze(self, "inverted", np.bool_, 1)
+            freeze(self, "inverted", np.bool_, 1)
 
     def infer(self, x: FeatureMap) -> FeatureMap:
         """Map that this node delivers for the map ``x``."""
@@ -231,7 +238,7 @@ class MaxPool:
         if self.size > min(x.height, x.width):
             raise NetworkError(
                 f"{self.name}: a window of {self.size}×{self.size} does not fit a map of "
-                f"{_shape(x)}"
+                f"{spell_shape(x)}"
             )
         return FeatureMap(x.height // self.size, x.width // self.size, x.channels, Bit())
 
@@ -271,13 +278,13 @@ class Threshold:
     classes: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
-        _freeze(self, "thresholds", np.int64, 1 if self.classes is None else 2)
+        freeze(self, "thresholds", np.int64, 1 if self.classes is None else 2)
         for what, dtype in (("popcount_weights", np.int64), ("inverted", np.bool_)):
             if getattr(self, what) is not None:
-                _freeze(self, what, dtype, 1, shape=(self.channels,))
+                freeze(self, what, dtype, 1, shape=(self.channels,))
         check_range(f"{self.name}: fraction", self.fraction, 0, MAX_FRACTION)
         if self.classes is not None:
-            _freeze_classes(self, len(self.thresholds))
+            freeze_classes(self, len(self.thresholds))
 
     @property
     def channels(self) -> int:
@@ -287,13 +294,13 @@ class Threshold:
     def bounds(self, x: FeatureMap) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Smallest and largest left side of the comparison, per channel: two (channels,) arrays."""
         factor = np.full(self.channels, 1 << self.fraction, np.int64)
-        return _bounds(self.name, x, factor, self.popcount_weights, np.zeros_like(factor)[None])
+        return bounds_of(self.name, x, factor, self.popcount_weights, np.zeros_like(factor)[None])
 
     def infer(self, x: FeatureMap) -> FeatureMap:
         """Map that this node delivers for the map ``x``."""
-        _check_channels(self.name, self.channels, x)
-        _check_popcount(self.name, self.popcount_weights is not None, x)
-        _check_classes(self, x)
+        check_channels(self.name, self.channels, x)
+        check_popcount(self.name, self.popcount_weights is not None, x)
+        check_classes(self, x)
         low, high = self.bounds(x)
         if np.any(self.thresholds < low) or np.any(self.thresholds > high + 1):
             raise NetworkError(
@@ -332,27 +339,27 @@ class Affine:
     rounding: Rounding | None = None
 
     def __post_init__(self) -> None:
-        _freeze(self, "scale", np.int64, 1)
-        _freeze(self, "offset", np.int64, 1 if self.classes is None else 2)
+        freeze(self, "scale", np.int64, 1)
+        freeze(self, "offset", np.int64, 1 if self.classes is None else 2)
         if self.offset.shape[-1] != self.scale.size:
             raise NetworkError(f"{self.name}: offset has the wrong shape {self.offset.shape}")
         if self.popcount_scale is not None:
-            _freeze(self, "popcount_scale", np.int64, 1, shape=self.scale.shape)
+            freeze(self, "popcount_scale", np.int64, 1, shape=self.scale.shape)
         if self.classes is not None:
-            _freeze_classes(self, len(self.offset))
+            freeze_classes(self, len(self.offset))
 
     def bounds(self, x: FeatureMap) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Smallest and largest value of each channel before rounding: two (channels,) arrays."""
-        return _bounds(self.name, x, self.scale, self.popcount_scale, np.atleast_2d(self.offset))
+        return bounds_of(self.name, x, self.scale, self.popcount_scale, np.atleast_2d(self.offset))
 
     def infer(self, x: FeatureMap) -> FeatureMap:
         """Map that this node delivers for the map ``x``."""
-        _check_channels(self.name, self.scale.size, x)
-        _check_popcount(self.name, self.popcount_scale is not None, x)
-        _check_classes(self, x)
+        check_channels(self.name, self.scale.size, x)
+        check_popcount(self.name, self.popcount_scale is not None, x)
+        check_classes(self, x)
         low, high = self.bounds(x)
         bits = int_bits(int(low.min()), int(high.max()))
-        type_ = self.rounding.type if self.rounding else _sum_type(self.name, bits)
+        type_ = self.rounding.type if self.rounding else sum_type(self.name, bits)
         return FeatureMap(x.height, x.width, x.channels, type_)
 
 
@@ -379,12 +386,12 @@ class TwoSlope:
     rounding: Rounding
 
     def __post_init__(self) -> None:
-        _freeze_slopes(self)
+        freeze_slopes(self)
 
     def infer(self, x: FeatureMap) -> FeatureMap:
         """Map that this node delivers for the map ``x``."""
-        _check_int(self.name, x)
-        _check_channels(self.name, self.positive.size, x)
+        check_int(self.name, x)
+        check_channels(self.name, self.positive.size, x)
         return replace(x, type=self.rounding.type)
 
 
@@ -417,12 +424,12 @@ class DynamicThreshold:
     def __post_init__(self) -> None:
         check_name(self.name)
         check_range(f"{self.name}: first", self.first, 0, MAX_SIDE)
-        check_range(f"{self.name}: scale", self.scale, 1, (1 << _MAX_SCALE_BITS) - 1)
+        check_range(f"{self.name}: scale", self.scale, 1, (1 << MAX_SCALE_BITS) - 1)
 
     def infer(self, x: FeatureMap, parameters: FeatureMap) -> FeatureMap:
         """Map that this node delivers for the map ``x`` and its parameters."""
         shared = parameters.channels == 1
-        _check_parameters(self.name, x, parameters, self.first + (1 if shared else x.channels))
+        check_parameters(self.name, x, parameters, self.first + (1 if shared else x.channels))
         return replace(x, type=Bit())
 
 
@@ -455,198 +462,17 @@ class DynamicTwoSlope:
     first: int = 0
 
     def __post_init__(self) -> None:
-        _freeze_slopes(self)
+        freeze_slopes(self)
         check_range(f"{self.name}: first", self.first, 0, MAX_SIDE)
 
     def infer(self, x: FeatureMap, parameters: FeatureMap) -> FeatureMap:
         """Map that this node delivers for the map ``x`` and its parameters."""
-        _check_int(self.name, x)
-        _check_channels(self.name, self.positive.size, x)
-        _check_parameters(self.name, x, parameters, self.first + 2 * x.channels)
-        if self.rounding.fraction != _check_int(self.name, x):
+        check_int(self.name, x)
+        check_channels(self.name, self.positive.size, x)
+        check_parameters(self.name, x, parameters, self.first + 2 * x.channels)
+        if self.rounding.fraction != check_int(self.name, x):
             raise NetworkError(f"{self.name}: its result must have its source's fractional bits")
         return replace(x, type=self.rounding.type)
-
-
-@dataclass(frozen=True)
-class Add:
-    """Add two maps of integers, value by value: the end of a shortcut.
-
-    Parameters
-    ----------
-    name, source, other : str
-        This node, and the two that feed it.
-    bits : int
-        Of the result; a sum that does not fit is clipped.
-    """
-
-    name: str
-    source: str
-    other: str
-    bits: int
-
-    def infer(self, x: FeatureMap, other: FeatureMap) -> FeatureMap:
-        """Map that this node delivers for two maps."""
-        fraction = _check_int(self.name, x)
-        if x.shape != other.shape or fraction != _check_int(self.name, other):
-            raise NetworkError(
-                f"{self.name}: it cannot add maps of {_shape(x)} and {_shape(other)}, or with "
-                "different fractional bits"
-            )
-        return replace(x, type=Int(self.bits, fraction))
-
-
-@dataclass(frozen=True)
-class Concat:
-    """Put the channels of two maps of integers behind each other: first ``source``, then ``other``.
-
-    Parameters
-    ----------
-    name, source, other : str
-        This node, and the two that feed it.
-    """
-
-    name: str
-    source: str
-    other: str
-
-    def infer(self, x: FeatureMap, other: FeatureMap) -> FeatureMap:
-        """Map that this node delivers for two maps."""
-        _check_int(self.name, x)
-        if (x.height, x.width, x.type) != (other.height, other.width, other.type):
-            raise NetworkError(
-                f"{self.name}: it cannot join maps of {_shape(x)} and {_shape(other)}, or of "
-                "different types"
-            )
-        return replace(x, channels=x.channels + other.channels)
-
-
-@dataclass(frozen=True)
-class Subsample:
-    """Every ``stride``-th row and column, from the first on: a shortcut without parameters.
-
-    Parameters
-    ----------
-    name, source : str
-        This node, and the node that feeds it.
-    stride : int
-        At least 2.
-    """
-
-    name: str
-    source: str
-    stride: int
-
-    def infer(self, x: FeatureMap) -> FeatureMap:
-        """Map that this node delivers for the map ``x``."""
-        check_range(f"{self.name}: stride", self.stride, 2, MAX_SIDE)
-        _check_int(self.name, x)
-        return replace(x, height=-(-x.height // self.stride), width=-(-x.width // self.stride))
-
-
-@dataclass(frozen=True)
-class PadChannels:
-    """Channels of zeros before and after those of a map of integers.
-
-    Parameters
-    ----------
-    name, source : str
-        This node, and the node that feeds it.
-    before, after : int
-        How many.
-    """
-
-    name: str
-    source: str
-    before: int
-    after: int
-
-    def infer(self, x: FeatureMap) -> FeatureMap:
-        """Map that this node delivers for the map ``x``."""
-        check_range(f"{self.name}: channels before", self.before, 0, MAX_SIDE)
-        check_range(f"{self.name}: channels after", self.after, 0, MAX_SIDE)
-        _check_int(self.name, x)
-        return replace(x, channels=self.before + x.channels + self.after)
-
-
-@dataclass(frozen=True)
-class AveragePool:
-    """Mean of every window of ``size`` × ``size`` pixels, ties rounded up: integers → integers.
-
-    Rows and columns that do not fill a window are left out.
-
-    Parameters
-    ----------
-    name, source : str
-        This node, and the node that feeds it.
-    size : int
-        Rows and columns of a window, a power of two; windows do not overlap.
-    """
-
-    name: str
-    source: str
-    size: int
-
-    @property
-    def shift(self) -> int:
-        """Bits by which a window's sum is shifted."""
-        return 2 * (self.size.bit_length() - 1)
-
-    def infer(self, x: FeatureMap) -> FeatureMap:
-        """Map that this node delivers for the map ``x``."""
-        check_range(f"{self.name}: size", self.size, 2, MAX_SIDE)
-        if self.size & (self.size - 1):
-            raise NetworkError(f"{self.name}: size must be a power of two, not {self.size}")
-        _check_int(self.name, x)
-        if self.size > min(x.height, x.width):
-            raise NetworkError(
-                f"{self.name}: a window of {self.size}×{self.size} does not fit a map of "
-                f"{_shape(x)}"
-            )
-        return replace(x, height=x.height // self.size, width=x.width // self.size)
-
-
-@dataclass(frozen=True)
-class HalvingMaxPool:
-    """Largest of the 3 × 3 values around every other pixel: integers → integers.
-
-    ``y[r, c, k] = max(x[2·r + i, 2·c + j, k])`` with i and j from −1 to 1; pixels outside the frame
-    do not count. It is what ResNets for large pictures begin with.
-
-    Parameters
-    ----------
-    name, source : str
-        This node, and the node that feeds it.
-    """
-
-    name: str
-    source: str
-
-    def infer(self, x: FeatureMap) -> FeatureMap:
-        """Map that this node delivers for the map ``x``."""
-        _check_int(self.name, x)
-        return replace(x, height=-(-x.height // 2), width=-(-x.width // 2))
-
-
-@dataclass(frozen=True)
-class GlobalSum:
-    """Sum over all pixels of each channel: integers → integers of a 1×1 map.
-
-    Parameters
-    ----------
-    name, source : str
-        This node, and the node that feeds it.
-    """
-
-    name: str
-    source: str
-
-    def infer(self, x: FeatureMap) -> FeatureMap:
-        """Map that this node delivers for the map ``x``; its width is the narrowest that fits."""
-        fraction = _check_int(self.name, x)
-        pixels = x.height * x.width
-        type_ = _sum_type(self.name, int_bits(pixels * x.type.low, pixels * x.type.high), fraction)
-        return FeatureMap(1, 1, x.channels, type_)
 
 
 @dataclass(frozen=True, eq=False)
@@ -664,7 +490,7 @@ class ArgMax:
         if (x.height, x.width) != (1, 1) or not isinstance(x.type, Int | UInt):
             raise NetworkError(
                 f"{self.name}: the scores must be a 1×1 map of integers, "
-                f"not {_shape(x)} of {spell(x.type)}"
+                f"not {spell_shape(x)} of {spell(x.type)}"
             )
         return FeatureMap(1, 1, 1, UInt(max(1, (x.channels - 1).bit_length())))
 
@@ -698,164 +524,3 @@ def sources_of(node: Node) -> tuple[str, ...]:
             return node.source, node.parameters
         case _:
             return (node.source,)
-
-
-# -- checks ---------------------------------------------------------------------------------------
-
-
-def _bounds(
-    name: str,
-    x: FeatureMap,
-    scale: NDArray[np.int64],
-    popcount_scale: NDArray[np.int64] | None,
-    offset: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Range of ``scale · x + popcount_scale · P + offset[class]`` in each channel."""
-    # In Python's integers: a hostile file can ask for products beyond 64 bits.
-    low, high = offset.min(axis=0).astype(object), offset.max(axis=0).astype(object)
-    for factor in (scale, popcount_scale):
-        if factor is not None:
-            ends = factor.astype(object) * x.type.low, factor.astype(object) * x.type.high
-            low, high = low + np.minimum(*ends), high + np.maximum(*ends)
-    bits = int_bits(min(low), max(high))
-    if bits > _MAX_SUM_BITS:
-        raise NetworkError(f"{name}: its values need {bits} bits, more than {_MAX_SUM_BITS}")
-    return low.astype(np.int64), high.astype(np.int64)
-
-
-def check_name(name: object) -> None:
-    """Check that ``name`` can be that of a node."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or name == INPUT:
-        raise NetworkError(
-            f"a node's name must be lower-case letters, digits and underscores, not {name!r}"
-        )
-
-
-def _check_windows(node: BinaryConv | IntegerConv) -> None:
-    _, rows, columns, _ = node.weights.shape
-    check_range(f"{node.name}: stride", node.stride, 1, MAX_SIDE)
-    check_range(f"{node.name}: padding", node.padding, 0, min(rows, columns) - 1)
-
-
-def _infer_windows(node: BinaryConv | IntegerConv, x: FeatureMap, type_: ValueType) -> FeatureMap:
-    """Map of what ``node`` delivers for every window of ``x``."""
-    _, rows, columns, channels = node.weights.shape
-    height, width = x.height + 2 * node.padding - rows, x.width + 2 * node.padding - columns
-    if channels != x.channels or height < 0 or width < 0:
-        raise NetworkError(
-            f"{node.name}: a kernel of {rows}×{columns}×{channels} does not fit a map of "
-            f"{_shape(x)}"
-        )
-    return FeatureMap(height // node.stride + 1, width // node.stride + 1, node.filters, type_)
-
-
-def _check_channels(name: str, channels: int, x: FeatureMap) -> None:
-    if isinstance(x.type, Bit):
-        raise NetworkError(f"{name}: the input must be counts or integers, not bits")
-    if channels != x.channels:
-        raise NetworkError(f"{name}: it has {channels} channels, its source {x.channels}")
-
-
-def _check_popcount(name: str, wanted: bool, x: FeatureMap) -> None:
-    carried = isinstance(x.type, Counts) and x.type.popcount
-    if wanted and not carried:
-        raise NetworkError(
-            f"{name}: it needs the shared popcount, which its source does not deliver"
-        )
-    if carried and not wanted:
-        raise NetworkError(
-            f"{name}: its source delivers the shared popcount, which it does not use"
-        )
-
-
-def _freeze(
-    node: Node, what: str, dtype: type, dimensions: int, *, shape: tuple[int, ...] | None = None
-) -> None:
-    """Check the name of ``node``, and replace its array ``what`` by a read-only copy."""
-    check_name(node.name)
-    array = np.asarray(getattr(node, what))
-    if array.dtype.kind not in ("b" if dtype is np.bool_ else "iu"):
-        raise NetworkError(f"{node.name}: {what} must be {_DTYPES[dtype]}, not {array.dtype}")
-    if array.ndim != dimensions or array.size == 0 or (shape is not None and array.shape != shape):
-        raise NetworkError(f"{node.name}: {what} has the wrong shape {array.shape}")
-    if dtype is np.int64 and np.any(np.abs(array.astype(object)) >= 1 << 40):
-        raise NetworkError(f"{node.name}: {what} has values beyond 40 bits")
-    array = np.array(array, dtype, order="C")
-    array.setflags(write=False)
-    object.__setattr__(node, what, array)
-
-
-_DTYPES = {np.bool_: "bits", np.int64: "integers"}
-
-
-def _freeze_slopes(node: TwoSlope | DynamicTwoSlope) -> None:
-    """As `_freeze`, for both slopes."""
-    _freeze(node, "positive", np.int64, 1)
-    _freeze(node, "negative", np.int64, 1, shape=node.positive.shape)
-    slopes = np.concatenate([node.positive, node.negative])
-    bits = int_bits(int(slopes.min()), int(slopes.max()))
-    if bits > _MAX_WEIGHT_BITS:
-        raise NetworkError(
-            f"{node.name}: its slopes need {bits} bits, more than {_MAX_WEIGHT_BITS}"
-        )
-
-
-def _freeze_classes(node: Threshold | Affine, count: int) -> None:
-    """As `_freeze`, for border classes, of which there must be ``count``."""
-    _freeze(node, "classes", np.int64, 2)
-    if not np.array_equal(np.unique(np.asarray(node.classes)), np.arange(count)):
-        raise NetworkError(
-            f"{node.name}: its pixels must have the classes 0…{count - 1}, and each of them"
-        )
-
-
-def _check_classes(node: Threshold | Affine, x: FeatureMap) -> None:
-    if node.classes is not None and node.classes.shape != (x.height, x.width):
-        raise NetworkError(
-            f"{node.name}: it has classes for {node.classes.shape[0]}×{node.classes.shape[1]} "
-            f"pixels, its source has {x.height}×{x.width}"
-        )
-
-
-def _check_int(name: str, x: FeatureMap) -> int:
-    """Check that ``x`` consists of signed integers, and return their fractional bits."""
-    if not isinstance(x.type, Int):
-        raise NetworkError(f"{name}: the input must be signed integers, not {spell(x.type)}")
-    return x.type.fraction
-
-
-def _check_parameters(name: str, x: FeatureMap, parameters: FeatureMap, channels: int) -> None:
-    """Check that ``x`` and a map of ``parameters`` fit, of which ``channels`` are wanted."""
-    if (parameters.height, parameters.width) != (1, 1) or parameters.channels < channels:
-        raise NetworkError(
-            f"{name}: its parameters must be a 1×1 map of at least {channels} channels, "
-            f"not {_shape(parameters)}"
-        )
-    if _check_int(name, x) != _check_int(name, parameters):
-        raise NetworkError(
-            f"{name}: its parameters must have as many fractional bits as its source"
-        )
-
-
-def _sum_type(name: str, bits: int, fraction: int = 0) -> Int:
-    """Type of sums that need so many bits, if there is one."""
-    if bits > MAX_BITS:
-        raise NetworkError(f"{name}: its values need {bits} bits, more than {MAX_BITS}")
-    return Int(bits, fraction)
-
-
-def _shape(x: FeatureMap) -> str:
-    return "×".join(map(str, x.shape))
-
-
-def spell(type_: ValueType) -> str:
-    """Type in words."""
-    match type_:
-        case Bit():
-            return "bits"
-        case Counts():
-            return "counts"
-        case UInt():
-            return f"{type_.bits}-bit unsigned integers"
-        case Int():
-            return f"{type_.bits}-bit integers"

@@ -1,0 +1,223 @@
+"""What nodes check of themselves and of what feeds them; violations are `NetworkError`."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xnorflow.errors import NetworkError
+from xnorflow.values import (
+    MAX_BITS,
+    MAX_SIDE,
+    Bit,
+    Counts,
+    FeatureMap,
+    Int,
+    UInt,
+    ValueType,
+    check_range,
+    int_bits,
+)
+
+
+if TYPE_CHECKING:
+    from xnorflow.nodes import (
+        Affine,
+        BinaryConv,
+        DynamicTwoSlope,
+        IntegerConv,
+        Node,
+        Threshold,
+        TwoSlope,
+    )
+
+__all__ = [
+    "INPUT",
+    "MAX_SCALE_BITS",
+    "MAX_WEIGHT_BITS",
+    "bounds_of",
+    "check_channels",
+    "check_classes",
+    "check_int",
+    "check_name",
+    "check_parameters",
+    "check_popcount",
+    "check_windows",
+    "freeze",
+    "freeze_classes",
+    "freeze_slopes",
+    "infer_windows",
+    "spell",
+    "spell_shape",
+    "sum_type",
+]
+
+INPUT = "input"
+"""The name under which nodes refer to the network's input."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+MAX_WEIGHT_BITS = 16
+_MAX_SUM_BITS = 63
+_DTYPES = {np.bool_: "bits", np.int64: "integers"}
+MAX_SCALE_BITS = 30
+
+
+def bounds_of(
+    name: str,
+    x: FeatureMap,
+    scale: NDArray[np.int64],
+    popcount_scale: NDArray[np.int64] | None,
+    offset: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Range of ``scale · x + popcount_scale · P + offset[class]`` in each channel."""
+    # In Python's integers: a hostile file can ask for products beyond 64 bits.
+    low, high = offset.min(axis=0).astype(object), offset.max(axis=0).astype(object)
+    for factor in (scale, popcount_scale):
+        if factor is not None:
+            ends = factor.astype(object) * x.type.low, factor.astype(object) * x.type.high
+            low, high = low + np.minimum(*ends), high + np.maximum(*ends)
+    bits = int_bits(min(low), max(high))
+    if bits > _MAX_SUM_BITS:
+        raise NetworkError(f"{name}: its values need {bits} bits, more than {_MAX_SUM_BITS}")
+    return low.astype(np.int64), high.astype(np.int64)
+
+
+def check_name(name: object) -> None:
+    """Check that ``name`` can be that of a node."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name == INPUT:
+        raise NetworkError(
+            f"a node's name must be lower-case letters, digits and underscores, not {name!r}"
+        )
+
+
+def check_windows(node: BinaryConv | IntegerConv) -> None:
+    """Check stride and padding of a convolution."""
+    _, rows, columns, _ = node.weights.shape
+    check_range(f"{node.name}: stride", node.stride, 1, MAX_SIDE)
+    check_range(f"{node.name}: padding", node.padding, 0, min(rows, columns) - 1)
+
+
+def infer_windows(node: BinaryConv | IntegerConv, x: FeatureMap, type_: ValueType) -> FeatureMap:
+    """Map of what ``node`` delivers for every window of ``x``."""
+    _, rows, columns, channels = node.weights.shape
+    height, width = x.height + 2 * node.padding - rows, x.width + 2 * node.padding - columns
+    if channels != x.channels or height < 0 or width < 0:
+        raise NetworkError(
+            f"{node.name}: a kernel of {rows}×{columns}×{channels} does not fit a map of "
+            f"{spell_shape(x)}"
+        )
+    return FeatureMap(height // node.stride + 1, width // node.stride + 1, node.filters, type_)
+
+
+def check_channels(name: str, channels: int, x: FeatureMap) -> None:
+    """Check that ``x`` is not of bits, and has so many channels."""
+    if isinstance(x.type, Bit):
+        raise NetworkError(f"{name}: the input must be counts or integers, not bits")
+    if channels != x.channels:
+        raise NetworkError(f"{name}: it has {channels} channels, its source {x.channels}")
+
+
+def check_popcount(name: str, wanted: bool, x: FeatureMap) -> None:
+    """Check that ``x`` carries the shared popcount if it is wanted, and only then."""
+    carried = isinstance(x.type, Counts) and x.type.popcount
+    if wanted and not carried:
+        raise NetworkError(
+            f"{name}: it needs the shared popcount, which its source does not deliver"
+        )
+    if carried and not wanted:
+        raise NetworkError(
+            f"{name}: its source delivers the shared popcount, which it does not use"
+        )
+
+
+def freeze(
+    node: Node, what: str, dtype: type, dimensions: int, *, shape: tuple[int, ...] | None = None
+) -> None:
+    """Check the name of ``node``, and replace its array ``what`` by a read-only copy."""
+    check_name(node.name)
+    array = np.asarray(getattr(node, what))
+    if array.dtype.kind not in ("b" if dtype is np.bool_ else "iu"):
+        raise NetworkError(f"{node.name}: {what} must be {_DTYPES[dtype]}, not {array.dtype}")
+    if array.ndim != dimensions or array.size == 0 or (shape is not None and array.shape != shape):
+        raise NetworkError(f"{node.name}: {what} has the wrong shape {array.shape}")
+    if dtype is np.int64 and np.any(np.abs(array.astype(object)) >= 1 << 40):
+        raise NetworkError(f"{node.name}: {what} has values beyond 40 bits")
+    array = np.array(array, dtype, order="C")
+    array.setflags(write=False)
+    object.__setattr__(node, what, array)
+
+
+def freeze_slopes(node: TwoSlope | DynamicTwoSlope) -> None:
+    """As `freeze`, for both slopes."""
+    freeze(node, "positive", np.int64, 1)
+    freeze(node, "negative", np.int64, 1, shape=node.positive.shape)
+    slopes = np.concatenate([node.positive, node.negative])
+    bits = int_bits(int(slopes.min()), int(slopes.max()))
+    if bits > MAX_WEIGHT_BITS:
+        raise NetworkError(f"{node.name}: its slopes need {bits} bits, more than {MAX_WEIGHT_BITS}")
+
+
+def freeze_classes(node: Threshold | Affine, count: int) -> None:
+    """As `freeze`, for border classes, of which there must be ``count``."""
+    freeze(node, "classes", np.int64, 2)
+    if not np.array_equal(np.unique(np.asarray(node.classes)), np.arange(count)):
+        raise NetworkError(
+            f"{node.name}: its pixels must have the classes 0…{count - 1}, and each of them"
+        )
+
+
+def check_classes(node: Threshold | Affine, x: FeatureMap) -> None:
+    """Check that border classes are those of all pixels of ``x``."""
+    if node.classes is not None and node.classes.shape != (x.height, x.width):
+        raise NetworkError(
+            f"{node.name}: it has classes for {node.classes.shape[0]}×{node.classes.shape[1]} "
+            f"pixels, its source has {x.height}×{x.width}"
+        )
+
+
+def check_int(name: str, x: FeatureMap) -> int:
+    """Check that ``x`` consists of signed integers, and return their fractional bits."""
+    if not isinstance(x.type, Int):
+        raise NetworkError(f"{name}: the input must be signed integers, not {spell(x.type)}")
+    return x.type.fraction
+
+
+def check_parameters(name: str, x: FeatureMap, parameters: FeatureMap, channels: int) -> None:
+    """Check that ``x`` and a map of ``parameters`` fit, of which ``channels`` are wanted."""
+    if (parameters.height, parameters.width) != (1, 1) or parameters.channels < channels:
+        raise NetworkError(
+            f"{name}: its parameters must be a 1×1 map of at least {channels} channels, "
+            f"not {spell_shape(parameters)}"
+        )
+    if check_int(name, x) != check_int(name, parameters):
+        raise NetworkError(
+            f"{name}: its parameters must have as many fractional bits as its source"
+        )
+
+
+def sum_type(name: str, bits: int, fraction: int = 0) -> Int:
+    """Type of sums that need so many bits, if there is one."""
+    if bits > MAX_BITS:
+        raise NetworkError(f"{name}: its values need {bits} bits, more than {MAX_BITS}")
+    return Int(bits, fraction)
+
+
+def spell_shape(x: FeatureMap) -> str:
+    """Shape in words."""
+    return "×".join(map(str, x.shape))
+
+
+def spell(type_: ValueType) -> str:
+    """Type in words."""
+    match type_:
+        case Bit():
+            return "bits"
+        case Counts():
+            return "counts"
+        case UInt():
+            return f"{type_.bits}-bit unsigned integers"
+        case Int():
+            return f"{type_.bits}-bit integers"
