@@ -43,6 +43,8 @@ CASES = (
     Case("fashion-conv", ULX3S_85F, 20_000, 50_000_000),
     Case("cifar10-cnv", ULX3S_85F, 48_600, 50_000_000),
     Case("cifar10-resnet20-adabin", ULX3S_85F, 18_432, 60_000_000),
+    Case("fashion-small-reactnet", ULX3S_85F, 14_112, 50_000_000),
+    Case("fashion-small-dybnn", ULX3S_85F, 14_112, 50_000_000),
 )
 
 

@@ -11,6 +11,7 @@ networks, compares every score, and adds a row to results/rtl.json.
 import sys
 import tempfile
 import time
+from dataclasses import replace
 
 from accuracy import zoo_networks
 from record import update
@@ -36,6 +37,9 @@ CYCLES = {
     "cifar10-resnet20-reactnet": 18_432,
     "cifar10-resnet20-siman": 18_432,
     "cifar10-resnet20-siman-bipolar": 18_432,
+    "cifar10-resnet20-dybnn": 18_432,
+    "fashion-small-reactnet": 14_112,
+    "fashion-small-dybnn": 14_112,
 }
 """Cycles a frame that the folding may take; otherwise one pixel a cycle."""
 
@@ -45,8 +49,13 @@ IMAGES = {
     "cifar10-resnet20-reactnet": 100,
     "cifar10-resnet20-siman": 100,
     "cifar10-resnet20-siman-bipolar": 100,
+    "cifar10-resnet20-dybnn": 100,
 }
 """Images that are sent through; otherwise all."""
+
+LARGER = replace(ECP5_85F, name="LFE5U-85F with twice its block RAMs", block_rams=416)
+DEVICES = {"cifar10-resnet20-dybnn": LARGER}
+"""What the folding may spend, where a network does not fit; otherwise those of an 85F."""
 
 
 def main() -> None:
@@ -57,7 +66,7 @@ def main() -> None:
         network = load_network(f"zoo/{name}.xnf")
         images = load(Dataset(network.provenance.dataset)).test_images
         images = images[: None if every else IMAGES.get(name)]
-        design = fold(network, ECP5_85F, cycles=CYCLES.get(name, 784))
+        design = fold(network, DEVICES.get(name, ECP5_85F), cycles=CYCLES.get(name, 784))
         expected = golden(network, images)
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
