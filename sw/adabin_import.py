@@ -15,10 +15,13 @@ from xnorflow.sw.models import IntegerPixels
 from xnorflow.sw.residual import NamedResidual, Residual, ResidualMethod
 
 
-__all__ = ["PIXELS", "import_adabin_resnet20"]
+__all__ = ["PIXELS", "STEM_BITS", "import_adabin_resnet20"]
 
 PIXELS = IntegerPixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """The authors normalise CIFAR-10 by the statistics of ImageNet."""
+
+STEM_BITS = 12
+"""Width of the first layer's weights, unless something else is said."""
 
 # Ours, and theirs without the prefix ``module.``.
 _STEM = {
@@ -38,7 +41,7 @@ _UNIT = {
 }
 
 
-def import_adabin_resnet20(path: Path | str, *, stem_bits: int = PIXELS.bits) -> Residual:
+def import_adabin_resnet20(path: Path | str, *, stem_bits: int = STEM_BITS) -> Residual:
     """Read the authors' checkpoint; the model is one of real numbers, in evaluation mode.
 
     Source: AdaBin, arXiv 2208.08084.
@@ -48,7 +51,8 @@ def import_adabin_resnet20(path: Path | str, *, stem_bits: int = PIXELS.bits) ->
     path : path
         Their file.
     stem_bits : int
-        Width of the first layer's weights, which are real numbers there. 16 bits are as good.
+        Width of the first layer's weights, which are real numbers there. 16 bits are as good, 8
+        are not.
 
     Raises
     ------

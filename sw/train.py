@@ -122,6 +122,8 @@ def train(
             raise DataError("only residual models can be compiled for training")
         if shutil.which(os.environ.get("CXX", "g++")) is None:
             raise DataError("to compile a model for training, install g++")
+        # What earlier trainings compiled counts towards a limit, beyond which nothing is compiled.
+        torch.compiler.reset()
         model.compile_parts()
     origins = [f", {_digest(other)}" for other in (start, teacher) if other is not None]
     trainer = fit(

@@ -19,7 +19,7 @@ import torch
 
 from xnorflow.errors import DataError, LoweringError
 from xnorflow.files import write_atomically
-from xnorflow.sw.adabin_import import PIXELS, import_adabin_resnet20
+from xnorflow.sw.adabin_import import PIXELS, STEM_BITS, import_adabin_resnet20
 from xnorflow.sw.checkpoint import Checkpoint, load_checkpoint
 from xnorflow.sw.compare import Comparison, compare
 from xnorflow.sw.data import Dataset, ImageData, load
@@ -132,6 +132,8 @@ class ResidualEntry:
     dataset : Dataset
     after : str, optional
         Entry whose trained model it starts with.
+    stem_bits : int
+        Width of the first layer's weights.
     """
 
     model: NamedResidual
@@ -140,6 +142,7 @@ class ResidualEntry:
     grid: Grid = _GRID
     dataset: Dataset = Dataset.CIFAR10
     after: str | None = None
+    stem_bits: int = PIXELS.bits
 
     @property
     def released(self) -> bool:
@@ -150,8 +153,12 @@ class ResidualEntry:
     def config(self) -> ResidualConfig:
         """What the model is made of; behind AdaBin's pixels are normalised as its authors do."""
         pixels = PIXELS if self.released else IntegerPixels(*self.dataset.normalisation)
-        shape = self.dataset.shape
-        return self.model.config(self.method, pixels, input_shape=shape, grid=self.grid)
+        return self.model.config(
+            self.method,
+            replace(pixels, bits=self.stem_bits),
+            input_shape=self.dataset.shape,
+            grid=self.grid,
+        )
 
     def starts(self) -> str:
         """Which parameters it starts with, in words."""
@@ -182,6 +189,7 @@ ENTRIES: dict[str, Entry | ResidualEntry] = {
         NamedResidual.RESNET20,
         ResidualMethod.ADABIN,
         replace(fine_tune(Dataset.CIFAR10, mixed=True), temperature=TEMPERATURE),
+        stem_bits=STEM_BITS,
     ),
     "cifar10-resnet20-siman": ResidualEntry(
         NamedResidual.RESNET20,
@@ -232,7 +240,7 @@ def trained(name: str, data: ImageData, accelerator: str, adabin: Path | None) -
         start = trained(entry.after, data, accelerator, adabin).model
     elif isinstance(entry, ResidualEntry) and entry.released:
         assert adabin is not None
-        start = import_adabin_resnet20(adabin)
+        start = import_adabin_resnet20(adabin, stem_bits=entry.stem_bits)
     teacher = _teacher(entry.dataset, data, accelerator) if entry.recipe.temperature else None
     return train(
         entry.config,

@@ -13,7 +13,7 @@ from xnorflow.sw.residual import NamedResidual, Residual, ResidualMethod
 def release(path, change=None):
     """A file with the names of the authors' checkpoint, and the model in it."""
     torch.manual_seed(0)
-    pixels = IntegerPixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    pixels = IntegerPixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), bits=12)
     model = Residual(NamedResidual.RESNET20.config(ResidualMethod.ADABIN, pixels)).eval()
     with torch.no_grad():
         for parameter in model.parameters():

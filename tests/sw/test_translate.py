@@ -134,6 +134,19 @@ def test_polarities_keep_small_what_filters_have_in_common():
             assert common(turned) >= common(found)
 
 
+def test_training_looks_at_its_pictures():
+    torch.manual_seed(3)
+    start, model = Residual(BIPOLAR), Residual(HALF)
+    adopt(model, start, stripes())
+    expected, turns = (translate(start, HALF, images) for images in (stripes(), None))
+    same = [
+        [torch.equal(polarity(a), polarity(b)) for a, b in zip(model.units, units, strict=True)]
+        for units in (expected.units, turns.units)
+    ]
+    assert all(same[0])
+    assert not all(same[1])
+
+
 def stripes():
     """Frames of waves: what channels see of them is alike."""
     rows, columns = torch.meshgrid(torch.arange(12), torch.arange(12), indexing="ij")
