@@ -45,6 +45,8 @@ CASES = (
     Case("cifar10-resnet20-adabin", ULX3S_85F, 18_432, 60_000_000),
     Case("fashion-small-reactnet", ULX3S_85F, 14_112, 50_000_000),
     Case("fashion-small-dybnn", ULX3S_85F, 14_112, 50_000_000),
+    Case("fashion-tiny-reactnet", ICEBREAKER, 56_448, 12_000_000),
+    Case("fashion-tiny-dybnn", ICEBREAKER, 56_448, 12_000_000),
 )
 
 

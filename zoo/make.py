@@ -35,6 +35,7 @@ from xnorflow.sw.recipes import (
     fine_tune,
     recipe_for,
     small,
+    tiny,
     warm_start,
 )
 from xnorflow.sw.recipes import teacher as teacher_recipe
@@ -168,9 +169,14 @@ class ResidualEntry:
 
     def __str__(self) -> str:
         widths = [unit.channels for unit in self.config.units]
+        convolutions = f"a binary convolution of {widths[0]} channels with a shortcut around it"
+        if len(widths) > 1:
+            convolutions = (
+                f"{len(widths)} binary convolutions of {widths[0]} to {widths[-1]} channels with a "
+                "shortcut around each"
+            )
         return (
-            f"{self.model.name} ({len(widths)} binary convolutions of {widths[0]} to {widths[-1]} "
-            f"channels with a shortcut around each; a residual stream of {self.grid.bits} bits, "
+            f"{self.model.name} ({convolutions}; a residual stream of {self.grid.bits} bits, "
             f"{self.grid.fraction} of them fractional) with {_RESIDUAL_METHODS[self.method]}"
         )
 
@@ -222,6 +228,20 @@ ENTRIES: dict[str, Entry | ResidualEntry] = {
         NamedResidual.RESNET8,
         ResidualMethod.DYBNN,
         small(Dataset.FASHION_MNIST),
+        dataset=Dataset.FASHION_MNIST,
+    ),
+    "fashion-tiny-reactnet": ResidualEntry(
+        NamedResidual.RESNET3,
+        ResidualMethod.REACTNET,
+        tiny(Dataset.FASHION_MNIST),
+        NamedResidual.RESNET3.grid,
+        dataset=Dataset.FASHION_MNIST,
+    ),
+    "fashion-tiny-dybnn": ResidualEntry(
+        NamedResidual.RESNET3,
+        ResidualMethod.DYBNN,
+        tiny(Dataset.FASHION_MNIST),
+        NamedResidual.RESNET3.grid,
         dataset=Dataset.FASHION_MNIST,
     ),
 }

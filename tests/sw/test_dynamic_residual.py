@@ -101,14 +101,14 @@ def test_parameters_come_before_whoever_else_reads_the_stream(method):
 
 
 @pytest.mark.parametrize("method", DYNAMIC)
-@pytest.mark.parametrize("named", [NamedResidual.RESNET8, NamedResidual.RESNET20])
+@pytest.mark.parametrize(
+    "named", [NamedResidual.RESNET3, NamedResidual.RESNET8, NamedResidual.RESNET20]
+)
 @pytest.mark.parametrize("side", [28, 32])
 def test_named_models_are_lowered(method, named, side):
     channels = 1 if side == 28 else 3
     pixels = replace(PIXELS, mean=PIXELS.mean[:channels], deviation=PIXELS.deviation[:channels])
-    config = named.config(
-        method, pixels, input_shape=(side, side, channels), grid=NamedResidual.RESNET20.grid
-    )
+    config = named.config(method, pixels, input_shape=(side, side, channels), grid=named.grid)
     model = scrambled(config, 0)
     report = compare(model, lower(model), frames(model, 2))
     assert report.differing == 0, str(report)
