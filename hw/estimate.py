@@ -20,6 +20,7 @@ from xnorflow.hw.memory import (
 from xnorflow.hw.mvu import counted_lanes
 from xnorflow.hw.peak import peak_words
 from xnorflow.hw.popcount import counts_triples
+from xnorflow.hw.postprocess import slopes_are_shifts
 from xnorflow.hw.steps import (
     Accumulate,
     Append,
@@ -136,10 +137,12 @@ def estimate_step(step: Step, device: Device, depth: int | None = None) -> Resou
             return logic + _memory(device, lanes * row, words)
         case Bend(node, source, lanes):
             slopes = _width(np.concatenate([node.positive, node.negative]))
-            logic = Resources(
-                lanes * (slopes + 2 * node.rounding.bits) + _CONTROL, multipliers=lanes
-            )
-            return logic + _memory(device, 2 * lanes * slopes, -(-source.channels // lanes))
+            words = -(-source.channels // lanes)
+            logic = Resources(luts=lanes * (slopes + 2 * node.rounding.bits) + _CONTROL)
+            if slopes_are_shifts(node):
+                return logic
+            logic += Resources(multipliers=lanes)
+            return logic + _memory(device, 2 * lanes * slopes, words)
         case Skip():
             return Resources(luts=_CONTROL // 2)
         case Pad(source=source, lanes=lanes) | Append(source=source, lanes=lanes):

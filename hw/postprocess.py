@@ -17,6 +17,7 @@ __all__ = [
     "offset_rows",
     "scale_rows",
     "slope_rows",
+    "slopes_are_shifts",
 ]
 
 
@@ -43,6 +44,12 @@ def slope_rows(node, *, lanes, vector):
     """Layout and contents of the constants of a `TwoSlope`, as `channel_rows` gives them."""
     columns = {"positive": node.positive, "negative": node.negative}
     return channel_rows(columns, lanes=lanes, vector=vector)
+
+
+def slopes_are_shifts(node):
+    """Whether a `TwoSlope` needs no multiplier: all slopes are the same 0 or power of two."""
+    pairs = set(zip(node.positive.tolist(), node.negative.tolist(), strict=True))
+    return len(pairs) == 1 and all(slope & (slope - 1) == 0 for slope in pairs.pop())
 
 
 def clipped(value, bits):
@@ -146,7 +153,8 @@ class PostProcess(wiring.Component):
 class TwoSlope(wiring.Component):
     """Multiply each value by one of its channel's two slopes, round and clip.
 
-    Takes a word every cycle; an output that is not taken stalls the whole pipeline.
+    Takes a word every cycle; an output that is not taken stalls the whole pipeline. Two slopes that
+    all channels share, such as ReLU's 1 and 0, cost no multiplier if they are powers of two or 0.
 
     Parameters
     ----------
@@ -194,14 +202,19 @@ class TwoSlope(wiring.Component):
         en, word = _fetch(m, self, slopes)
 
         rounding = self.node.rounding
+        shifts = slopes_are_shifts(self.node)
         for n in range(self.lanes):
             # Cycle 3: the slope. A register in front of the multiplier keeps it fast.
             value = word.lanes[n]
-            slope = Mux(value[-1], slopes.row.negative[n], slopes.row.positive[n])
-            slope = _registered(m, en, slope, f"slope_{n}")
+            positive, negative = slopes.row.positive[n], slopes.row.negative[n]
+            slope = _registered(m, en, Mux(value[-1], negative, positive), f"slope_{n}")
             value = _registered(m, en, value, f"value_{n}")
             # Cycle 4: the product. Cycle 5: what is rounded away is left out.
-            product = _registered(m, en, slope * value, f"product_{n}")
+            product = slope * value
+            if shifts:
+                # Synthesis does not see what the register can be, but what the constants are.
+                product = Mux(value[-1], negative * value, positive * value)
+            product = _registered(m, en, product, f"product_{n}")
             rounded = clipped((product + rounding.half) >> rounding.shift, rounding.bits)
             output = _registered(m, en, rounded, f"output_{n}")
             m.d.comb += self.o.p.lanes[n].eq(output)

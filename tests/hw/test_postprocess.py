@@ -92,16 +92,18 @@ def test_rounding_takes_a_word_every_cycle():
 
 @pytest.mark.parametrize("stall", [0.0, 0.5])
 @pytest.mark.parametrize("lanes", [1, 2, 3])
-@pytest.mark.parametrize("shift", [0, 5])
-def test_multiplies_by_one_of_two_slopes(shift, lanes, stall):
+@pytest.mark.parametrize(
+    ("positive", "negative", "shift"),
+    [
+        ([1, -3, 2], [0, 7, -1], 0),
+        ([32, -3, 64], [0, 7, -32], 5),
+        ([1, 1, 1], [0, 0, 0], 0),  # shifts
+        ([32, 32, 32], [4, 4, 4], 5),
+    ],
+)
+def test_multiplies_by_one_of_two_slopes(positive, negative, shift, lanes, stall):
     rng = np.random.default_rng(shift)
-    node = TwoSlopeNode(
-        "act",
-        "add",
-        positive=np.array([1 << shift, -3, 2 << shift]),
-        negative=np.array([0, 7, -(1 << shift)]),
-        rounding=Rounding(shift, 7),
-    )
+    node = TwoSlopeNode("act", "add", np.array(positive), np.array(negative), Rounding(shift, 7))
     values = np.concatenate([rng.integers(-128, 128, (20, 3)), [[0] * 3, [-128] * 3, [127] * 3]])
     spare = -3 % lanes
     padded = np.pad(values, ((0, 0), (0, spare)), constant_values=99)
