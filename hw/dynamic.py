@@ -21,7 +21,7 @@ from amaranth.utils import ceil_log2
 from xnorflow.hw.constants import ConstantTable, MemoryStyle
 from xnorflow.hw.counters import counter
 from xnorflow.hw.postprocess import clipped, slope_rows
-from xnorflow.hw.stream import Fifo, lane_layout, map_layout, value_shape
+from xnorflow.hw.stream import Fifo, check_lanes, lane_layout, map_layout, value_shape
 
 
 __all__ = ["DynamicThreshold", "DynamicTwoSlope", "FrameBuffer", "FrameTable"]
@@ -385,8 +385,7 @@ def _as(shape, bits):
 
 def _table(columns, source, parameters, *, lanes, shared=False):
     """Table of a unit that reads words of ``lanes`` values of ``source``."""
-    if source.channels % lanes:
-        raise ValueError(f"Lanes must divide the {source.channels} channels, not {lanes!r}")
+    check_lanes(source, lanes)
     words = source.channels // lanes
     pixels = source.height * source.width
     return FrameTable(

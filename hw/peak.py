@@ -5,7 +5,7 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorflow.hw.counters import counter
-from xnorflow.hw.stream import map_layout
+from xnorflow.hw.stream import check_lanes, map_layout
 
 
 __all__ = ["HalvingMaxPool", "peak_words"]
@@ -52,8 +52,7 @@ class HalvingMaxPool(wiring.Component):
     latency = 5
 
     def __init__(self, node, source, *, lanes):
-        if source.channels % lanes:
-            raise ValueError(f"Lanes must divide the {source.channels} channels, not {lanes!r}")
+        check_lanes(source, lanes)
         self.source = source
         self.lanes = lanes
         super().__init__({

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from xnorflow.hw.constants import ConstantTable, MemoryStyle, channel_rows
 from xnorflow.hw.counters import counter
-from xnorflow.hw.stream import lane_layout, map_layout
+from xnorflow.hw.stream import check_lanes, lane_layout, map_layout
 from xnorflow.network import AveragePool, GlobalSum, int_bits
 
 
@@ -54,7 +54,7 @@ class MaxPool(wiring.Component):
 
     def __init__(self, node, source, *, lanes):
         node.infer(source)
-        _check_lanes(source, lanes)
+        check_lanes(source, lanes)
         self.node = node
         self.source = source
         self.lanes = lanes
@@ -122,7 +122,7 @@ class SumPool(wiring.Component):
     latency = MaxPool.latency
 
     def __init__(self, node, source, *, lanes):
-        _check_lanes(source, lanes)
+        check_lanes(source, lanes)
         self.node = node
         self.source = source
         self.lanes = lanes
@@ -158,11 +158,6 @@ class SumPool(wiring.Component):
 def pool_window(node, source):
     """Rows and columns of a pool's windows."""
     return (source.height, source.width) if isinstance(node, GlobalSum) else (node.size, node.size)
-
-
-def _check_lanes(source, lanes):
-    if source.channels % lanes:
-        raise ValueError(f"Lanes must divide the {source.channels} channels, not {lanes!r}")
 
 
 def _pool(m, unit, source, window, shape, lanes):

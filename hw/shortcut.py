@@ -7,7 +7,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorflow.hw.counters import counter
-from xnorflow.hw.stream import map_layout
+from xnorflow.hw.stream import check_lanes, map_layout
 
 
 __all__ = ["PadChannels", "Subsample"]
@@ -47,8 +47,7 @@ class Subsample(wiring.Component):
 
     def __init__(self, node, source, *, lanes):
         node.infer(source)
-        if source.channels % lanes:
-            raise ValueError(f"Lanes must divide the {source.channels} channels, not {lanes!r}")
+        check_lanes(source, lanes)
         self.node = node
         self.source = source
         self._words = source.channels // lanes

@@ -19,6 +19,7 @@ __all__ = [
     "SkidBuffer",
     "WidthConverter",
     "WidthDivider",
+    "check_lanes",
     "lane_layout",
     "map_layout",
     "value_shape",
@@ -61,6 +62,18 @@ def map_layout(feature_map, lanes):
     shape = value_shape(feature_map.type)
     popcount = isinstance(feature_map.type, Counts) and feature_map.type.popcount
     return lane_layout(shape, lanes, popcount=shape if popcount else None)
+
+
+def check_lanes(source, lanes):
+    """Check that words of ``lanes`` values do not cut pixels of a feature map ``source``.
+
+    Raises
+    ------
+    :exc:`ValueError`
+        If the lanes do not divide the channels.
+    """
+    if lanes < 1 or source.channels % lanes:
+        raise ValueError(f"Lanes must divide the {source.channels} channels, not {lanes!r}")
 
 
 class WidthConverter(wiring.Component):

@@ -7,7 +7,7 @@ from amaranth.utils import ceil_log2
 
 from xnorflow.hw.constants import MemoryStyle
 from xnorflow.hw.counters import counter
-from xnorflow.hw.stream import map_layout
+from xnorflow.hw.stream import check_lanes, map_layout
 
 
 __all__ = ["SlidingWindowUnit", "Windows", "ring_size"]
@@ -39,8 +39,7 @@ class Windows:
     """
 
     def __init__(self, source, *, kernel, stride, padding, lanes):
-        if lanes < 1 or source.channels % lanes:
-            raise ValueError(f"Lanes must divide the {source.channels} channels, not {lanes!r}")
+        check_lanes(source, lanes)
         self.source = source
         self.kernel = kernel
         self.stride = stride

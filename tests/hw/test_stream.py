@@ -3,7 +3,15 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from xnorflow.hw.stream import Fifo, Fork, SkidBuffer, WidthConverter, WidthDivider, map_layout
+from xnorflow.hw.stream import (
+    Fifo,
+    Fork,
+    SkidBuffer,
+    WidthConverter,
+    WidthDivider,
+    check_lanes,
+    map_layout,
+)
 from xnorflow.network import Bit, Counts, FeatureMap, Int, UInt
 from xnorflow.sim.pysim import transact
 
@@ -185,3 +193,11 @@ def test_map_layout_carries_the_popcount():
 def test_rejects_impossible_sizes(build, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         build()
+
+
+@pytest.mark.parametrize("lanes", [3, 8, 0, -2])
+def test_rejects_lanes_that_cut_pixels(lanes):
+    source = FeatureMap(2, 2, 4, Bit())
+    check_lanes(source, 2)
+    with pytest.raises(ValueError, match=f"^Lanes must divide the 4 channels, not {lanes}$"):
+        check_lanes(source, lanes)
