@@ -30,7 +30,7 @@ from xnorflow.sw.residual import (
 )
 
 
-__all__ = ["VERSION", "Checkpoint", "load_checkpoint", "save_checkpoint"]
+__all__ = ["VERSION", "Checkpoint", "load_checkpoint", "read_header", "save_checkpoint"]
 
 VERSION = 2
 """Version of the format that is written, and the newest one that is read.
@@ -94,12 +94,30 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         raise FormatError(f"{path} is not a valid checkpoint: {error}") from None
 
 
+def read_header(data: bytes, key: str) -> dict[str, Any]:
+    """JSON object under a ``key`` of the metadata of a safetensors file's content.
+
+    Raises
+    ------
+    FormatError
+        If there is none.
+    """
+    size = int.from_bytes(data[:8], "little")
+    try:
+        header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][key])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise FormatError("it is a safetensors file with other content") from None
+    if not isinstance(header, dict):
+        raise FormatError("it is a safetensors file with other content")
+    return header
+
+
 def _decode(data: bytes) -> Checkpoint:
     try:
         state = safetensors.torch.load(data)
     except (safetensors.SafetensorError, KeyError):
         raise FormatError("it is damaged, or not a safetensors file at all") from None
-    header = _header(data)
+    header = read_header(data, _KEY)
     version = header.get("version")
     if type(version) is not int or version < 1:
         raise FormatError("it does not say its version")
@@ -136,17 +154,6 @@ def _encode(config: Config) -> dict[str, Any]:
     if isinstance(config, ChainConfig):
         return value | {"border": config.border.value}
     return value | {"shortcut": config.shortcut.value, "form": config.form.value}
-
-
-def _header(data: bytes) -> dict[str, Any]:
-    size = int.from_bytes(data[:8], "little")
-    try:
-        header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][_KEY])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise FormatError("it is a safetensors file with other content") from None
-    if not isinstance(header, dict):
-        raise FormatError("it is a safetensors file with other content")
-    return header
 
 
 def _config(value: Any) -> ChainConfig:

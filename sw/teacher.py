@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from xnorflow.errors import FormatError
 from xnorflow.files import read_file, write_atomically
+from xnorflow.sw.checkpoint import read_header
 from xnorflow.sw.data import Dataset, ImageData
 from xnorflow.sw.recipes import Recipe
 from xnorflow.sw.train import accuracy, fit
@@ -160,8 +161,7 @@ def load_teacher(path: Path | str) -> Teacher:
     content = read_file(path)
     try:
         state = safetensors.torch.load(content)
-        with safetensors.safe_open(str(path), "pt") as file:
-            header = json.loads((file.metadata() or {})[_KEY])
+        header = read_header(content, _KEY)
         config = TeacherConfig(
             tuple(header["input_shape"]),
             header["classes"],
@@ -170,6 +170,8 @@ def load_teacher(path: Path | str) -> Teacher:
         )
         teacher = Teacher(config)
         teacher.load_state_dict(state)
-    except (KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError):
+    except (
+        FormatError, KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError
+    ):  # fmt: skip
         raise FormatError(f"{path} is not a teacher") from None
     return teacher.eval()

@@ -1,7 +1,9 @@
+import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
+import safetensors.torch
 import torch
 
 from tests.sw.test_train import CONFIG, RECIPE
@@ -9,7 +11,13 @@ from xnorflow.errors import DataError, FormatError
 from xnorflow.sw.data import Dataset
 from xnorflow.sw.recipes import Recipe
 from xnorflow.sw.recipes import teacher as recipe_of
-from xnorflow.sw.teacher import TEACHER_FILE, load_teacher, train_teacher
+from xnorflow.sw.teacher import (
+    TEACHER_FILE,
+    Teacher,
+    TeacherConfig,
+    load_teacher,
+    train_teacher,
+)
 from xnorflow.sw.train import accuracy, train
 
 
@@ -37,6 +45,16 @@ def test_a_teacher_learns_and_is_kept(data, tmp_path):
         assert torch.equal(kept(data.test_images), teacher(data.test_images))
 
 
+def test_a_teachers_file_is_read_once(tmp_path, monkeypatch):
+    """So one that is replaced meanwhile cannot give the tensors of one, the header of another."""
+    config = TeacherConfig((8, 8, 1), 3, (0.5,), (0.25,))
+    content = safetensors.torch.save(
+        Teacher(config).state_dict(), {"xnorflow-teacher": json.dumps(asdict(config))}
+    )
+    monkeypatch.setattr("xnorflow.sw.teacher.read_file", lambda _: content)
+    assert load_teacher(tmp_path / "gone").config == config
+
+
 @pytest.mark.parametrize(
     ("teacher", "recipe", "message"),
     [
@@ -61,7 +79,18 @@ def test_a_training_goes_on_with_the_same_teacher_only(data, tmp_path):
         train(CONFIG, recipe, data, tmp_path, teacher=Two(2.0))
 
 
-@pytest.mark.parametrize("content", [b"", b"no teacher"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no teacher",
+        safetensors.torch.save({}),
+        safetensors.torch.save({}, {"xnorflow": "{}"}),
+        safetensors.torch.save({}, {"xnorflow-teacher": "{}"}),
+        safetensors.torch.save({}, {"xnorflow-teacher": "[]"}),
+        safetensors.torch.save({}, {"xnorflow-teacher": "no JSON"}),
+    ],
+)
 def test_refuses_other_files(tmp_path, content):
     path = tmp_path / "file"
     path.write_bytes(content)
