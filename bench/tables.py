@@ -85,6 +85,7 @@ def rtl() -> str:
     rows = [
         [
             row["network"],
+            f"{row['images']:,}",
             f"{row['scores_differing']} of {10 * row['images']:,}",
             f"{row['cycles_per_frame']} = {row['predicted_cycles_per_frame']}",
             # Where windows slide, the prediction is a lower bound.
@@ -95,11 +96,10 @@ def rtl() -> str:
         for row in read_rows("rtl")
     ]
     return _section(
-        "The Verilated RTL on the same images, the first 100 for CNV and most of the ResNets, "
-        "`python bench/rtl.py`: "
-        "scores that differ from the golden model, simulated = predicted cycles, time of the "
-        "simulation.",
-        ["network", "scores differ", "cycles a frame", "latency", "time"],
+        "The Verilated RTL on test images, of large networks the first ones (`--all` takes all), "
+        "`python bench/rtl.py`: scores that differ from the golden model, simulated = predicted "
+        "cycles, time of the simulation.",
+        ["network", "images", "scores differ", "cycles a frame", "latency", "time"],
         rows,
     )
 
