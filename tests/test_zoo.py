@@ -14,8 +14,11 @@ ZOO = Path(__file__).parent.parent / "zoo"
 NAMES = (
     "cifar10-cnv",
     "cifar10-resnet20-reactnet",
+    "cifar10-resnet20-siman",
     "cifar10-resnet20-siman-bipolar",
     "fashion-conv",
+    "fashion-small-dybnn",
+    "fashion-small-reactnet",
     "mnist-conv-up5k",
     "fashion-lfc-adabin",
     "mnist-tfc-sign",

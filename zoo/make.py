@@ -6,8 +6,7 @@ Each is trained (in ``runs/``; a training that was interrupted goes on, one that
 done again), lowered, and compared with the model in float64 over the whole test set. Most take
 minutes on one core; those for CIFAR-10 take hours, unless there is ``--accelerator gpu``. The
 residual networks among these start with the weights that AdaBin's authors released:
-``--adabin FILE``; some learn from a teacher, or start with another network of the zoo, which is
-trained first.
+``--adabin FILE``; one starts with another network of the zoo, which is trained first.
 """
 
 import argparse
@@ -29,7 +28,6 @@ from xnorflow.sw.lower import lower
 from xnorflow.sw.models import ChainConfig, IntegerPixels, Method, Named
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.recipes import (
-    TEMPERATURE,
     Optimiser,
     Recipe,
     fine_tune,
@@ -38,9 +36,7 @@ from xnorflow.sw.recipes import (
     tiny,
     warm_start,
 )
-from xnorflow.sw.recipes import teacher as teacher_recipe
 from xnorflow.sw.residual import NamedResidual, ResidualConfig, ResidualMethod
-from xnorflow.sw.teacher import TEACHER_FILE, Teacher, load_teacher, train_teacher
 from xnorflow.sw.train import MODEL_FILE, train
 from xnorflow.xnf import dumps
 
@@ -194,7 +190,7 @@ ENTRIES: dict[str, Entry | ResidualEntry] = {
     "cifar10-resnet20-adabin": ResidualEntry(
         NamedResidual.RESNET20,
         ResidualMethod.ADABIN,
-        replace(fine_tune(Dataset.CIFAR10, mixed=True), temperature=TEMPERATURE),
+        fine_tune(Dataset.CIFAR10, mixed=True),
         stem_bits=STEM_BITS,
     ),
     "cifar10-resnet20-siman": ResidualEntry(
@@ -261,29 +257,16 @@ def trained(name: str, data: ImageData, accelerator: str, adabin: Path | None) -
     elif isinstance(entry, ResidualEntry) and entry.released:
         assert adabin is not None
         start = import_adabin_resnet20(adabin, stem_bits=entry.stem_bits)
-    teacher = _teacher(entry.dataset, data, accelerator) if entry.recipe.temperature else None
     return train(
         entry.config,
         entry.recipe,
         data,
         folder,
         start=start,
-        teacher=teacher,
         compiled=isinstance(entry, ResidualEntry),
         progress=True,
         accelerator=accelerator,
     )
-
-
-def _teacher(dataset: Dataset, data: ImageData, accelerator: str) -> Teacher:
-    """Trained teacher of a data set."""
-    folder = RUNS / f"{dataset.value}-teacher"
-    if (folder / TEACHER_FILE).exists():
-        return load_teacher(folder / TEACHER_FILE)
-    found, _ = train_teacher(
-        teacher_recipe(dataset), dataset, data, folder, progress=True, accelerator=accelerator
-    )
-    return found
 
 
 def make(name: str, accelerator: str = "cpu", adabin: Path | None = None) -> str:
@@ -396,11 +379,6 @@ def _spell(recipe: Recipe) -> str:
     ]
     if recipe.label_smoothing:
         parts.append(f"labels smoothed by {recipe.label_smoothing}")
-    if recipe.temperature:
-        parts.append(
-            f"the distribution of a teacher (`xnorflow teach`) at temperature "
-            f"{recipe.temperature:g} in place of labels"
-        )
     if recipe.centred:
         parts.append(f"weights of ±½ that become {{0, 1}} in {recipe.centred:.0%} of the epochs")
     augmentation = recipe.augmentation
