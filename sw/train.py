@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -34,6 +34,8 @@ from xnorflow.sw.augment import augment
 from xnorflow.sw.checkpoint import Checkpoint, save_checkpoint
 from xnorflow.sw.data import ImageData
 from xnorflow.sw.kinds import Config, Model, build
+from xnorflow.sw.nn.conv import BinaryConv2d
+from xnorflow.sw.nn.linear import BinaryLinear
 from xnorflow.sw.nn.weights import AdaBinWeight, SiManWeight
 from xnorflow.sw.recipes import Optimiser, Recipe
 from xnorflow.sw.residual import Residual
@@ -226,8 +228,9 @@ def fit(
 def adopt(model: Model, start: Model, images: Tensor | None = None) -> list[str]:
     """Let ``model`` start with those parameters of ``start`` that have a place in it.
 
-    They are those of the same name and shape: all, where only the grid differs. Where only the
-    method does, ``start`` may have to be translated first, looking at ``images``: see `translate`.
+    They are those of the same name and shape: all, where only the grid differs. Where the method
+    of a residual model does, ``start`` may have to be translated first, looking at ``images``: see
+    `translate`.
 
     Returns
     -------
@@ -237,12 +240,12 @@ def adopt(model: Model, start: Model, images: Tensor | None = None) -> list[str]
     Raises
     ------
     DataError
-        If no weights of convolutions and dense layers have a place.
+        If no weights of convolutions and dense layers have a place, or if ``start`` has another
+        shape and must be translated.
     """
     if isinstance(model, Residual) and isinstance(start, Residual):
         ours = model.config
-        same_shape = replace(start.config, method=ours.method, grid=ours.grid) == ours
-        if same_shape and is_translated(start.config.method, ours.method):
+        if is_translated(start.config.method, ours.method):
             start = translate(start, ours, images)
     theirs = start.state_dict()
     state = model.state_dict()
@@ -438,6 +441,9 @@ class _Training(lightning.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Optimiser, and a learning rate that changes with every step."""
+        for module in self.model.modules():
+            if isinstance(module, BinaryConv2d | BinaryLinear):
+                module.weight.requires_grad_(not self.recipe.frozen)
         parameters = [each for each in self.model.parameters() if each.requires_grad]
         rate, decay = self.recipe.learning_rate, self.recipe.weight_decay
         optimiser: torch.optim.Optimizer

@@ -1,5 +1,7 @@
 """Start a residual model of another method with the parameters of a trained one."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -18,22 +20,26 @@ _SPREAD = 0.1
 """Standard deviation that latent weights get: some bits flip soon, but not all at once."""
 
 
-def is_translated(start: ResidualMethod, to: ResidualMethod) -> bool:
-    """Whether a model of one method can start with the parameters of another's after `translate`.
+_FAMILIES = (
+    {ResidualMethod.ADABIN},
+    {ResidualMethod.REACTNET, ResidualMethod.DYBNN, ResidualMethod.DYBNN_APART},
+    {ResidualMethod.SIMAN_BIPOLAR, ResidualMethod.SIMAN_MEAN},
+    {ResidualMethod.SIMAN},
+)
+"""Methods whose weights, and thresholds of the same name, mean the same."""
 
-    Other methods have the same parameters, or none that fit.
-    """
-    if start is ResidualMethod.ADABIN:
-        return to is not start
-    return (start, to) == (ResidualMethod.SIMAN_BIPOLAR, ResidualMethod.SIMAN)
+
+def is_translated(start: ResidualMethod, to: ResidualMethod) -> bool:
+    """Whether the weights of two methods mean different things, so that `translate` is needed."""
+    return not any({start, to} <= family for family in _FAMILIES)
 
 
 @torch.no_grad()
 def translate(start: Residual, config: ResidualConfig, images: Tensor | None = None) -> Residual:
-    """Build the model of ``config`` with the weights and thresholds of the model ``start``.
+    """Build the model of ``config`` with the bits and thresholds of the model ``start``.
 
     It is a start, not an equal. Of AdaBin's, the term of the popcount, ρ·P, and Maxout's positive
-    slope have no place elsewhere. Signs are taken of the weights as they are, not about their mean,
+    slope have no place elsewhere. Signs are taken of its weights as they are, not about their mean,
     so that each filter has about as many of either as ρ asks for; SiMaN's magnitudes are ranked as
     the weights are. SiMaN's {0, 1} weights stand for ±1: what all filters have in common is lost,
     and the polarities of its thresholds are chosen so that this is little.
@@ -41,27 +47,23 @@ def translate(start: Residual, config: ResidualConfig, images: Tensor | None = N
     Parameters
     ----------
     start : Residual
-        Of AdaBin; or of SiMaN's ±1 weights, for {0, 1}.
+        Of another method.
     config : ResidualConfig
-        Of the same shape.
+        The same, except for method, grid and the width of the first layer's weights.
     images : uint8 tensor, (n, height, width, channels), optional
         By which polarities are chosen; otherwise they take turns.
 
     Raises
     ------
     DataError
-        If ``start`` is of another method, or the shapes differ.
+        If the configurations differ in something else.
     """
+    same = replace(start.config, method=config.method, grid=config.grid, pixels=config.pixels)
+    if same != config:
+        raise DataError("a model of another method can start only with one of the same shape")
     model = Residual(config)
     ours, theirs = model.state_dict(), start.state_dict()
     shared = {name: theirs[name].clone() for name in ours if name in theirs}
-    if not is_translated(start.config.method, config.method) or any(
-        ours[name].shape != value.shape for name, value in shared.items()
-    ):
-        raise DataError(
-            "only a model of AdaBin, or of SiMaN's ±1 weights for {0, 1}, of the same shape can be "
-            "translated"
-        )
     model.load_state_dict(ours | shared)
     if start.config.method is ResidualMethod.ADABIN:
         for slopes in model.modules():
@@ -69,7 +71,9 @@ def translate(start: Residual, config: ResidualConfig, images: Tensor | None = N
                 slopes.positive.fill_(1)
         if model.stem_slopes is not None:
             model.stem_slopes.negative.zero_()
+    training = start.training
     trace = {} if images is None else start.eval().trace(images)
+    start.train(training)
     for n, (unit, other) in enumerate(zip(model.units, start.units, strict=True), 1):
         for part, bits in (("conv", ""), ("first", "first_"), ("projection", "short_")):
             conv = getattr(unit, part)
@@ -79,13 +83,14 @@ def translate(start: Residual, config: ResidualConfig, images: Tensor | None = N
 
 
 def _translate(ours: NormedBinaryConv, theirs: NormedBinaryConv, distance: Tensor | None) -> None:
-    read = theirs.conv.activation_quantiser
-    binarise = ours.conv.activation_quantiser
+    read, binarise = (part.conv.activation_quantiser for part in (theirs, ours))
     weight = theirs.conv.weight.flatten(1)
     if isinstance(theirs.conv.weight_quantiser, SiManWeight):
         magnitude = (weight - weight.mean(dim=1, keepdim=True)).abs()
         weight = magnitude - magnitude.median(dim=1, keepdim=True).values
     weight = (weight * (_SPREAD / weight.std())).view_as(theirs.conv.weight)
+    if isinstance(read, RSign) and read.polarity is not None:
+        weight = weight * read.polarity[:, None, None]
     if isinstance(binarise, RSign):
         if isinstance(read, AdaBinActivation):
             # α·sign((x − β)/α) is |α|·sign(x − β).
@@ -111,23 +116,24 @@ def _balance(distance: Tensor, normed: NormedBinaryConv) -> Tensor:
     taps = torch.ones(1, 1, *conv.weight.shape[2:], dtype=signs.dtype)
     sums = functional.conv2d(signs, taps, stride=conv.stride, padding=conv.padding)
     sums = sums.view(frames, channels, -1).transpose(0, 1).flatten(1)
-    covariance = sums.cov().view(channels, channels)
+    covariance = sums.cov().view(channels, channels).fill_diagonal_(0)
+    # A channel is worth turning only for more than rounding errors, or the loop might not end.
+    least = 1e-9 * covariance.abs().max()
     polarity = torch.ones(channels, dtype=signs.dtype)
     polarity[1::2] = -1
     turned = True
     while turned:
         turned = False
         for channel in range(channels):
-            rest = covariance[channel] @ polarity - covariance[channel, channel] * polarity[channel]
-            if rest * polarity[channel] > 0:
+            if (covariance[channel] @ polarity) * polarity[channel] > least:
                 polarity[channel] *= -1
                 turned = True
     return polarity
 
 
 def _magnitudes(weight: Tensor) -> Tensor:
-    """Weights (filters, synapses) of mean 0 whose magnitudes are in the order of ``weight``."""
+    """Weights (filters, synapses) whose magnitudes are in the order of ``weight``, mean near 0."""
     magnitude = weight - weight.amin(dim=1, keepdim=True)
     # Signs take turns from one rank to the next.
-    rank = magnitude.argsort(dim=1).argsort(dim=1)
+    rank = magnitude.argsort(dim=1, stable=True).argsort(dim=1)
     return magnitude * (1 - 2 * (rank % 2))

@@ -185,11 +185,11 @@ def check_int(name: str, x: FeatureMap) -> int:
     return x.type.fraction
 
 
-def check_parameters(name: str, x: FeatureMap, parameters: FeatureMap, channels: int) -> None:
-    """Check that ``x`` and a map of ``parameters`` fit, of which ``channels`` are wanted."""
-    if (parameters.height, parameters.width) != (1, 1) or parameters.channels < channels:
+def check_parameters(name: str, x: FeatureMap, parameters: FeatureMap, least: int) -> None:
+    """Check that a map of ``parameters``, of at ``least`` so many channels, fits ``x``."""
+    if (parameters.height, parameters.width) != (1, 1) or parameters.channels < least:
         raise NetworkError(
-            f"{name}: its parameters must be a 1×1 map of at least {channels} channels, "
+            f"{name}: its parameters must be a 1×1 map of at least {least} channels, "
             f"not {spell_shape(parameters)}"
         )
     if check_int(name, x) != check_int(name, parameters):

@@ -169,6 +169,7 @@ class Unit(nn.Module):
             case DySign():
                 quantiser = self.conv.conv.activation_quantiser
                 assert isinstance(quantiser, RSign)
+                assert quantiser.polarity is None
                 static = quantiser.bias if x.bias is None else quantiser.bias + x.bias
                 found["frame"] = self.sign.of_frame(x.value, -static, grid)
             case FrameMean():

@@ -183,6 +183,11 @@ def test_several_devices_share_the_work(data, tmp_path):
         ({"epochs": 1, "learning_rate": 0.0}, "^a learning rate must be positive, not 0.0$"),
         ({"epochs": 1, "learning_rate": float("nan")}, "must be positive, not nan$"),
         ({"epochs": 1, "label_smoothing": 1.0}, "^label smoothing must be from 0 to 1, not 1.0$"),
+        ({"epochs": 1, "progress": 1.1}, "^progress must be from 0 to 1, not 1.1$"),
+        ({"epochs": 1, "weight_decay": -0.1}, "^weight decay and temperature cannot be negative$"),
+        ({"epochs": 1, "temperature": -1.0}, "^weight decay and temperature cannot be negative$"),
+        ({"epochs": 1, "centred": 0.5}, "^of 1 epochs, one must be left in which the weights are "),
+        ({"epochs": 9, "centred": 1.0}, "^of 9 epochs, one must be left in which the weights are "),
     ],
 )
 def test_refuses_a_recipe_out_of_range(options, message):
@@ -307,6 +312,20 @@ def test_residual_models_learn(textures, tmp_path, method, mixed):
     assert checkpoint.provenance.float_accuracy > 0.9
 
 
+@pytest.mark.parametrize("frozen", [False, True])
+def test_frozen_weights_stay(textures, tmp_path, frozen):
+    start = Residual(SMALL)
+    recipe = Recipe("test", epochs=2, batch_size=24, frozen=frozen)
+    trained = train(SMALL, recipe, textures, tmp_path, start=start).model
+    found, before = trained.state_dict(), start.state_dict()
+    binary = {name for name in before if name.endswith("conv.conv.weight")}
+    assert len(binary) == len(start.units)
+    assert all(torch.equal(found[name], before[name]) == frozen for name in binary)
+    others = dict(start.named_parameters()).keys() - binary
+    assert any("quantiser" in name for name in others)
+    assert not any(torch.equal(found[name], before[name]) for name in others)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # PyTorch's own
 def test_a_compiled_model_learns_the_same(textures, tmp_path):
@@ -357,11 +376,11 @@ def test_a_folder_belongs_to_one_start(data, tmp_path):
 
 def test_what_does_not_fit_starts_anew():
     torch.manual_seed(0)
-    start = Residual(replace(SMALL, method=ResidualMethod.SIMAN_BIPOLAR))
-    model = Residual(replace(SMALL, method=ResidualMethod.REACTNET))
+    start = Residual(replace(SMALL, method=ResidualMethod.REACTNET))
+    model = Residual(replace(SMALL, method=ResidualMethod.DYBNN))
     fresh = adopt(model, start)
     assert torch.equal(model.units[0].conv.conv.weight, start.units[0].conv.conv.weight)
-    assert "units.0.slopes.before" in fresh
+    assert "units.0.sign.hyper.squeeze.weight" in fresh
     assert "units.0.conv.conv.weight" not in fresh
     assert not (set(fresh) & start.state_dict().keys())
 

@@ -10,7 +10,7 @@ from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.nn.weights import SignWeight
 from xnorflow.sw.residual import Residual, ResidualConfig, ResidualMethod, StemConfig, UnitConfig
 from xnorflow.sw.train import adopt
-from xnorflow.sw.translate import translate
+from xnorflow.sw.translate import _balance, is_translated, translate
 
 
 CONFIG = ResidualConfig(
@@ -156,12 +156,59 @@ def stripes():
     return (127 * (1 + torch.stack(waves)))[..., None].to(torch.uint8)
 
 
-def test_refuses_what_cannot_be_translated(start):
-    message = (
-        "^only a model of AdaBin, or of SiMaN's ±1 weights for {0, 1}, of the same shape can be "
-        "translated$"
-    )
+def select(unit):
+    """Bits of a unit's weights, as if its thresholds had no polarity, as ±1."""
+    bits = torch.where(unit.conv.quantise().code > 0, 1.0, -1.0)
+    return (bits * polarity(unit)).flatten(1)
+
+
+PAIRS = [
+    (before, after)
+    for before in ResidualMethod
+    for after in ResidualMethod
+    if is_translated(before, after) and before is not ResidualMethod.ADABIN
+]
+
+
+@pytest.mark.parametrize(("before", "after"), PAIRS)
+def test_any_method_can_start_with_another_ones_bits(before, after):
+    torch.manual_seed(2)
+    start = Residual(replace(CONFIG, method=before))
+    model = Residual(replace(CONFIG, method=after))
+    adopt(model, start, stripes())
+    for ours, theirs in zip(model.units, start.units, strict=True):
+        found, expected = select(ours), select(theirs)
+        # AdaBin's signs are about each filter's mean; of SiMaN's, half are positive.
+        assert (found == expected).float().mean() > 0.85
+
+
+def test_methods_of_a_family_share_their_weights():
+    assert not is_translated(ResidualMethod.REACTNET, ResidualMethod.DYBNN)
+    assert not is_translated(ResidualMethod.SIMAN_MEAN, ResidualMethod.SIMAN_BIPOLAR)
+    assert all(not is_translated(method, method) for method in ResidualMethod)
+
+
+def test_polarities_end_at_some_point():
+    """Of channels that are alike, turning one is worth no more than a rounding error."""
+    normed = Residual(HALF).units[0].conv
+    signs = torch.randn(20, 1, 12, 12, generator=torch.Generator().manual_seed(1))
+    found = _balance(signs.expand(-1, 8, -1, -1), normed)
+    assert found.sum() == 0
+    assert torch.equal(_balance(torch.ones(2, 8, 12, 12), normed).abs(), torch.ones(8).double())
+
+
+def test_a_translation_leaves_its_start_as_it_was():
+    start = Residual(BIPOLAR)
+    state = {name: value.clone() for name, value in start.state_dict().items()}
+    translate(start, HALF, stripes())
+    assert start.training
+    assert all(torch.equal(start.state_dict()[name], value) for name, value in state.items())
+
+
+@pytest.mark.parametrize("changes", [{"units": (UnitConfig(8), UnitConfig(8))}, {"classes": 4}])
+def test_refuses_another_shape(start, changes):
+    message = "^a model of another method can start only with one of the same shape$"
     with pytest.raises(DataError, match=message):
-        translate(Residual(HALF), replace(CONFIG, method=ResidualMethod.REACTNET))
+        translate(start, replace(HALF, **changes))
     with pytest.raises(DataError, match=message):
-        translate(start, replace(HALF, units=(UnitConfig(8), UnitConfig(8))))
+        adopt(Residual(replace(HALF, **changes)), start)
