@@ -88,11 +88,12 @@ def main() -> None:
     # With one thread, sums do not depend on the machine's count of cores.
     torch.set_num_threads(1)
     console = Console()
-    for match in MATCHES:
-        if sys.argv[1:] and match.name not in sys.argv[1:]:
-            continue
+    known = {match.name: match for match in MATCHES}
+    for name in sys.argv[1:] or known:
+        if name not in known:
+            raise SystemExit(f"no comparison is called {name}: choose from {', '.join(known)}")
+        match = known[name]
         data = load(match.dataset)
-        # By the seeds first: an interrupted comparison is one of fewer seeds, not of fewer methods.
         shares = {
             (way, seed): _train(match, way, seed, data) for seed in SEEDS for way in match.ways
         }
@@ -101,6 +102,9 @@ def main() -> None:
             accuracies = [shares[way, seed] for seed in SEEDS]
             rows.append({
                 "method": way,
+                "recipe": match.recipe.name,
+                "epochs": match.recipe.epochs,
+                "seeds": list(SEEDS),
                 "accuracies": accuracies,
                 "mean": round(mean(accuracies), 5),
                 "deviation": round(stdev(accuracies), 5),

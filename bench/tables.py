@@ -174,7 +174,7 @@ def estimates() -> str:
 
 def adabin() -> str:
     """AdaBin beside plain signs."""
-    return _match("adabin_vs_sign", "AdaBin against plain signs, TFC on MNIST, 40 epochs")
+    return _match("adabin_vs_sign", "AdaBin against plain signs, TFC on MNIST")
 
 
 def dynamic() -> str:
@@ -182,12 +182,16 @@ def dynamic() -> str:
     return _match(
         "dynamic_vs_static",
         "DyBNN's thresholds and shifts of the frame against ReActNet's static ones, ResNet-8 on "
-        "Fashion-MNIST, 6 epochs",
+        "Fashion-MNIST",
     )
 
 
 def _match(name: str, caption: str) -> str:
     """Two methods with the same seeds."""
+    measured = read_rows(name)
+    if not measured:
+        return ""
+    epochs, seeds = measured[0]["epochs"], ", ".join(map(str, measured[0]["seeds"]))
     rows = [
         [
             row["method"],
@@ -195,11 +199,11 @@ def _match(name: str, caption: str) -> str:
             f"{row['deviation']:.2%}",
             ", ".join(f"{accuracy:.2%}" for accuracy in row["accuracies"]),
         ]
-        for row in read_rows(name)
+        for row in measured
     ]
     return _section(
-        f"{caption}, `python bench/seeds.py {name}`.",
-        ["method", "mean", "deviation", "seeds 1, 2, 3"],
+        f"{caption}, {epochs} epochs, `python bench/seeds.py {name}`.",
+        ["method", "mean", "deviation", f"seeds {seeds}"],
         rows,
     )
 

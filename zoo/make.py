@@ -248,14 +248,17 @@ def trained(name: str, data: ImageData, accelerator: str, adabin: Path | None) -
     entry, folder = ENTRIES[name], RUNS / name
     if (folder / MODEL_FILE).exists():
         found = load_checkpoint(folder / MODEL_FILE)
-        if found.model.config != entry.config:
+        made, recipe = found.provenance, entry.recipe
+        same = (made.recipe, made.epochs, made.seed) == (recipe.name, recipe.epochs, recipe.seed)
+        if found.model.config != entry.config or not same:
             raise DataError(f"{folder} holds another model than that of {name}: remove it")
         return found
     start: Model | None = None
     if isinstance(entry, ResidualEntry) and entry.after is not None:
         start = trained(entry.after, data, accelerator, adabin).model
     elif isinstance(entry, ResidualEntry) and entry.released:
-        assert adabin is not None
+        if adabin is None:
+            raise DataError(f"{name} starts with AdaBin's released weights: give their file")
         start = import_adabin_resnet20(adabin, stem_bits=entry.stem_bits)
     return train(
         entry.config,
@@ -381,6 +384,8 @@ def _spell(recipe: Recipe) -> str:
         parts.append(f"labels smoothed by {recipe.label_smoothing}")
     if recipe.centred:
         parts.append(f"weights of ±½ that become {{0, 1}} in {recipe.centred:.0%} of the epochs")
+    if recipe.frozen:
+        parts.append("binary weights as they were")
     augmentation = recipe.augmentation
     if recipe.mixed:
         parts.append("bfloat16 products")
