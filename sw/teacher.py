@@ -1,4 +1,4 @@
-"""A network of real numbers whose distribution others learn, instead of labels alone.
+"""A network of real numbers whose distribution others learn in place of labels.
 
 Binary networks gain by it (ReActNet, arXiv 2003.03488, learns nothing else). It is small and trains
 in minutes; it is never lowered.
@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from xnorflow.errors import FormatError
+from xnorflow.errors import DataError, FormatError
 from xnorflow.files import read_file, write_atomically
 from xnorflow.sw.checkpoint import read_header
 from xnorflow.sw.data import Dataset, ImageData
@@ -39,6 +39,8 @@ class TeacherConfig:
 
     Attributes
     ----------
+    dataset : str
+        Whose pictures it was trained on.
     input_shape : (height, width, channels)
         Both sides at least 8.
     classes : int
@@ -46,6 +48,7 @@ class TeacherConfig:
         Of pixels in 0…1.
     """
 
+    dataset: str
     input_shape: tuple[int, int, int]
     classes: int
     mean: tuple[float, ...]
@@ -128,7 +131,9 @@ def train_teacher(
         As `xnorflow.sw.train.train` does.
     """
     height, width, channels = data.train_images.shape[1:]
-    config = TeacherConfig((height, width, channels), len(data.classes), *dataset.normalisation)
+    config = TeacherConfig(
+        data.name, (height, width, channels), len(data.classes), *dataset.normalisation
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         teacher = Teacher(config)
@@ -150,19 +155,22 @@ def train_teacher(
     return teacher, accuracy(teacher, data.test_images, data.test_labels)
 
 
-def load_teacher(path: Path | str) -> Teacher:
-    """Read a teacher, in evaluation mode.
+def load_teacher(path: Path | str, dataset: str) -> Teacher:
+    """Read a teacher of a ``dataset``, in evaluation mode.
 
     Raises
     ------
     FormatError
         If the file cannot be read, or is none of a teacher.
+    DataError
+        If it was trained on other pictures.
     """
     content = read_file(path)
     try:
         state = safetensors.torch.load(content)
         header = read_header(content, _KEY)
         config = TeacherConfig(
+            header["dataset"],
             tuple(header["input_shape"]),
             header["classes"],
             tuple(header["mean"]),
@@ -174,4 +182,6 @@ def load_teacher(path: Path | str) -> Teacher:
         FormatError, KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError
     ):  # fmt: skip
         raise FormatError(f"{path} is not a teacher") from None
-    return teacher.eval()
+    if config.dataset != dataset:
+        raise DataError(f"{path} was trained on {config.dataset}, not on {dataset}")
+    return teacher.eval().requires_grad_(False)

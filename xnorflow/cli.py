@@ -159,7 +159,8 @@ def train(
         typer.Option(
             "--method",
             help="sign (unless you say otherwise), adabin, siman or siman-bipolar; of residual "
-            "models adabin, siman, siman-bipolar or reactnet: theirs who made it.",
+            "models adabin, siman, siman-bipolar, reactnet, dybnn, dybnn-apart or siman-mean, "
+            "unless you say otherwise that of their authors.",
         ),
     ] = None,
     start: Annotated[
@@ -172,7 +173,7 @@ def train(
     ] = None,
     teacher: Annotated[
         Path | None,
-        typer.Option("--teacher", help="Learn what this teacher of `xnorflow teach` sees."),
+        typer.Option("--teacher", help="Learn this teacher's probabilities in place of labels."),
     ] = None,
     epochs: Annotated[
         int | None, typer.Option("--epochs", min=1, help="Instead of the recipe's.")
@@ -222,7 +223,7 @@ def train(
         data,
         out,
         start=started,
-        teacher=None if teacher is None else load_teacher(teacher),
+        teacher=None if teacher is None else load_teacher(teacher, data.name),
         resume=not fresh,
         compiled=compiled,
         progress=True,

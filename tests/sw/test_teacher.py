@@ -39,7 +39,7 @@ def test_a_teacher_learns_and_is_kept(data, tmp_path):
     recipe = replace(recipe_of(Dataset.MNIST), epochs=8, batch_size=24, learning_rate=0.02)
     teacher, share = train_teacher(recipe, Dataset.MNIST, data, tmp_path)
     assert share > 0.9
-    kept = load_teacher(tmp_path / TEACHER_FILE)
+    kept = load_teacher(tmp_path / TEACHER_FILE, data.name)
     assert kept.config == teacher.config
     with torch.no_grad():
         assert torch.equal(kept(data.test_images), teacher(data.test_images))
@@ -47,12 +47,21 @@ def test_a_teacher_learns_and_is_kept(data, tmp_path):
 
 def test_a_teachers_file_is_read_once(tmp_path, monkeypatch):
     """So one that is replaced meanwhile cannot give the tensors of one, the header of another."""
-    config = TeacherConfig((8, 8, 1), 3, (0.5,), (0.25,))
+    config = TeacherConfig("mnist", (8, 8, 1), 3, (0.5,), (0.25,))
     content = safetensors.torch.save(
         Teacher(config).state_dict(), {"xnorflow-teacher": json.dumps(asdict(config))}
     )
     monkeypatch.setattr("xnorflow.sw.teacher.read_file", lambda _: content)
-    assert load_teacher(tmp_path / "gone").config == config
+    assert load_teacher(tmp_path / "gone", "mnist").config == config
+
+
+def test_a_teacher_of_other_pictures_is_refused(tmp_path):
+    config = TeacherConfig("mnist", (8, 8, 1), 3, (0.5,), (0.25,))
+    header = {"xnorflow-teacher": json.dumps(asdict(config))}
+    path = tmp_path / "file"
+    path.write_bytes(safetensors.torch.save(Teacher(config).state_dict(), header))
+    with pytest.raises(DataError, match=r"was trained on mnist, not on fashion-mnist$"):
+        load_teacher(path, "fashion-mnist")
 
 
 @pytest.mark.parametrize(
@@ -95,4 +104,4 @@ def test_refuses_other_files(tmp_path, content):
     path = tmp_path / "file"
     path.write_bytes(content)
     with pytest.raises(FormatError, match=f"^{re.escape(str(path))} is not a teacher$"):
-        load_teacher(path)
+        load_teacher(path, "mnist")
