@@ -47,7 +47,10 @@ def slope_rows(node, *, lanes, vector):
 
 
 def slopes_are_shifts(node):
-    """Whether a `TwoSlope` needs no multiplier: all slopes are the same 0 or power of two."""
+    """Whether a `TwoSlope` needs no multiplier.
+
+    Then all channels have the same two slopes, each of them 0 or a power of two.
+    """
     pairs = set(zip(node.positive.tolist(), node.negative.tolist(), strict=True))
     return len(pairs) == 1 and all(slope & (slope - 1) == 0 for slope in pairs.pop())
 
@@ -204,16 +207,16 @@ class TwoSlope(wiring.Component):
         rounding = self.node.rounding
         shifts = slopes_are_shifts(self.node)
         for n in range(self.lanes):
-            # Cycle 3: the slope. A register in front of the multiplier keeps it fast.
-            value = word.lanes[n]
             positive, negative = slopes.row.positive[n], slopes.row.negative[n]
-            slope = _registered(m, en, Mux(value[-1], negative, positive), f"slope_{n}")
-            value = _registered(m, en, value, f"value_{n}")
+            # Cycle 3: the slope. A register in front of the multiplier keeps it fast.
+            value = _registered(m, en, word.lanes[n], f"value_{n}")
             # Cycle 4: the product. Cycle 5: what is rounded away is left out.
-            product = slope * value
             if shifts:
-                # Synthesis does not see what the register can be, but what the constants are.
+                # Synthesis knows the constants, but not which values a register can take.
                 product = Mux(value[-1], negative * value, positive * value)
+            else:
+                slope = Mux(word.lanes[n][-1], negative, positive)
+                product = _registered(m, en, slope, f"slope_{n}") * value
             product = _registered(m, en, product, f"product_{n}")
             rounded = clipped((product + rounding.half) >> rounding.shift, rounding.bits)
             output = _registered(m, en, rounded, f"output_{n}")
