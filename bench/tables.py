@@ -9,15 +9,11 @@ from pathlib import Path
 from record import read_rows
 
 
-README = Path(__file__).parent.parent / "README.md"
-BEGIN, END = "<!-- results -->", "<!-- /results -->"
+ROOT = Path(__file__).parent.parent
 
 
 def main() -> None:
     """Replace what is between the marks."""
-    text = README.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
     sections = (
         accuracy(),
         imported(),
@@ -30,9 +26,16 @@ def main() -> None:
         dynamic(),
         popcount(),
     )
-    parts = [section for section in sections if section]
-    content = "\n\n".join([BEGIN, *parts, END])
-    README.write_text(before + content + after, encoding="utf-8")
+    write(ROOT / "README.md", "\n\n".join(section for section in sections if section))
+    write(ROOT / "docs" / "dynamic.md", f"{barriers()}\n\n{dynamic()}")
+
+
+def write(path: Path, content: str) -> None:
+    """Put ``content`` between the marks of a page."""
+    begin, end = "<!-- results -->", "<!-- /results -->"
+    before, rest = path.read_text(encoding="utf-8").split(begin)
+    _, after = rest.split(end)
+    path.write_text(f"{before}{begin}\n\n{content}\n\n{end}{after}", encoding="utf-8")
 
 
 def accuracy() -> str:
@@ -204,6 +207,27 @@ def _match(name: str, caption: str) -> str:
     return _section(
         f"{caption}, {epochs} epochs, `python bench/seeds.py {name}`.",
         ["method", "mean", "deviation", f"seeds {seeds}"],
+        rows,
+    )
+
+
+def barriers() -> str:
+    """Memory that thresholds of the frame cost."""
+    rows = []
+    for row in read_rows("barriers"):
+        beyond = row["words_beyond_a_frame"]
+        rows.append([
+            row["network"],
+            row["method"],
+            f"{row['cycles_per_frame']:,}",
+            str(row["block_rams"]),
+            str(row["block_rams_of_frames"] or ""),
+            f"{min(beyond):.1%} to {max(beyond):.1%}" if beyond else "",
+        ])
+    return _section(
+        "Block RAMs of an ECP5-85F, which has 208, by the estimates: all, those of frames that "
+        "wait, and how much more than a frame the buffers hold, `python bench/barriers.py`.",
+        ["network", "method", "cycles a frame", "block RAMs", "of frames", "beyond a frame"],
         rows,
     )
 

@@ -1,0 +1,73 @@
+"""What thresholds of the frame cost in block RAMs, by the estimates.
+
+    python bench/barriers.py
+
+Folds two residual networks, with random weights, for three times an ECP5-85F, so that all of them
+fit, and writes results/barriers.json. `python bench/tables.py` puts it into docs/dynamic.md.
+"""
+
+from dataclasses import replace
+
+import torch
+from record import record
+from rich.console import Console
+
+from xnorflow.hw.device import ECP5_85F
+from xnorflow.hw.estimate import estimate, estimate_step
+from xnorflow.hw.folding import fold
+from xnorflow.hw.steps import Hold, words_of
+from xnorflow.sw.data import Dataset
+from xnorflow.sw.lower import lower
+from xnorflow.sw.models import IntegerPixels
+from xnorflow.sw.nn.grid import Grid
+from xnorflow.sw.residual import NamedResidual, Residual, ResidualMethod
+
+
+DEVICE = replace(
+    ECP5_85F,
+    luts=3 * ECP5_85F.luts,
+    block_rams=3 * ECP5_85F.block_rams,
+    multipliers=3 * ECP5_85F.multipliers,
+)
+CYCLES = 18_432
+NETWORKS = NamedResidual.RESNET8, NamedResidual.RESNET20
+METHODS = (
+    ResidualMethod.REACTNET,
+    ResidualMethod.DYBNN,
+    ResidualMethod.DYBNN_APART,
+    ResidualMethod.SIMAN_MEAN,
+)
+
+
+def main() -> None:
+    """Fold, print and record."""
+    console = Console()
+    rows = []
+    pixels = IntegerPixels(*Dataset.CIFAR10.normalisation)
+    for named in NETWORKS:
+        for method in METHODS:
+            torch.manual_seed(1)
+            model = Residual(named.config(method, pixels, grid=Grid(score_bits=10)))
+            design = fold(lower(model), DEVICE, cycles=CYCLES)
+            waiting = {
+                step: design.depths[step.name] for step in design.steps if isinstance(step, Hold)
+            }
+            rows.append({
+                "network": named.value,
+                "method": method.value,
+                "cycles_per_frame": design.cycles_per_frame,
+                "block_rams": estimate(design).block_rams,
+                "block_rams_of_frames": sum(
+                    estimate_step(step, DEVICE, depth).block_rams for step, depth in waiting.items()
+                ),
+                "words_beyond_a_frame": [
+                    round(depth / words_of(step.source, step.lanes) - 1, 3)
+                    for step, depth in waiting.items()
+                ],
+            })
+            console.print(rows[-1])
+    record("barriers", "python bench/barriers.py", ["amaranth", "torch"], rows)
+
+
+if __name__ == "__main__":
+    main()
