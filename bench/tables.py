@@ -14,6 +14,12 @@ ROOT = Path(__file__).parent.parent
 
 def main() -> None:
     """Replace what is between the marks."""
+    for path, content in pages().items():
+        path.write_text(content, encoding="utf-8")
+
+
+def pages() -> dict[Path, str]:
+    """Pages with results, as they should be."""
     sections = (
         accuracy(),
         imported(),
@@ -26,16 +32,20 @@ def main() -> None:
         dynamic(),
         popcount(),
     )
-    write(ROOT / "README.md", "\n\n".join(section for section in sections if section))
-    write(ROOT / "docs" / "dynamic.md", f"{barriers()}\n\n{dynamic()}")
+    contents = {
+        ROOT / "README.md": sections,
+        ROOT / "docs" / "dynamic.md": (barriers(), dynamic()),
+    }
+    return {path: _filled(path, parts) for path, parts in contents.items()}
 
 
-def write(path: Path, content: str) -> None:
-    """Put ``content`` between the marks of a page."""
+def _filled(path: Path, sections: Iterable[str]) -> str:
+    """Page with the ``sections`` between its marks."""
     begin, end = "<!-- results -->", "<!-- /results -->"
     before, rest = path.read_text(encoding="utf-8").split(begin)
     _, after = rest.split(end)
-    path.write_text(f"{before}{begin}\n\n{content}\n\n{end}{after}", encoding="utf-8")
+    content = "\n\n".join(section for section in sections if section)
+    return f"{before}{begin}\n\n{content}\n\n{end}{after}"
 
 
 def accuracy() -> str:

@@ -1,5 +1,6 @@
 """What the documents say works: Python runs, links lead somewhere, commands exist."""
 
+import importlib
 import re
 import shlex
 import sys
@@ -51,3 +52,11 @@ def test_commands_have_the_options_that_they_are_shown_with(page, monkeypatch, c
         help_text = capsys.readouterr().out
         for word in words:
             assert not word.startswith("-") or word in help_text, line
+
+
+def test_tables_are_those_of_the_results(monkeypatch):
+    """Nothing is typed by hand, and nothing was measured without being told."""
+    monkeypatch.syspath_prepend(ROOT / "bench")
+    tables = importlib.import_module("tables")
+    for path, content in tables.pages().items():
+        assert path.read_text(encoding="utf-8") == content, f"run bench/tables.py for {path.name}"
