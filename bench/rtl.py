@@ -1,4 +1,4 @@
-"""RTL against the golden model on whole test sets, and predicted against simulated cycles.
+"""RTL against the golden model on test images, and predicted against simulated cycles.
 
     python bench/rtl.py                    # all networks of the zoo
     python bench/rtl.py mnist-tfc-sign     # only this one
