@@ -24,6 +24,7 @@ from xnorflow.hw.dynamic import DynamicThreshold, DynamicTwoSlope, FrameBuffer
 from xnorflow.hw.integer_mvu import IntegerMatrixVectorUnit
 from xnorflow.hw.join import Add, Concat
 from xnorflow.hw.mvu import MatrixVectorUnit
+from xnorflow.hw.peak import HalvingMaxPool
 from xnorflow.hw.pool import MaxPool, SumPool
 from xnorflow.hw.popcount import Popcount
 from xnorflow.hw.postprocess import PostProcess, TwoSlope
@@ -49,6 +50,7 @@ from xnorflow.network import Concat as ConcatNode
 from xnorflow.network import DynamicThreshold as DynamicThresholdNode
 from xnorflow.network import DynamicTwoSlope as DynamicTwoSlopeNode
 from xnorflow.network import GlobalSum as GlobalSumNode
+from xnorflow.network import HalvingMaxPool as HalvingMaxPoolNode
 from xnorflow.network import IntegerConv as IntegerConvNode
 from xnorflow.network import MaxPool as MaxPoolNode
 from xnorflow.network import PadChannels as PadChannelsNode
@@ -241,11 +243,16 @@ def residual_cases() -> dict[str, Case]:
     both = ConcatNode("both", "add", "act")
     pad = PadChannelsNode("pad", "both", 2, 4)
     sub = SubsampleNode("sub", "pad", 2)
-    pool = AveragePoolNode("pool", "sub", 2)
+    peak = HalvingMaxPoolNode("peak", "pad")
+    joined = AddNode("joined", "sub", "peak", 10)
+    pool = AveragePoolNode("pool", "joined", 2)
     total = GlobalSumNode("total", "pool")
     network = Network(
         "residual", FeatureMap(9, 10, 2, UInt(8)),
-        (stem, norm, act, add, both, pad, sub, pool, total, ArgMaxNode("label", "total")),
+        (
+            stem, norm, act, add, both, pad, sub, peak, joined, pool, total,
+            ArgMaxNode("label", "total"),
+        ),
         tuple("abcdefghijklmn"),
     )  # fmt: skip
     frames = rng.integers(0, 256, (VECTORS, *network.input.shape), np.uint8)
@@ -276,6 +283,9 @@ def residual_cases() -> dict[str, Case]:
         "pad_channels": case(PadChannels(pad, x["both"], lanes=2), pad, 2, None),
         "subsample": case(Subsample(sub, x["pad"], lanes=2), sub, 2, Subsample.latency),
         # The second pixel of the second row completes a window, the last one a frame.
+        "halving_max_pool": case(
+            HalvingMaxPool(peak, x["pad"], lanes=2), peak, 2, HalvingMaxPool.latency, (10 + 1) * 7
+        ),
         "average_pool": case(mean, pool, 2, mean.latency, (5 + 1) * 7),
         "global_sum": case(sums, total, 2, sums.latency, 3 * 7),
         "width_divider": Case(
