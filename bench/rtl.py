@@ -52,6 +52,7 @@ IMAGES = {
     "cifar10-resnet20-siman": 100,
     "cifar10-resnet20-siman-bipolar": 100,
     "cifar10-resnet20-dybnn": 100,
+    "fashion-small-reactnet": 1000,
 }
 """Images that are sent through; otherwise all."""
 
