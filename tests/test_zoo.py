@@ -14,6 +14,7 @@ ZOO = Path(__file__).parent.parent / "zoo"
 NAMES = (
     "cifar10-cnv",
     "cifar10-resnet20-adabin",
+    "cifar10-resnet20-dybnn",
     "cifar10-resnet20-reactnet",
     "cifar10-resnet20-siman",
     "cifar10-resnet20-siman-bipolar",
