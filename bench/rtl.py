@@ -40,8 +40,6 @@ CYCLES = {
     "cifar10-resnet20-dybnn": 18_432,
     "fashion-small-reactnet": 14_112,
     "fashion-small-dybnn": 14_112,
-    "fashion-tiny-reactnet": 14_112,
-    "fashion-tiny-dybnn": 14_112,
 }
 """Cycles a frame that the folding may take; otherwise one pixel a cycle."""
 

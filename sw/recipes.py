@@ -22,7 +22,6 @@ __all__ = [
     "recipe_for_residual",
     "small",
     "teacher",
-    "tiny",
     "warm_start",
 ]
 
@@ -233,11 +232,6 @@ def small(dataset: Dataset) -> Recipe:
         augmentation=_AUGMENTATIONS[dataset],
         mixed=True,
     )
-
-
-def tiny(dataset: Dataset) -> Recipe:
-    """For one that is smaller still: more epochs, which take a few seconds each."""
-    return replace(small(dataset), name="tiny", epochs=20)
 
 
 def fine_tune(dataset: Dataset, *, mixed: bool) -> Recipe:

@@ -33,7 +33,6 @@ from xnorflow.sw.recipes import (
     fine_tune,
     recipe_for,
     small,
-    tiny,
     warm_start,
 )
 from xnorflow.sw.residual import NamedResidual, ResidualConfig, ResidualMethod
@@ -224,20 +223,6 @@ ENTRIES: dict[str, Entry | ResidualEntry] = {
         NamedResidual.RESNET8,
         ResidualMethod.DYBNN,
         small(Dataset.FASHION_MNIST),
-        dataset=Dataset.FASHION_MNIST,
-    ),
-    "fashion-tiny-reactnet": ResidualEntry(
-        NamedResidual.RESNET3,
-        ResidualMethod.REACTNET,
-        tiny(Dataset.FASHION_MNIST),
-        NamedResidual.RESNET3.grid,
-        dataset=Dataset.FASHION_MNIST,
-    ),
-    "fashion-tiny-dybnn": ResidualEntry(
-        NamedResidual.RESNET3,
-        ResidualMethod.DYBNN,
-        tiny(Dataset.FASHION_MNIST),
-        NamedResidual.RESNET3.grid,
         dataset=Dataset.FASHION_MNIST,
     ),
 }
