@@ -51,8 +51,7 @@ def import_adabin_resnet20(path: Path | str, *, stem_bits: int = STEM_BITS) -> R
     path : path
         Their file.
     stem_bits : int
-        Width of the first layer's weights, which are real numbers there. 16 bits are as good, 8
-        are not.
+        Width of the first layer's weights, which are real numbers there.
 
     Raises
     ------

@@ -256,9 +256,6 @@ class NamedResidual(Enum):
     RESNET8 = "resnet8"
     """Two convolutions in each of three stages: for small pictures and small FPGAs."""
 
-    RESNET3 = "resnet3"
-    """A single convolution behind a first layer with stride 2, for the smallest FPGAs."""
-
     REACTNET_A = "reactnet-a"
     """ReActNet's MobileNet for CIFAR-10: 13 pairs of convolutions, 3 × 3 and 1 × 1."""
 
@@ -279,13 +276,8 @@ class NamedResidual(Enum):
     @property
     def grid(self) -> Grid:
         """Fixed-point numbers, if nothing else is said: scores must not need more than 32 bits."""
-        match self:
-            case NamedResidual.REACTNET_A | NamedResidual.REACTNET_A_IMAGENET:
-                return Grid(bits=15)  # 1,024 channels, twice as many as others have
-            case NamedResidual.RESNET3:
-                return Grid(bits=12, fraction=5, slope_fraction=8)
-            case _:
-                return Grid()
+        mobile = self in (NamedResidual.REACTNET_A, NamedResidual.REACTNET_A_IMAGENET)
+        return Grid(bits=15 if mobile else 16)  # 1,024 channels, twice as many as others have
 
     @property
     def imagenet(self) -> bool:
@@ -308,9 +300,6 @@ class NamedResidual(Enum):
                 stem, units, shortcut = StemConfig(16), _stages(16, 32, 64, depth=6), Shortcut.PAD
             case NamedResidual.RESNET8:
                 stem, units, shortcut = StemConfig(16), _stages(16, 32, 64, depth=2), Shortcut.PAD
-            case NamedResidual.RESNET3:
-                stem, shortcut = StemConfig(8, stride=2), Shortcut.PAD
-                units = (UnitConfig(16, stride=2),)
             case NamedResidual.RESNET18 | NamedResidual.RESNET18_IMAGENET:
                 stem = StemConfig(64, 7, 2, pooled=True) if self.imagenet else StemConfig(64)
                 units, shortcut = _stages(64, 128, 256, 512, depth=4), Shortcut.AVERAGE

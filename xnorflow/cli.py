@@ -146,8 +146,8 @@ def train(
         typer.Option(
             "--model",
             help="tfc (unless you say otherwise), sfc, lfc (3 hidden layers of 64, 256, 1024); "
-            "convolutions: conv-s, conv-m (for 28×28 pixels), cnv, vgg-small; residual: resnet3, "
-            "resnet8, resnet20, resnet18, resnet18-classic, reactnet-a.",
+            "convolutions: conv-s, conv-m (for 28×28 pixels), cnv, vgg-small; residual: resnet8, "
+            "resnet20, resnet18, resnet18-classic, reactnet-a.",
         ),
     ] = None,
     hidden: Annotated[

@@ -164,14 +164,9 @@ class ResidualEntry:
 
     def __str__(self) -> str:
         widths = [unit.channels for unit in self.config.units]
-        convolutions = f"a binary convolution of {widths[0]} channels with a shortcut around it"
-        if len(widths) > 1:
-            convolutions = (
-                f"{len(widths)} binary convolutions of {widths[0]} to {widths[-1]} channels with a "
-                "shortcut around each"
-            )
         return (
-            f"{self.model.name} ({convolutions}; a residual stream of {self.grid.bits} bits, "
+            f"{self.model.name} ({len(widths)} binary convolutions of {widths[0]} to {widths[-1]} "
+            f"channels with a shortcut around each; a residual stream of {self.grid.bits} bits, "
             f"{self.grid.fraction} of them fractional) with {_RESIDUAL_METHODS[self.method]}"
         )
 

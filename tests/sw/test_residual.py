@@ -480,7 +480,6 @@ def test_refuses_a_model_without_a_grid():
         # With two convolutions a unit, and 1 × 1 ones in three shortcuts.
         (NamedResidual.RESNET18_CLASSIC, 8, 10_985_472 + 172_032),
         (NamedResidual.RESNET18_IMAGENET, 16, 10_985_472),
-        (NamedResidual.RESNET3, 1, 1_152),
         (NamedResidual.RESNET8, 6, 73_728),
         (NamedResidual.REACTNET_A, 26, 28_253_184),
         (NamedResidual.REACTNET_A_IMAGENET, 26, 28_253_184),
