@@ -85,7 +85,7 @@ ULX3S_85F = Target(
 )
 
 TARGETS = (ICEBREAKER, ULX3S_85F)
-"""All boards."""
+"""All boards, the smallest first."""
 
 
 def find_target(name: str) -> Target:

@@ -113,6 +113,7 @@ def describe(design: Design) -> dict:
         "device": design.device.name,
         "cycles_per_frame": design.cycles_per_frame,
         "latency": design.latency,
+        "single_buffered": design.single_buffered,
         "steps": [
             {
                 "name": step.name,

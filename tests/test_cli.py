@@ -10,6 +10,8 @@ import torch
 from tests.hw.networks import dynamic_net, random_conv_net, random_mlp
 from tests.sw.test_adabin_import import release
 from xnorflow.cli import main
+from xnorflow.cli.board import smallest_design
+from xnorflow.hw.device import ECP5_85F, UP5K
 from xnorflow.sw import data
 from xnorflow.sw.checkpoint import load_checkpoint
 from xnorflow.sw.data import ImageData
@@ -144,6 +146,7 @@ def test_buffers_of_a_single_frame_run_as_predicted(cli, files):
     depths = {step["name"]: step["depth"] for step in description["steps"] if "depth" in step}
     assert depths["stem_held"] == 6 * 6 * 4
     assert description["cycles_per_frame"] == 407
+    assert description["single_buffered"]
 
     code, out, _ = cli("simulate", "dynamic.xnf", "--input", "wide.npy", *options)
     assert code == 0
@@ -192,6 +195,20 @@ def test_train_and_lower(cli, mnist):
     code, out, _ = cli("eval", "mine.xnf", "--dataset", "mnist")
     assert code == 0
     assert "accuracy: " in out
+
+
+def test_frames_go_to_a_simulated_board(cli, files, frames):
+    options = "--input", "frames.npy", "--output", "scores.npy"
+    code, out, _ = cli("run", "net.xnf", "--port", "virtual", *options)
+    assert code == 0
+    assert "compiling the board, an iCE40UP5K" in out
+    assert "all scores are those of the golden model" in out
+    assert np.array_equal(np.load("scores.npy"), golden(NETWORK, frames).scores.numpy())
+
+
+def test_the_simulated_board_is_the_smallest_with_room(files):
+    wide = random_mlp(1, side=16, widths=(512, 512), classes=10)
+    assert [smallest_design(net).device for net in (NETWORK, wide)] == [UP5K, ECP5_85F]
 
 
 def test_boards_and_data_are_listed(cli):

@@ -1,0 +1,114 @@
+"""Commands for boards: which there are, and frames for one that is plugged in, or simulated."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from xnorflow.cli.hardware import choose_design
+from xnorflow.cli.options import (
+    DatasetOption,
+    InputOption,
+    LimitOption,
+    NetworkArgument,
+    OutputOption,
+)
+from xnorflow.cli.shared import bar, console, load_frames, load_network, report_results
+from xnorflow.errors import DesignError, LinkError
+from xnorflow.network import Network
+
+
+if TYPE_CHECKING:
+    from xnorflow.hw.design import Design
+
+
+__all__ = ["boards", "run", "smallest_design"]
+
+VIRTUAL = "virtual"
+"""Port of the simulated board."""
+
+
+def run(
+    network: NetworkArgument,
+    port: Annotated[
+        str, typer.Option("--port", help="Serial port of a board, or: virtual, a simulated one.")
+    ],
+    dataset: DatasetOption = None,
+    limit: LimitOption = None,
+    frames: InputOption = None,
+    output: OutputOption = None,
+) -> None:
+    """Send frames to a board that has the network's bitstream, and compare with golden."""
+    from xnorflow.boards.host import Board
+    from xnorflow.sw.golden import golden
+
+    loaded = load_network(network)
+    images, labels = load_frames(loaded, dataset, limit, frames)
+    # A simulated board takes as long as it takes.
+    timeout = 60.0 if port == VIRTUAL else 2.0
+    with _port(loaded, port) as opened, Board(opened, timeout=timeout) as board:
+        board.check(loaded)
+        with bar("classifying", len(images)) as advance:
+            results = board.classify(images, progress=lambda done: advance(done, len(images)))
+    console.print(
+        f"{len(images)} frames, {results.cycles.max()} cycles from the last word to the result, "
+        f"{board.retries} retries"
+    )
+    report_results(results.labels, results.scores, labels, output)
+    differing = (results.scores != golden(loaded, images).scores.numpy()).any(axis=1).sum()
+    if differing:
+        raise LinkError(f"{differing} of {len(images)} frames differ from the golden model")
+    console.print("all scores are those of the golden model")
+
+
+def boards() -> None:
+    """List the boards, and what their FPGAs have."""
+    from xnorflow.boards.targets import TARGETS
+
+    table = Table("name", "board", "FPGA", "LUTs", "block RAMs", "multipliers", "clock")
+    for target in TARGETS:
+        device = target.device
+        table.add_row(
+            target.name,
+            target.title,
+            device.name,
+            f"{device.luts:,}",
+            f"{device.block_rams} × {device.block_ram_bits / 1024:g} kbit",
+            str(device.multipliers),
+            f"{target.clock / 1e6:g} MHz",
+        )
+    console.print(table)
+
+
+def smallest_design(network: Network) -> "Design":
+    """Design for the first board that has room for it; they go by size."""
+    from xnorflow.boards.targets import TARGETS
+
+    *smaller, largest = TARGETS
+    for target in smaller:
+        with suppress(DesignError):
+            return choose_design(network, target.name)
+    return choose_design(network, largest.name)
+
+
+@contextmanager
+def _port(network: Network, port: str) -> Iterator[str]:
+    """Path of a serial port; of a simulated board's pseudo-terminal for ``virtual``."""
+    if port != VIRTUAL:
+        yield port
+        return
+    from xnorflow.boards.host import BAUD
+    from xnorflow.boards.link import LinkTop
+    from xnorflow.boards.targets import ICEBREAKER
+    from xnorflow.sim.virtual_board import virtual_board
+
+    # The fewer cycles a bit takes, the sooner it is simulated.
+    clock, divisor = ICEBREAKER.clock, ICEBREAKER.clock // BAUD
+    design = smallest_design(network)
+    console.print(
+        f"compiling the board, an {design.device.name}; the first time takes a minute …"
+    )
+    with virtual_board(LinkTop(design, clock=clock, divisor=divisor), divisor=divisor) as path:
+        yield path

@@ -1,0 +1,251 @@
+"""Commands for hardware: its plan, Verilog, simulation and bitstreams."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from xnorflow.cli.options import (
+    BoardOption,
+    CyclesOption,
+    DatasetOption,
+    FastestOption,
+    InputOption,
+    LimitOption,
+    NetworkArgument,
+    OutputOption,
+    RateOption,
+    SingleOption,
+)
+from xnorflow.cli.shared import bar, console, load_frames, load_network, report_results
+from xnorflow.errors import DesignError, ToolError
+from xnorflow.network import BinaryConv, IntegerConv, Network
+from xnorflow.tables import design_table, plan_table
+
+
+if TYPE_CHECKING:
+    from xnorflow.hw.design import Design
+
+
+__all__ = ["build", "choose_design", "generate", "plan", "simulate"]
+
+
+def plan(
+    network: NetworkArgument,
+    board: BoardOption = "ulx3s-85f",
+    cycles: CyclesOption = None,
+    fps: RateOption = None,
+    fastest: FastestOption = False,
+    single_buffered: SingleOption = False,
+    parts: Annotated[
+        bool, typer.Option("--parts", help="A line for every part of the pipeline.")
+    ] = False,
+) -> None:
+    """Show how a network would be folded, and what it would cost; nothing is generated.
+
+    A layer's line counts all that is built up to the next layer.
+    """
+    design = choose_design(
+        load_network(network),
+        board,
+        cycles=cycles,
+        fps=fps,
+        fastest=fastest,
+        single_buffered=single_buffered,
+    )
+    console.print(plan_table(design, parts=parts))
+    console.print(
+        f"{design.input_lanes} pixels a word, {design.cycles_per_frame:,} cycles a frame; "
+        "resources are estimates"
+    )
+
+
+def generate(
+    network: NetworkArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")],
+    board: BoardOption = "ulx3s-85f",
+    cycles: CyclesOption = None,
+    fps: RateOption = None,
+    fastest: FastestOption = False,
+    single_buffered: SingleOption = False,
+) -> None:
+    """Write Verilog, memory contents and design.json.
+
+    Without a rate, the design takes one pixel a cycle if all layers are dense, a thousand frames a
+    second otherwise, or is as fast as fits the FPGA.
+    """
+    from xnorflow.hw.generate import generate as generate_files
+
+    design = choose_design(
+        load_network(network),
+        board,
+        cycles=cycles,
+        fps=fps,
+        fastest=fastest,
+        single_buffered=single_buffered,
+    )
+    with console.status("writing Verilog …"):
+        path = generate_files(design, out)
+    console.print(design_table(design))
+    console.print(f"{path} is written", soft_wrap=True)
+
+
+def simulate(
+    network: NetworkArgument,
+    dataset: DatasetOption = None,
+    limit: LimitOption = None,
+    frames: InputOption = None,
+    output: OutputOption = None,
+    board: BoardOption = "ulx3s-85f",
+    cycles: CyclesOption = None,
+    fps: RateOption = None,
+    fastest: FastestOption = False,
+    single_buffered: SingleOption = False,
+    stall: Annotated[
+        float, typer.Option("--stall", min=0, max=0.95, help="Probability of waits on both sides.")
+    ] = 0.0,
+) -> None:
+    """Run frames through the RTL, and compare every score with the golden model's."""
+    from xnorflow.hw.generate import generate as generate_files
+    from xnorflow.sim.simulate import compile_accelerator, first_difference
+    from xnorflow.sim.simulate import simulate as run_simulation
+    from xnorflow.sw.golden import golden
+
+    loaded = load_network(network)
+    images, labels = load_frames(loaded, dataset, limit, frames)
+    design = choose_design(
+        loaded,
+        board,
+        cycles=cycles,
+        fps=fps,
+        fastest=fastest,
+        single_buffered=single_buffered,
+    )
+    expected = golden(loaded, images)
+    with tempfile.TemporaryDirectory(prefix="xnorflow-") as folder:
+        with console.status("writing Verilog and compiling it; the first time takes a minute …"):
+            generate_files(design, folder)
+            compile_accelerator(folder)
+        with bar("simulating", len(images)) as advance:
+            result = run_simulation(folder, images, progress=advance, stall=stall)
+    console.print(
+        f"{len(images)} frames in {result.seconds:.1f} s, {result.frames_per_second:,.0f} a second"
+    )
+    report_results(result.labels, result.scores, labels, output)
+    difference = first_difference(result, expected.labels.numpy(), expected.scores.numpy())
+    if difference is not None:
+        raise ToolError(f"RTL and golden model differ: {difference}")
+    console.print(f"{len(images)} frames compared with the golden model: all scores are equal")
+    if not stall:
+        _report_cycles(design, result.cycles_per_frame, result.latency)
+
+
+def build(
+    network: NetworkArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")],
+    board: BoardOption,
+    cycles: CyclesOption = None,
+    fps: RateOption = None,
+    fastest: FastestOption = False,
+    single_buffered: SingleOption = False,
+    clock: Annotated[
+        float | None,
+        typer.Option("--clock", min=0.1, max=1000, help="MHz, if not the board's usual."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of place and route.")] = 1,
+) -> None:
+    """Build a bitstream: the accelerator, and the link to the host."""
+    from xnorflow.boards.build import Stage
+    from xnorflow.boards.build import build as run_build
+    from xnorflow.boards.targets import find_target
+
+    hertz = None if clock is None else round(clock * 1e6)
+    design = choose_design(
+        load_network(network),
+        board,
+        cycles=cycles,
+        fps=fps,
+        fastest=fastest,
+        single_buffered=single_buffered,
+        clock=hertz,
+    )
+    console.print(design_table(design))
+    with console.status("building …") as status:
+
+        def show(stage: Stage) -> None:
+            status.update(f"{stage.value} …")
+
+        report = run_build(
+            design,
+            find_target(board),
+            out,
+            clock=hertz,
+            seed=seed,
+            progress=show,
+        )
+    table = Table("", "", show_header=False)
+    for cell, usage in report.usage.items():
+        table.add_row(cell.value, f"{usage.used:,} of {usage.available:,}")
+    table.add_row("clock", f"{report.clock / 1e6:g} MHz, could be {report.fmax / 1e6:.1f} MHz")
+    table.add_row("frames a second", f"{report.frames_per_second:,.0f}")
+    table.add_row("at the highest clock", f"{report.peak_frames_per_second:,.0f}")
+    console.print(table)
+    console.print(f"{report.bitstream} is written", soft_wrap=True)
+
+
+def _report_cycles(design: "Design", cycles: int | None, latency: int) -> None:
+    """Say whether the measured cycles are the predicted ones; they must be."""
+    measured = [("latency", latency, design.latency, design.latency_is_exact)]
+    if cycles is not None:
+        measured.append(("cycles a frame", cycles, design.cycles_per_frame, True))
+    for what, found, predicted, exact in measured:
+        console.print(f"{what}: {found}, predicted {'' if exact else 'at least '}{predicted}")
+        if found < predicted or (exact and found != predicted):
+            raise ToolError(f"the simulated {what} is not the predicted one")
+
+
+def choose_design(
+    network: Network,
+    board: str,
+    *,
+    cycles: int | None = None,
+    fps: float | None = None,
+    fastest: bool = False,
+    single_buffered: bool = False,
+    clock: int | None = None,
+) -> "Design":
+    """Fold a network for a board, at the rate that the options ask for.
+
+    ``clock`` is in Hz, if not the board's usual.
+    """
+    from xnorflow.boards.targets import find_target
+    from xnorflow.hw.folding import fold, fold_fastest
+    from xnorflow.hw.steps import is_dense
+
+    target = find_target(board)
+    if (cycles is not None) + (fps is not None) + fastest > 1:
+        raise DesignError("give only one of --cycles, --fps and --fastest")
+    if fps is not None:
+        clock = target.clock if clock is None else clock
+        if fps <= 0 or clock < fps:
+            raise DesignError(
+                f"frames a second must be more than 0 and at most the clock, {clock}, not {fps:g}"
+            )
+        cycles = int(clock / fps)
+    if cycles is not None:
+        return fold(network, target.device, cycles=cycles, single_buffered=single_buffered)
+    if not fastest:
+        dense = all(
+            is_dense(node, network.maps[node.source])
+            for node in network.nodes
+            if isinstance(node, BinaryConv | IntegerConv)
+        )
+        usual = network.input.size if dense else target.clock // 1000
+        try:
+            return fold(network, target.device, cycles=usual, single_buffered=single_buffered)
+        except DesignError:
+            # What does not fit, or is too slow there, may at another rate.
+            pass
+    return fold_fastest(network, target.device, single_buffered=single_buffered)

@@ -1,0 +1,55 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+__all__ = [
+    "BoardOption",
+    "CyclesOption",
+    "DatasetOption",
+    "FastestOption",
+    "InputOption",
+    "LimitOption",
+    "NetworkArgument",
+    "OutputOption",
+    "RateOption",
+    "SingleOption",
+]
+
+NetworkArgument = Annotated[
+    str, typer.Argument(help="A .xnf file, or zoo:NAME for a network that ships with xnorflow.")
+]
+DatasetOption = Annotated[
+    str | None,
+    typer.Option("--dataset", help="Use the test images of: mnist, fashion-mnist, cifar10."),
+]
+LimitOption = Annotated[
+    int | None, typer.Option("--limit", min=1, help="Use only the first so many frames.")
+]
+InputOption = Annotated[
+    Path | None, typer.Option("--input", help="Raw frames: a .npy file of uint8, N×H×W×C.")
+]
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", help="Write the scores here: a .npy file, N×classes.")
+]
+BoardOption = Annotated[
+    str, typer.Option("--board", help="Board whose FPGA sets the budget; see `xnorflow boards`.")
+]
+CyclesOption = Annotated[
+    int | None, typer.Option("--cycles", min=1, help="Most clock cycles a frame.")
+]
+RateOption = Annotated[
+    float | None, typer.Option("--fps", help="Least frames a second, at the board's clock.")
+]
+FastestOption = Annotated[bool, typer.Option("--fastest", help="As fast as fits the board's FPGA.")]
+SingleOption = Annotated[
+    bool,
+    typer.Option(
+        "--single-buffered",
+        help="Buffers of one frame for thresholds of the frame: the least memory, at the cost of "
+        "cycles.",
+    ),
+]

@@ -1,0 +1,108 @@
+"""What several commands do alike: what they read, and how they show it."""
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tokenize import TokenError
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from xnorflow.errors import DataError
+from xnorflow.files import write_atomically
+from xnorflow.network import Network
+
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from xnorflow.sw.data import ImageData
+
+
+__all__ = ["bar", "console", "load_data", "load_frames", "load_network", "report_results"]
+
+# Texts of users and files are printed as they are.
+console = Console(markup=False)
+
+
+def load_network(text: str) -> Network:
+    """Load a network from a file, or from the zoo."""
+    from xnorflow.xnf import load
+
+    if not text.startswith("zoo:"):
+        return load(text)
+    folder = Path(__file__).parents[1] / "zoo"
+    path = folder / f"{text.removeprefix('zoo:')}.xnf"
+    if not path.is_file():
+        names = ", ".join(sorted(file.stem for file in folder.glob("*.xnf")))
+        raise DataError(f"the zoo has no {path.stem!r}: choose from {names}")
+    return load(path)
+
+
+def load_frames(
+    network: Network, dataset: str | None, limit: int | None, source: Path | None
+) -> "tuple[NDArray[Any], NDArray[Any] | None]":
+    """Frames of a data set with their labels, or those of a file without any."""
+    from xnorflow.frames import check_frames
+
+    if (dataset is None) == (source is None):
+        raise DataError("give either --dataset or --input")
+    if dataset is not None:
+        data = load_data(dataset)
+        return (
+            check_frames(data.test_images.numpy(), network.input)[:limit],
+            data.test_labels.numpy()[:limit],
+        )
+    assert source is not None
+    try:
+        with source.open("rb") as file:
+            frames = np.lib.format.read_array(file, allow_pickle=False)
+    except OSError as error:
+        raise DataError(f"{source} cannot be read: {error.strerror}") from None
+    except (ValueError, EOFError, SyntaxError, TokenError, MemoryError):
+        raise DataError(f"{source} is not a .npy file of plain numbers") from None
+    frames = check_frames(frames, network.input)[:limit]
+    if not len(frames):
+        raise DataError(f"{source} has no frames")
+    return frames, None
+
+
+def report_results(
+    labels: "NDArray[Any]",
+    scores: "NDArray[Any]",
+    expected: "NDArray[Any] | None",
+    output: Path | None,
+) -> None:
+    """Print what came out: accuracy, and scores (N, classes), unless a file gets them."""
+    if expected is not None:
+        right = int((labels == expected).sum())
+        console.print(f"accuracy: {right / len(labels):.2%} ({right} of {len(labels)})")
+    if output is not None:
+        buffer = io.BytesIO()
+        np.save(buffer, scores)
+        write_atomically(output, buffer.getvalue())
+        console.print(f"scores are in {output}", soft_wrap=True)
+    elif expected is None:
+        for number, (label, row) in enumerate(zip(labels, scores, strict=True)):
+            console.print(f"frame {number}: label {label}, scores {row.tolist()}")
+
+
+def load_data(dataset: str) -> "ImageData":
+    """Load a data set by its name."""
+    from xnorflow.sw.data import Dataset, load
+    from xnorflow.sw.start import choice
+
+    return load(choice(Dataset, dataset, "data set"))
+
+
+@contextmanager
+def bar(what: str, total: int) -> "Iterator[Callable[[int, int], None]]":
+    """Progress bar; gives a function of the number done and of all."""
+    with Progress(
+        TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
+    ) as shown:
+        task = shown.add_task(what, total=total)
+        yield lambda done, all_: shown.update(task, completed=done, total=all_)

@@ -1,0 +1,216 @@
+"""Commands for models in PyTorch: training, and the import of what others have trained."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xnorflow.cli.options import LimitOption
+from xnorflow.cli.shared import bar, console
+from xnorflow.errors import DataError
+from xnorflow.network import Provenance
+
+
+__all__ = ["import_", "teach", "train"]
+
+
+def train(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder of the model, its state and its logs.")
+    ],
+    dataset: Annotated[
+        str, typer.Option("--dataset", help="mnist, fashion-mnist or cifar10.")
+    ] = "mnist",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            help="tfc (unless you say otherwise), sfc, lfc (3 hidden layers of 64, 256, 1024); "
+            "convolutions: conv-s, conv-m (for 28×28 pixels), cnv, vgg-small; residual: resnet8, "
+            "resnet20, resnet18, resnet18-classic, reactnet-a.",
+        ),
+    ] = None,
+    hidden: Annotated[
+        str | None,
+        typer.Option("--hidden", help="Hidden layers of your own instead, such as 96,64,64."),
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            "--method",
+            help="sign (unless you say otherwise), adabin, siman or siman-bipolar; of residual "
+            "models adabin, siman, siman-bipolar, reactnet, dybnn, dybnn-apart or siman-mean, "
+            "unless you say otherwise that of their authors.",
+        ),
+    ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="Start with the parameters of this model, from `xnorflow train` or `import`, and "
+            "put it on a fixed-point grid if it has none.",
+        ),
+    ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option("--teacher", help="Learn this teacher's probabilities in place of labels."),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", min=1, help="Instead of the recipe's.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Instead of the recipe's.")
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start afresh, even if the folder has a training.")
+    ] = False,
+    compiled: Annotated[
+        bool,
+        typer.Option(
+            "--compile",
+            help="Compile a residual model first: two minutes, then twice as fast. Needs g++.",
+        ),
+    ] = False,
+) -> None:
+    """Train a binary network. An interrupted training goes on where it stopped."""
+    from xnorflow.sw.checkpoint import load_checkpoint
+    from xnorflow.sw.data import Dataset, load
+    from xnorflow.sw.recipes import TEMPERATURE
+    from xnorflow.sw.start import choice, from_model, from_name
+    from xnorflow.sw.teacher import load_teacher
+    from xnorflow.sw.train import MODEL_FILE
+    from xnorflow.sw.train import train as run_training
+
+    source = choice(Dataset, dataset, "data set")
+    data = load(source)
+    if start is not None and (model or hidden):
+        raise DataError("--from brings its own model: leave out --model and --hidden")
+    started = None if start is None else load_checkpoint(start).model
+    if started is not None:
+        config, recipe = from_model(started, method, source)
+    else:
+        widths = None if hidden is None else _widths(hidden)
+        config, recipe = from_name(model or "tfc", method, source, len(data.classes), widths)
+    recipe = replace(
+        recipe,
+        epochs=recipe.epochs if epochs is None else epochs,
+        seed=recipe.seed if seed is None else seed,
+        temperature=0.0 if teacher is None else TEMPERATURE,
+    )
+    checkpoint = run_training(
+        config,
+        recipe,
+        data,
+        out,
+        start=started,
+        teacher=None if teacher is None else load_teacher(teacher, data.name),
+        resume=not fresh,
+        compiled=compiled,
+        progress=True,
+    )
+    console.print(
+        f"{checkpoint.provenance.float_accuracy:.2%} of the test images are right; "
+        f"the model is in {out / MODEL_FILE}",
+        soft_wrap=True,
+    )
+
+
+def teach(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder of the teacher, its state and its logs.")
+    ],
+    dataset: Annotated[
+        str, typer.Option("--dataset", help="mnist, fashion-mnist or cifar10.")
+    ] = "cifar10",
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start afresh, even if the folder has a training.")
+    ] = False,
+) -> None:
+    """Train a network of real numbers, from which others can learn: see `train --teacher`."""
+    from xnorflow.sw.data import Dataset, load
+    from xnorflow.sw.recipes import teacher as recipe_of
+    from xnorflow.sw.start import choice
+    from xnorflow.sw.teacher import TEACHER_FILE, train_teacher
+
+    source = choice(Dataset, dataset, "data set")
+    _, share = train_teacher(
+        recipe_of(source), source, load(source), out, resume=not fresh, progress=True
+    )
+    console.print(
+        f"{share:.2%} of the test images are right; the teacher is in {out / TEACHER_FILE}",
+        soft_wrap=True,
+    )
+
+
+def import_(
+    kind: Annotated[str, typer.Argument(help="What it is: adabin-resnet20.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Its authors' file of parameters.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            help="An .xnf file for the integer network as it is, or a .safetensors file for "
+            "`xnorflow train --from`.",
+        ),
+    ],
+    bits: Annotated[int, typer.Option("--bits", help="Of the residual stream.")] = 16,
+    fraction: Annotated[
+        int, typer.Option("--fraction", help="How many of them are fractional.")
+    ] = 8,
+    limit: LimitOption = None,
+) -> None:
+    """Import a network that others have trained, and measure it on the test images.
+
+    First in real numbers, to show that it is what they have, and then on the fixed-point grid.
+    """
+    from xnorflow.sw.adabin_import import import_adabin_resnet20
+    from xnorflow.sw.checkpoint import Checkpoint, save_checkpoint
+    from xnorflow.sw.data import Dataset, load
+    from xnorflow.sw.golden import golden
+    from xnorflow.sw.lower import lower as lower_model
+    from xnorflow.sw.nn.grid import Grid
+    from xnorflow.sw.train import accuracy
+    from xnorflow.xnf import save
+
+    if kind != "adabin-resnet20":
+        raise DataError(f"{kind!r} cannot be imported: only adabin-resnet20 can")
+    if out.suffix not in (".xnf", ".safetensors"):
+        raise DataError(f"the file to write must end in .xnf or .safetensors, not {out.name!r}")
+    grid = Grid(bits, fraction)
+    imported = import_adabin_resnet20(checkpoint)
+    data = load(Dataset.CIFAR10)
+    images, labels = data.test_images[:limit], data.test_labels[:limit]
+    with bar("real numbers", len(images)) as advance:
+        real = import_adabin_resnet20(checkpoint, stem_bits=16)
+        share = accuracy(real, images, labels, advance)
+    console.print(f"in real numbers {share:.2%} of {len(images):,} test images are right")
+    provenance = Provenance(
+        dataset=Dataset.CIFAR10.value,
+        model=str(imported.config),
+        method=imported.config.method.value,
+        recipe="imported",
+    )
+    model = imported.on_grid(grid)
+    network = lower_model(model, name=out.stem, labels=data.classes, provenance=provenance)
+    with bar("integers", len(images)) as advance:
+        found = golden(network, images, progress=advance).labels
+    share = float((found == labels).double().mean())
+    console.print(f"in integers of {bits} bits, {fraction} of them fractional: {share:.2%}")
+    if limit is None:
+        # Model and network are the same; only the numbers above were others.
+        provenance = replace(provenance, float_accuracy=share)
+        network = replace(network, provenance=provenance)
+    if out.suffix == ".xnf":
+        save(network, out)
+    else:
+        save_checkpoint(Checkpoint(model, provenance), out)
+    console.print(f"{out} is written", soft_wrap=True)
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise DataError(f"hidden layers must be widths such as 96,64,64, not {text!r}") from None
