@@ -20,7 +20,9 @@ from xnorflow.sw.data import Dataset
 from xnorflow.sw.lower import lower
 from xnorflow.sw.models import IntegerPixels
 from xnorflow.sw.nn.grid import Grid
-from xnorflow.sw.residual import NamedResidual, Residual, ResidualMethod
+from xnorflow.sw.residual import Residual
+from xnorflow.sw.residual_config import ResidualMethod
+from xnorflow.sw.residual_names import NamedResidual
 
 
 DEVICE = replace(

@@ -20,7 +20,8 @@ from xnorflow.sw.kinds import Config
 from xnorflow.sw.models import IntegerPixels, Method, Named
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.recipes import Recipe, recipe_for, small
-from xnorflow.sw.residual import NamedResidual, ResidualConfig, ResidualMethod
+from xnorflow.sw.residual_config import ResidualConfig, ResidualMethod
+from xnorflow.sw.residual_names import NamedResidual
 from xnorflow.sw.train import train
 
 

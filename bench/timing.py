@@ -28,13 +28,8 @@ from xnorflow.sw.lower import lower
 from xnorflow.sw.models import IntegerPixels
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.nn.unit import Shortcut
-from xnorflow.sw.residual import (
-    Residual,
-    ResidualConfig,
-    ResidualMethod,
-    StemConfig,
-    UnitConfig,
-)
+from xnorflow.sw.residual import Residual
+from xnorflow.sw.residual_config import ResidualConfig, ResidualMethod, StemConfig, UnitConfig
 
 
 FIGURE = Path(__file__).parent.parent / "docs" / "dynamic.svg"

@@ -12,7 +12,9 @@ from torch import Tensor
 from xnorflow.errors import FormatError
 from xnorflow.files import read_file
 from xnorflow.sw.models import IntegerPixels
-from xnorflow.sw.residual import NamedResidual, Residual, ResidualMethod
+from xnorflow.sw.residual import Residual
+from xnorflow.sw.residual_config import ResidualMethod
+from xnorflow.sw.residual_names import NamedResidual
 
 
 __all__ = ["PIXELS", "STEM_BITS", "import_adabin_resnet20"]

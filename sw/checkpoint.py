@@ -21,7 +21,7 @@ from xnorflow.sw.models import Chain, ChainConfig, ConvConfig, IntegerPixels, Me
 from xnorflow.sw.nn.conv import Border
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.nn.unit import Shortcut
-from xnorflow.sw.residual import (
+from xnorflow.sw.residual_config import (
     ResidualConfig,
     ResidualMethod,
     StemConfig,

@@ -1,7 +1,8 @@
 """The kinds of models: what is trained, saved, lowered and compared."""
 
 from xnorflow.sw.models import Chain, ChainConfig
-from xnorflow.sw.residual import Residual, ResidualConfig
+from xnorflow.sw.residual import Residual
+from xnorflow.sw.residual_config import ResidualConfig
 
 
 __all__ = ["Config", "Model", "build"]

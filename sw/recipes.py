@@ -7,7 +7,7 @@ from enum import Enum
 from xnorflow.errors import DataError
 from xnorflow.sw.data import Dataset
 from xnorflow.sw.models import Method, Named
-from xnorflow.sw.residual import NamedResidual
+from xnorflow.sw.residual_names import NamedResidual
 
 
 __all__ = [

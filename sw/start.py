@@ -10,7 +10,8 @@ from xnorflow.sw.kinds import Config, Model
 from xnorflow.sw.models import Chain, ChainConfig, IntegerPixels, Method, Named
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.recipes import Recipe, fine_tune, recipe_for, recipe_for_residual, warm_start
-from xnorflow.sw.residual import NamedResidual, ResidualMethod
+from xnorflow.sw.residual_config import ResidualMethod
+from xnorflow.sw.residual_names import NamedResidual
 
 
 __all__ = ["choice", "from_model", "from_name"]

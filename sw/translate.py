@@ -11,7 +11,8 @@ from xnorflow.sw.nn.activations import AdaBinActivation, RSign
 from xnorflow.sw.nn.normed import NormedBinaryConv
 from xnorflow.sw.nn.slopes import TwoSlope
 from xnorflow.sw.nn.weights import SiManWeight
-from xnorflow.sw.residual import Residual, ResidualConfig, ResidualMethod
+from xnorflow.sw.residual import Residual
+from xnorflow.sw.residual_config import ResidualConfig, ResidualMethod
 
 
 __all__ = ["is_translated", "translate"]

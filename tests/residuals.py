@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import torch
 
-from xnorflow.sw.residual import Residual, ResidualConfig
+from xnorflow.sw.residual import Residual
+from xnorflow.sw.residual_config import ResidualConfig
 
 
 def scrambled(config: ResidualConfig, seed: int) -> Residual:

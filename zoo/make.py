@@ -35,7 +35,8 @@ from xnorflow.sw.recipes import (
     small,
     warm_start,
 )
-from xnorflow.sw.residual import NamedResidual, ResidualConfig, ResidualMethod
+from xnorflow.sw.residual_config import ResidualConfig, ResidualMethod
+from xnorflow.sw.residual_names import NamedResidual
 from xnorflow.sw.train import MODEL_FILE, train
 from xnorflow.xnf import dumps
 

@@ -22,13 +22,8 @@ from xnorflow.sw.lower import lower
 from xnorflow.sw.models import IntegerPixels
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.nn.unit import Shortcut
-from xnorflow.sw.residual import (
-    NamedResidual,
-    ResidualConfig,
-    ResidualMethod,
-    StemConfig,
-    UnitConfig,
-)
+from xnorflow.sw.residual_config import ResidualConfig, ResidualMethod, StemConfig, UnitConfig
+from xnorflow.sw.residual_names import NamedResidual
 
 
 CYCLES = 324

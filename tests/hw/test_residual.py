@@ -21,15 +21,15 @@ from xnorflow.sw.lower import lower
 from xnorflow.sw.models import IntegerPixels
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.nn.unit import Shortcut
-from xnorflow.sw.residual import (
-    NamedResidual,
-    Residual,
+from xnorflow.sw.residual import Residual
+from xnorflow.sw.residual_config import (
     ResidualConfig,
     ResidualMethod,
     StemConfig,
     UnitConfig,
     UnitForm,
 )
+from xnorflow.sw.residual_names import NamedResidual
 
 
 NETS = {

@@ -7,7 +7,9 @@ from xnorflow.errors import FormatError
 from xnorflow.sw import adabin_import
 from xnorflow.sw.adabin_import import import_adabin_resnet20
 from xnorflow.sw.models import IntegerPixels
-from xnorflow.sw.residual import NamedResidual, Residual, ResidualMethod
+from xnorflow.sw.residual import Residual
+from xnorflow.sw.residual_config import ResidualMethod
+from xnorflow.sw.residual_names import NamedResidual
 
 
 def release(path, change=None):

@@ -15,15 +15,10 @@ from xnorflow.sw.compare import compare
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
 from xnorflow.sw.nn.grid import Grid
-from xnorflow.sw.residual import (
-    NamedResidual,
-    Residual,
-    ResidualConfig,
-    ResidualMethod,
-    Shortcut,
-    StemConfig,
-    UnitForm,
-)
+from xnorflow.sw.nn.unit import Shortcut
+from xnorflow.sw.residual import Residual
+from xnorflow.sw.residual_config import ResidualConfig, ResidualMethod, StemConfig, UnitForm
+from xnorflow.sw.residual_names import NamedResidual
 from xnorflow.sw.train import adopt
 
 

@@ -30,15 +30,15 @@ from xnorflow.sw.nn.conv import BinaryConv2d
 from xnorflow.sw.nn.grid import Grid, hardtanh, place
 from xnorflow.sw.nn.slopes import maxout, prelu, relu, rprelu
 from xnorflow.sw.nn.unit import Shortcut, Stream
-from xnorflow.sw.residual import (
-    NamedResidual,
-    Residual,
+from xnorflow.sw.residual import Residual
+from xnorflow.sw.residual_config import (
     ResidualConfig,
     ResidualMethod,
     StemConfig,
     UnitConfig,
     UnitForm,
 )
+from xnorflow.sw.residual_names import NamedResidual
 
 
 PIXELS = IntegerPixels((0.5, 0.4, 0.45), (0.25, 0.2, 0.3), bits=5)

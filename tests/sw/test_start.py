@@ -8,7 +8,8 @@ from xnorflow.sw.data import Dataset
 from xnorflow.sw.models import Chain, ChainConfig, Method
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.recipes import Augmentation, fine_tune, warm_start
-from xnorflow.sw.residual import Residual, ResidualMethod
+from xnorflow.sw.residual import Residual
+from xnorflow.sw.residual_config import ResidualMethod
 from xnorflow.sw.start import from_model, from_name
 
 

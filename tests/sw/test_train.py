@@ -11,7 +11,8 @@ from xnorflow.sw.checkpoint import load_checkpoint
 from xnorflow.sw.models import Chain, ChainConfig, ConvConfig, IntegerPixels, Method
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.recipes import Augmentation, Optimiser, Recipe
-from xnorflow.sw.residual import Residual, ResidualConfig, ResidualMethod, StemConfig, UnitConfig
+from xnorflow.sw.residual import Residual
+from xnorflow.sw.residual_config import ResidualConfig, ResidualMethod, StemConfig, UnitConfig
 from xnorflow.sw.train import MODEL_FILE, _ProgressBar, _Training, accuracy, adopt, train
 
 

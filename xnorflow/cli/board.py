@@ -107,8 +107,6 @@ def _port(network: Network, port: str) -> Iterator[str]:
     # The fewer cycles a bit takes, the sooner it is simulated.
     clock, divisor = ICEBREAKER.clock, ICEBREAKER.clock // BAUD
     design = smallest_design(network)
-    console.print(
-        f"compiling the board, an {design.device.name}; the first time takes a minute …"
-    )
+    console.print(f"compiling the board, an {design.device.name}; the first time takes a minute …")
     with virtual_board(LinkTop(design, clock=clock, divisor=divisor), divisor=divisor) as path:
         yield path
