@@ -18,8 +18,9 @@ from xnorflow.errors import DataError, FormatError
 from xnorflow.files import read_file, write_atomically
 from xnorflow.sw.checkpoint import read_header
 from xnorflow.sw.data import Dataset, ImageData
+from xnorflow.sw.fit import fit
 from xnorflow.sw.recipes import Recipe
-from xnorflow.sw.train import accuracy, fit
+from xnorflow.sw.train import accuracy
 
 
 __all__ = ["TEACHER_FILE", "Teacher", "TeacherConfig", "load_teacher", "train_teacher"]

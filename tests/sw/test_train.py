@@ -8,12 +8,14 @@ import torch
 from xnorflow.errors import DataError, FormatError
 from xnorflow.sw.augment import augment
 from xnorflow.sw.checkpoint import load_checkpoint
+from xnorflow.sw.fit import _Training
 from xnorflow.sw.models import Chain, ChainConfig, ConvConfig, IntegerPixels, Method
 from xnorflow.sw.nn.grid import Grid
+from xnorflow.sw.progress import ProgressBar
 from xnorflow.sw.recipes import Augmentation, Optimiser, Recipe
 from xnorflow.sw.residual import Residual
 from xnorflow.sw.residual_config import ResidualConfig, ResidualMethod, StemConfig, UnitConfig
-from xnorflow.sw.train import MODEL_FILE, _ProgressBar, _Training, accuracy, adopt, train
+from xnorflow.sw.train import MODEL_FILE, accuracy, adopt, train
 
 
 CONFIG = ChainConfig((16, 16), classes=3)
@@ -70,15 +72,15 @@ def test_convolutions_learn(data, tmp_path, method):
 
 
 def test_says_how_long_an_epoch_takes(data, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("xnorflow.sw.train._TIMED_STEPS", 2)
+    monkeypatch.setattr("xnorflow.sw.progress._TIMED_STEPS", 2)
     texts = []
-    update = _ProgressBar.on_train_batch_end
+    update = ProgressBar.on_train_batch_end
 
     def spy(self, *args):
         update(self, *args)
         texts.append(self._bar.tasks[0].description)
 
-    monkeypatch.setattr(_ProgressBar, "on_train_batch_end", spy)
+    monkeypatch.setattr(ProgressBar, "on_train_batch_end", spy)
     train(CONFIG, RECIPE, data, tmp_path, progress=True)
     assert texts[0] == "training"
     assert re.fullmatch(r"epoch 1/4, about \d+ s each", texts[1])

@@ -1,0 +1,319 @@
+"""The training loop: batches, steps, and the state from which an interrupted training goes on."""
+
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from xnorflow.errors import DataError, FormatError
+from xnorflow.files import make_folder, read_file, write_atomically
+from xnorflow.sw.augment import augment
+from xnorflow.sw.data import ImageData
+from xnorflow.sw.nn.conv import BinaryConv2d
+from xnorflow.sw.nn.linear import BinaryLinear
+from xnorflow.sw.nn.weights import AdaBinWeight, SiManWeight
+from xnorflow.sw.progress import ProgressBar
+from xnorflow.sw.recipes import Optimiser, Recipe
+
+
+__all__ = ["fit"]
+
+_STATE = "training.ckpt"
+_EVALUATION_BATCH = 250
+
+
+def fit(
+    model: nn.Module,
+    recipe: Recipe,
+    data: ImageData,
+    folder: Path | str,
+    *,
+    origin: str = "",
+    teacher: nn.Module | None = None,
+    resume: bool = True,
+    held_out: int = 0,
+    progress: bool = False,
+    **trainer_options: Any,
+) -> lightning.Trainer:
+    """Train ``model``, of any kind that has a ``config``, in place; see `xnorflow.sw.train.train`.
+
+    ``origin`` tells what else decides the outcome: a training goes on only with the same.
+    """
+    folder = Path(folder)
+    if (teacher is None) != (recipe.temperature == 0):
+        raise DataError(
+            "the recipe learns from labels, not from a teacher"
+            if teacher is not None
+            else "the recipe needs a teacher"
+        )
+    split = len(data.train_images) - held_out
+    pictures = _Pictures(data.train_images[:split], data.train_labels[:split])
+    task = _Training(model, recipe, pictures, data.name + origin, teacher)
+    validation = _Pictures(data.train_images[split:], data.train_labels[split:])
+
+    make_folder(folder)
+    state = folder / _STATE
+    if not resume:
+        state.unlink(missing_ok=True)
+    elif state.exists():
+        _check_state(state, task.settings)
+    csv = CSVLogger(folder, name="logs")
+    with _quiet():
+        trainer = lightning.Trainer(
+            max_epochs=recipe.epochs,
+            precision="bf16-mixed" if recipe.mixed else "32-true",
+            logger=[csv, TensorBoardLogger(folder, name="logs", version=csv.version)],
+            callbacks=[
+                ModelCheckpoint(folder, state.stem, enable_version_counter=False),
+                *([ProgressBar()] if progress else []),
+            ],
+            plugins=[_AtomicCheckpointIO()],
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            **trainer_options,
+        )
+        try:
+            trainer.fit(
+                task,
+                val_dataloaders=_in_order(validation) if held_out else None,
+                ckpt_path=state if state.exists() else None,
+                weights_only=True,
+            )
+        except SystemExit:
+            # Lightning's answer to Ctrl-C.
+            raise KeyboardInterrupt from None
+    return trainer
+
+
+def _check_state(path: Path, settings: str) -> None:
+    """Check that the training in ``path`` was started with ``settings``."""
+    content = read_file(path)
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    # Damage shows in many ways.
+    except (EOFError, OSError, RuntimeError, ValueError, UnpicklingError):
+        raise FormatError(f"{path} is damaged, so the training must start afresh") from None
+    if not isinstance(state, dict) or state.get("settings") != settings:
+        raise FormatError(
+            f"{path} is of a training with other settings: "
+            "give another folder, or let this one start afresh"
+        )
+
+
+class _AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes the state whole or not at all, on whatever file system the folder is."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Path | str, storage_options: Any = None
+    ) -> None:
+        """Write ``checkpoint`` to ``path``; there are no ``storage_options``."""
+        if storage_options is not None:
+            raise TypeError("a state is written without storage options")
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        write_atomically(path, buffer.getvalue())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's advice on hardware and on loading data to itself."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+# -- data -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Pictures(Dataset[tuple[Tensor, Tensor]]):
+    """Pictures in memory, from which a whole batch is picked at once."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __getitem__(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        return self.images[indices], self.labels[indices]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+class _Shuffle(Sampler[Tensor]):
+    """Batches of indices, in an order that seed and epoch decide; devices take turns.
+
+    What does not fill a batch on every device is left out of the epoch.
+    """
+
+    def __init__(self, count: int, batch_size: int, seed: int, rank: int, devices: int) -> None:
+        self.count = count
+        self.batch_size = min(batch_size, count // devices)
+        self.seed = seed
+        self.rank = rank
+        self.devices = devices
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning, after a resumption too."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[Tensor]:
+        # A generator, because after a resumption Lightning sets the epoch later than it comes here.
+        order = torch.randperm(self.count, generator=_generator(self.seed, self.epoch))
+        batches = order.split(self.batch_size)[: len(self) * self.devices]
+        yield from batches[self.rank :: self.devices]
+
+    def __len__(self) -> int:
+        return self.count // (self.batch_size * self.devices)
+
+
+def _in_order(pictures: _Pictures) -> DataLoader[tuple[Tensor, Tensor]]:
+    batches = torch.arange(len(pictures)).split(_EVALUATION_BATCH)
+    return DataLoader(pictures, batch_size=None, sampler=batches)
+
+
+def _generator(*seeds: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Generator that depends on all of ``seeds``, and on nothing that happened before."""
+    (seed,) = np.random.SeedSequence(seeds).generate_state(1, np.uint64)
+    return torch.Generator(device).manual_seed(int(seed))
+
+
+# -- the loop -------------------------------------------------------------------------------------
+
+
+class _Training(lightning.LightningModule):
+    """What happens in a step. All randomness comes from the seed and the count of steps."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        recipe: Recipe,
+        pictures: _Pictures,
+        origin: str,
+        teacher: nn.Module | None,
+    ) -> None:
+        super().__init__()
+        self.origin = origin
+        self.model = model
+        self.teacher = teacher
+        self.recipe = recipe
+        self.pictures = pictures
+
+    @property
+    def settings(self) -> str:
+        """What must stay the same when a training goes on."""
+        return repr((self.model.config, self.recipe, len(self.pictures), self.origin))
+
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+        """Batches of this device."""
+        trainer, recipe = self.trainer, self.recipe
+        shuffle = _Shuffle(
+            len(self.pictures),
+            recipe.batch_size,
+            recipe.seed,
+            trainer.global_rank,
+            trainer.world_size,
+        )
+        return DataLoader(self.pictures, batch_size=None, sampler=shuffle)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Optimiser, and a learning rate that changes with every step."""
+        for module in self.model.modules():
+            if isinstance(module, BinaryConv2d | BinaryLinear):
+                module.weight.requires_grad_(not self.recipe.frozen)
+        parameters = [each for each in self.model.parameters() if each.requires_grad]
+        rate, decay = self.recipe.learning_rate, self.recipe.weight_decay
+        optimiser: torch.optim.Optimizer
+        match self.recipe.optimiser:
+            case Optimiser.ADAM:
+                optimiser = torch.optim.Adam(parameters, rate, weight_decay=decay, fused=True)
+            case Optimiser.SGD:
+                optimiser = torch.optim.SGD(
+                    parameters, rate, momentum=0.9, weight_decay=decay, fused=True
+                )
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+        return {
+            "optimizer": optimiser,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def on_train_epoch_start(self) -> None:
+        """Tell the weight quantisers how far training is."""
+        recipe = self.recipe
+        share = self.current_epoch / recipe.epochs
+        for module in self.model.modules():
+            if isinstance(module, AdaBinWeight | SiManWeight):
+                module.progress = recipe.progress + (1 - recipe.progress) * share
+            if isinstance(module, SiManWeight) and recipe.centred:
+                module.centre = max(0.0, 0.5 * (1 - share / recipe.centred))
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
+        """Loss of a batch."""
+        images, labels = batch
+        generator = _generator(
+            self.recipe.seed, self.global_step, self.global_rank, device=images.device
+        )
+        images = augment(images, self.recipe.augmentation, generator)
+        logits = self.model(images)
+        if self.teacher is None:
+            smoothing = self.recipe.label_smoothing
+            loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+        else:
+            with torch.no_grad():
+                taught = self.teacher.eval()(images)
+            loss = _distillation(logits, taught, self.recipe.temperature)
+        self._log("train", loss, logits, labels)
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], _index: int) -> None:
+        """Accuracy on pictures that were held out."""
+        images, labels = batch
+        # What was compiled is for batches of training.
+        with torch.compiler.set_stance("force_eager"):
+            logits = self.model(images)
+        self._log("held_out", functional.cross_entropy(logits, labels), logits, labels)
+
+    def _log(self, what: str, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        right = (logits.argmax(dim=1) == labels).float().mean()
+        self.log_dict(
+            {f"{what}_loss": loss, f"{what}_accuracy": right},
+            on_step=False, on_epoch=True, sync_dist=True, batch_size=len(labels),
+        )  # fmt: skip
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Note what the training was started with."""
+        checkpoint["settings"] = self.settings
+
+
+def _distillation(logits: Tensor, taught: Tensor, temperature: float) -> Tensor:
+    """Cross entropy of ``logits`` with a teacher's, ``taught``, both (N, classes).
+
+    Both distributions are softened by ``temperature``, which leaves the gradient as large as it is.
+    Source: Hinton et al., arXiv 1503.02531.
+    """
+    soft = (taught.float() / temperature).softmax(dim=1)
+    return functional.cross_entropy(logits.float() / temperature, soft) * temperature**2
