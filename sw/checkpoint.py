@@ -18,6 +18,7 @@ from xnorflow.files import read_file, write_atomically
 from xnorflow.network import Provenance
 from xnorflow.sw.kinds import Config, Model, build
 from xnorflow.sw.models import Chain, ChainConfig, ConvConfig, IntegerPixels, Method
+from xnorflow.sw.nn.activations import RSign
 from xnorflow.sw.nn.conv import Border
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.nn.unit import Shortcut
@@ -145,6 +146,9 @@ def _decode(data: bytes) -> Checkpoint:
     if not all(bool(torch.isfinite(tensor).all()) for tensor in state.values()):
         raise FormatError("it has parameters that are not finite")
     model.load_state_dict(state, assign=True)
+    polarities = (part.polarity for part in model.modules() if isinstance(part, RSign))
+    if any(bool((each.abs() != 1).any()) for each in polarities if each is not None):
+        raise FormatError("it has polarities that are neither -1 nor 1")
     return Checkpoint(model.eval().requires_grad_(), _provenance(header.get("provenance")))
 
 

@@ -302,6 +302,15 @@ def test_refuses_wrong_tensors(path, change_state, message):
         load_checkpoint(path)
 
 
+def test_refuses_polarities_between(tmp_path):
+    path = tmp_path / "model"
+    save_checkpoint(residual(method=ResidualMethod.SIMAN), path)
+    name = "units.1.conv.conv.activation_quantiser.polarity"
+    rewrite(path, change_state=lambda state: state[name][2].fill_(0.5))
+    with pytest.raises(FormatError, match=r"it has polarities that are neither -1 nor 1$"):
+        load_checkpoint(path)
+
+
 def test_refuses_foreign_files(path):
     contents = {
         b"": "it is damaged, or not a safetensors file at all",
