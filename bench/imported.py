@@ -7,21 +7,21 @@ writes results/imported.json.
 """
 
 import sys
+from dataclasses import replace
 
 from record import record
 from rich.console import Console
 
-from xnorflow.sw.adabin_import import import_adabin_resnet20
+from xnorflow.sw.adabin_import import GRID, import_adabin_resnet20
 from xnorflow.sw.data import Dataset, load
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
-from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.train import accuracy
 
 
 FRACTIONS = 6, 8, 10
-INTEGER_BITS = 7
-"""Bits before the binary point, the sign included: the stream reaches from -14.9 to 34.7."""
+INTEGER_BITS = GRID.bits - GRID.fraction
+"""Bits before the binary point, the sign included."""
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
     console.print(rows[-1])
     model = import_adabin_resnet20(path)
     for fraction in FRACTIONS:
-        grid = Grid(INTEGER_BITS + fraction, fraction, score_bits=10)
+        grid = replace(GRID, bits=INTEGER_BITS + fraction, fraction=fraction)
         found = golden(lower(model.on_grid(grid)), images).labels
         rows.append({
             "numbers": f"{grid.bits} bits, {fraction} fractional",

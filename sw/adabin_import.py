@@ -12,15 +12,19 @@ from torch import Tensor
 from xnorflow.errors import FormatError
 from xnorflow.files import read_file
 from xnorflow.sw.models import IntegerPixels
+from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.residual import Residual
 from xnorflow.sw.residual_config import ResidualMethod
 from xnorflow.sw.residual_names import NamedResidual
 
 
-__all__ = ["PIXELS", "STEM_BITS", "import_adabin_resnet20"]
+__all__ = ["GRID", "PIXELS", "STEM_BITS", "import_adabin_resnet20"]
 
 PIXELS = IntegerPixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """The authors normalise CIFAR-10 by the statistics of ImageNet."""
+
+GRID = Grid(bits=17, fraction=10, score_bits=10)
+"""On which it loses nothing; its stream reaches from −14.9 to 34.7."""
 
 STEM_BITS = 12
 """Width of the first layer's weights, unless something else is said."""

@@ -315,7 +315,7 @@ def test_import_measures_and_writes_a_network(cli, cifar, tmp_path):
     code, out, _ = cli("import", "adabin-resnet20", "release.th", "-o", "net.xnf", "--limit", 4)
     assert code == 0
     assert "of 4 test images are right" in out
-    assert "in integers of 16 bits, 8 of them fractional" in out
+    assert "in integers of 17 bits, 10 of them fractional" in out
     assert load(tmp_path / "net.xnf").maps["unit18_act"].shape == (8, 8, 64)
 
 

@@ -155,22 +155,21 @@ def import_(
             "`xnorflow train --from`.",
         ),
     ],
-    bits: Annotated[int, typer.Option("--bits", help="Of the residual stream.")] = 16,
+    bits: Annotated[int, typer.Option("--bits", help="Of the residual stream.")] = 17,
     fraction: Annotated[
         int, typer.Option("--fraction", help="How many of them are fractional.")
-    ] = 8,
+    ] = 10,
     limit: LimitOption = None,
 ) -> None:
     """Import a network that others have trained, and measure it on the test images.
 
     First in real numbers, to show that it is what they have, and then on the fixed-point grid.
     """
-    from xnorflow.sw.adabin_import import import_adabin_resnet20
+    from xnorflow.sw.adabin_import import GRID, import_adabin_resnet20
     from xnorflow.sw.checkpoint import Checkpoint, save_checkpoint
     from xnorflow.sw.data import Dataset, load
     from xnorflow.sw.golden import golden
     from xnorflow.sw.lower import lower as lower_model
-    from xnorflow.sw.nn.grid import Grid
     from xnorflow.sw.train import accuracy
     from xnorflow.xnf import save
 
@@ -178,7 +177,7 @@ def import_(
         raise DataError(f"{kind!r} cannot be imported: only adabin-resnet20 can")
     if out.suffix not in (".xnf", ".safetensors"):
         raise DataError(f"the file to write must end in .xnf or .safetensors, not {out.name!r}")
-    grid = Grid(bits, fraction)
+    grid = replace(GRID, bits=bits, fraction=fraction)
     imported = import_adabin_resnet20(checkpoint)
     data = load(Dataset.CIFAR10)
     images, labels = data.test_images[:limit], data.test_labels[:limit]
