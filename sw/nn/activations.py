@@ -62,23 +62,12 @@ class ActivationLevels:
         return replace(self, thresholds=self.thresholds * times, inverted=self.inverted * times)
 
 
-class Sign(nn.Module):
-    """``sign(x)``, with Bi-Real's gradient.
-
-    Source: Bi-Real Net, arXiv 1808.00278.
-    """
+class ActivationQuantiser(nn.Module):
+    """What activation quantisers have in common; levels −1 and +1, unless they say otherwise."""
 
     def distance(self, x: Tensor) -> Tensor:
         """How far ``x`` is above the threshold; same shape."""
-        return x
-
-    def signs(self, x: Tensor) -> Tensor:
-        """Code without its centre: ±1, of the shape of ``x``."""
-        return sign_bireal(self.distance(x))
-
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Code, of the shape of ``x``, and scale, a scalar."""
-        return self.signs(x), x.new_ones(())
+        raise NotImplementedError
 
     def centre(self) -> Tensor | None:
         """Middle of the two codes; None stands for 0."""
@@ -88,16 +77,41 @@ class Sign(nn.Module):
         """What codes are multiplied with, a scalar."""
         return 1.0
 
+    def signs(self, x: Tensor) -> Tensor:
+        """Code without its centre: ±1, of the shape of ``x``; the gradient is Bi-Real's."""
+        return sign_bireal(self.distance(x))
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor | float]:
+        """Code, of the shape of ``x``, and scale, a scalar."""
+        signs, centre = self.signs(x), self.centre()
+        return signs if centre is None else signs + centre, self.scale()
+
     def forward(self, x: Tensor) -> Tensor:
         """Quantise ``x``; same shape."""
-        return _decode(self.encode(x))
+        code, scale = self.encode(x)
+        return code * scale
+
+    def levels(self) -> ActivationLevels:
+        """Exact levels and thresholds."""
+        raise NotImplementedError
+
+
+class Sign(ActivationQuantiser):
+    """``sign(x)``, with Bi-Real's gradient.
+
+    Source: Bi-Real Net, arXiv 1808.00278.
+    """
+
+    def distance(self, x: Tensor) -> Tensor:
+        """How far ``x`` is above the threshold; same shape."""
+        return x
 
     def levels(self) -> ActivationLevels:
         """Levels −1 and +1, threshold 0."""
         return ActivationLevels(Fraction(-1), Fraction(2), (Fraction(0),), (False,))
 
 
-class RSign(nn.Module):
+class RSign(ActivationQuantiser):
     """``sign(x + b_c)`` with a learned b for every channel, at first 0; or ``sign(±(x + b_c))``.
 
     Gradient: Bi-Real's, for x and for b. Source: ReActNet, arXiv 2003.03488.
@@ -131,26 +145,6 @@ class RSign(nn.Module):
         y = x + self.bias
         return y if self.polarity is None else y * self.polarity
 
-    def signs(self, x: Tensor) -> Tensor:
-        """Code without its centre: ±1, of the shape of ``x``."""
-        return sign_bireal(self.distance(x))
-
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Code, of the shape of ``x``, and scale, a scalar."""
-        return self.signs(x), x.new_ones(())
-
-    def centre(self) -> Tensor | None:
-        """Middle of the two codes; None stands for 0."""
-        return None
-
-    def scale(self) -> Tensor | float:
-        """What codes are multiplied with, a scalar."""
-        return 1.0
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Quantise ``x``; same shape."""
-        return _decode(self.encode(x))
-
     def levels(self) -> ActivationLevels:
         """Levels −1 and +1, threshold −b of each channel."""
         thresholds = tuple(-Fraction(bias) for bias in self.bias.detach().double().tolist())
@@ -160,7 +154,7 @@ class RSign(nn.Module):
         return ActivationLevels(Fraction(-1), Fraction(2), thresholds, inverted)
 
 
-class AdaBinActivation(nn.Module):
+class AdaBinActivation(ActivationQuantiser):
     """``α·(sign((x − β)/α) + β)`` with learned scalars, at first α = 1 and β = 0.
 
     With u = (x − β)/α and F′ Bi-Real's derivative, the gradients are F′(u) for x,
@@ -180,34 +174,19 @@ class AdaBinActivation(nn.Module):
         self.alpha = nn.Parameter(torch.ones(()))
         self.beta = nn.Parameter(torch.zeros(()))
 
-    def _centre(self) -> Tensor:
+    def centre(self) -> Tensor:
+        """Middle of the two codes, β."""
         if self.fraction is None:
             return self.beta
         return round_through(self.beta * 2**self.fraction) / 2**self.fraction
 
     def distance(self, x: Tensor) -> Tensor:
         """How far ``x`` is above the threshold (below it, where α < 0), in units of |α|."""
-        return (x - self._centre()) / self.alpha
+        return (x - self.centre()) / self.alpha
 
-    def signs(self, x: Tensor) -> Tensor:
-        """Code without its centre: ±1, of the shape of ``x``."""
-        return sign_bireal(self.distance(x))
-
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Code, of the shape of ``x``, and scale, a scalar."""
-        return self.signs(x) + self._centre(), self.alpha
-
-    def centre(self) -> Tensor | None:
-        """Middle of the two codes."""
-        return self._centre()
-
-    def scale(self) -> Tensor | float:
-        """What codes are multiplied with, a scalar."""
+    def scale(self) -> Tensor:
+        """What codes are multiplied with, α."""
         return self.alpha
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Quantise ``x``; same shape."""
-        return _decode(self.encode(x))
 
     def levels(self) -> ActivationLevels:
         """Levels α·(β − 1) and α·(β + 1), threshold β.
@@ -218,13 +197,13 @@ class AdaBinActivation(nn.Module):
             If α is 0.
         """
         alpha = Fraction(self.alpha.item())
-        beta = Fraction(self._centre().item())
+        beta = Fraction(self.centre().item())
         if not alpha:
             raise LoweringError("an AdaBin activation has the scale 0, so its levels coincide")
         return ActivationLevels(alpha * (beta - 1), 2 * alpha, (beta,), (alpha < 0,))
 
 
-class InputThreshold(nn.Module):
+class InputThreshold(ActivationQuantiser):
     """``sign(x − T)`` of raw pixels in 0…255, with a learned threshold T = ⌈255/(1 + e^−t)⌉.
 
     T is an integer, the same for all pixels, and stays within 1…255: if every pixel passed, the
@@ -243,35 +222,7 @@ class InputThreshold(nn.Module):
         """How far the pixels are above the threshold, in units of the full range."""
         return (x - self._threshold()) / 255
 
-    def signs(self, x: Tensor) -> Tensor:
-        """Code without its centre: ±1, of the shape of ``x``."""
-        return sign_bireal(self.distance(x))
-
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Code, of the shape of ``x``, and scale, a scalar."""
-        return self.signs(x), x.new_ones(())
-
-    def centre(self) -> Tensor | None:
-        """Middle of the two codes; None stands for 0."""
-        return None
-
-    def scale(self) -> Tensor | float:
-        """What codes are multiplied with, a scalar."""
-        return 1.0
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Quantise ``x``; same shape."""
-        return _decode(self.encode(x))
-
     def levels(self) -> ActivationLevels:
         """Levels −1 and +1, threshold T."""
         threshold = Fraction(self._threshold().item())
         return ActivationLevels(Fraction(-1), Fraction(2), (threshold,), (False,))
-
-
-ActivationQuantiser = Sign | RSign | AdaBinActivation | InputThreshold
-
-
-def _decode(parts: tuple[Tensor, Tensor]) -> Tensor:
-    code, scale = parts
-    return code * scale
