@@ -18,7 +18,7 @@ import torch
 
 from xnorflow.errors import DataError, LoweringError
 from xnorflow.files import write_atomically
-from xnorflow.sw.adabin_import import PIXELS, STEM_BITS, import_adabin_resnet20
+from xnorflow.sw.adabin_import import GRID, PIXELS, STEM_BITS, import_adabin_resnet20
 from xnorflow.sw.checkpoint import Checkpoint, load_checkpoint
 from xnorflow.sw.compare import Comparison, compare
 from xnorflow.sw.data import Dataset, ImageData, load
@@ -186,6 +186,7 @@ ENTRIES: dict[str, Entry | ResidualEntry] = {
         NamedResidual.RESNET20,
         ResidualMethod.ADABIN,
         fine_tune(Dataset.CIFAR10, mixed=True),
+        grid=GRID,
         stem_bits=STEM_BITS,
     ),
     "cifar10-resnet20-siman": ResidualEntry(
