@@ -115,8 +115,9 @@ class _Normed(nn.Module):
         assert mean is not None
         assert variance is not None
         if self.training:
+            assert norm.momentum is not None, "running statistics are exponential averages"
             out, mean, inverse = torch.native_batch_norm(
-                y, norm.weight, norm.bias, mean, variance, True, norm.momentum or 0.0, norm.eps
+                y, norm.weight, norm.bias, mean, variance, True, norm.momentum, norm.eps
             )
         else:
             inverse = (variance + norm.eps).rsqrt()
