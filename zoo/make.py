@@ -193,6 +193,7 @@ ENTRIES: dict[str, Entry | ResidualEntry] = {
         NamedResidual.RESNET20,
         ResidualMethod.SIMAN,
         warm_start(Dataset.CIFAR10, mixed=True, half=True),
+        grid=GRID,
         after="cifar10-resnet20-siman-bipolar",
     ),
     "cifar10-resnet20-siman-bipolar": ResidualEntry(
