@@ -31,10 +31,11 @@ from xnorflow.sw.progress import ProgressBar
 from xnorflow.sw.recipes import Optimiser, Recipe
 
 
-__all__ = ["fit"]
+__all__ = ["EVALUATION_BATCH", "fit"]
 
 _STATE = "training.ckpt"
-_EVALUATION_BATCH = 250
+EVALUATION_BATCH = 250
+"""Pictures that are evaluated at once."""
 
 
 def fit(
@@ -191,7 +192,7 @@ class _Shuffle(Sampler[Tensor]):
 
 
 def _in_order(pictures: _Pictures) -> DataLoader[tuple[Tensor, Tensor]]:
-    batches = torch.arange(len(pictures)).split(_EVALUATION_BATCH)
+    batches = torch.arange(len(pictures)).split(EVALUATION_BATCH)
     return DataLoader(pictures, batch_size=None, sampler=batches)
 
 

@@ -16,7 +16,7 @@ from xnorflow.errors import DataError
 from xnorflow.network import Provenance
 from xnorflow.sw.checkpoint import Checkpoint, save_checkpoint
 from xnorflow.sw.data import ImageData
-from xnorflow.sw.fit import fit
+from xnorflow.sw.fit import EVALUATION_BATCH, fit
 from xnorflow.sw.kinds import Config, Model, build
 from xnorflow.sw.recipes import Recipe
 from xnorflow.sw.residual import Residual
@@ -28,7 +28,6 @@ __all__ = ["MODEL_FILE", "accuracy", "adopt", "train"]
 MODEL_FILE = "model.safetensors"
 """Name of the trained model in its folder."""
 
-_EVALUATION_BATCH = 250
 _LOOKED_AT = 100
 """Training pictures that a translation looks at."""
 
@@ -186,7 +185,7 @@ def accuracy(
     model = copy.deepcopy(model).double().eval()
     right = done = 0
     for batch, expected in zip(
-        images.split(_EVALUATION_BATCH), labels.split(_EVALUATION_BATCH), strict=True
+        images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True
     ):
         right += int((model(batch).argmax(dim=1) == expected).sum())
         done += len(batch)

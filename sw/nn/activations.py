@@ -7,6 +7,7 @@ codes on a binary grid are added without rounding. A code is ``centre ± 1``.
 The bit is exactly ``distance(x) >= 0``, and |distance| is the margin of the decision.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -62,12 +63,12 @@ class ActivationLevels:
         return replace(self, thresholds=self.thresholds * times, inverted=self.inverted * times)
 
 
-class ActivationQuantiser(nn.Module):
+class ActivationQuantiser(nn.Module, ABC):
     """What activation quantisers have in common; levels −1 and +1, unless they say otherwise."""
 
+    @abstractmethod
     def distance(self, x: Tensor) -> Tensor:
-        """How far ``x`` is above the threshold; same shape."""
-        raise NotImplementedError
+        """How far ``x`` (..., channels) is above the threshold; same shape."""
 
     def centre(self) -> Tensor | None:
         """Middle of the two codes; None stands for 0."""
@@ -91,9 +92,9 @@ class ActivationQuantiser(nn.Module):
         code, scale = self.encode(x)
         return code * scale
 
+    @abstractmethod
     def levels(self) -> ActivationLevels:
-        """Exact levels and thresholds."""
-        raise NotImplementedError
+        """Exact levels and thresholds, of the parameters in float64."""
 
 
 class Sign(ActivationQuantiser):
