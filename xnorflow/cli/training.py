@@ -155,10 +155,13 @@ def import_(
             "`xnorflow train --from`.",
         ),
     ],
-    bits: Annotated[int, typer.Option("--bits", help="Of the residual stream.")] = 17,
+    bits: Annotated[
+        int | None,
+        typer.Option("--bits", help="Of the residual stream, if not those that lose nothing."),
+    ] = None,
     fraction: Annotated[
-        int, typer.Option("--fraction", help="How many of them are fractional.")
-    ] = 10,
+        int | None, typer.Option("--fraction", help="How many of them are fractional.")
+    ] = None,
     limit: LimitOption = None,
 ) -> None:
     """Import a network that others have trained, and measure it on the test images.
@@ -177,7 +180,11 @@ def import_(
         raise DataError(f"{kind!r} cannot be imported: only adabin-resnet20 can")
     if out.suffix not in (".xnf", ".safetensors"):
         raise DataError(f"the file to write must end in .xnf or .safetensors, not {out.name!r}")
-    grid = replace(GRID, bits=bits, fraction=fraction)
+    grid = replace(
+        GRID,
+        bits=GRID.bits if bits is None else bits,
+        fraction=GRID.fraction if fraction is None else fraction,
+    )
     imported = import_adabin_resnet20(checkpoint)
     data = load(Dataset.CIFAR10)
     images, labels = data.test_images[:limit], data.test_labels[:limit]
@@ -196,7 +203,9 @@ def import_(
     with bar("integers", len(images)) as advance:
         found = golden(network, images, progress=advance).labels
     share = float((found == labels).double().mean())
-    console.print(f"in integers of {bits} bits, {fraction} of them fractional: {share:.2%}")
+    console.print(
+        f"in integers of {grid.bits} bits, {grid.fraction} of them fractional: {share:.2%}"
+    )
     if limit is None:
         # Model and network are the same; only the numbers above were others.
         provenance = replace(provenance, float_accuracy=share)
