@@ -113,7 +113,7 @@ class Accelerator(wiring.Component):
         entry = guard.o
         if design.single_buffered:
             m.submodules.pacer = pacer = FramePacer(
-                guard.o.p.shape(), words=design.words_per_frame, cycles=design.period
+                guard.o.p.shape(), words=design.words_per_frame, cycles=design.cycles_per_frame
             )
             connect(m, entry, pacer.i)
             entry = pacer.o

@@ -74,7 +74,8 @@ class ConstantTable(wiring.Component):
         self.rows = list(rows)
         self.style = style
         self.classes = classes
-        if classes is not None and len(self.rows) % (int(classes.max()) + 1):
+        # A single row is for all classes.
+        if classes is not None and len(self.rows) > 1 and len(self.rows) % (int(classes.max()) + 1):
             raise ValueError(
                 f"{len(self.rows)} rows cannot be shared out to {int(classes.max()) + 1} classes"
             )

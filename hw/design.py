@@ -82,8 +82,8 @@ class Design:
         The pipeline: every step comes after those that feed it.
     sources : mapping of :class:`str` to tuple of :class:`str`
         For every step, by name, the names of the steps that feed it, or `INPUT`.
-    period : :class:`int`
-        Clock cycles from frame to frame that the input keeps, at least.
+    cycles_per_frame : :class:`int`
+        From one result to the next when frames come without a gap; the input takes them no sooner.
 
     Raises
     ------
@@ -153,7 +153,7 @@ class Design:
         depths = {name: depth for name, depth in depths.items() if name not in wires}
         object.__setattr__(self, "steps", steps)
         object.__setattr__(self, "sources", MappingProxyType(sources))
-        object.__setattr__(self, "period", period)
+        object.__setattr__(self, "cycles_per_frame", period)
         object.__setattr__(self, "depths", MappingProxyType(depths))
 
     def _layer_cycles(self):
@@ -249,11 +249,6 @@ class Design:
     def score_bits(self) -> int:
         """Width of a score, two's complement."""
         return self.network.maps[self.network.scores].type.bits
-
-    @property
-    def cycles_per_frame(self) -> int:
-        """Clock cycles from one result to the next when frames come without a gap."""
-        return self.period
 
     @cached_property
     def latency(self) -> int:

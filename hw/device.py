@@ -30,6 +30,8 @@ class Device:
         Widths of their words, the widest first.
     multipliers : int
         Hard multipliers (DSPs).
+    multiplier_bits : int
+        Width of their two signed operands.
     """
 
     name: str
@@ -39,7 +41,8 @@ class Device:
     block_ram_bits: int
     block_ram_widths: tuple[int, ...]
     multipliers: int
+    multiplier_bits: int
 
 
-UP5K = Device("iCE40UP5K", Family.ICE40, 5280, 30, 4096, (16, 8, 4, 2), 8)
-ECP5_85F = Device("LFE5U-85F", Family.ECP5, 83640, 208, 18432, (36, 18, 9, 4, 2, 1), 156)
+UP5K = Device("iCE40UP5K", Family.ICE40, 5280, 30, 4096, (16, 8, 4, 2), 8, 16)
+ECP5_85F = Device("LFE5U-85F", Family.ECP5, 83640, 208, 18432, (36, 18, 9, 4, 2, 1), 156, 18)

@@ -1,6 +1,7 @@
 """What a design costs, estimated before anything is synthesised."""
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from amaranth.utils import ceil_log2
@@ -127,9 +128,12 @@ def estimate_step(step: Step, device: Device, depth: int | None = None) -> Resou
                 _width(node.popcount_scale) if term else 0
             )
             rounding = 2 * lanes * node.rounding.bits if node.rounding else 0
+            multipliers = 0 if shared else _multipliers(device, _bits(source), _width(node.scale))
+            if term:
+                multipliers += _multipliers(device, _bits(source), _width(node.popcount_scale))
             logic = Resources(
                 lanes * _chain(device, _bits(node.infer(source))) + rounding,
-                multipliers=lanes * (term + (not shared)),
+                multipliers=lanes * multipliers,
             )
             words = -(-source.channels // lanes)
             classes = len(np.atleast_2d(node.offset))
@@ -141,7 +145,7 @@ def estimate_step(step: Step, device: Device, depth: int | None = None) -> Resou
             logic = Resources(luts=lanes * (slopes + 2 * node.rounding.bits) + _CONTROL)
             if slopes_are_shifts(node):
                 return logic
-            logic += Resources(multipliers=lanes)
+            logic += Resources(multipliers=lanes * _multipliers(device, _bits(source), slopes))
             return logic + _memory(device, 2 * lanes * slopes, words)
         case Skip():
             return Resources(luts=_CONTROL // 2)
@@ -163,7 +167,9 @@ def estimate_step(step: Step, device: Device, depth: int | None = None) -> Resou
             )
         case DynamicCompare(node, source, parameters, lanes):
             shift = node.scale.bit_length() - 1
-            product = node.scale != 1 << shift
+            product = 0
+            if node.scale != 1 << shift:
+                product = _multipliers(device, _bits(source), _width(np.array(node.scale)))
             bits = max(_bits(source) + shift, _bits(parameters))
             logic = Resources(
                 lanes * _chain(device, bits, carry_out=True),
@@ -174,7 +180,10 @@ def estimate_step(step: Step, device: Device, depth: int | None = None) -> Resou
         case DynamicBend(node, source, parameters, lanes):
             slopes = _width(np.concatenate([node.positive, node.negative]))
             shifts = 2 * _chain(device, _bits(parameters) + node.rounding.shift)
-            logic = Resources(lanes * (slopes + 2 * node.rounding.bits + shifts), multipliers=lanes)
+            logic = Resources(
+                lanes * (slopes + 2 * node.rounding.bits + shifts),
+                multipliers=lanes * _multipliers(device, _bits(source), slopes),
+            )
             logic += _memory(device, 2 * lanes * slopes, source.channels // lanes)
             return logic + _frame_table(device, step, columns=2, lanes=lanes)
         case Select(source=source, lanes=lanes):
@@ -212,6 +221,15 @@ def _chain(device, bits, *, carry_out=False):
     if device.family is Family.ECP5:
         return bits + bits % 2 + 2 + 2 * carry_out
     return bits + 1
+
+
+def _multipliers(device, *bits):
+    """Hard multipliers of a signed product.
+
+    Of each operand they take all bits but one, which is the sign of those that come above. Yosys
+    makes what a single bit is too many for of look-up tables.
+    """
+    return prod(max(1, -(-(width - 2) // (device.multiplier_bits - 1))) for width in bits)
 
 
 def _memory(device, width, depth):
@@ -256,7 +274,7 @@ def _compare(step, device):
         product = weight + _bits(source)
         total += Resources(
             lanes * (_chain(device, threshold) + _chain(device, max(threshold, product))),
-            multipliers=lanes,
+            multipliers=lanes * _multipliers(device, _bits(source), weight),
         )
         return total + _memory(device, lanes * (threshold + weight), words)
     if words == 1:
@@ -325,7 +343,8 @@ def _sums(step, device, weight_bits):
     elif isinstance(step.source.type, Bit):
         term, products = weight_bits, pe * simd * weight_bits
     else:
-        term, products, multipliers = bits + weight_bits, 0, pe * simd
+        term, products = bits + weight_bits, 0
+        multipliers = pe * simd * _multipliers(device, bits, weight_bits)
     carry = weight_bits == 1
     adders = (terms - 1) * _chain(device, term + 1 + carry) + _chain(device, result + carry)
     return Resources(products + pe * adders, multipliers=multipliers)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from xnorflow.errors import DesignError
 from xnorflow.hw.argmax import ArgMax
 from xnorflow.hw.device import Device
 from xnorflow.hw.dynamic import DynamicThreshold, DynamicTwoSlope, FrameBuffer
@@ -258,6 +259,11 @@ def buffer_depths(
     so it takes no more than that a frame, however the ``words`` of its input come.
 
     A queue that no word waits in has depth 0.
+
+    Raises
+    ------
+    DesignError
+        If the schedule does not repeat itself from frame to frame.
     """
     period = period or cycles
     for frames in range(_STEADY_FRAMES, _MOST_FRAMES):
@@ -265,8 +271,8 @@ def buffer_depths(
         arrivals = count // words * period + count % words * cycles // words
         times, depths = _schedule(steps, sources, arrivals, device)
         if all(_repeats(t.reshape(frames, -1), period) for t in times.values()):
-            break
-    return depths
+            return depths
+    raise DesignError(f"the pipeline is not steady after {_MOST_FRAMES} frames")
 
 
 def single_period(

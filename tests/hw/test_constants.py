@@ -77,6 +77,13 @@ def test_rejects_rows_that_classes_cannot_share():
         ConstantTable(8, [1, 2, 3], classes=np.array([[0, 1]]))
 
 
+def test_a_single_row_is_for_all_classes():
+    columns = {"threshold": np.array([[5, 5], [5, 5]])}
+    layout, rows = channel_rows(columns, lanes=1, vector=2)
+    assert rows == [5]
+    ConstantTable(layout, rows, classes=np.array([[0, 1]]))
+
+
 def test_channel_rows_of_classes_follow_each_other():
     columns = {"threshold": np.array([[1, 2], [-3, 4]]), "flip": np.array([0, 1])}
 

@@ -31,18 +31,21 @@ def cells(unit, folder):
 
 
 @pytest.mark.parametrize(
-    ("positive", "negative", "multipliers"),
+    ("positive", "negative", "bits", "multipliers"),
     [
-        ([1] * 4, [0] * 4, 0),  # ReLU
-        ([8] * 4, [2] * 4, 0),
-        ([1] * 4, [-1] * 4, 2),
-        ([3] * 4, [0] * 4, 2),
-        ([1, 2, 1, 4], [0] * 4, 2),
+        ([1] * 4, [0] * 4, 12, 0),  # ReLU
+        ([8] * 4, [2] * 4, 12, 0),
+        ([1] * 4, [-1] * 4, 12, 2),
+        ([3] * 4, [0] * 4, 12, 2),
+        ([1, 2, 1, 4], [0] * 4, 12, 2),
+        ([999] * 4, [0] * 4, 17, 2),
+        ([999] * 4, [0] * 4, 18, 4),
     ],
 )
-def test_slopes_that_are_shifts_need_no_multiplier(positive, negative, multipliers, tmp_path):
-    node = TwoSlopeNode("act", "x", np.array(positive), np.array(negative), Rounding(1, 12))
-    source = FeatureMap(1, 1, 4, Int(12))
+def test_multipliers_of_slopes(positive, negative, bits, multipliers, tmp_path):
+    """Shifts need none, and a multiplier of an iCE40 takes 16 bits."""
+    node = TwoSlopeNode("act", "x", np.array(positive), np.array(negative), Rounding(1, bits))
+    source = FeatureMap(1, 1, 4, Int(bits))
     need = estimate_step(Bend(node, source, 2), UP5K)
     found = cells(TwoSlope(node, source, lanes=2, vector=4), tmp_path)
     assert need.multipliers == found["SB_MAC16"] == multipliers
