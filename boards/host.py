@@ -88,9 +88,7 @@ class Board:
         self._sequence = 0
         self._received = bytearray()
         try:
-            self._serial = serial.serial_for_url(
-                port, baud, timeout=_POLL, write_timeout=timeout, exclusive=True
-            )
+            self._serial = serial.serial_for_url(port, baud, timeout=_POLL, exclusive=True)
         except (OSError, ValueError) as error:
             raise LinkError(f"{port} cannot be opened: {_reason(error)}") from None
         try:
@@ -181,14 +179,18 @@ class Board:
         """
         self._sequence = self._sequence % 255 + 1  # never 0, which refusals of noise have
         request = encode_request(self._sequence, command, payload)
+        time_to_send = 10 * len(request) / self._baud
         problem = ""
         for attempt in range(_ATTEMPTS):
             self.retries += attempt > 0
             try:
+                self._serial.write_timeout = time_to_send + self._timeout
                 self._serial.write(request)
-                return self._await_reply(command, time_to_send=10 * len(request) / self._baud)
+                return self._await_reply(command, time_to_send=time_to_send)
             except PacketError as error:
                 problem = str(error)
+            except serial.SerialTimeoutException:
+                raise LinkError(f"{self.port}: nothing takes what is sent") from None
             except OSError as error:
                 raise LinkError(f"{self.port}: the connection broke: {_reason(error)}") from None
         raise LinkError(f"{self.port}: the board does not answer: {problem}")

@@ -45,14 +45,22 @@ class BoardTop(Elaboratable):
     Raises
     ------
     DesignError
-        If the board cannot make the clock, the clock cannot make the baud rate, or pixels do not
-        suit the link.
+        If the board cannot make the clock, the clock cannot make the baud rate, pixels do not suit
+        the link, or the line brings frames sooner than the design takes them.
     """
 
     def __init__(self, design: Design, target: Target, *, clock: int, baud: int):
         self.target = target
         self.clock = clock
-        self.link = LinkTop(design, clock=clock, divisor=line_divisor(clock, baud))
+        divisor = line_divisor(clock, baud)
+        # Nothing on the line waits, and only a layer's window is stored.
+        cycles = 10 * divisor * design.network.input.size
+        if design.cycles_per_frame > cycles:
+            raise DesignError(
+                f"{design.network.name} takes {design.cycles_per_frame} cycles a frame, but the "
+                f"line brings one every {cycles}: fold it for at most that"
+            )
+        self.link = LinkTop(design, clock=clock, divisor=divisor)
         self.pll = None
         if clock != target.oscillator:
             self.pll = find_pll(target.device.family, target.oscillator, clock)

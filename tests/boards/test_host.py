@@ -285,3 +285,35 @@ def test_talks_to_the_gateware():
         assert link.info == INFO
         check(link.classify(FRAMES))
         assert link.retries == 1
+
+
+def slow_board(delay):
+    """A line that takes 4 KiB and then pauses, and answers a request when it is over."""
+    info = replace(INFO, height=300, width=200)
+
+    def serve(descriptor, stop):
+        received = b""
+        while not stop.is_set():
+            received += read_available(descriptor)
+            *packets, received = received.split(b"\0")
+            for encoded in filter(None, packets):
+                os.write(descriptor, reply_to(cobs_decode(encoded)[:-2], info))
+            time.sleep(delay)
+
+    return terminal(serve)
+
+
+def test_a_request_may_take_as_long_as_the_line_needs():
+    """Sending takes longer than a reply may take beyond it."""
+    frames = np.zeros((1, 300, 200, 1), np.uint8)
+    with slow_board(0.05) as port, Board(port, baud=20_000, timeout=0.3) as link:
+        results = link.classify(frames)
+    assert results.labels.tolist() == [0]
+    assert link.retries == 0
+
+
+def test_says_that_nothing_takes_what_is_sent():
+    with slow_board(0.05) as port, Board(port, baud=10_000_000, timeout=0.1) as link:
+        frames = np.zeros((1, 300, 200, 1), np.uint8)
+        with pytest.raises(LinkError, match=f"^{re.escape(port)}: nothing takes what is sent$"):
+            link.classify(frames)

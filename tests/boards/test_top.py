@@ -9,6 +9,7 @@ from xnorflow.boards.targets import ICEBREAKER, TARGETS, ULX3S_85F, find_target
 from xnorflow.boards.top import BoardTop, line_divisor
 from xnorflow.errors import DesignError
 from xnorflow.hw.design import Design
+from xnorflow.hw.device import UP5K
 from xnorflow.hw.steps import Folding
 
 
@@ -87,3 +88,18 @@ def test_divisors():
 def test_refuses_a_baud_rate_that_the_clock_cannot_make(clock, baud):
     with pytest.raises(DesignError, match=rf"^a clock of 12 MHz does not give {baud} baud$"):
         line_divisor(clock, baud)
+
+
+@pytest.mark.parametrize(("first", "fits"), [(120, True), (121, False)])
+def test_refuses_a_design_that_the_line_is_faster_than(first, fits):
+    """Bytes that nothing takes would be lost."""
+    network = random_mlp(1, widths=(first, 5))  # of 16 pixels, 160 bits on the line
+    design = Design(network, dict.fromkeys(("fc1", "fc2", "fc3"), Folding(1, 1)), 1, UP5K)
+    assert design.cycles_per_frame == 16 * first
+    if fits:
+        top = BoardTop(design, ICEBREAKER, clock=12_000_000, baud=1_000_000)
+        assert ICEBREAKER.platform().build(top, do_build=False).files
+        return
+    text = "takes 1936 cycles a frame, but the line brings one every 1920: fold it for at most that"
+    with pytest.raises(DesignError, match=f"^random-mlp-1 {text}$"):
+        BoardTop(design, ICEBREAKER, clock=12_000_000, baud=1_000_000)
