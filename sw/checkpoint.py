@@ -34,11 +34,7 @@ from xnorflow.sw.residual_config import (
 __all__ = ["VERSION", "Checkpoint", "load_checkpoint", "read_header", "save_checkpoint"]
 
 VERSION = 2
-"""Version of the format that is written, and the newest one that is read.
-
-In version 1, the first layer of a residual model had only a number of channels, and all units were
-of Bi-Real Net's form.
-"""
+"""Version of the format."""
 
 _KEY = "xnorflow"
 
@@ -116,22 +112,21 @@ def read_header(data: bytes, key: str) -> dict[str, Any]:
 def _decode(data: bytes) -> Checkpoint:
     try:
         state = safetensors.torch.load(data)
-    except (safetensors.SafetensorError, KeyError):
+    except (safetensors.SafetensorError, KeyError, RuntimeError):
         raise FormatError("it is damaged, or not a safetensors file at all") from None
     header = read_header(data, _KEY)
     version = header.get("version")
-    if type(version) is not int or version < 1:
+    if type(version) is not int:
         raise FormatError("it does not say its version")
-    if version > VERSION:
-        raise FormatError(f"its version is {version}, and only versions up to {VERSION} are known")
+    if version != VERSION:
+        raise FormatError(f"its version is {version}, and only version {VERSION} is known")
     config: Config
     match header.get("model"):
         case "chain":
             config = _config(header.get("config"))
             layers = len(config.convolutions) + len(config.hidden)
         case "residual":
-            value = header.get("config")
-            config = _residual_config(_as_version_2(value) if version == 1 else value)
+            config = _residual_config(header.get("config"))
             layers = len(config.units)
         case _:
             raise FormatError("it holds no model of a known kind")
@@ -149,7 +144,7 @@ def _decode(data: bytes) -> Checkpoint:
     polarities = (part.polarity for part in model.modules() if isinstance(part, RSign))
     if any(bool((each.abs() != 1).any()) for each in polarities if each is not None):
         raise FormatError("it has polarities that are neither -1 nor 1")
-    return Checkpoint(model.eval().requires_grad_(), _provenance(header.get("provenance")))
+    return Checkpoint(model.eval(), _provenance(header.get("provenance")))
 
 
 def _encode(config: Config) -> dict[str, Any]:
@@ -180,14 +175,6 @@ def _config(value: Any) -> ChainConfig:
         raise FormatError(str(error)) from None
     except (ValueError, TypeError):
         raise FormatError("its configuration has a wrong value") from None
-
-
-def _as_version_2(value: Any) -> Any:
-    """Configuration of a residual model of version 1, or whatever is there instead."""
-    if not isinstance(value, dict) or "form" in value:
-        return value
-    stem = asdict(StemConfig(1)) | {"channels": value.get("stem")}
-    return value | {"stem": stem, "form": UnitForm.BIREAL.value}
 
 
 def _residual_config(value: Any) -> ResidualConfig:

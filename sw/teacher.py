@@ -14,13 +14,15 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from xnorflow.errors import DataError, FormatError
+from xnorflow.errors import DataError, FormatError, NetworkError
 from xnorflow.files import read_file, write_atomically
 from xnorflow.sw.checkpoint import read_header
 from xnorflow.sw.data import Dataset, ImageData
 from xnorflow.sw.fit import fit
+from xnorflow.sw.models import IntegerPixels
 from xnorflow.sw.recipes import Recipe
 from xnorflow.sw.train import accuracy
+from xnorflow.values import check_range
 
 
 __all__ = ["TEACHER_FILE", "Teacher", "TeacherConfig", "load_teacher", "train_teacher"]
@@ -29,9 +31,11 @@ TEACHER_FILE = "teacher.safetensors"
 """Name of the trained teacher in its folder."""
 
 _KEY = "xnorflow-teacher"
+_VERSION = 1
 _STEM = 32
 _WIDTHS = 64, 256, 256
 _SCALE = 1 / 8
+_MAX_CLASSES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,11 @@ class TeacherConfig:
     classes : int
     mean, deviation : tuple of float, (channels,)
         Of pixels in 0…1.
+
+    Raises
+    ------
+    NetworkError
+        If a value is out of range.
     """
 
     dataset: str
@@ -54,6 +63,15 @@ class TeacherConfig:
     classes: int
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        height, width, channels = self.input_shape
+        if min(height, width) < 1 << len(_WIDTHS):
+            raise NetworkError(f"pictures must be at least 8×8, not {height}×{width}")
+        check_range("classes", self.classes, 2, _MAX_CLASSES)
+        IntegerPixels(self.mean, self.deviation)
+        if not len(self.mean) == len(self.deviation) == channels:
+            raise NetworkError(f"mean and deviation must have {channels} channels")
 
 
 class Teacher(nn.Module):
@@ -150,7 +168,7 @@ def train_teacher(
     teacher = teacher.cpu().eval()
     content = safetensors.torch.save(
         {name: value.contiguous() for name, value in teacher.state_dict().items()},
-        {_KEY: json.dumps(asdict(config))},
+        {_KEY: json.dumps({"version": _VERSION} | asdict(config))},
     )
     write_atomically(Path(folder) / TEACHER_FILE, content)
     return teacher, accuracy(teacher, data.test_images, data.test_labels)
@@ -170,6 +188,8 @@ def load_teacher(path: Path | str, dataset: str) -> Teacher:
     try:
         state = safetensors.torch.load(content)
         header = read_header(content, _KEY)
+        if header["version"] != _VERSION:
+            raise FormatError("it is of another version")
         config = TeacherConfig(
             header["dataset"],
             tuple(header["input_shape"]),
@@ -179,8 +199,11 @@ def load_teacher(path: Path | str, dataset: str) -> Teacher:
         )
         teacher = Teacher(config)
         teacher.load_state_dict(state)
+        if not all(bool(tensor.isfinite().all()) for tensor in state.values()):
+            raise FormatError("it has parameters that are not finite")
     except (
-        FormatError, KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError
+        FormatError, NetworkError, KeyError, TypeError, ValueError, RuntimeError,
+        safetensors.SafetensorError,
     ):  # fmt: skip
         raise FormatError(f"{path} is not a teacher") from None
     if config.dataset != dataset:

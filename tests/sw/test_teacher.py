@@ -29,6 +29,10 @@ class Mistaken(torch.nn.Module):
         return parts.roll(1, dims=1)
 
 
+def header(config):
+    return {"version": 1} | asdict(config)
+
+
 def test_what_is_learned_is_the_teachers(data, tmp_path):
     recipe = replace(RECIPE, epochs=12, temperature=2.0)
     model = train(CONFIG, recipe, data, tmp_path, teacher=Mistaken()).model
@@ -49,7 +53,7 @@ def test_a_teachers_file_is_read_once(tmp_path, monkeypatch):
     """So one that is replaced meanwhile cannot give the tensors of one, the header of another."""
     config = TeacherConfig("mnist", (8, 8, 1), 3, (0.5,), (0.25,))
     content = safetensors.torch.save(
-        Teacher(config).state_dict(), {"xnorflow-teacher": json.dumps(asdict(config))}
+        Teacher(config).state_dict(), {"xnorflow-teacher": json.dumps(header(config))}
     )
     monkeypatch.setattr("xnorflow.sw.teacher.read_file", lambda _: content)
     assert load_teacher(tmp_path / "gone", "mnist").config == config
@@ -57,9 +61,9 @@ def test_a_teachers_file_is_read_once(tmp_path, monkeypatch):
 
 def test_a_teacher_of_other_pictures_is_refused(tmp_path):
     config = TeacherConfig("mnist", (8, 8, 1), 3, (0.5,), (0.25,))
-    header = {"xnorflow-teacher": json.dumps(asdict(config))}
+    metadata = {"xnorflow-teacher": json.dumps(header(config))}
     path = tmp_path / "file"
-    path.write_bytes(safetensors.torch.save(Teacher(config).state_dict(), header))
+    path.write_bytes(safetensors.torch.save(Teacher(config).state_dict(), metadata))
     with pytest.raises(DataError, match=r"was trained on mnist, not on fashion-mnist$"):
         load_teacher(path, "fashion-mnist")
 
@@ -103,5 +107,41 @@ def test_a_training_goes_on_with_the_same_teacher_only(data, tmp_path):
 def test_refuses_other_files(tmp_path, content):
     path = tmp_path / "file"
     path.write_bytes(content)
+    with pytest.raises(FormatError, match=f"^{re.escape(str(path))} is not a teacher$"):
+        load_teacher(path, "mnist")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("version", 2),
+        ("input_shape", []),
+        ("input_shape", [28, 28]),
+        ("input_shape", [8, 7, 1]),
+        ("classes", 1),
+        ("classes", 4),
+        ("classes", True),
+        ("mean", []),
+        ("mean", [0.5, 0.5, 0.5]),
+        ("mean", [float("nan")]),
+        ("deviation", [0.0]),
+    ],
+)
+def test_refuses_a_wrong_configuration(tmp_path, name, value):
+    config = TeacherConfig("mnist", (8, 8, 1), 3, (0.5,), (0.25,))
+    metadata = {"xnorflow-teacher": json.dumps(header(config) | {name: value})}
+    path = tmp_path / "file"
+    path.write_bytes(safetensors.torch.save(Teacher(config).state_dict(), metadata))
+    with pytest.raises(FormatError, match=f"^{re.escape(str(path))} is not a teacher$"):
+        load_teacher(path, "mnist")
+
+
+def test_refuses_parameters_that_are_not_finite(tmp_path):
+    config = TeacherConfig("mnist", (8, 8, 1), 3, (0.5,), (0.25,))
+    state = Teacher(config).state_dict()
+    state["dense.bias"][1] = float("nan")
+    metadata = {"xnorflow-teacher": json.dumps(header(config))}
+    path = tmp_path / "file"
+    path.write_bytes(safetensors.torch.save(state, metadata))
     with pytest.raises(FormatError, match=f"^{re.escape(str(path))} is not a teacher$"):
         load_teacher(path, "mnist")
