@@ -355,6 +355,8 @@ def test_lists_become_tuples():
         (lambda: network(labels=("a", "b", "c")), "net: there are 3 labels for 2 scores"),
         (lambda: network(input=FeatureMap(2, 3, 1, Counts(9))),
          "net: the input must be pixels, not counts"),
+        (lambda: network(input=FeatureMap(2, 3, 1, Int(8, 4))),
+         "net: the input must be integers, without a fraction"),
         (lambda: network(()), "net: the last node must be an ArgMax"),
         (lambda: network(NODES[:-1]), "net: the last node must be an ArgMax"),
         (lambda: network((BITS_NODE, *NODES)), "net: two nodes are named 'bits'"),

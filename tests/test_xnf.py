@@ -260,6 +260,12 @@ def test_interrupted_save_leaves_no_trace(tmp_path, monkeypatch):
     assert files(tmp_path) == []
 
 
+@pytest.mark.parametrize("path", [".", "/"])
+def test_save_into_a_folder_without_a_name(path):
+    with pytest.raises(FormatError, match=f"^{path} cannot be written: Is a directory$"):
+        xnf.save(example(), path)
+
+
 def test_save_into_a_missing_folder(tmp_path):
     path = tmp_path / "nowhere" / "net.xnf"
     with pytest.raises(
@@ -466,7 +472,7 @@ def test_refuses_node(index, change, reason):
         ("conv.weights", np.array([[0, 0], [0, 2]], np.uint8),
          "the tensor 'conv.weights' has bits beyond the end of a row"),
         ("conv.weights", np.zeros((0, 2), np.uint8),
-         "conv: weights has the wrong shape (0, 1, 3, 3)"),
+         "the tensor 'conv.weights' is empty"),
         ("bits.inverted", np.array([[1], [2], [0]], np.uint8),
          "the tensor 'bits.inverted' has bits beyond the end of a row"),
         ("bits.thresholds", np.zeros(3, np.float64),

@@ -19,6 +19,8 @@ def write_atomically(path: Path | str, data: bytes) -> None:
         If the folder is missing, full or not writable. Then nothing has changed.
     """
     path = Path(path)
+    if not path.name:
+        raise FormatError(f"{path} cannot be written: Is a directory")
     # Beside the target, because a rename is atomic only within one file system.
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:

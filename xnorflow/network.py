@@ -165,6 +165,8 @@ class Network:
             raise NetworkError(f"{self.name}: two classes have the same label")
         if not isinstance(self.input.type, UInt | Int | Bit):
             raise NetworkError(f"{self.name}: the input must be pixels, not counts")
+        if isinstance(self.input.type, Int) and self.input.type.fraction:
+            raise NetworkError(f"{self.name}: the input must be integers, without a fraction")
         if not self.nodes or not isinstance(self.nodes[-1], ArgMax):
             raise NetworkError(f"{self.name}: the last node must be an ArgMax")
         maps = {INPUT: self.input}

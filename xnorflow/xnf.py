@@ -475,6 +475,8 @@ def _take(tensors: _Tensors, name: str, dtype: str, axes: int) -> dict[str, Any]
     tensor = tensors.pop(name)
     if tensor["dtype"] != dtype or len(tensor["shape"]) != axes:
         raise FormatError(f"the tensor {_quote(name)} must be of type {dtype} and have {axes} axes")
+    if 0 in tensor["shape"]:
+        raise FormatError(f"the tensor {_quote(name)} is empty")
     return tensor
 
 
