@@ -24,6 +24,15 @@ class Borders:
     classes: NDArray[np.int64]
     inside: NDArray[np.bool_]
 
+    def count(self, bits: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Taps inside the frame (border classes,), and ones there (border classes, filters).
+
+        Those of filters whose ``bits`` are (filters, rows, columns, channels).
+        """
+        taps = self.inside.sum(axis=(1, 2)) * bits.shape[3]
+        ones = np.einsum("cij,fij->cf", self.inside.astype(int), bits.sum(axis=3))
+        return taps, ones
+
 
 def find_borders(
     frame: tuple[int, int], kernel: tuple[int, int], *, stride: int = 1, padding: int = 0

@@ -29,7 +29,7 @@ from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
 from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
 
 
-__all__ = ["ExactLayer", "Layer", "read"]
+__all__ = ["ExactLayer", "Layer", "read", "to_integers"]
 
 Layer = BinaryConv2d | BinaryLinear | IntegerConv2d | IntegerLinear
 
@@ -92,11 +92,6 @@ def read(name: str, layer: Layer, source: str, x: FeatureMap) -> ExactLayer:
     """
     match layer:
         case BinaryConv2d():
-            if layer.groups != 1:
-                raise LoweringError(
-                    f"{name} has {layer.groups} groups: only convolutions with one group can be "
-                    "lowered"
-                )
             borders = _borders(name, layer, x)
             if layer.border is Border.LOWER:
                 borders = Borders(np.zeros_like(borders.classes), np.ones_like(borders.inside[:1]))
@@ -153,10 +148,8 @@ def _binary(
         bits = bits.transpose(0, 2, 3, 1)  # (filters, rows, columns, channels)
     centres = tuple(int(centre) for centre in weight.centres)
     a, s, n = activation.low, activation.step, bits[0].size
-    # Taps and ones of a filter, in each border class those inside the frame.
-    ones = bits.sum(axis=(1, 2, 3))
-    taps_inside = borders.inside.sum(axis=(1, 2)) * bits.shape[3]
-    ones_inside = np.einsum("cij,fij->cf", borders.inside.astype(int), bits.sum(axis=3))
+    ones = bits.sum(axis=(1, 2, 3))  # of each filter
+    taps_inside, ones_inside = borders.count(bits)
     if all(centre == 1 << weight.fraction for centre in centres):
         gate, slope = Gate.AND, 2 * s
         offsets = [[2 * a * int(vc) for vc in row] for row in ones_inside]
@@ -188,7 +181,7 @@ def _binary(
 def _pixels(name: str, layer: IntegerConv2d, source: str, borders: Borders) -> ExactLayer:
     """Integer weights on raw pixels."""
     code, scale = layer.encode()
-    weights = _to_integers(code).transpose(0, 2, 3, 1)  # (filters, rows, columns, channels)
+    weights = to_integers(code).transpose(0, 2, 3, 1)  # (filters, rows, columns, channels)
     means = [255 * Fraction(mean) for mean in layer.mean]
     inside = np.einsum("cij,fijk->cfk", borders.inside.astype(int), weights)
     offsets = tuple(
@@ -203,7 +196,7 @@ def _integers(name: str, layer: IntegerLinear, source: str, window: tuple[int, .
     """Integer weights on bits, of the whole map."""
     activation: ActivationLevels = layer.activation_quantiser.levels()
     code, scale = layer.weight_quantiser.encode(layer.weight)
-    weights = _to_integers(code).reshape(-1, *window)
+    weights = to_integers(code).reshape(-1, *window)
     offsets = (tuple(activation.low * int(q) for q in weights.sum(axis=(1, 2, 3))),)
     node = IntegerConv(name, source, weights)
     return _weighted(node, scale, activation.step, offsets, np.zeros((1, 1), np.int64), (0, 1))
@@ -234,5 +227,6 @@ def _weighted(
     )
 
 
-def _to_integers(code: Tensor) -> NDArray[np.int64]:
+def to_integers(code: Tensor) -> NDArray[np.int64]:
+    """Integers that are there as real numbers."""
     return code.detach().numpy().astype(np.int64)

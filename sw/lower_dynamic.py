@@ -6,7 +6,6 @@ stream back for all of it, in a single buffer.
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from xnorflow.network import (
     Affine,
@@ -20,6 +19,7 @@ from xnorflow.network import (
     Rounding,
     TwoSlope,
 )
+from xnorflow.sw.exact import to_integers
 from xnorflow.sw.nn.dynamic import DyPReLU, DySign, FrameMean, HyperFunction, shift_rounding
 from xnorflow.sw.nn.grid import Grid, mean_shift
 
@@ -65,7 +65,7 @@ def slope_nodes(
         parameters, first = f"{name}_shifts", 0
         static = np.zeros(2 * x.channels, np.int64)
         nodes = hyper_nodes(parameters, slopes.hyper, source, x, static, grid)
-    positive, negative = (_integers(codes) for codes in slopes.codes(grid))
+    positive, negative = (to_integers(codes) for codes in slopes.codes(grid))
     rounding = grid.rounding(grid.slope_fraction)
     return [
         *nodes,
@@ -87,7 +87,7 @@ def hyper_nodes(
     """
     shift = mean_shift(x.height * x.width)
     codes = hyper.integers(grid, x.height * x.width)
-    squeeze, offset, excite = (_integers(values) for values in codes)
+    squeeze, offset, excite = (to_integers(values) for values in codes)
     means, units, outputs = (np.ones(n, np.int64) for n in (x.channels, *excite.shape[::-1]))
     return [
         GlobalSum(f"{name}_sums", source),
@@ -126,7 +126,3 @@ def mean_nodes(name: str, source: str, x: FeatureMap, grid: Grid) -> list[Node]:
     # It says where the binary point is.
     rounding = Rounding(0, type_.bits, grid.fraction)
     return [sums, total, Affine(name, total.name, one, 0 * one, rounding=rounding)]
-
-
-def _integers(values: Tensor) -> NDArray[np.int64]:
-    return values.detach().numpy().astype(np.int64)

@@ -37,6 +37,7 @@ from xnorflow.network import (
     TwoSlope,
 )
 from xnorflow.sw.borders import find_borders, merge_classes
+from xnorflow.sw.exact import to_integers
 from xnorflow.sw.lower_dynamic import sign_nodes, slope_nodes
 from xnorflow.sw.nn.conv import BinaryConv2d
 from xnorflow.sw.nn.dynamic import DyPReLU
@@ -86,11 +87,11 @@ def residual_nodes(model: Residual, frame: FeatureMap) -> list[Node]:
     x = torch.zeros(1, *frame.shape, dtype=torch.float64).permute(0, 3, 1, 2)
     conv = model.stem.conv
     code, _ = conv.encode()
-    weights = _integers(code).transpose(0, 2, 3, 1)  # (filters, rows, columns, channels)
+    weights = to_integers(code).transpose(0, 2, 3, 1)  # (filters, rows, columns, channels)
     folded = model.stem.fold(x, grid)
     nodes: list[Node] = [
         IntegerConv("stem", INPUT, weights, conv.stride, conv.padding),
-        _affine("stem_norm", "stem", folded, _integers(folded.offset), grid),
+        _affine("stem_norm", "stem", folded, to_integers(folded.offset), grid),
     ]
     if model.stem_slopes is not None:
         nodes.append(_two_slope("stem_act", nodes[-1].name, model.stem_slopes, grid))
@@ -102,7 +103,7 @@ def residual_nodes(model: Residual, frame: FeatureMap) -> list[Node]:
         nodes += _unit(f"unit{n}", unit, _Source(nodes[-1].name, stream, reach), grid)
         stream, reach = unit(stream, unit.quantise(), grid), _reach(unit, grid)
     q, o = model.classifier.fold(stream, grid)
-    weights = _integers(q)[:, np.newaxis, np.newaxis, :]
+    weights = to_integers(q)[:, np.newaxis, np.newaxis, :]
     _, channels, height, width = stream.value.shape
     one = np.ones(channels, np.int64)
     pixels = height * width
@@ -111,7 +112,7 @@ def residual_nodes(model: Residual, frame: FeatureMap) -> list[Node]:
         GlobalSum("sums", nodes[-1].name),
         Affine("mean", "sums", one, 0 * one, rounding=grid.rounding(mean_shift(pixels))),
         IntegerConv("fc", "mean", weights),
-        Affine("scores", "fc", scale=np.ones(len(weights), np.int64), offset=_integers(o)),
+        Affine("scores", "fc", scale=np.ones(len(weights), np.int64), offset=to_integers(o)),
     ]
 
 
@@ -196,9 +197,8 @@ def _convolution(
         stride=conv.stride,
         padding=conv.padding,
     )
-    scale = _integers(folded.scale)
-    taps = borders.inside.sum(axis=(1, 2)) * bits.shape[3]  # of each class
-    ones = np.einsum("cij,fij->cf", borders.inside.astype(int), bits.sum(axis=3))
+    scale = to_integers(folded.scale)
+    taps, ones = borders.count(bits)
     quantiser = conv.weight_quantiser
     if isinstance(quantiser, SiManWeight) and quantiser.form is SiManForm.HALF:
         gate, corrections = Gate.AND, -scale * ones
@@ -208,10 +208,10 @@ def _convolution(
         corrections = scale * (2 * (bits.sum(axis=(1, 2, 3)) - bits[0].size) - signs)
     popcount_scale = None
     if folded.popcount_scale is not None and bool(folded.popcount_scale.any()):
-        popcount_scale = 2 * _integers(folded.popcount_scale)
+        popcount_scale = 2 * to_integers(folded.popcount_scale)
         corrections = corrections - popcount_scale // 2 * taps[:, np.newaxis]
     # (filters, height, width), of the whole map
-    constant = _integers(folded.offset) + corrections[borders.classes].transpose(2, 0, 1)
+    constant = to_integers(folded.offset) + corrections[borders.classes].transpose(2, 0, 1)
     node = BinaryConv(
         f"{name}_conv",
         f"{name}_bits",
@@ -248,9 +248,9 @@ def _shortcut(name: str, unit: Unit, x: _Source, grid: Grid) -> list[Node]:
         pooled = unit.pool(x.stream.value, grid)
         code, _ = unit.pointwise.weight_quantiser.encode(unit.pointwise.weight)
         folded = unit.pointwise.fold(pooled, x.stream.bias, grid)
-        weights = _integers(code)[:, np.newaxis, np.newaxis, :]
+        weights = to_integers(code)[:, np.newaxis, np.newaxis, :]
         source = add(IntegerConv(f"{name}_point", source, weights))
-        add(_affine(f"{name}_norm", source, folded, _integers(folded.offset), grid))
+        add(_affine(f"{name}_norm", source, folded, to_integers(folded.offset), grid))
     elif unit.extra and unit.kind is Shortcut.REPEAT:
         add(Concat(f"{name}_join", source, source))
     elif unit.extra:
@@ -277,7 +277,7 @@ def _affine(
     return Affine(
         name,
         source,
-        scale=_integers(folded.scale),
+        scale=to_integers(folded.scale),
         offset=offsets if several else offsets[0],
         popcount_scale=popcount_scale,
         classes=classes if several else None,
@@ -287,10 +287,5 @@ def _affine(
 
 def _two_slope(name: str, source: str, slopes: Slopes, grid: Grid) -> TwoSlope:
     positive, negative = slopes.codes(grid)
-    return TwoSlope(
-        name, source, _integers(positive), _integers(negative), grid.rounding(grid.slope_fraction)
-    )
-
-
-def _integers(values: Tensor) -> NDArray[np.int64]:
-    return values.detach().numpy().astype(np.int64)
+    rounding = grid.rounding(grid.slope_fraction)
+    return TwoSlope(name, source, to_integers(positive), to_integers(negative), rounding)

@@ -36,14 +36,14 @@ class BinaryConv2d(nn.Module):
         Its side.
     weight_quantiser : WeightQuantiser
     activation_quantiser : ActivationQuantiser
-    stride, padding, groups : int
+    stride, padding : int
         As in PyTorch, the same in both directions.
     border : Border
         What the padding consists of.
 
     Attributes
     ----------
-    weight : (out_channels, in_channels / groups, kernel, kernel)
+    weight : (out_channels, in_channels, kernel, kernel)
         Latent real weights, at first uniform on ±1/√(synapses of a filter).
     """
 
@@ -58,16 +58,14 @@ class BinaryConv2d(nn.Module):
         stride: int = 1,
         padding: int = 0,
         border: Border = Border.ZERO,
-        groups: int = 1,
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, kernel, kernel))
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel, kernel))
         self.weight_quantiser = weight_quantiser
         self.activation_quantiser = activation_quantiser
         self.stride = stride
         self.padding = padding
         self.border = border
-        self.groups = groups
         _initialise(self.weight)
         if isinstance(weight_quantiser, SiManWeight):
             weight_quantiser.reset_scale(self.weight.flatten(1))
@@ -85,13 +83,8 @@ class BinaryConv2d(nn.Module):
             padding = 0
         weight, weight_scale = self.weight_quantiser.encode(self.weight.flatten(1))
         # Codes first: their sums are exact, so equal sums stay equal after scaling.
-        sums = functional.conv2d(
-            code,
-            weight.reshape(self.weight.shape),
-            stride=self.stride,
-            padding=padding,
-            groups=self.groups,
-        )
+        weight = weight.reshape(self.weight.shape)
+        sums = functional.conv2d(code, weight, stride=self.stride, padding=padding)
         return sums * (activation_scale * weight_scale)[:, None, None]
 
 

@@ -146,18 +146,6 @@ def test_equal_sums_are_equal_numbers():
         assert len(y[:, f].unique()) == len(sums[:, f].round().unique())
 
 
-def test_groups():
-    torch.manual_seed(0)
-    conv = BinaryConv2d(2, 4, 3, SignWeight(), Sign(), groups=2).double()
-    x = pictures()
-    weights = conv.weight_quantiser(conv.weight.flatten(1)).reshape(4, 1, 3, 3)
-    halves = [
-        by_definition(Sign()(x[:, k : k + 1]), weights[2 * k : 2 * k + 2], 1, 0, 0.0)
-        for k in range(2)
-    ]
-    torch.testing.assert_close(conv(x), torch.cat(halves, dim=1))
-
-
 def test_siman_clips_the_weights_in_place():
     conv = layer("half", "sign").train()
     before = conv.weight.detach().clone()

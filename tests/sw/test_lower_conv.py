@@ -376,8 +376,6 @@ def _norm(index, norm):
          "conv2 must be a BinaryConv2d, not a BinaryLinear"),
         (_put(2, _conv(6, 5)), "fc1 must be a BinaryLinear, not a BinaryConv2d"),
         (_put(3, nn.Linear(5, 3)), "fc2 must be a BinaryLinear or IntegerLinear, not a Linear"),
-        (_put(1, _conv(4, 6, groups=2, padding=1)),
-         "conv2 has 2 groups: only convolutions with one group can be lowered"),
         (_put(1, _conv(3, 6)),
          "conv2 takes maps of 3 channels and at least 3×3 pixels, padding included, but it gets "
          "one of 4×4×4"),
