@@ -1,6 +1,5 @@
 """Import of AdaBin's released ResNet-20 for CIFAR-10."""
 
-import io
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +9,12 @@ import torch
 from torch import Tensor
 
 from xnorflow.errors import FormatError
-from xnorflow.files import read_file
 from xnorflow.sw.models import IntegerPixels
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.residual import Residual
 from xnorflow.sw.residual_config import ResidualMethod
 from xnorflow.sw.residual_names import NamedResidual
+from xnorflow.sw.torch_file import read_torch_file
 
 
 __all__ = ["GRID", "PIXELS", "STEM_BITS", "import_adabin_resnet20"]
@@ -64,13 +63,7 @@ def import_adabin_resnet20(path: Path | str, *, stem_bits: int = STEM_BITS) -> R
     FormatError
         If the file cannot be read, or is not that checkpoint.
     """
-    content = read_file(path)
-    try:
-        # Weights only: no code of the file's is run.
-        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    # Damage shows in more ways than PyTorch says.
-    except Exception:
-        raise FormatError(f"{path} is damaged, or not a PyTorch checkpoint of weights") from None
+    loaded = read_torch_file(path)
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
     if not isinstance(state, dict):
         raise FormatError(f"{path} is a PyTorch file with other content")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from xnorflow.frames import check_frames
 from xnorflow.network import BinaryConv, Int, IntegerConv, Network, ValueType
 from xnorflow.sw.golden import golden
 from xnorflow.sw.kinds import Model
@@ -102,6 +103,7 @@ def compare(
     DataError
         If the frames are not what the network takes.
     """
+    check_frames(frames.numpy(), network.input)
     model = copy.deepcopy(model).double().eval()
     compared: dict[str, int] = {}
     differing: dict[str, int] = {}

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import lightning
@@ -21,7 +20,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from xnorflow.errors import DataError, FormatError
-from xnorflow.files import make_folder, read_file, write_atomically
+from xnorflow.files import make_folder, write_atomically
 from xnorflow.sw.augment import augment
 from xnorflow.sw.data import ImageData
 from xnorflow.sw.nn.conv import BinaryConv2d
@@ -29,6 +28,7 @@ from xnorflow.sw.nn.linear import BinaryLinear
 from xnorflow.sw.nn.weights import AdaBinWeight, SiManWeight
 from xnorflow.sw.progress import ProgressBar
 from xnorflow.sw.recipes import Optimiser, Recipe
+from xnorflow.sw.torch_file import read_torch_file
 
 
 __all__ = ["EVALUATION_BATCH", "fit"]
@@ -64,15 +64,10 @@ def fit(
         )
     split = len(data.train_images) - held_out
     pictures = _Pictures(data.train_images[:split], data.train_labels[:split])
-    task = _Training(model, recipe, pictures, data.name + origin, teacher)
     validation = _Pictures(data.train_images[split:], data.train_labels[split:])
 
     make_folder(folder)
     state = folder / _STATE
-    if not resume:
-        state.unlink(missing_ok=True)
-    elif state.exists():
-        _check_state(state, task.settings)
     csv = CSVLogger(folder, name="logs")
     with _quiet():
         trainer = lightning.Trainer(
@@ -90,6 +85,13 @@ def fit(
             num_sanity_val_steps=0,
             **trainer_options,
         )
+        # Batches grow with the number of devices.
+        origin = f"{data.name}{origin}, devices: {trainer.world_size}"
+        task = _Training(model, recipe, pictures, origin, teacher)
+        if not resume:
+            state.unlink(missing_ok=True)
+        elif state.exists():
+            _check_state(state, task.settings)
         try:
             trainer.fit(
                 task,
@@ -105,12 +107,10 @@ def fit(
 
 def _check_state(path: Path, settings: str) -> None:
     """Check that the training in ``path`` was started with ``settings``."""
-    content = read_file(path)
     try:
-        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    # Damage shows in many ways.
-    except (EOFError, OSError, RuntimeError, ValueError, UnpicklingError):
-        raise FormatError(f"{path} is damaged, so the training must start afresh") from None
+        state = read_torch_file(path)
+    except FormatError as error:
+        raise FormatError(f"{error}, so the training must start afresh") from None
     if not isinstance(state, dict) or state.get("settings") != settings:
         raise FormatError(
             f"{path} is of a training with other settings: "

@@ -27,12 +27,22 @@ from xnorflow.sw.nn.weights import (
 )
 
 
-__all__ = ["Chain", "ChainConfig", "ConvConfig", "IntegerPixels", "Method", "Named"]
+__all__ = [
+    "MAX_PIXELS",
+    "Chain",
+    "ChainConfig",
+    "ConvConfig",
+    "IntegerPixels",
+    "Method",
+    "Named",
+]
 
 # Fractional bits of β before the last layer, whose scores are integers of about as many bits more.
 _SCORE_FRACTION = 4
 
 _MAX_SIZE = 1 << 16
+MAX_PIXELS = 1 << 20
+"""Most values that a frame has."""
 _KERNELS = 1, 3, 5, 7
 _LEAST_DEVIATION = 1 / 256
 
@@ -181,9 +191,12 @@ class ChainConfig:
             raise NetworkError(
                 f"an input must have a height, a width and channels, not {self.input_shape}"
             )
-        sizes = prod(self.input_shape), *self.hidden
-        if not all(1 <= size <= _MAX_SIZE for size in sizes):
-            raise NetworkError(f"dense layers must have 1 to {_MAX_SIZE} values, not {sizes}")
+        if prod(self.input_shape) > MAX_PIXELS:
+            raise NetworkError(
+                f"an input must have at most {MAX_PIXELS} values, not {prod(self.input_shape)}"
+            )
+        if not all(1 <= size <= _MAX_SIZE for size in self.hidden):
+            raise NetworkError(f"dense layers must have 1 to {_MAX_SIZE} values, not {self.hidden}")
         if not 2 <= self.classes <= _MAX_SIZE:
             raise NetworkError(f"there must be 2 to {_MAX_SIZE} classes, not {self.classes}")
         if prod(self.maps[-1]) > _MAX_SIZE:

@@ -124,6 +124,8 @@ class Recipe:
                 "a recipe must have at least 1 epoch and 2 pictures in a batch, "
                 f"not {self.epochs} and {self.batch_size}"
             )
+        if not 0 <= self.seed < 1 << 63:
+            raise DataError(f"a seed must be from 0 to 2^63 - 1, not {self.seed}")
         if not 0 < self.learning_rate < math.inf:
             raise DataError(f"a learning rate must be positive, not {self.learning_rate}")
         if not 0 <= self.label_smoothing < 1:
@@ -205,7 +207,8 @@ def recipe_for(model: Named, method: Method, dataset: Dataset = Dataset.MNIST) -
             learning_rate=0.1,
             augmentation=Augmentation(),
         )
-    return recipe
+    # AdaBin's levels, unlike ±1, would be rounded in bfloat16.
+    return replace(recipe, mixed=recipe.mixed and method is not Method.ADABIN)
 
 
 def recipe_for_residual(model: NamedResidual, dataset: Dataset) -> Recipe:

@@ -6,7 +6,7 @@ from itertools import groupby
 from math import prod
 
 from xnorflow.errors import NetworkError
-from xnorflow.sw.models import IntegerPixels
+from xnorflow.sw.models import MAX_PIXELS, IntegerPixels
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.nn.unit import Shortcut
 
@@ -21,7 +21,6 @@ __all__ = [
 
 _KERNELS = 1, 3, 5, 7
 _MAX_SIZE = 1 << 12
-_MAX_PIXELS = 1 << 20
 
 
 class ResidualMethod(Enum):
@@ -173,9 +172,9 @@ class ResidualConfig:
                 f"mean and deviation must have {channels} channels, "
                 f"not {len(self.pixels.mean)} and {len(self.pixels.deviation)}"
             )
-        if prod(self.input_shape) > _MAX_PIXELS:
+        if prod(self.input_shape) > MAX_PIXELS:
             raise NetworkError(
-                f"an input must have at most {_MAX_PIXELS} values, not {prod(self.input_shape)}"
+                f"an input must have at most {MAX_PIXELS} values, not {prod(self.input_shape)}"
             )
         if not 2 <= self.classes <= _MAX_SIZE:
             raise NetworkError(f"there must be 2 to {_MAX_SIZE} classes, not {self.classes}")

@@ -94,8 +94,7 @@ def from_model(start: Model, method: str | None, dataset: Dataset) -> tuple[Conf
         if method is None or method == chain.method.value:
             return chain, fine_tune(dataset, mixed=False)
         way = choice(Method, method, "method")
-        half = way is Method.SIMAN
-        return replace(chain, method=way), warm_start(dataset, mixed=False, half=half)
+        return replace(chain, method=way), warm_start(dataset, mixed=False)
     config = replace(start.config, grid=start.config.grid or Grid())
     if method is None or method == config.method.value:
         return config, fine_tune(dataset, mixed=True)

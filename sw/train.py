@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from xnorflow.sw.checkpoint import Checkpoint, save_checkpoint
 from xnorflow.sw.data import ImageData
 from xnorflow.sw.fit import EVALUATION_BATCH, fit
 from xnorflow.sw.kinds import Config, Model, build
+from xnorflow.sw.models import Chain, Method
 from xnorflow.sw.recipes import Recipe
 from xnorflow.sw.residual import Residual
 from xnorflow.sw.translate import is_translated, translate
@@ -90,6 +92,14 @@ def train(
         cannot be written.
     """
     _check(config, data, held_out)
+    provenance = Provenance(
+        dataset=data.name,
+        model=str(config),
+        method=config.method.value,
+        recipe=recipe.name,
+        seed=recipe.seed,
+        epochs=recipe.epochs,
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = build(config)
@@ -104,6 +114,9 @@ def train(
         torch.compiler.reset()
         model.compile_parts()
     origins = [f", {_digest(other)}" for other in (start, teacher) if other is not None]
+    if compiled:
+        # It rounds in other ways.
+        origins.append(", compiled")
     trainer = fit(
         model,
         recipe,
@@ -119,18 +132,8 @@ def train(
     trained = build(config)
     trained.load_state_dict(model.state_dict())
     trained.eval()
-    checkpoint = Checkpoint(
-        trained,
-        Provenance(
-            dataset=data.name,
-            model=str(config),
-            method=config.method.value,
-            recipe=recipe.name,
-            seed=recipe.seed,
-            epochs=recipe.epochs,
-            float_accuracy=accuracy(trained, data.test_images, data.test_labels),
-        ),
-    )
+    right = accuracy(trained, data.test_images, data.test_labels)
+    checkpoint = Checkpoint(trained, replace(provenance, float_accuracy=right))
     if trainer.is_global_zero:
         save_checkpoint(checkpoint, Path(folder) / MODEL_FILE)
     return checkpoint
@@ -151,9 +154,16 @@ def adopt(model: Model, start: Model, images: Tensor | None = None) -> list[str]
     Raises
     ------
     DataError
-        If no weights of convolutions and dense layers have a place, or if ``start`` has another
-        shape and must be translated.
+        If no weights of convolutions and dense layers have a place, if ``start`` has another shape
+        and must be translated, or if it is a chain whose weights are binarised in another way.
     """
+    if isinstance(model, Chain) and isinstance(start, Chain):
+        before, after = start.config.method, model.config.method
+        if before is not after and not {before, after} <= {Method.SIGN, Method.ADABIN}:
+            raise DataError(
+                f"as {after.value}, the weights of a chain of {before.value} would be other bits: "
+                "train one from its first parameters"
+            )
     if isinstance(model, Residual) and isinstance(start, Residual):
         ours = model.config
         if is_translated(start.config.method, ours.method):

@@ -86,6 +86,6 @@ def test_refuses_other_files(tmp_path, change, text):
 def test_refuses_damaged_files(tmp_path, content):
     path = tmp_path / "release.th"
     path.write_bytes(content)
-    text = f"{path} is damaged, or not a PyTorch checkpoint of weights"
+    text = f"{path} is damaged, or not a PyTorch file of weights"
     with pytest.raises(FormatError, match=f"^{re.escape(text)}$"):
         import_adabin_resnet20(path)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from xnorflow.errors import DataError
 from xnorflow.network import Network, Threshold
 from xnorflow.sw.compare import compare
 from xnorflow.sw.lower import lower
@@ -107,3 +108,8 @@ def test_progress():
         model(), lower(model()), frames, progress=lambda done, total: calls.append((done, total))
     )
     assert calls == [(1000, 2300), (2000, 2300), (2300, 2300)]
+
+
+def test_refuses_other_frames():
+    with pytest.raises(DataError, match=r"^frames must be an array of uint8 of shape \(n, 2, 3, 1"):
+        compare(model(), lower(model()), FRAMES.transpose(1, 2))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from xnorflow.errors import DataError, FormatError
+from xnorflow.errors import DataError, FormatError, NetworkError
 from xnorflow.sw.augment import augment
 from xnorflow.sw.checkpoint import load_checkpoint
 from xnorflow.sw.fit import _Training
@@ -132,8 +132,29 @@ def test_refuses_a_damaged_state(data, tmp_path):
     state = tmp_path / "training.ckpt"
     for content in (b"", b"nonsense", state.read_bytes()[:5000]):
         state.write_bytes(content)
-        with pytest.raises(FormatError, match=r"training\.ckpt is damaged, so the training must"):
+        with pytest.raises(FormatError, match=r"training\.ckpt is damaged, .*, so the training"):
             train(CONFIG, Recipe("first", epochs=1), data, tmp_path)
+
+
+def test_refuses_a_state_with_a_flipped_bit(data, tmp_path):
+    """PyTorch would load it, and go on with another number."""
+    recipe = Recipe("first", epochs=1)
+    model = train(CONFIG, recipe, data, tmp_path).model
+    state = tmp_path / "training.ckpt"
+    content = bytearray(state.read_bytes())
+    weight = next(model.parameters()).detach().numpy().tobytes()
+    content[content.index(weight) + 3] ^= 1
+    state.write_bytes(content)
+    torch.load(state, weights_only=True)
+    with pytest.raises(FormatError, match=r"training\.ckpt is damaged, .*, so the training"):
+        train(CONFIG, recipe, data, tmp_path)
+
+
+def test_what_a_file_cannot_tell_of_a_model_is_refused_before_it_is_trained(data, tmp_path):
+    config = replace(CONFIG, hidden=(40,) * 80)
+    with pytest.raises(NetworkError, match="provenance: model must be 0 to 200 printable"):
+        train(config, RECIPE, data, tmp_path / "folder")
+    assert not (tmp_path / "folder").exists()
 
 
 def test_logs_every_epoch(data, tmp_path):
@@ -386,6 +407,28 @@ def test_what_does_not_fit_starts_anew():
     assert "units.0.sign.hyper.squeeze.weight" in fresh
     assert "units.0.conv.conv.weight" not in fresh
     assert not (set(fresh) & start.state_dict().keys())
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (Method.SIGN, Method.SIMAN),
+        (Method.ADABIN, Method.SIMAN_BIPOLAR),
+        (Method.SIMAN, Method.ADABIN),
+        (Method.SIMAN_BIPOLAR, Method.SIMAN),
+    ],
+)
+def test_refuses_to_start_with_weights_that_would_be_other_bits(before, after):
+    model, start = (Chain(replace(CONFIG, method=method)) for method in (after, before))
+    text = f"as {after.value}, the weights of a chain of {before.value} would be other bits: train"
+    with pytest.raises(DataError, match=f"^{text} one from its first parameters$"):
+        adopt(model, start)
+
+
+def test_a_chain_of_signs_starts_adabin():
+    model, start = (Chain(replace(CONFIG, method=m)) for m in (Method.ADABIN, Method.SIGN))
+    adopt(model, start)
+    assert torch.equal(model.layers[0].weight, start.layers[0].weight)
 
 
 def test_refuses_to_start_with_another_kind_of_model():
