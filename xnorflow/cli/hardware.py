@@ -229,7 +229,7 @@ def choose_design(
         raise DesignError("give only one of --cycles, --fps and --fastest")
     if fps is not None:
         clock = target.clock if clock is None else clock
-        if fps <= 0 or clock < fps:
+        if not 0 < fps <= clock:
             raise DesignError(
                 f"frames a second must be more than 0 and at most the clock, {clock}, not {fps:g}"
             )
