@@ -8,58 +8,32 @@ results/place.json.
 """
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
+from designs import DESIGNS
 from record import update
 from rich.console import Console
 
 from xnorflow.boards.build import build
 from xnorflow.boards.report import Cell
-from xnorflow.boards.targets import ICEBREAKER, ULX3S_85F, Target
-from xnorflow.hw.folding import fold
 from xnorflow.xnf import load
 
 
 SEED = 1
 
 
-@dataclass(frozen=True)
-class Case:
-    """A network on a board, at a rate and a clock in Hz."""
-
-    network: str
-    target: Target
-    cycles: int
-    clock: int
-
-
-CASES = (
-    Case("mnist-tfc-sign", ICEBREAKER, 784, 12_000_000),
-    Case("mnist-tfc-adabin", ICEBREAKER, 784, 12_000_000),
-    Case("mnist-tfc-siman", ICEBREAKER, 784, 12_000_000),
-    Case("mnist-sfc-sign", ULX3S_85F, 196, 75_000_000),
-    Case("mnist-conv-up5k", ICEBREAKER, 28_800, 12_000_000),
-    Case("fashion-conv", ULX3S_85F, 20_000, 50_000_000),
-    Case("cifar10-cnv", ULX3S_85F, 48_600, 50_000_000),
-    Case("cifar10-resnet20-adabin", ULX3S_85F, 18_432, 60_000_000),
-    Case("fashion-small-reactnet", ULX3S_85F, 14_112, 50_000_000),
-    Case("fashion-small-dybnn", ULX3S_85F, 14_112, 50_000_000),
-)
-
-
 def main() -> None:
     """Build, print and record."""
     console = Console()
-    for case in CASES:
-        if sys.argv[1:] and case.network not in sys.argv[1:]:
+    for name, case in DESIGNS.items():
+        if case.clock is None or (sys.argv[1:] and name not in sys.argv[1:]):
             continue
-        design = fold(load(f"zoo/{case.network}.xnf"), case.target.device, cycles=case.cycles)
-        folder = Path("build") / "bench" / f"{case.network}-{case.target.name}"
-        console.print(f"{case.network} on {case.target.title} …")
+        design = case.fold(load(f"zoo/{name}.xnf"))
+        folder = Path("build") / "bench" / f"{name}-{case.target.name}"
+        console.print(f"{name} on {case.target.title} …")
         report = build(design, case.target, folder, clock=case.clock, seed=SEED)
         row = {
-            "network": case.network,
+            "network": name,
             "board": case.target.name,
             "seed": SEED,
             **{

@@ -11,37 +11,18 @@ networks, compares every score, and adds a row to results/rtl.json.
 import sys
 import tempfile
 import time
-from dataclasses import replace
 
 from accuracy import zoo_networks
+from designs import DESIGNS
 from record import update
 from rich.console import Console
 
-from xnorflow.hw.device import ECP5_85F
-from xnorflow.hw.folding import fold
 from xnorflow.hw.generate import generate
 from xnorflow.sim.simulate import compile_accelerator, simulate
 from xnorflow.sw.data import Dataset, load
 from xnorflow.sw.golden import golden
 from xnorflow.xnf import load as load_network
 
-
-CYCLES = {
-    "mnist-sfc-sign": 98,
-    "mnist-lfc-sign": 4096,
-    "fashion-lfc-adabin": 4096,
-    "mnist-conv-up5k": 14_400,
-    "fashion-conv": 20_000,
-    "cifar10-cnv": 48_600,
-    "cifar10-resnet20-adabin": 18_432,
-    "cifar10-resnet20-reactnet": 18_432,
-    "cifar10-resnet20-siman": 18_432,
-    "cifar10-resnet20-siman-bipolar": 18_432,
-    "cifar10-resnet20-dybnn": 18_432,
-    "fashion-small-reactnet": 14_112,
-    "fashion-small-dybnn": 14_112,
-}
-"""Cycles a frame that the folding may take; otherwise one pixel a cycle."""
 
 IMAGES = {
     "cifar10-cnv": 100,
@@ -54,10 +35,6 @@ IMAGES = {
 }
 """Images that are sent through; otherwise all."""
 
-LARGER = replace(ECP5_85F, name="LFE5U-85F with twice its block RAMs", block_rams=416)
-DEVICES = {"cifar10-resnet20-dybnn": LARGER}
-"""What the folding may spend, where a network does not fit; otherwise those of an 85F."""
-
 
 def main() -> None:
     """Measure, print and record."""
@@ -67,7 +44,7 @@ def main() -> None:
         network = load_network(f"zoo/{name}.xnf")
         images = load(Dataset(network.provenance.dataset)).test_images
         images = images[: None if every else IMAGES.get(name)]
-        design = fold(network, DEVICES.get(name, ECP5_85F), cycles=CYCLES.get(name, 784))
+        design = DESIGNS[name].fold(network)
         expected = golden(network, images)
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
@@ -78,6 +55,7 @@ def main() -> None:
             done = time.perf_counter()
         row = {
             "network": name,
+            "device": design.device.name,
             "images": len(images),
             "scores_differing": int((result.scores != expected.scores.numpy()).sum()),
             "labels_differing": int((result.labels != expected.labels.numpy()).sum()),

@@ -25,6 +25,7 @@ def pages() -> dict[Path, str]:
         imported(),
         lowering(),
         rtl(),
+        netlist(),
         place(),
         density(),
         estimates(),
@@ -62,7 +63,8 @@ def accuracy() -> str:
     return _section(
         "Accuracy on all 10,000 test images, `python bench/accuracy.py`. The last column counts "
         "binary activations, and values of residual streams, in which the integer network differs "
-        "from PyTorch in float64: on 1,000 images of CIFAR-10, on all others.",
+        "from PyTorch in float64: on the first 1,000 images of CIFAR-10, and on all 10,000 of the "
+        "other data sets.",
         ["network", "integers", "float64", "differ"],
         rows,
     )
@@ -98,6 +100,7 @@ def rtl() -> str:
     rows = [
         [
             row["network"],
+            row["device"],
             f"{row['images']:,}",
             f"{row['scores_differing']} of {10 * row['images']:,}",
             f"{row['cycles_per_frame']} = {row['predicted_cycles_per_frame']}",
@@ -111,8 +114,29 @@ def rtl() -> str:
     return _section(
         "The Verilated RTL on test images, of large networks the first ones (`--all` takes all), "
         "`python bench/rtl.py`: scores that differ from the golden model, simulated = predicted "
-        "cycles, time of the simulation.",
-        ["network", "images", "scores differ", "cycles a frame", "latency", "time"],
+        "cycles (≥ where frames wait for their own thresholds, and the latency that is predicted "
+        "is the least possible), time of the simulation.",
+        ["network", "device", "images", "scores differ", "cycles a frame", "latency", "time"],
+        rows,
+    )
+
+
+def netlist() -> str:
+    """Netlists against golden."""
+    rows = [
+        [
+            row["network"],
+            row["device"],
+            f"{row['look_up_tables']:,}",
+            f"{row['images']:,}",
+            f"{row['scores_differing']} of {row['scores']:,}",
+        ]
+        for row in read_rows("netlist")
+    ]
+    return _section(
+        "What Yosys makes of the accelerators, simulated cell by cell on the first test images, "
+        "`python bench/netlist.py`: scores that differ from the golden model.",
+        ["network", "device", "look-up tables", "images", "scores differ"],
         rows,
     )
 
@@ -135,7 +159,8 @@ def place() -> str:
     ]
     return _section(
         "Placed and routed with the UART link, `python bench/place.py`, seed 1: what nextpnr "
-        "reports, and frames a second at the highest clock.",
+        "reports, and what the accelerator does in a second at the highest clock. (The link itself "
+        "carries about 118 frames of 28×28 bytes a second.)",
         ["network", "board", "LUTs", "block RAMs", "multipliers", "cycles a frame", "clock",
          "highest", "frames/s"],
         rows,

