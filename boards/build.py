@@ -147,7 +147,7 @@ def build(
         if fmax < clock:
             raise DesignError(
                 f"{design.network.name} is too slow: routed for the {target.title} it reaches "
-                f"{fmax / 1e6:.2f} MHz, not {clock / 1e6:g} MHz"
+                f"{fmax / 1e6:.2f} MHz, not {clock / 1e6:g} MHz: build it for a lower clock"
             )
         run(Stage.PACK, *packing)
         (directory / f"{_TOP}{bitstream.suffix}").replace(bitstream)

@@ -13,8 +13,10 @@ from xnorflow.hw.steps import Folding, Hold, Queue, is_dense
 from xnorflow.network import INPUT, BinaryConv, IntegerConv, MaxPool, Network, Threshold, sources_of
 
 
-__all__ = ["fold", "fold_fastest"]
+__all__ = ["FILL", "fold", "fold_fastest"]
 
+FILL = 0.75
+"""Part of a device's look-up tables that may be used: placing and routing needs room."""
 
 _BLOCK_RAM_PRICES = (0.5, 1.0, 2.0)
 """Worth of a device's block RAMs, that of its look-up tables being 1: first, logic is spared."""
@@ -28,7 +30,7 @@ def fold(
     device: Device,
     *,
     cycles: int,
-    fill: float = 0.75,
+    fill: float = FILL,
     single_buffered: bool = False,
 ) -> Design:
     """Find a cheap folding that takes at most ``cycles`` clock cycles a frame.
@@ -45,7 +47,7 @@ def fold(
     cycles : :class:`int`
         Most clock cycles a frame.
     fill : :class:`float`
-        Part of the device's look-up tables that may be used; placing and routing needs room.
+        Part of the device's look-up tables that may be used.
     single_buffered : :class:`bool`
         Whether what waits for its frame's parameters may not hold more than a frame; see `Design`.
         Layers are so much faster that the rate is kept all the same. Where nothing waits, this
@@ -66,7 +68,7 @@ def fold(
 
 
 def fold_fastest(
-    network: Network, device: Device, *, fill: float = 0.75, single_buffered: bool = False
+    network: Network, device: Device, *, fill: float = FILL, single_buffered: bool = False
 ) -> Design:
     """Find the folding of fewest clock cycles a frame that fits, among those that `fold` finds.
 
@@ -77,7 +79,7 @@ def fold_fastest(
     device : :class:`Device`
         What it must fit.
     fill : :class:`float`
-        Part of the device's look-up tables that may be used; placing and routing needs room.
+        Part of the device's look-up tables that may be used.
     single_buffered : :class:`bool`
         As for `fold`.
 

@@ -250,15 +250,15 @@ def test_boards_and_data_are_listed(cli):
         ),
         (
             ["generate", "net.xnf", "-o", "rtl", "--fps", "1e12"],
-            "frames a second must be more than 0 and at most the clock, 75000000, not 1e+12",
+            "frames a second must be more than 0 and at most the clock, 50000000, not 1e+12",
         ),
         (
             ["generate", "net.xnf", "-o", "rtl", "--fps", "0"],
-            "frames a second must be more than 0 and at most the clock, 75000000, not 0",
+            "frames a second must be more than 0 and at most the clock, 50000000, not 0",
         ),
         (
             ["generate", "net.xnf", "-o", "rtl", "--fps", "nan"],
-            "frames a second must be more than 0 and at most the clock, 75000000, not nan",
+            "frames a second must be more than 0 and at most the clock, 50000000, not nan",
         ),
         (["eval", "net.xnf", "--input", "zip.npy"], "zip.npy is not a .npy file"),
         (

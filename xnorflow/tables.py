@@ -64,7 +64,7 @@ def design_table(design: "Design") -> Table:
                 str(step.cycles),
             )
     table.caption = (
-        f"{design.input_lanes} pixels a word, {design.cycles_per_frame} cycles a frame, "
+        f"{design.input_lanes} values a word, {design.cycles_per_frame} cycles a frame, "
         f"latency {design.latency} cycles"
     )
     return table

@@ -1,5 +1,6 @@
 """Commands for hardware: its plan, Verilog, simulation and bitstreams."""
 
+import shlex
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +10,7 @@ from rich.table import Table
 
 from xnorflow.cli.options import (
     BoardOption,
+    ClockOption,
     CyclesOption,
     DatasetOption,
     FastestOption,
@@ -39,14 +41,19 @@ def plan(
     fps: RateOption = None,
     fastest: FastestOption = False,
     single_buffered: SingleOption = False,
+    clock: ClockOption = None,
     parts: Annotated[
         bool, typer.Option("--parts", help="A line for every part of the pipeline.")
     ] = False,
 ) -> None:
     """Show how a network would be folded, and what it would cost; nothing is generated.
 
-    A layer's line counts all that is built up to the next layer.
+    A layer's line counts all that is built up to the next layer. Without a rate, the design is the
+    one that `generate` would choose.
     """
+    from xnorflow.boards.targets import find_target
+    from xnorflow.hw.folding import FILL
+
     design = choose_design(
         load_network(network),
         board,
@@ -54,11 +61,15 @@ def plan(
         fps=fps,
         fastest=fastest,
         single_buffered=single_buffered,
+        clock=clock,
     )
     console.print(plan_table(design, parts=parts))
+    hertz = find_target(board).clock if clock is None else _hertz(clock)
     console.print(
-        f"{design.input_lanes} pixels a word, {design.cycles_per_frame:,} cycles a frame; "
-        "resources are estimates"
+        f"{design.cycles_per_frame:,} cycles a frame: {hertz / design.cycles_per_frame:,.0f} "
+        f"frames a second at {hertz / 1e6:g} MHz; latency {design.latency:,} cycles; "
+        f"{design.input_lanes} values a word; resources are estimates, of the look-up tables "
+        f"{FILL:.0%} may be used"
     )
 
 
@@ -70,6 +81,7 @@ def generate(
     fps: RateOption = None,
     fastest: FastestOption = False,
     single_buffered: SingleOption = False,
+    clock: ClockOption = None,
 ) -> None:
     """Write Verilog, memory contents and design.json.
 
@@ -85,6 +97,7 @@ def generate(
         fps=fps,
         fastest=fastest,
         single_buffered=single_buffered,
+        clock=clock,
     )
     with console.status("writing Verilog …"):
         path = generate_files(design, out)
@@ -103,6 +116,7 @@ def simulate(
     fps: RateOption = None,
     fastest: FastestOption = False,
     single_buffered: SingleOption = False,
+    clock: ClockOption = None,
     stall: Annotated[
         float, typer.Option("--stall", min=0, max=0.95, help="Probability of waits on both sides.")
     ] = 0.0,
@@ -122,6 +136,7 @@ def simulate(
         fps=fps,
         fastest=fastest,
         single_buffered=single_buffered,
+        clock=clock,
     )
     expected = golden(loaded, images)
     with tempfile.TemporaryDirectory(prefix="xnorflow-") as folder:
@@ -150,10 +165,7 @@ def build(
     fps: RateOption = None,
     fastest: FastestOption = False,
     single_buffered: SingleOption = False,
-    clock: Annotated[
-        float | None,
-        typer.Option("--clock", min=0.1, max=1000, help="MHz, if not the board's usual."),
-    ] = None,
+    clock: ClockOption = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of place and route.")] = 1,
 ) -> None:
     """Build a bitstream: the accelerator, and the link to the host."""
@@ -161,7 +173,6 @@ def build(
     from xnorflow.boards.build import build as run_build
     from xnorflow.boards.targets import find_target
 
-    hertz = None if clock is None else round(clock * 1e6)
     design = choose_design(
         load_network(network),
         board,
@@ -169,9 +180,10 @@ def build(
         fps=fps,
         fastest=fastest,
         single_buffered=single_buffered,
-        clock=hertz,
+        clock=clock,
     )
     console.print(design_table(design))
+    target = find_target(board)
     with console.status("building …") as status:
 
         def show(stage: Stage) -> None:
@@ -179,9 +191,9 @@ def build(
 
         report = run_build(
             design,
-            find_target(board),
+            target,
             out,
-            clock=hertz,
+            clock=None if clock is None else _hertz(clock),
             seed=seed,
             progress=show,
         )
@@ -192,7 +204,8 @@ def build(
     table.add_row("frames a second", f"{report.frames_per_second:,.0f}")
     table.add_row("at the highest clock", f"{report.peak_frames_per_second:,.0f}")
     console.print(table)
-    console.print(f"{report.bitstream} is written", soft_wrap=True)
+    console.print(f"{report.bitstream} is written; to load it:", soft_wrap=True)
+    console.print(f"  {shlex.join([*target.loader, str(report.bitstream)])}", soft_wrap=True)
 
 
 def _report_cycles(design: "Design", cycles: int | None, latency: int) -> None:
@@ -214,11 +227,11 @@ def choose_design(
     fps: float | None = None,
     fastest: bool = False,
     single_buffered: bool = False,
-    clock: int | None = None,
+    clock: float | None = None,
 ) -> "Design":
     """Fold a network for a board, at the rate that the options ask for.
 
-    ``clock`` is in Hz, if not the board's usual.
+    ``clock`` is in MHz, if not the board's usual.
     """
     from xnorflow.boards.targets import find_target
     from xnorflow.hw.folding import fold, fold_fastest
@@ -227,13 +240,13 @@ def choose_design(
     target = find_target(board)
     if (cycles is not None) + (fps is not None) + fastest > 1:
         raise DesignError("give only one of --cycles, --fps and --fastest")
+    hertz = target.clock if clock is None else _hertz(clock)
     if fps is not None:
-        clock = target.clock if clock is None else clock
-        if not 0 < fps <= clock:
+        if not 0 < fps <= hertz:
             raise DesignError(
-                f"frames a second must be more than 0 and at most the clock, {clock}, not {fps:g}"
+                f"frames a second must be more than 0 and at most the clock, {hertz}, not {fps:g}"
             )
-        cycles = int(clock / fps)
+        cycles = int(hertz / fps)
     if cycles is not None:
         return fold(network, target.device, cycles=cycles, single_buffered=single_buffered)
     if not fastest:
@@ -242,10 +255,15 @@ def choose_design(
             for node in network.nodes
             if isinstance(node, BinaryConv | IntegerConv)
         )
-        usual = network.input.size if dense else target.clock // 1000
+        usual = network.input.size if dense else hertz // 1000
         try:
             return fold(network, target.device, cycles=usual, single_buffered=single_buffered)
         except DesignError:
             # What does not fit, or is too slow there, may at another rate.
             pass
     return fold_fastest(network, target.device, single_buffered=single_buffered)
+
+
+def _hertz(clock: float) -> int:
+    """Frequency in Hz of one in MHz."""
+    return round(clock * 1e6)

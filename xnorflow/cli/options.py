@@ -8,6 +8,7 @@ import typer
 
 __all__ = [
     "BoardOption",
+    "ClockOption",
     "CyclesOption",
     "DatasetOption",
     "FastestOption",
@@ -42,7 +43,11 @@ CyclesOption = Annotated[
     int | None, typer.Option("--cycles", min=1, help="Most clock cycles a frame.")
 ]
 RateOption = Annotated[
-    float | None, typer.Option("--fps", help="Least frames a second, at the board's clock.")
+    float | None, typer.Option("--fps", help="Least frames a second, at the clock.")
+]
+ClockOption = Annotated[
+    float | None,
+    typer.Option("--clock", min=0.1, max=1000, help="MHz, if not the board's usual."),
 ]
 FastestOption = Annotated[bool, typer.Option("--fastest", help="As fast as fits the board's FPGA.")]
 SingleOption = Annotated[

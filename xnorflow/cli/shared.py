@@ -52,6 +52,9 @@ def load_frames(
         raise DataError("give either --dataset or --input")
     if dataset is not None:
         data = load_data(dataset)
+        trained_on = network.provenance.dataset
+        if trained_on not in ("", data.name):
+            console.print(f"note: {network.name} was trained on {trained_on}, not on {data.name}")
         return (
             check_frames(data.test_images.numpy(), network.input)[:limit],
             data.test_labels.numpy()[:limit],
