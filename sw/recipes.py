@@ -20,6 +20,8 @@ __all__ = [
     "fine_tune",
     "recipe_for",
     "recipe_for_residual",
+    "second_round",
+    "settle",
     "small",
     "teacher",
     "warm_start",
@@ -270,6 +272,40 @@ def warm_start(dataset: Dataset, *, mixed: bool, half: bool = False) -> Recipe:
         augmentation=_AUGMENTATIONS[dataset],
         progress=0.5,
         centred=0.2 if half else 0.0,
+        mixed=mixed,
+    )
+
+
+def settle(dataset: Dataset, *, mixed: bool) -> Recipe:
+    """For {0, 1} weights after `warm_start`, at which a network gains in the last epochs most.
+
+    At a rate at which few bits flip, and the longer, the more of them find their place.
+    """
+    return Recipe(
+        "settle",
+        epochs=60,
+        batch_size=128,
+        learning_rate=0.0004,
+        augmentation=_AUGMENTATIONS[dataset],
+        progress=1.0,
+        mixed=mixed,
+    )
+
+
+def second_round(dataset: Dataset, *, mixed: bool) -> Recipe:
+    """For a trained model on a new grid, to learn all of it once more.
+
+    As its authors train it, at a tenth of their rate.
+    """
+    return Recipe(
+        "second-round",
+        epochs=60,
+        batch_size=128,
+        optimiser=Optimiser.SGD,
+        learning_rate=0.01,
+        augmentation=_AUGMENTATIONS[dataset],
+        progress=0.85,
+        weight_decay=1e-4,
         mixed=mixed,
     )
 

@@ -30,8 +30,9 @@ from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.recipes import (
     Optimiser,
     Recipe,
-    fine_tune,
     recipe_for,
+    second_round,
+    settle,
     small,
     warm_start,
 )
@@ -108,9 +109,9 @@ class Entry:
         )
 
     @property
-    def recipe(self) -> Recipe:
+    def recipes(self) -> tuple[Recipe, ...]:
         """What the model is trained with."""
-        return recipe_for(self.model, self.method, self.dataset)
+        return (recipe_for(self.model, self.method, self.dataset),)
 
     def __str__(self) -> str:
         return f"{_spell_model(self)} with {_METHODS[self.method]}"
@@ -124,7 +125,8 @@ class ResidualEntry:
     ----------
     model : NamedResidual
     method : ResidualMethod
-    recipe : Recipe
+    recipes : tuple of Recipe
+        What it is trained with, one after the other.
     grid : Grid
     dataset : Dataset
     after : str, optional
@@ -135,7 +137,7 @@ class ResidualEntry:
 
     model: NamedResidual
     method: ResidualMethod
-    recipe: Recipe
+    recipes: tuple[Recipe, ...]
     grid: Grid = _GRID
     dataset: Dataset = Dataset.CIFAR10
     after: str | None = None
@@ -185,59 +187,70 @@ ENTRIES: dict[str, Entry | ResidualEntry] = {
     "cifar10-resnet20-adabin": ResidualEntry(
         NamedResidual.RESNET20,
         ResidualMethod.ADABIN,
-        fine_tune(Dataset.CIFAR10, mixed=True),
+        (second_round(Dataset.CIFAR10, mixed=True),),
         grid=GRID,
         stem_bits=STEM_BITS,
     ),
     "cifar10-resnet20-siman": ResidualEntry(
         NamedResidual.RESNET20,
         ResidualMethod.SIMAN,
-        warm_start(Dataset.CIFAR10, mixed=True, half=True),
+        (
+            warm_start(Dataset.CIFAR10, mixed=True, half=True),
+            settle(Dataset.CIFAR10, mixed=True),
+        ),
         grid=GRID,
         after="cifar10-resnet20-siman-bipolar",
     ),
     "cifar10-resnet20-siman-bipolar": ResidualEntry(
         NamedResidual.RESNET20,
         ResidualMethod.SIMAN_BIPOLAR,
-        warm_start(Dataset.CIFAR10, mixed=True),
+        (warm_start(Dataset.CIFAR10, mixed=True),),
     ),
     "cifar10-resnet20-reactnet": ResidualEntry(
         NamedResidual.RESNET20,
         ResidualMethod.REACTNET,
-        warm_start(Dataset.CIFAR10, mixed=True),
+        (warm_start(Dataset.CIFAR10, mixed=True),),
     ),
     "cifar10-resnet20-dybnn": ResidualEntry(
         NamedResidual.RESNET20,
         ResidualMethod.DYBNN,
-        warm_start(Dataset.CIFAR10, mixed=True),
+        (warm_start(Dataset.CIFAR10, mixed=True),),
     ),
     "fashion-small-reactnet": ResidualEntry(
         NamedResidual.RESNET8,
         ResidualMethod.REACTNET,
-        small(Dataset.FASHION_MNIST),
+        (small(Dataset.FASHION_MNIST),),
         dataset=Dataset.FASHION_MNIST,
     ),
     "fashion-small-dybnn": ResidualEntry(
         NamedResidual.RESNET8,
         ResidualMethod.DYBNN,
-        small(Dataset.FASHION_MNIST),
+        (small(Dataset.FASHION_MNIST),),
         dataset=Dataset.FASHION_MNIST,
     ),
 }
 
 
-def trained(name: str, data: ImageData, accelerator: str, adabin: Path | None) -> Checkpoint:
-    """Trained model of the entry ``name``."""
-    entry, folder = ENTRIES[name], RUNS / name
+def trained(
+    name: str, data: ImageData, accelerator: str, adabin: Path | None, rounds: int | None = None
+) -> Checkpoint:
+    """Model of the entry ``name`` after so many of its recipes, or all."""
+    entry = ENTRIES[name]
+    last = len(entry.recipes)
+    rounds = rounds or last
+    recipe = entry.recipes[rounds - 1]
+    folder = RUNS / (name if rounds == last else f"{name}.{rounds}")
     if (folder / MODEL_FILE).exists():
         found = load_checkpoint(folder / MODEL_FILE)
-        made, recipe = found.provenance, entry.recipe
+        made = found.provenance
         same = (made.recipe, made.epochs, made.seed) == (recipe.name, recipe.epochs, recipe.seed)
         if found.model.config != entry.config or not same:
             raise DataError(f"{folder} holds another model than that of {name}: remove it")
         return found
     start: Model | None = None
-    if isinstance(entry, ResidualEntry) and entry.after is not None:
+    if rounds > 1:
+        start = trained(name, data, accelerator, adabin, rounds - 1).model
+    elif isinstance(entry, ResidualEntry) and entry.after is not None:
         start = trained(entry.after, data, accelerator, adabin).model
     elif isinstance(entry, ResidualEntry) and entry.released:
         if adabin is None:
@@ -245,7 +258,7 @@ def trained(name: str, data: ImageData, accelerator: str, adabin: Path | None) -
         start = import_adabin_resnet20(adabin, stem_bits=entry.stem_bits)
     return train(
         entry.config,
-        entry.recipe,
+        recipe,
         data,
         folder,
         start=start,
@@ -304,7 +317,6 @@ def _card(
     sha256: str,
 ) -> str:
     entry = ENTRIES[name]
-    recipe = entry.recipe
     return _CARD.format(
         name=name,
         model=entry,
@@ -324,8 +336,8 @@ def _card(
         differing=sum(layer.differing for layer in comparison.layers),
         compared=sum(layer.compared for layer in comparison.layers),
         train_frames=len(data.train_images),
-        recipe=_spell(recipe),
-        seed=recipe.seed,
+        recipe="; then ".join(map(_spell, entry.recipes)),
+        seed=entry.recipes[-1].seed,
         sha256=sha256,
     )
 
@@ -363,6 +375,8 @@ def _spell(recipe: Recipe) -> str:
         f"{_OPTIMISERS[recipe.optimiser]}, "
         f"learning rate {recipe.learning_rate} falling to 0 in half a cosine",
     ]
+    if recipe.weight_decay:
+        parts.append(f"weight decay {recipe.weight_decay:g}")
     if recipe.label_smoothing:
         parts.append(f"labels smoothed by {recipe.label_smoothing}")
     if recipe.centred:
