@@ -20,7 +20,6 @@ __all__ = [
     "fine_tune",
     "recipe_for",
     "recipe_for_residual",
-    "second_round",
     "settle",
     "small",
     "teacher",
@@ -95,6 +94,9 @@ class Recipe:
         Of all parameters.
     temperature : float
         Of the distribution of a teacher, which is learned in place of labels; 0 where labels are.
+    measured : bool
+        Measure the statistics of batch normalisation once more in the end: see
+        `xnorflow.sw.statistics`.
     mixed : bool
         Multiply matrices in bfloat16, several times faster where a processor can: products of ±1
         are exact in it, and so are their sums up to 256. What is measured afterwards is not.
@@ -118,6 +120,7 @@ class Recipe:
     frozen: bool = False
     weight_decay: float = 0.0
     temperature: float = 0.0
+    measured: bool = False
     mixed: bool = False
 
     def __post_init__(self) -> None:
@@ -288,37 +291,23 @@ def settle(dataset: Dataset, *, mixed: bool) -> Recipe:
         learning_rate=0.0004,
         augmentation=_AUGMENTATIONS[dataset],
         progress=1.0,
-        mixed=mixed,
-    )
-
-
-def second_round(dataset: Dataset, *, mixed: bool) -> Recipe:
-    """For a trained model on a new grid, to learn all of it once more.
-
-    As its authors train it, at a tenth of their rate.
-    """
-    return Recipe(
-        "second-round",
-        epochs=60,
-        batch_size=128,
-        optimiser=Optimiser.SGD,
-        learning_rate=0.01,
-        augmentation=_AUGMENTATIONS[dataset],
-        progress=0.85,
-        weight_decay=1e-4,
+        measured=True,
         mixed=mixed,
     )
 
 
 def teacher(dataset: Dataset) -> Recipe:
-    """For a teacher."""
+    """For a teacher.
+
+    Its labels are not smoothed: that would take away what it tells about the wrong classes. Source:
+    Müller et al., arXiv 1906.02629.
+    """
     return Recipe(
         "teacher",
         epochs=12,
         batch_size=128,
         optimiser=Optimiser.SGD,
         learning_rate=0.1,
-        label_smoothing=0.1,
         weight_decay=5e-4,
         augmentation=_AUGMENTATIONS[dataset],
         mixed=True,

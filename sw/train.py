@@ -22,6 +22,7 @@ from xnorflow.sw.kinds import Config, Model, build
 from xnorflow.sw.models import Chain, Method
 from xnorflow.sw.recipes import Recipe
 from xnorflow.sw.residual import Residual
+from xnorflow.sw.statistics import measure_statistics
 from xnorflow.sw.translate import is_translated, translate
 
 
@@ -132,6 +133,9 @@ def train(
     trained = build(config)
     trained.load_state_dict(model.state_dict())
     trained.eval()
+    if recipe.measured:
+        split = len(data.train_images) - held_out
+        measure_statistics(trained, data.train_images[:split], recipe)
     right = accuracy(trained, data.test_images, data.test_labels)
     checkpoint = Checkpoint(trained, replace(provenance, float_accuracy=right))
     if trainer.is_global_zero:

@@ -466,3 +466,26 @@ def test_half_weights_leave_their_centre(data, tmp_path, monkeypatch):
     model = train(replace(SMALL, method=ResidualMethod.SIMAN), recipe, data, tmp_path).model
     assert seen == [(-0.5, 0.5), (-0.25, 0.75), (0.0, 1.0), (0.0, 1.0)]
     assert set(model.units[0].conv.quantise().code.unique().tolist()) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("method", [Method.SIMAN, Method.ADABIN])
+def test_measured_statistics_are_those_of_all_pictures(data, tmp_path, monkeypatch, method):
+    """And nothing else changes, above all no weight that is clipped in training."""
+    monkeypatch.setattr("xnorflow.sw.statistics.EVALUATION_BATCH", 80)
+    config, recipe = replace(CONFIG, method=method), replace(RECIPE, augmentation=Augmentation())
+    plain = train(config, recipe, data, tmp_path / "plain").model
+    model = train(config, replace(recipe, measured=True), data, tmp_path / "measured").model
+    state, before = model.state_dict(), plain.state_dict()
+    changed = {name for name in state if not torch.equal(state[name], before[name])}
+    assert {name.rpartition(".")[2] for name in changed} >= {"running_mean", "running_var"}
+    assert all("running" in name or "tracked" in name for name in changed)
+    assert not any(module.training for module in model.modules())
+    assert {norm.momentum for norm in model.norms} == {norm.momentum for norm in plain.norms}
+
+    inputs = []
+    model.norms[0].register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+    with torch.no_grad():
+        model(data.train_images.float())
+    parts = inputs[0].unflatten(0, (3, 80))
+    torch.testing.assert_close(model.norms[0].running_mean, parts.mean(dim=(0, 1)))
+    torch.testing.assert_close(model.norms[0].running_var, parts.var(dim=1).mean(dim=0))
