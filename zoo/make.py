@@ -30,8 +30,8 @@ from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.recipes import (
     Optimiser,
     Recipe,
+    fine_tune,
     recipe_for,
-    second_round,
     settle,
     small,
     warm_start,
@@ -187,7 +187,7 @@ ENTRIES: dict[str, Entry | ResidualEntry] = {
     "cifar10-resnet20-adabin": ResidualEntry(
         NamedResidual.RESNET20,
         ResidualMethod.ADABIN,
-        (second_round(Dataset.CIFAR10, mixed=True),),
+        (fine_tune(Dataset.CIFAR10, mixed=True),),
         grid=GRID,
         stem_bits=STEM_BITS,
     ),
@@ -383,6 +383,8 @@ def _spell(recipe: Recipe) -> str:
         parts.append(f"weights of ±½ that become {{0, 1}} in {recipe.centred:.0%} of the epochs")
     if recipe.frozen:
         parts.append("binary weights as they were")
+    if recipe.measured:
+        parts.append("statistics of batch normalisation measured in the end")
     augmentation = recipe.augmentation
     if recipe.mixed:
         parts.append("bfloat16 products")
