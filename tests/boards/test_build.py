@@ -127,7 +127,8 @@ def test_says_that_the_clock_is_missed(tmp_path, fake_tools):
     fails(
         tmp_path / "build",
         DesignError,
-        r"random-mlp-1 is too slow: routed for the iCEBreaker it reaches 11\.50 MHz, not 12 MHz",
+        r"random-mlp-1 is too slow: routed for the iCEBreaker it reaches 11\.50 MHz, "
+        r"not 12 MHz: build it for a lower clock",
     )
 
 

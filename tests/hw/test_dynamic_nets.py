@@ -275,7 +275,7 @@ def test_frames_are_no_further_apart_than_single_buffers_need():
             single.steps, single.sources, single.words_per_frame, CYCLES, ECP5_85F, period
         )["stem_held"]
 
-    assert held(single.period) == 6 * 6 * 4 < held(single.period - 1)
+    assert held(single.cycles_per_frame) == 6 * 6 * 4 < held(single.cycles_per_frame - 1)
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,8 @@ def test_a_residual_stream_has_the_fewest_lanes():
 def test_resnet_20_fits():
     design = fold(random_resnet(0), ECP5_85F, cycles=18_432)
     assert design.cycles_per_frame == 18_432
-    assert estimate(design).multipliers <= 24 + 1 + 18 * 3 + 1
+    # The first layer's sums times their scale are wider than a multiplier.
+    assert estimate(design).multipliers <= 24 + 4 + 18 * 3 + 1
 
 
 def test_says_what_is_too_slow_beside_layers():

@@ -187,7 +187,7 @@ def test_all_layers_of_named_models_equal_the_golden_model(named, side, tmp_path
     assert first_difference(result, labels, scores) is None
 
 
-VU9P = Device("XCVU9P", Family.XILINX7, 1_182_240, 4320, 18432, (36, 18, 9, 4, 2, 1), 6840)
+VU9P = Device("XCVU9P", Family.XILINX7, 1_182_240, 4320, 18432, (36, 18, 9, 4, 2, 1), 6840, 18)
 """Large enough for millions of weights."""
 
 
