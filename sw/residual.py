@@ -131,10 +131,13 @@ class Residual(nn.Module):
         return model.train(self.training)
 
     def compile_parts(self) -> None:
-        """Let PyTorch compile what works on whole streams, the first time that it is called."""
+        """Let PyTorch compile what works on whole streams, the first time that it is called.
+
+        Once for each shape: there are few, and code for all of them at once cannot always be made.
+        """
         for part in (self.stem, self.stem_slopes, *self.units):
             if part is not None:
-                part.compile()
+                part.compile(dynamic=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits (N, classes) of raw ``pixels`` (N, height, width, channels) in 0…255."""
