@@ -1,5 +1,6 @@
 """Random distortions of a batch of pictures, all at once."""
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -7,7 +8,7 @@ from torch.nn import functional
 from xnorflow.sw.recipes import Augmentation
 
 
-__all__ = ["augment"]
+__all__ = ["augment", "seeded"]
 
 
 def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
@@ -63,3 +64,9 @@ def _distort(images: Tensor, augmentation: Augmentation, generator: torch.Genera
     planes = images.permute(0, 3, 1, 2)
     grid = functional.affine_grid(maps, list(planes.shape), align_corners=False)
     return functional.grid_sample(planes, grid, align_corners=False).permute(0, 2, 3, 1)
+
+
+def seeded(*seeds: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Generator that depends on all of ``seeds``, and on nothing that happened before."""
+    (seed,) = np.random.SeedSequence(seeds).generate_state(1, np.uint64)
+    return torch.Generator(device).manual_seed(int(seed))

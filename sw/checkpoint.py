@@ -31,7 +31,14 @@ from xnorflow.sw.residual_config import (
 )
 
 
-__all__ = ["VERSION", "Checkpoint", "load_checkpoint", "read_header", "save_checkpoint"]
+__all__ = [
+    "VERSION",
+    "Checkpoint",
+    "decode_checkpoint",
+    "load_checkpoint",
+    "read_header",
+    "save_checkpoint",
+]
 
 VERSION = 2
 """Version of the format."""
@@ -86,7 +93,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     """
     data = read_file(path)
     try:
-        return _decode(data)
+        return decode_checkpoint(data)
     except FormatError as error:
         raise FormatError(f"{path} is not a valid checkpoint: {error}") from None
 
@@ -109,7 +116,8 @@ def read_header(data: bytes, key: str) -> dict[str, Any]:
     return header
 
 
-def _decode(data: bytes) -> Checkpoint:
+def decode_checkpoint(data: bytes) -> Checkpoint:
+    """Read a checkpoint from the content of a file: see `load_checkpoint`."""
     try:
         state = safetensors.torch.load(data)
     except (safetensors.SafetensorError, KeyError, RuntimeError):

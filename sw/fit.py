@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
@@ -19,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from xnorflow.errors import DataError, FormatError
+from xnorflow.errors import FormatError
 from xnorflow.files import make_folder, write_atomically
-from xnorflow.sw.augment import augment
+from xnorflow.sw.augment import augment, seeded
 from xnorflow.sw.data import ImageData
 from xnorflow.sw.nn.conv import BinaryConv2d
 from xnorflow.sw.nn.linear import BinaryLinear
@@ -31,7 +30,7 @@ from xnorflow.sw.recipes import Optimiser, Recipe
 from xnorflow.sw.torch_file import read_torch_file
 
 
-__all__ = ["EVALUATION_BATCH", "fit"]
+__all__ = ["EVALUATION_BATCH", "device_of", "fit"]
 
 _STATE = "training.ckpt"
 EVALUATION_BATCH = 250
@@ -45,7 +44,7 @@ def fit(
     folder: Path | str,
     *,
     origin: str = "",
-    teacher: nn.Module | None = None,
+    taught: Tensor | None = None,
     resume: bool = True,
     held_out: int = 0,
     progress: bool = False,
@@ -53,26 +52,28 @@ def fit(
 ) -> lightning.Trainer:
     """Train ``model``, of any kind that has a ``config``, in place; see `xnorflow.sw.train.train`.
 
-    ``origin`` tells what else decides the outcome: a training goes on only with the same.
+    ``taught`` is a teacher's distribution for each picture, (N, classes), if the recipe learns from
+    one. ``origin`` tells what else decides the outcome: a training goes on only with the same.
     """
     folder = Path(folder)
-    if (teacher is None) != (recipe.temperature == 0):
-        raise DataError(
-            "the recipe learns from labels, not from a teacher"
-            if teacher is not None
-            else "the recipe needs a teacher"
-        )
     split = len(data.train_images) - held_out
-    pictures = _Pictures(data.train_images[:split], data.train_labels[:split])
+    pictures = _Pictures(
+        data.train_images[:split],
+        data.train_labels[:split],
+        None if taught is None else taught[:split],
+    )
     validation = _Pictures(data.train_images[split:], data.train_labels[split:])
 
     make_folder(folder)
     state = folder / _STATE
+    mixed = recipe.mixed and _multiplies_bfloat16(
+        device_of(trainer_options.get("accelerator", "auto"))
+    )
     csv = CSVLogger(folder, name="logs")
     with _quiet():
         trainer = lightning.Trainer(
             max_epochs=recipe.epochs,
-            precision="bf16-mixed" if recipe.mixed else "32-true",
+            precision="bf16-mixed" if mixed else "32-true",
             logger=[csv, TensorBoardLogger(folder, name="logs", version=csv.version)],
             callbacks=[
                 ModelCheckpoint(folder, state.stem, enable_version_counter=False),
@@ -87,7 +88,10 @@ def fit(
         )
         # Batches grow with the number of devices.
         origin = f"{data.name}{origin}, devices: {trainer.world_size}"
-        task = _Training(model, recipe, pictures, origin, teacher)
+        if mixed:
+            # It rounds in other ways.
+            origin += ", bfloat16"
+        task = _Training(model, recipe, pictures, origin)
         if not resume:
             state.unlink(missing_ok=True)
         elif state.exists():
@@ -103,6 +107,24 @@ def fit(
             # Lightning's answer to Ctrl-C.
             raise KeyboardInterrupt from None
     return trainer
+
+
+def device_of(accelerator: str = "auto") -> torch.device:
+    """What Lightning trains on if it is given this ``accelerator``."""
+    if accelerator != "cpu" and (found := torch.accelerator.current_accelerator()) is not None:
+        return found
+    return torch.device("cpu")
+
+
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether products in bfloat16 are faster than in float32: on a processor whose libraries do
+    not know it, they take twenty times as long.
+    """
+    if device.type != "cpu":
+        return True
+    return bool(
+        torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )
 
 
 def _check_state(path: Path, settings: str) -> None:
@@ -150,14 +172,19 @@ def _quiet() -> Iterator[None]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Pictures(Dataset[tuple[Tensor, Tensor]]):
-    """Pictures in memory, from which a whole batch is picked at once."""
+class _Pictures(Dataset[tuple[Tensor, ...]]):
+    """Pictures in memory, from which a whole batch is picked at once.
+
+    A batch has images and labels, and then what a teacher says if there is one.
+    """
 
     images: Tensor
     labels: Tensor
+    taught: Tensor | None = None
 
-    def __getitem__(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        return self.images[indices], self.labels[indices]
+    def __getitem__(self, indices: Tensor) -> tuple[Tensor, ...]:
+        parts = self.images[indices], self.labels[indices]
+        return parts if self.taught is None else (*parts, self.taught[indices])
 
     def __len__(self) -> int:
         return len(self.images)
@@ -183,7 +210,7 @@ class _Shuffle(Sampler[Tensor]):
 
     def __iter__(self) -> Iterator[Tensor]:
         # A generator, because after a resumption Lightning sets the epoch later than it comes here.
-        order = torch.randperm(self.count, generator=_generator(self.seed, self.epoch))
+        order = torch.randperm(self.count, generator=seeded(self.seed, self.epoch))
         batches = order.split(self.batch_size)[: len(self) * self.devices]
         yield from batches[self.rank :: self.devices]
 
@@ -191,15 +218,9 @@ class _Shuffle(Sampler[Tensor]):
         return self.count // (self.batch_size * self.devices)
 
 
-def _in_order(pictures: _Pictures) -> DataLoader[tuple[Tensor, Tensor]]:
+def _in_order(pictures: _Pictures) -> DataLoader[tuple[Tensor, ...]]:
     batches = torch.arange(len(pictures)).split(EVALUATION_BATCH)
     return DataLoader(pictures, batch_size=None, sampler=batches)
-
-
-def _generator(*seeds: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """Generator that depends on all of ``seeds``, and on nothing that happened before."""
-    (seed,) = np.random.SeedSequence(seeds).generate_state(1, np.uint64)
-    return torch.Generator(device).manual_seed(int(seed))
 
 
 # -- the loop -------------------------------------------------------------------------------------
@@ -214,12 +235,10 @@ class _Training(lightning.LightningModule):
         recipe: Recipe,
         pictures: _Pictures,
         origin: str,
-        teacher: nn.Module | None,
     ) -> None:
         super().__init__()
         self.origin = origin
         self.model = model
-        self.teacher = teacher
         self.recipe = recipe
         self.pictures = pictures
 
@@ -228,7 +247,7 @@ class _Training(lightning.LightningModule):
         """What must stay the same when a training goes on."""
         return repr((self.model.config, self.recipe, len(self.pictures), self.origin))
 
-    def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         """Batches of this device."""
         trainer, recipe = self.trainer, self.recipe
         shuffle = _Shuffle(
@@ -272,21 +291,19 @@ class _Training(lightning.LightningModule):
             if isinstance(module, SiManWeight) and recipe.centred:
                 module.centre = max(0.0, 0.5 * (1 - share / recipe.centred))
 
-    def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, ...], _index: int) -> Tensor:
         """Loss of a batch."""
-        images, labels = batch
-        generator = _generator(
+        images, labels, *taught = batch
+        generator = seeded(
             self.recipe.seed, self.global_step, self.global_rank, device=images.device
         )
         images = augment(images, self.recipe.augmentation, generator)
         logits = self.model(images)
-        if self.teacher is None:
+        if taught:
+            loss = _distillation(logits, taught[0], self.recipe.temperature)
+        else:
             smoothing = self.recipe.label_smoothing
             loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
-        else:
-            with torch.no_grad():
-                taught = self.teacher.eval()(images)
-            loss = _distillation(logits, taught, self.recipe.temperature)
         self._log("train", loss, logits, labels)
         return loss
 
@@ -311,10 +328,9 @@ class _Training(lightning.LightningModule):
 
 
 def _distillation(logits: Tensor, taught: Tensor, temperature: float) -> Tensor:
-    """Cross entropy of ``logits`` with a teacher's, ``taught``, both (N, classes).
+    """Cross entropy of ``logits`` (N, classes) with a teacher's distribution, ``taught``.
 
-    Both distributions are softened by ``temperature``, which leaves the gradient as large as it is.
+    Both are softened by ``temperature``, which leaves the gradient as large as it is.
     Source: Hinton et al., arXiv 1503.02531.
     """
-    soft = (taught.float() / temperature).softmax(dim=1)
-    return functional.cross_entropy(logits.float() / temperature, soft) * temperature**2
+    return functional.cross_entropy(logits.float() / temperature, taught) * temperature**2

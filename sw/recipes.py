@@ -94,11 +94,13 @@ class Recipe:
         Of all parameters.
     temperature : float
         Of the distribution of a teacher, which is learned in place of labels; 0 where labels are.
+    views : int
+        Distorted copies of each picture that a teacher looks at.
     measured : bool
         Measure the statistics of batch normalisation once more in the end: see
         `xnorflow.sw.statistics`.
     mixed : bool
-        Multiply matrices in bfloat16, several times faster where a processor can: products of ±1
+        Multiply matrices in bfloat16 where the device can, several times faster: products of ±1
         are exact in it, and so are their sums up to 256. What is measured afterwards is not.
 
     Raises
@@ -120,6 +122,7 @@ class Recipe:
     frozen: bool = False
     weight_decay: float = 0.0
     temperature: float = 0.0
+    views: int = 4
     measured: bool = False
     mixed: bool = False
 
@@ -137,6 +140,8 @@ class Recipe:
             raise DataError(f"label smoothing must be from 0 to 1, not {self.label_smoothing}")
         if not 0 <= self.progress <= 1:
             raise DataError(f"progress must be from 0 to 1, not {self.progress}")
+        if self.views < 1:
+            raise DataError(f"a teacher must look at 1 view or more, not {self.views}")
         if self.weight_decay < 0 or self.temperature < 0:
             raise DataError("weight decay and temperature cannot be negative")
         if self.centred < 0 or (self.centred and self.epochs * (1 - self.centred) < 1):

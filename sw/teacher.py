@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from xnorflow.errors import DataError, FormatError, NetworkError
 from xnorflow.files import read_file, write_atomically
-from xnorflow.sw.checkpoint import read_header
+from xnorflow.sw.checkpoint import decode_checkpoint, read_header
 from xnorflow.sw.data import Dataset, ImageData
 from xnorflow.sw.fit import fit
+from xnorflow.sw.kinds import Model
 from xnorflow.sw.models import IntegerPixels
 from xnorflow.sw.recipes import Recipe
 from xnorflow.sw.train import accuracy
@@ -174,8 +175,8 @@ def train_teacher(
     return teacher, accuracy(teacher, data.test_images, data.test_labels)
 
 
-def load_teacher(path: Path | str, dataset: str) -> Teacher:
-    """Read a teacher of a ``dataset``, in evaluation mode.
+def load_teacher(path: Path | str, dataset: str) -> Teacher | Model:
+    """Read a teacher of a ``dataset``, in evaluation mode: one of real numbers, or a trained model.
 
     Raises
     ------
@@ -185,6 +186,20 @@ def load_teacher(path: Path | str, dataset: str) -> Teacher:
         If it was trained on other pictures.
     """
     content = read_file(path)
+    teacher: Teacher | Model
+    try:
+        checkpoint = decode_checkpoint(content)
+    except FormatError:
+        teacher, taught = _decode(content, path)
+    else:
+        teacher, taught = checkpoint.model, checkpoint.provenance.dataset
+    if taught != dataset:
+        raise DataError(f"{path} was trained on {taught}, not on {dataset}")
+    return teacher.eval().requires_grad_(False)
+
+
+def _decode(content: bytes, path: Path | str) -> tuple[Teacher, str]:
+    """A teacher of real numbers, and its data set."""
     try:
         state = safetensors.torch.load(content)
         header = read_header(content, _KEY)
@@ -206,6 +221,4 @@ def load_teacher(path: Path | str, dataset: str) -> Teacher:
         safetensors.SafetensorError,
     ):  # fmt: skip
         raise FormatError(f"{path} is not a teacher") from None
-    if config.dataset != dataset:
-        raise DataError(f"{path} was trained on {config.dataset}, not on {dataset}")
-    return teacher.eval().requires_grad_(False)
+    return teacher, config.dataset

@@ -17,8 +17,9 @@ from xnorflow.errors import DataError
 from xnorflow.network import Provenance
 from xnorflow.sw.checkpoint import Checkpoint, save_checkpoint
 from xnorflow.sw.data import ImageData
-from xnorflow.sw.fit import EVALUATION_BATCH, fit
+from xnorflow.sw.fit import EVALUATION_BATCH, device_of, fit
 from xnorflow.sw.kinds import Config, Model, build
+from xnorflow.sw.lessons import lessons
 from xnorflow.sw.models import Chain, Method
 from xnorflow.sw.recipes import Recipe
 from xnorflow.sw.residual import Residual
@@ -63,7 +64,8 @@ def train(
     start : Chain or Residual, optional
         A trained model whose parameters this one starts with: see `adopt`.
     teacher : Module, optional
-        What gives logits of pixels, from which a recipe with a temperature learns.
+        What gives logits of pixels, from which a recipe with a temperature learns: see
+        `xnorflow.sw.lessons.lessons`.
     resume : bool
         Go on from where the folder's training stopped, if it has one. Otherwise start afresh.
     held_out : int
@@ -93,6 +95,12 @@ def train(
         cannot be written.
     """
     _check(config, data, held_out)
+    if (teacher is None) != (recipe.temperature == 0):
+        raise DataError(
+            "the recipe learns from labels, not from a teacher"
+            if teacher is not None
+            else "the recipe needs a teacher"
+        )
     provenance = Provenance(
         dataset=data.name,
         model=str(config),
@@ -118,13 +126,24 @@ def train(
     if compiled:
         # It rounds in other ways.
         origins.append(", compiled")
+    taught = None
+    if teacher is not None:
+        taught = lessons(
+            teacher,
+            _digest(teacher),
+            data.train_images,
+            recipe,
+            folder,
+            device=device_of(trainer_options.get("accelerator", "auto")),
+            progress=progress,
+        )
     trainer = fit(
         model,
         recipe,
         data,
         folder,
         origin="".join(origins),
-        teacher=teacher,
+        taught=taught,
         resume=resume,
         held_out=held_out,
         progress=progress,

@@ -18,7 +18,7 @@ from xnorflow.sw.teacher import (
     load_teacher,
     train_teacher,
 )
-from xnorflow.sw.train import accuracy, train
+from xnorflow.sw.train import MODEL_FILE, accuracy, train
 
 
 class Mistaken(torch.nn.Module):
@@ -66,6 +66,16 @@ def test_a_teacher_of_other_pictures_is_refused(tmp_path):
     path.write_bytes(safetensors.torch.save(Teacher(config).state_dict(), metadata))
     with pytest.raises(DataError, match=r"was trained on mnist, not on fashion-mnist$"):
         load_teacher(path, "fashion-mnist")
+
+
+def test_a_trained_model_can_teach(data, tmp_path):
+    checkpoint = train(CONFIG, replace(RECIPE, epochs=1), data, tmp_path)
+    teacher = load_teacher(tmp_path / MODEL_FILE, data.name)
+    assert not teacher.training
+    with torch.no_grad():
+        assert torch.equal(teacher(data.test_images), checkpoint.model(data.test_images))
+    with pytest.raises(DataError, match=rf"was trained on {data.name}, not on other$"):
+        load_teacher(tmp_path / MODEL_FILE, "other")
 
 
 @pytest.mark.parametrize(

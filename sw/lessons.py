@@ -1,0 +1,97 @@
+"""What a teacher says of the training pictures, once and for all epochs."""
+
+import copy
+import hashlib
+import json
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from rich.progress import track
+from torch import Tensor, nn
+
+from xnorflow.errors import FormatError
+from xnorflow.files import make_folder, read_file, write_atomically
+from xnorflow.sw.augment import augment, seeded
+from xnorflow.sw.checkpoint import read_header
+from xnorflow.sw.fit import EVALUATION_BATCH
+from xnorflow.sw.recipes import Recipe
+
+
+__all__ = ["lessons"]
+
+_FILE = "lessons.safetensors"
+_KEY = "lessons"
+
+
+@torch.no_grad()
+def lessons(
+    teacher: nn.Module,
+    digest: str,
+    images: Tensor,
+    recipe: Recipe,
+    folder: Path | str,
+    *,
+    device: torch.device | str = "cpu",
+    progress: bool = False,
+) -> Tensor:
+    """Mean distribution that ``teacher`` gives to the classes, over views of each picture.
+
+    It looks at ``recipe.views`` distorted copies. Their mean is right more often than the teacher
+    itself is, and so a model can learn even from itself: that what it says should not depend on how
+    a picture lies. The ``folder`` keeps it for a training that goes on.
+
+    Parameters
+    ----------
+    teacher : Module
+        Gives logits of pixels.
+    digest : str
+        Of its parameters.
+    images : uint8 tensor, (N, height, width, channels)
+        Pictures of the training.
+    recipe : Recipe
+        Its temperature softens every distribution; its augmentation and seed decide the views.
+    folder : path
+        Of the training.
+    device : device
+        What the teacher looks with.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    tensor, (N, classes)
+        Probabilities.
+    """
+    origin = {
+        "teacher": digest,
+        "recipe": repr((recipe.temperature, recipe.views, recipe.augmentation, recipe.seed)),
+        "pictures": hashlib.sha256(images.numpy().tobytes()).hexdigest(),
+    }
+    path = make_folder(folder) / _FILE
+    kept = _read(path, origin)
+    if kept is not None:
+        return kept
+    teacher = copy.deepcopy(teacher).eval().to(device)
+    batches = images.split(EVALUATION_BATCH)
+    parts = []
+    for number, batch in enumerate(track(batches, "teacher", disable=not progress)):
+        generator = seeded(recipe.seed, number)
+        views = [augment(batch, recipe.augmentation, generator) for _ in range(recipe.views)]
+        logits = torch.stack([teacher(view.to(device)).float().cpu() for view in views])
+        parts.append((logits / recipe.temperature).softmax(dim=2).mean(dim=0))
+    taught = torch.cat(parts)
+    write_atomically(path, safetensors.torch.save({_KEY: taught}, {_KEY: json.dumps(origin)}))
+    return taught
+
+
+def _read(path: Path, origin: dict[str, str]) -> Tensor | None:
+    """What the file ``path`` keeps, if it is of the same ``origin``."""
+    try:
+        content = read_file(path)
+        if read_header(content, _KEY) == origin:
+            return safetensors.torch.load(content)[_KEY]
+    except (FormatError, KeyError, ValueError, safetensors.SafetensorError):
+        pass
+    return None
