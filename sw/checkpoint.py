@@ -20,6 +20,7 @@ from xnorflow.sw.kinds import Config, Model, build
 from xnorflow.sw.models import Chain, ChainConfig, ConvConfig, IntegerPixels, Method
 from xnorflow.sw.nn.activations import RSign
 from xnorflow.sw.nn.conv import Border
+from xnorflow.sw.nn.dynamic import HyperConfig
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.nn.unit import Shortcut
 from xnorflow.sw.residual_config import (
@@ -40,14 +41,21 @@ __all__ = [
     "save_checkpoint",
 ]
 
-VERSION = 2
+VERSION = 3
 """Version of the format."""
 
 _KEY = "xnorflow"
 
 
 _Settings = (
-    ChainConfig | ConvConfig | IntegerPixels | ResidualConfig | StemConfig | UnitConfig | Grid
+    ChainConfig
+    | ConvConfig
+    | IntegerPixels
+    | ResidualConfig
+    | StemConfig
+    | UnitConfig
+    | Grid
+    | HyperConfig
 )
 
 
@@ -201,6 +209,7 @@ def _residual_config(value: Any) -> ResidualConfig:
             classes=_integer(value["classes"]),
             grid=None if value["grid"] is None else _grid(value["grid"]),
             form=UnitForm(value["form"]),
+            hyper=_hyper(value["hyper"]),
         )
     except NetworkError as error:
         raise FormatError(str(error)) from None
@@ -227,6 +236,11 @@ def _unit(value: Any) -> UnitConfig:
 def _grid(value: Any) -> Grid:
     _check_fields(value, Grid)
     return Grid(**{name: _integer(number) for name, number in value.items()})
+
+
+def _hyper(value: Any) -> HyperConfig:
+    _check_fields(value, HyperConfig)
+    return HyperConfig(**{name: _integer(number) for name, number in value.items()})
 
 
 def _convolution(value: Any) -> ConvConfig:

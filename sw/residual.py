@@ -202,7 +202,7 @@ def _unit(config: ResidualConfig, unit: UnitConfig, channels: int) -> Unit:
         first, slopes = convolution(channels, unit.kernel, unit.stride), None
         conv = convolution(filters, unit.kernel, 1)
     else:
-        first, slopes = None, _slopes(method, filters)
+        first, slopes = None, _slopes(config, filters)
         conv = convolution(channels, unit.kernel, unit.stride)
     projection = None
     if changes and config.shortcut is Shortcut.BINARY:
@@ -213,17 +213,17 @@ def _unit(config: ResidualConfig, unit: UnitConfig, channels: int) -> Unit:
         first=first,
         shortcut=config.shortcut,
         projection=projection,
-        sign=_sign(method, channels, filters),
+        sign=_sign(config, channels, filters),
     )
 
 
-def _sign(method: ResidualMethod, channels: int, filters: int) -> DySign | FrameMean | None:
+def _sign(config: ResidualConfig, channels: int, filters: int) -> DySign | FrameMean | None:
     """What thresholds of the frame there are in front of a unit's static ones."""
-    match method:
+    match config.method:
         case ResidualMethod.DYBNN:
-            return DySign(channels, extra=2 * filters)
+            return DySign(channels, extra=2 * filters, hyper=config.hyper)
         case ResidualMethod.DYBNN_APART:
-            return DySign(channels)
+            return DySign(channels, hyper=config.hyper)
         case ResidualMethod.SIMAN_MEAN:
             return FrameMean()
         case _:
@@ -255,13 +255,14 @@ def _activation_quantiser(method: ResidualMethod, channels: int) -> ActivationQu
             return RSign(channels, polarised=method is ResidualMethod.SIMAN)
 
 
-def _slopes(method: ResidualMethod, channels: int) -> TwoSlope:
-    match method:
+def _slopes(config: ResidualConfig, channels: int) -> TwoSlope:
+    match config.method:
         case ResidualMethod.ADABIN:
             return maxout(channels)
         case ResidualMethod.REACTNET:
             return rprelu(channels)
         case ResidualMethod.DYBNN | ResidualMethod.DYBNN_APART:
-            return DyPReLU(channels, apart=method is ResidualMethod.DYBNN_APART)
+            apart = config.method is ResidualMethod.DYBNN_APART
+            return DyPReLU(channels, apart=apart, hyper=config.hyper)
         case _:
             return prelu(channels)

@@ -1,12 +1,13 @@
 """What residual models are made of: a method, a first layer, units with shortcuts, a grid."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from itertools import groupby
 from math import prod
 
 from xnorflow.errors import NetworkError
 from xnorflow.sw.models import MAX_PIXELS, IntegerPixels
+from xnorflow.sw.nn.dynamic import HyperConfig
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.nn.unit import Shortcut
 
@@ -144,6 +145,8 @@ class ResidualConfig:
         Fixed-point numbers in the forward pass; without it the model is one of real numbers, and
         cannot be lowered.
     form : UnitForm
+    hyper : HyperConfig
+        Of thresholds and shifts that follow from the frame.
 
     Raises
     ------
@@ -160,6 +163,7 @@ class ResidualConfig:
     classes: int = 10
     grid: Grid | None = None
     form: UnitForm = UnitForm.BIREAL
+    hyper: HyperConfig = field(default_factory=HyperConfig)
 
     def __post_init__(self) -> None:
         if len(self.input_shape) != 3 or min(self.input_shape) < 1:

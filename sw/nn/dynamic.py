@@ -13,6 +13,7 @@ stream; what is missing of the division is part of W₁. Both weights are intege
 2^−`HyperFunction.fraction`, and whatever is a sum of products is rounded to the stream, ties up.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -29,6 +30,7 @@ __all__ = [
     "DyPReLU",
     "DySign",
     "FrameMean",
+    "HyperConfig",
     "HyperFunction",
     "HyperIntegers",
     "clip_shifts",
@@ -68,12 +70,12 @@ class HyperIntegers(NamedTuple):
     excite: Tensor
 
 
-class HyperFunction(nn.Module):
-    """A few numbers for each frame, from the means of its channels: two small dense layers.
+@dataclass(frozen=True)
+class HyperConfig:
+    """How large hyper functions are.
 
-    Parameters
+    Attributes
     ----------
-    channels, outputs : int
     ratio : int
         How many times fewer hidden units than channels there are, but not fewer than 4.
     bits : int
@@ -85,16 +87,36 @@ class HyperFunction(nn.Module):
         If the ratio or the width is out of range.
     """
 
-    def __init__(self, channels: int, outputs: int, *, ratio: int = 16, bits: int = 12) -> None:
-        super().__init__()
-        if ratio < 1:
-            raise NetworkError(f"the ratio of a hyper function must be at least 1, not {ratio}")
-        if not 4 <= bits <= 12:
+    ratio: int = 16
+    bits: int = 12
+
+    def __post_init__(self) -> None:
+        if self.ratio < 1:
             raise NetworkError(
-                f"the bits of a hyper function's weights must be from 4 to 12, not {bits}"
+                f"the ratio of a hyper function must be at least 1, not {self.ratio}"
             )
-        self.bits = bits
-        self.squeeze = nn.Linear(channels, max(_LEAST_HIDDEN, channels // ratio))
+        if not 4 <= self.bits <= 12:
+            raise NetworkError(
+                f"the bits of a hyper function's weights must be from 4 to 12, not {self.bits}"
+            )
+
+
+_DEFAULT = HyperConfig()
+
+
+class HyperFunction(nn.Module):
+    """A few numbers for each frame, from the means of its channels: two small dense layers.
+
+    Parameters
+    ----------
+    channels, outputs : int
+    config : HyperConfig
+    """
+
+    def __init__(self, channels: int, outputs: int, config: HyperConfig = _DEFAULT) -> None:
+        super().__init__()
+        self.bits = config.bits
+        self.squeeze = nn.Linear(channels, max(_LEAST_HIDDEN, channels // config.ratio))
         self.excite = nn.Linear(self.squeeze.out_features, outputs, bias=False)
         nn.init.zeros_(self.excite.weight)
         # Of few hidden units, all might be below 0 for every frame, and would never learn anything.
@@ -150,14 +172,13 @@ class DySign(nn.Module):
     channels : int
     extra : int
         More numbers that the same means and hidden units are good for: the shifts of a `DyPReLU`.
-    ratio : int
-        As for `HyperFunction`.
+    hyper : HyperConfig
     """
 
-    def __init__(self, channels: int, *, extra: int = 0, ratio: int = 16) -> None:
+    def __init__(self, channels: int, *, extra: int = 0, hyper: HyperConfig = _DEFAULT) -> None:
         super().__init__()
         self.channels = channels
-        self.hyper = HyperFunction(channels, channels + extra, ratio=ratio)
+        self.hyper = HyperFunction(channels, channels + extra, hyper)
 
     def forward(self, x: Tensor, grid: Grid | None) -> tuple[Tensor, Tensor]:
         """Map ``x`` (N, channels, H, W) to what is compared, and (N, extra, 1, 1) numbers."""
@@ -188,13 +209,15 @@ class DyPReLU(TwoSlope):
     channels : int
     apart : bool
         Whether the shifts follow from the means of ``x``; otherwise they are given.
-    ratio : int
-        As for `HyperFunction`.
+    hyper : HyperConfig
+        If they follow from them.
     """
 
-    def __init__(self, channels: int, *, apart: bool = False, ratio: int = 16) -> None:
+    def __init__(
+        self, channels: int, *, apart: bool = False, hyper: HyperConfig = _DEFAULT
+    ) -> None:
         super().__init__(channels, 0.25, shifted=True)
-        self.hyper = HyperFunction(channels, 2 * channels, ratio=ratio) if apart else None
+        self.hyper = HyperFunction(channels, 2 * channels, hyper) if apart else None
 
     def forward(self, x: Tensor, grid: Grid | None, shifts: Tensor | None = None) -> Tensor:
         """Map ``x`` (N, channels, H, W), with the ``shifts`` γ and ζ: (N, 2·channels, 1, 1)."""

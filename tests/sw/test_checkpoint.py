@@ -12,6 +12,7 @@ from xnorflow.network import Provenance
 from xnorflow.sw.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from xnorflow.sw.models import Chain, ChainConfig, ConvConfig, IntegerPixels, Method
 from xnorflow.sw.nn.conv import Border
+from xnorflow.sw.nn.dynamic import HyperConfig
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.nn.unit import Shortcut
 from xnorflow.sw.residual import Residual
@@ -105,6 +106,7 @@ FORMS = [
     {"form": UnitForm.CLASSIC, "shortcut": Shortcut.BINARY},
     {"units": (UnitConfig(4), UnitConfig(8, 2, 1)), "shortcut": Shortcut.REPEAT},
     {"stem": StemConfig(4, 7, 2, activated=False, pooled=True), "shortcut": Shortcut.PAD},
+    {"hyper": HyperConfig(ratio=1, bits=6)},
 ]
 
 
@@ -153,6 +155,13 @@ def test_what_is_not_learned_stays_so(tmp_path):
         (("units", 1, "channels"), 8, "its tensors do not fit its configuration"),
         (("grid", "bits"), 1, "the bits of the residual stream must be from 2 to 24, not 1"),
         (("grid",), [], "its configuration has missing or unknown fields"),
+        (
+            ("hyper", "bits"),
+            13,
+            "the bits of a hyper function's weights must be from 4 to 12, not 13",
+        ),
+        (("hyper", "ratio"), 1.5, "its configuration has a wrong value"),
+        (("hyper",), None, "its configuration has missing or unknown fields"),
         (("shortcut",), "none", "its configuration has a wrong value"),
         (("method",), "sign", "its configuration has a wrong value"),
     ],
@@ -222,8 +231,8 @@ def change(*path, to):
 @pytest.mark.parametrize(
     ("change_header", "message"),
     [
-        (change("version", to=3), "its version is 3, and only version 2 is known"),
-        (change("version", to=1), "its version is 1, and only version 2 is known"),
+        (change("version", to=4), "its version is 4, and only version 3 is known"),
+        (change("version", to=1), "its version is 1, and only version 3 is known"),
         (change("version", to=None), "it does not say its version"),
         (change("version", to=True), "it does not say its version"),
         (change("model", to="resnet"), "it holds no model of a known kind"),

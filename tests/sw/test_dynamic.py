@@ -21,7 +21,7 @@ from xnorflow.network import (
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower_dynamic import hyper_nodes, mean_nodes
 from xnorflow.sw.nn.activations import RSign
-from xnorflow.sw.nn.dynamic import DyPReLU, DySign, FrameMean, HyperFunction
+from xnorflow.sw.nn.dynamic import DyPReLU, DySign, FrameMean, HyperConfig, HyperFunction
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.nn.slopes import rprelu
 
@@ -72,7 +72,7 @@ def executed(nodes, x, codes, last):
 
 def test_a_hyper_function_is_two_layers_on_means():
     torch.manual_seed(0)
-    hyper = randomised(HyperFunction(8, 5, ratio=2))
+    hyper = randomised(HyperFunction(8, 5, HyperConfig(ratio=2)))
     x = torch.randn(3, 8, 4, 6, dtype=torch.float64)
     g = x.mean(dim=(2, 3))
     expected = hyper.excite(torch.relu(hyper.squeeze(g)))
@@ -98,7 +98,7 @@ def test_integers_are_the_values_on_the_grid(seed):
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     grid, channels, outputs = random_grid(rng), int(rng.integers(1, 6)), int(rng.integers(2, 7))
-    hyper = HyperFunction(channels, outputs, bits=int(rng.integers(4, 13)))
+    hyper = HyperFunction(channels, outputs, HyperConfig(bits=int(rng.integers(4, 13))))
     randomised(hyper, float(rng.choice([0.1, 1, 4])))
     shape = *(int(n) for n in rng.integers(1, 6, 2)), channels
     codes, x = stream(rng, grid, (4, *shape))
@@ -145,7 +145,7 @@ def test_the_first_gradient_is_that_of_the_last_layer():
 )
 def test_refuses_a_hyper_function(options, text):
     with pytest.raises(NetworkError, match=f"^{text}$"):
-        HyperFunction(4, 4, **options)
+        HyperConfig(**options)
 
 
 # -- DySign, DyPReLU and means --------------------------------------------------------------------

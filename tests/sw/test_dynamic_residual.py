@@ -14,6 +14,7 @@ from xnorflow.network import DynamicThreshold, DynamicTwoSlope, GlobalSum, sourc
 from xnorflow.sw.compare import compare
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
+from xnorflow.sw.nn.dynamic import HyperConfig, HyperFunction
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.nn.unit import Shortcut
 from xnorflow.sw.residual import Residual
@@ -104,6 +105,22 @@ def test_named_models_are_lowered(method, named, side):
     config = named.config(method, pixels, input_shape=(side, side, channels), grid=named.grid)
     model = scrambled(config, 0)
     report = compare(model, lower(model), frames(model, 2))
+    assert report.differing == 0, str(report)
+
+
+@pytest.mark.parametrize("hyper", [HyperConfig(ratio=2, bits=6), HyperConfig(ratio=1000, bits=4)])
+@pytest.mark.parametrize("method", DYBNNS)
+def test_hyper_functions_are_as_large_as_they_are_asked_to_be(method, hyper):
+    config = NamedResidual.RESNET8.config(method, PIXELS, input_shape=(8, 8, 3), grid=Grid())
+    model = scrambled(replace(config, hyper=hyper), 0)
+    network = lower(model)
+    squeezes = [node for node in network.nodes if node.name.endswith("_frame_squeeze")]
+    channels = [unit.channels for unit in config.units]
+    hidden = [max(4, before // hyper.ratio) for before in [16, *channels[:-1]]]
+    assert [len(node.weights) for node in squeezes] == hidden
+    parts = [part for part in model.modules() if isinstance(part, HyperFunction)]
+    assert {part.bits for part in parts} == {hyper.bits}
+    report = compare(model, network, frames(model, 3))
     assert report.differing == 0, str(report)
 
 
