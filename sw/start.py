@@ -4,11 +4,13 @@ from dataclasses import replace
 from enum import Enum
 from typing import TypeVar
 
+from torch import Tensor
+
 from xnorflow.errors import DataError
+from xnorflow.sw.calibrate import CALIBRATED_ON, calibrate
 from xnorflow.sw.data import Dataset
 from xnorflow.sw.kinds import Config, Model
 from xnorflow.sw.models import Chain, ChainConfig, IntegerPixels, Method, Named
-from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.recipes import Recipe, fine_tune, recipe_for, recipe_for_residual, warm_start
 from xnorflow.sw.residual_config import ResidualMethod
 from xnorflow.sw.residual_names import NamedResidual
@@ -77,12 +79,14 @@ def from_name(
     return chain, recipe_for(named, way, dataset)
 
 
-def from_model(start: Model, method: str | None, dataset: Dataset) -> tuple[Config, Recipe]:
+def from_model(
+    start: Model, method: str | None, dataset: Dataset, images: Tensor
+) -> tuple[Config, Recipe]:
     """What a model that starts with another one's parameters is made of, and trained with.
 
-    It is the same, on a fixed-point grid if it is residual; or with another ``method``, and then it
-    takes longer to train. Only residual models are multiplied in bfloat16, where AdaBin's levels in
-    chains would be rounded.
+    It is the same, on a fixed-point grid if it is residual: the first of the training ``images``
+    choose one if it has none. Or it has another ``method``, and then it takes longer to train. Only
+    residual models are multiplied in bfloat16, where AdaBin's levels in chains would be rounded.
 
     Raises
     ------
@@ -95,7 +99,8 @@ def from_model(start: Model, method: str | None, dataset: Dataset) -> tuple[Conf
             return chain, fine_tune(dataset, mixed=False)
         way = choice(Method, method, "method")
         return replace(chain, method=way), warm_start(dataset, mixed=False)
-    config = replace(start.config, grid=start.config.grid or Grid())
+    grid = start.config.grid or calibrate(start, images[:CALIBRATED_ON])
+    config = replace(start.config, grid=grid)
     if method is None or method == config.method.value:
         return config, fine_tune(dataset, mixed=True)
     other = choice(ResidualMethod, method, "residual method")

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -316,11 +317,25 @@ def cifar(monkeypatch):
 
 def test_import_measures_and_writes_a_network(cli, cifar, tmp_path):
     release(tmp_path / "release.th")
-    code, out, _ = cli("import", "adabin-resnet20", "release.th", "-o", "net.xnf", "--limit", 4)
+    arguments = "release.th", "-o", "net.xnf", "--limit", 4, "--bits", 17
+    code, out, _ = cli("import", "adabin-resnet20", *arguments)
     assert code == 0
     assert "of 4 test images are right" in out
     assert "in integers of 17 bits, 10 of them fractional" in out
     assert load(tmp_path / "net.xnf").maps["unit18_act"].shape == (8, 8, 64)
+
+
+def test_training_pictures_choose_the_bits_of_an_import(cli, cifar, tmp_path, monkeypatch):
+    def look(model, images, grid):
+        assert torch.equal(images, cifar.train_images)
+        return replace(grid, bits=15)
+
+    release(tmp_path / "release.th")
+    monkeypatch.setattr("xnorflow.sw.calibrate.calibrate", look)
+    arguments = "release.th", "-o", "net.xnf", "--limit", 1, "--fraction", 8
+    code, out, _ = cli("import", "adabin-resnet20", *arguments)
+    assert code == 0
+    assert "in integers of 15 bits, 8 of them fractional" in out
 
 
 def test_training_goes_on_from_an_import(cli, cifar, tmp_path):

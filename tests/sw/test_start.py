@@ -2,8 +2,10 @@ import re
 from dataclasses import replace
 
 import pytest
+import torch
 
 from xnorflow.errors import DataError
+from xnorflow.sw.calibrate import calibrate
 from xnorflow.sw.data import Dataset
 from xnorflow.sw.models import Chain, ChainConfig, Method
 from xnorflow.sw.nn.grid import Grid
@@ -11,6 +13,9 @@ from xnorflow.sw.recipes import Augmentation, fine_tune, warm_start
 from xnorflow.sw.residual import Residual
 from xnorflow.sw.residual_config import ResidualMethod
 from xnorflow.sw.start import from_model, from_name
+
+
+IMAGES = torch.arange(28 * 28 * 2, dtype=torch.uint8).reshape(2, 28, 28, 1) % 5
 
 
 def test_chains_have_names():
@@ -74,11 +79,13 @@ def test_residual_models_have_no_hidden_layers():
 def test_a_trained_model_gets_a_grid():
     config, _ = from_name("resnet8", None, Dataset.MNIST, 10)
     start = Residual(replace(config, grid=None))
-    expected = config, fine_tune(Dataset.MNIST, mixed=True)
-    assert from_model(start, None, Dataset.MNIST) == expected
-    assert from_model(start, "adabin", Dataset.MNIST) == expected
+    grid = calibrate(start, IMAGES)
+    assert grid != Grid()
+    expected = replace(config, grid=grid), fine_tune(Dataset.MNIST, mixed=True)
+    assert from_model(start, None, Dataset.MNIST, IMAGES) == expected
+    assert from_model(start, "adabin", Dataset.MNIST, IMAGES) == expected
     own = Residual(replace(config, grid=Grid(12, 6)))
-    assert from_model(own, None, Dataset.MNIST)[0].grid == Grid(12, 6)
+    assert from_model(own, None, Dataset.MNIST, IMAGES)[0].grid == Grid(12, 6)
 
 
 @pytest.mark.parametrize("method", ["reactnet", "siman"])
@@ -88,7 +95,7 @@ def test_a_trained_model_changes_its_method(method):
     config, _ = from_name("resnet8", None, Dataset.MNIST, 10)
     changed = replace(config, method=ResidualMethod(method))
     expected = changed, warm_start(Dataset.MNIST, mixed=True, half=half)
-    assert from_model(Residual(config), method, Dataset.MNIST) == expected
+    assert from_model(Residual(config), method, Dataset.MNIST, IMAGES) == expected
     assert (expected[1].centred > 0) == half
 
 
@@ -96,10 +103,10 @@ def test_a_trained_chain_changes_its_method():
     """AdaBin's levels of a chain would be rounded in bfloat16."""
     chain = ChainConfig((4,), Method.SIGN)
     expected = chain, fine_tune(Dataset.MNIST, mixed=False)
-    assert from_model(Chain(chain), None, Dataset.MNIST) == expected
+    assert from_model(Chain(chain), None, Dataset.MNIST, IMAGES) == expected
     changed = replace(chain, method=Method.ADABIN)
     expected = changed, warm_start(Dataset.MNIST, mixed=False)
-    assert from_model(Chain(chain), "adabin", Dataset.MNIST) == expected
+    assert from_model(Chain(chain), "adabin", Dataset.MNIST, IMAGES) == expected
 
 
 def test_digits_are_not_mirrored():
@@ -107,6 +114,6 @@ def test_digits_are_not_mirrored():
         assert not from_name(name, None, Dataset.MNIST, 10)[1].augmentation.flip
     config, _ = from_name("resnet8", None, Dataset.MNIST, 10)
     for method in (None, "siman"):
-        assert not from_model(Residual(config), method, Dataset.MNIST)[1].augmentation.flip
+        assert not from_model(Residual(config), method, Dataset.MNIST, IMAGES)[1].augmentation.flip
     cifar = from_name("resnet20", None, Dataset.CIFAR10, 10)[1].augmentation
     assert cifar == Augmentation(crop=4, flip=True)

@@ -49,12 +49,16 @@ def train(
         typer.Option(
             "--from",
             help="Start with the parameters of this model, from `xnorflow train` or `import`, and "
-            "put it on a fixed-point grid if it has none.",
+            "put it on a fixed-point grid that training pictures choose if it has none.",
         ),
     ] = None,
     teacher: Annotated[
         Path | None,
-        typer.Option("--teacher", help="Learn this teacher's probabilities in place of labels."),
+        typer.Option(
+            "--teacher",
+            help="Learn the probabilities that this network gives, on average over views of each "
+            "picture, in place of labels: one from `xnorflow teach`, or a trained model.",
+        ),
     ] = None,
     epochs: Annotated[
         int | None, typer.Option("--epochs", min=1, help="Instead of the recipe's.")
@@ -88,7 +92,7 @@ def train(
         raise DataError("--from brings its own model: leave out --model and --hidden")
     started = None if start is None else load_checkpoint(start).model
     if started is not None:
-        config, recipe = from_model(started, method, source)
+        config, recipe = from_model(started, method, source, data.train_images)
     else:
         widths = None if hidden is None else _widths(hidden)
         config, recipe = from_name(model or "tfc", method, source, len(data.classes), widths)
@@ -157,7 +161,9 @@ def import_(
     ],
     bits: Annotated[
         int | None,
-        typer.Option("--bits", help="Of the residual stream, if not those that lose nothing."),
+        typer.Option(
+            "--bits", help="Of the residual stream, if not as many as training pictures need."
+        ),
     ] = None,
     fraction: Annotated[
         int | None, typer.Option("--fraction", help="How many of them are fractional.")
@@ -169,6 +175,7 @@ def import_(
     First in real numbers, to show that it is what they have, and then on the fixed-point grid.
     """
     from xnorflow.sw.adabin_import import GRID, import_adabin_resnet20
+    from xnorflow.sw.calibrate import CALIBRATED_ON, calibrate
     from xnorflow.sw.checkpoint import Checkpoint, save_checkpoint
     from xnorflow.sw.data import Dataset, load
     from xnorflow.sw.golden import golden
@@ -187,6 +194,8 @@ def import_(
     )
     imported = import_adabin_resnet20(checkpoint)
     data = load(Dataset.CIFAR10)
+    if bits is None:
+        grid = calibrate(imported, data.train_images[:CALIBRATED_ON], grid)
     images, labels = data.test_images[:limit], data.test_labels[:limit]
     with bar("real numbers", len(images)) as advance:
         real = import_adabin_resnet20(checkpoint, stem_bits=16)
