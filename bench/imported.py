@@ -12,7 +12,7 @@ from dataclasses import replace
 from record import record
 from rich.console import Console
 
-from xnorflow.sw.adabin_import import GRID, import_adabin_resnet20
+from xnorflow.sw.adabin_import import GRID, import_adabin_resnet20, in_real_numbers
 from xnorflow.sw.data import Dataset, load
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
@@ -30,10 +30,10 @@ def main() -> None:
     console = Console()
     data = load(Dataset.CIFAR10)
     images, labels = data.test_images, data.test_labels
-    share = accuracy(import_adabin_resnet20(path, stem_bits=16), images, labels)
+    model = import_adabin_resnet20(path)
+    share = accuracy(in_real_numbers(model), images, labels)
     rows = [{"numbers": "real", "images": len(labels), "accuracy": share}]
     console.print(rows[-1])
-    model = import_adabin_resnet20(path)
     for fraction in FRACTIONS:
         grid = replace(GRID, bits=INTEGER_BITS + fraction, fraction=fraction)
         found = golden(lower(model.on_grid(grid)), images).labels

@@ -1,5 +1,6 @@
 """Import of AdaBin's released ResNet-20 for CIFAR-10."""
 
+import copy
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +12,14 @@ from torch import Tensor
 from xnorflow.errors import FormatError
 from xnorflow.sw.models import IntegerPixels
 from xnorflow.sw.nn.grid import Grid
+from xnorflow.sw.nn.weights import IntegerWeight
 from xnorflow.sw.residual import Residual
 from xnorflow.sw.residual_config import ResidualMethod
 from xnorflow.sw.residual_names import NamedResidual
 from xnorflow.sw.torch_file import read_torch_file
 
 
-__all__ = ["GRID", "PIXELS", "STEM_BITS", "import_adabin_resnet20"]
+__all__ = ["GRID", "PIXELS", "STEM_BITS", "import_adabin_resnet20", "in_real_numbers"]
 
 PIXELS = IntegerPixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """The authors normalise CIFAR-10 by the statistics of ImageNet."""
@@ -56,7 +58,7 @@ def import_adabin_resnet20(path: Path | str, *, stem_bits: int = STEM_BITS) -> R
     path : path
         Their file.
     stem_bits : int
-        Width of the first layer's weights, which are real numbers there.
+        Width of the first layer's weights, which are real numbers there: see `in_real_numbers`.
 
     Raises
     ------
@@ -83,6 +85,21 @@ def import_adabin_resnet20(path: Path | str, *, stem_bits: int = STEM_BITS) -> R
             raise FormatError(f"{path}: {_their_name(name)} has values that are not finite")
     model.load_state_dict(ours)
     return model.eval()
+
+
+def in_real_numbers(imported: Residual) -> Residual:
+    """A copy that has real weights in its first layer too, to be measured beside its authors'."""
+    model = copy.deepcopy(imported)
+    model.stem.conv.weight_quantiser = _RealWeight()
+    return model
+
+
+class _RealWeight(IntegerWeight):
+    """Weights as they are."""
+
+    def encode(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """``weight`` (filters, synapses), and scales of 1 (filters,)."""
+        return weight, weight.new_ones(len(weight))
 
 
 def _is_plain(value: object) -> TypeGuard[Tensor]:

@@ -2,10 +2,11 @@ import re
 
 import pytest
 import torch
+from torch.nn import functional
 
 from xnorflow.errors import FormatError
 from xnorflow.sw import adabin_import
-from xnorflow.sw.adabin_import import import_adabin_resnet20
+from xnorflow.sw.adabin_import import PIXELS, import_adabin_resnet20, in_real_numbers
 from xnorflow.sw.models import IntegerPixels
 from xnorflow.sw.residual import Residual
 from xnorflow.sw.residual_config import ResidualMethod
@@ -33,6 +34,20 @@ def test_parameters_arrive_where_they_belong(tmp_path):
     assert found.config == model.config
     for name, value in model.state_dict().items():
         assert torch.equal(found.state_dict()[name], value), name
+
+
+def test_real_numbers_are_real_in_the_first_layer_too(tmp_path):
+    imported = release(tmp_path / "release.th")
+    real = in_real_numbers(imported).double()
+    images = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8)
+    mean, deviation = (torch.tensor(values) for values in (PIXELS.mean, PIXELS.deviation))
+    pixels = ((images / 255 - mean) / deviation).double().permute(0, 3, 1, 2)
+    norm = real.stem.norm
+    sums = functional.conv2d(pixels, imported.stem.conv.weight.double(), padding=1)
+    expected = norm(sums)
+    with torch.no_grad():
+        torch.testing.assert_close(real.trace(images)["stem_norm"], expected, rtol=1e-5, atol=1e-4)
+        assert not torch.allclose(imported.trace(images)["stem_norm"].double(), expected, atol=1e-4)
 
 
 def test_names_are_the_authors():

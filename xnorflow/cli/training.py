@@ -174,7 +174,7 @@ def import_(
 
     First in real numbers, to show that it is what they have, and then on the fixed-point grid.
     """
-    from xnorflow.sw.adabin_import import GRID, import_adabin_resnet20
+    from xnorflow.sw.adabin_import import GRID, import_adabin_resnet20, in_real_numbers
     from xnorflow.sw.calibrate import CALIBRATED_ON, calibrate
     from xnorflow.sw.checkpoint import Checkpoint, save_checkpoint
     from xnorflow.sw.data import Dataset, load
@@ -198,8 +198,7 @@ def import_(
         grid = calibrate(imported, data.train_images[:CALIBRATED_ON], grid)
     images, labels = data.test_images[:limit], data.test_labels[:limit]
     with bar("real numbers", len(images)) as advance:
-        real = import_adabin_resnet20(checkpoint, stem_bits=16)
-        share = accuracy(real, images, labels, advance)
+        share = accuracy(in_real_numbers(imported), images, labels, advance)
     console.print(f"in real numbers {share:.2%} of {len(images):,} test images are right")
     provenance = Provenance(
         dataset=Dataset.CIFAR10.value,
