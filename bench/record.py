@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 
-__all__ = ["RESULTS", "read_rows", "record", "update"]
+__all__ = ["RESULTS", "read_rows", "read_versions", "record", "update"]
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -36,8 +36,19 @@ def update(name: str, command: str, packages: list[str], row: dict[str, Any]) ->
 
 def read_rows(name: str) -> list[dict[str, Any]]:
     """Rows of ``results/name.json``, none if it has not been measured."""
+    rows: list[dict[str, Any]] = _read(name).get("rows", [])
+    return rows
+
+
+def read_versions(name: str) -> dict[str, str]:
+    """Versions of the tools that ``results/name.json`` was measured with."""
+    versions: dict[str, str] = _read(name).get("versions", {})
+    return versions
+
+
+def _read(name: str) -> dict[str, Any]:
     path = RESULTS / f"{name}.json"
     if not path.exists():
-        return []
-    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["rows"]
-    return rows
+        return {}
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content

@@ -6,7 +6,9 @@ python bench/tables.py
 from collections.abc import Iterable
 from pathlib import Path
 
-from record import read_rows
+from record import read_rows, read_versions
+
+from xnorflow.xnf import load
 
 
 ROOT = Path(__file__).parent.parent
@@ -35,7 +37,7 @@ def pages() -> dict[Path, str]:
     )
     contents = {
         ROOT / "README.md": sections,
-        ROOT / "docs" / "dynamic.md": (barriers(), dynamic()),
+        ROOT / "docs" / "dynamic.md": (barriers(), twins(), dynamic(), smallest(), mutants()),
     }
     return {path: _filled(path, parts) for path, parts in contents.items()}
 
@@ -57,15 +59,18 @@ def accuracy() -> str:
             f"{row['accuracy']:.2%}",
             f"{row['float_accuracy']:.2%}",
             f"{row['bits_differing']} of {row['bits']:,}",
+            f"{row['seconds']:.0f} s",
         ]
         for row in read_rows("accuracy")
     ]
     return _section(
-        "Accuracy on all 10,000 test images, `python bench/accuracy.py`. The last column counts "
-        "binary activations, and values of residual streams, in which the integer network differs "
-        "from PyTorch in float64: on the first 1,000 images of CIFAR-10, and on all 10,000 of the "
-        "other data sets.",
-        ["network", "integers", "float64", "differ"],
+        "Accuracy on all 10,000 test images, `python bench/accuracy.py`. The next column counts "
+        "binary activations, values of residual streams, and thresholds and shifts of frames, in "
+        "which the integer network differs from PyTorch in float64: on the first 1,000 images of "
+        "CIFAR-10, and on all 10,000 of the other data sets. Last, what the golden model takes for "
+        "all 10,000 on two cores. Where a network starts and for how many epochs it is trained is "
+        "in its card in [`zoo/`](zoo).",
+        ["network", "integers", "float64", "differ", "time"],
         rows,
     )
 
@@ -143,6 +148,7 @@ def netlist() -> str:
 
 def place() -> str:
     """Bitstreams."""
+    latencies = {row["network"]: row["latency"] for row in read_rows("rtl")}
     rows = [
         [
             row["network"],
@@ -154,15 +160,20 @@ def place() -> str:
             f"{row['clock_mhz']:g} MHz",
             f"{row['fmax_mhz']:.1f} MHz",
             f"{row['frames_per_second']:,}",
+            f"{latencies[row['network']] / row['fmax_mhz'] / 1e3:.2f} ms",
         ]
         for row in read_rows("place")
     ]
+    tools = ", ".join(
+        f"{name} {version}" for name, version in read_versions("place").items() if "yowasp" in name
+    )
     return _section(
         "Placed and routed with the UART link, `python bench/place.py`, seed 1: what nextpnr "
-        "reports, and what the accelerator does in a second at the highest clock. (The link itself "
-        "carries about 118 frames of 28×28 bytes a second.)",
+        "reports, and what the accelerator does at the highest clock: frames in a second, and the "
+        "simulated latency from a frame's first word to its result. (The link itself carries about "
+        f"118 frames of 28×28 bytes a second.) {tools}.",
         ["network", "board", "LUTs", "block RAMs", "multipliers", "cycles a frame", "clock",
-         "highest", "frames/s"],
+         "highest", "frames/s", "latency"],
         rows,
     )  # fmt: skip
 
@@ -263,6 +274,74 @@ def barriers() -> str:
         "Block RAMs of an ECP5-85F, which has 208, by the estimates: all, those of frames that "
         "wait, and how much more than a frame the buffers hold, `python bench/barriers.py`.",
         ["network", "method", "cycles a frame", "block RAMs", "of frames", "beyond a frame"],
+        rows,
+    )
+
+
+def twins() -> str:
+    """Trained networks with thresholds of the frame, beside their static twins."""
+    accuracies = {row["network"]: row["accuracy"] for row in read_rows("accuracy")}
+    placed = {row["network"]: row for row in read_rows("place")}
+    rows = []
+    for name in ("fashion-small", "cifar10-resnet20"):
+        for method in ("reactnet", "dybnn"):
+            network = f"{name}-{method}"
+            provenance = load(ROOT / "zoo" / f"{network}.xnf").provenance
+            found = placed.get(network)
+            rows.append([
+                network,
+                f"{provenance.epochs}, {provenance.recipe}",
+                f"{accuracies[network]:.2%}",
+                f"{found['lut'][0]:,}" if found else "",
+                str(found["block_ram"][0]) if found else "",
+                str(found["cycles_per_frame"]) if found else "",
+            ])
+    return _section(
+        "The networks of the zoo whose thresholds and shifts follow from the frame, beside their "
+        "static twins: both trained from the same start, with the same recipe and seed; integers "
+        "on all test images, `python bench/accuracy.py`; and on a ULX3S, `python bench/place.py`.",
+        ["network", "epochs and recipe", "integers", "LUTs", "block RAMs", "cycles a frame"],
+        rows,
+    )
+
+
+def smallest() -> str:
+    """What an iCEBreaker has room for."""
+    rows = [
+        [
+            row["network"],
+            *(
+                "{:,} of {:,}".format(*row[cell]) if cell in row else ""
+                for cell in ("lut", "block_ram", "multiplier")
+            ),
+            str(row.get("cycles_per_frame", "")),
+            f"{row['fmax_mhz']:.1f} MHz" if "fmax_mhz" in row else row["refused"],
+        ]
+        for row in read_rows("smallest")
+    ]
+    return _section(
+        "One unit of eight channels on an iCEBreaker, behind a first layer with stride 2, for 28 × "
+        "28 pixels, placed and routed with the UART link, `python bench/smallest.py`.",
+        ["method", "LUTs", "block RAMs", "multipliers", "cycles a frame", "highest clock"],
+        rows,
+    )
+
+
+def mutants() -> str:
+    """Which test catches which fault."""
+    rows = [
+        [
+            row["mutant"],
+            f"`{row['test'].split('::')[1]}` in [{Path(row['file']).name}](../{row['file']})'s "
+            f"`{row['test'].split('::')[0]}`",
+            "caught" if row["caught"] else "missed",
+        ]
+        for row in read_rows("mutants")
+    ]
+    return _section(
+        "Faults that were put into it, each with the test that is run on it, "
+        "`python bench/mutants.py`.",
+        ["fault", "test", ""],
         rows,
     )
 
