@@ -3,22 +3,24 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import Phase, example, given, settings
+from hypothesis import strategies as st
 
 from tests.hw.driving import run, words_of
 from tests.hw.networks import residual_mlp, residual_net, two_branches
 from tests.residuals import scrambled, thinned
-from tests.strategies import random_residual
+from tests.strategies import PIXELS, model_of_few_units, random_residual
 from xnorflow.errors import DesignError
 from xnorflow.hw.design import Design
 from xnorflow.hw.device import ECP5_85F, Device, Family
 from xnorflow.hw.folding import fold
 from xnorflow.hw.generate import describe, generate
 from xnorflow.hw.steps import Folding, Queue
-from xnorflow.network import BinaryConv
+from xnorflow.network import Add, BinaryConv, DynamicThreshold, Threshold
 from xnorflow.sim.simulate import first_difference, simulate
+from xnorflow.sw.compare import compare
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
-from xnorflow.sw.models import IntegerPixels
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.nn.unit import Shortcut
 from xnorflow.sw.residual import Residual
@@ -38,12 +40,11 @@ NETS = {
 }
 
 
-def design_of(seed):
-    """A random net at a fast rate that it can keep."""
-    network = random_residual(seed)
-    for cycles in 600, 1200, 2400:
+def design_of(network, cycles=600):
+    """A net at a fast rate that it can keep: so many cycles, or a few times as many."""
+    for factor in 1, 2, 4, 8:
         try:
-            return fold(network, ECP5_85F, cycles=cycles)
+            return fold(network, ECP5_85F, cycles=factor * cycles)
         except DesignError:
             continue
     raise AssertionError
@@ -105,10 +106,8 @@ def test_dense_layers_whose_last_word_has_spare_lanes(pe, stall):
     ],
 )
 def test_random_nets_equal_the_golden_model(seed, stall):
-    check(design_of(seed), 6, stall=stall)
+    check(design_of(random_residual(seed)), 6, stall=stall)
 
-
-PIXELS = IntegerPixels((0.5, 0.4, 0.45), (0.25, 0.2, 0.3), bits=5)
 
 FORMS = {
     "classic": (
@@ -160,6 +159,37 @@ def test_models_of_each_form_equal_the_golden_model(form, stall):
     config, cycles = FORMS[form]
     design = fold(lower(scrambled(config, 9)), ECP5_85F, cycles=cycles)
     check(design, 2 if stall else 3, stall=stall)
+
+
+@pytest.mark.parametrize(
+    "examples",
+    [3, pytest.param(25, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])],
+)
+def test_models_of_pytorch_equal_their_hardware(examples):
+    """The whole road: PyTorch's float64, integers at every node, and scores of the hardware."""
+
+    # Without shrinking: an example takes seconds.
+    @settings(max_examples=examples, phases=[Phase.explicit, Phase.generate])
+    @given(st.integers(0, 2**20))
+    @example(2)  # AdaBin, whose ρ·P decides
+    def travel(seed):
+        model = model_of_few_units(seed)
+        network = lower(model)
+        design = design_of(network, 150)
+        frames, words = frames_of(design, 100)
+
+        report = compare(model, network, torch.from_numpy(frames))
+        _, results = run(design, words[:3], limit=60_000)
+
+        assert report.differing == 0, str(report)
+        compared = {layer.name for layer in report.layers}
+        kinds = Threshold, DynamicThreshold, Add
+        assert {node.name for node in network.nodes if isinstance(node, kinds)} <= compared
+        expected = golden(network, frames[:3])
+        assert [scores for _, _, scores in results] == expected.scores.tolist()
+        assert [label for _, label, _ in results] == expected.labels.tolist()
+
+    travel()
 
 
 @pytest.mark.slow
@@ -231,7 +261,7 @@ def test_what_reads_zeros_waits_too():
 
 
 def test_one_word_less_costs_throughput():
-    design = design_of(2)
+    design = design_of(random_residual(2))
     depths = dict(design.depths)
     depths["block0_add_other_queue"] -= 1
     tight = Design(

@@ -2,14 +2,13 @@ import copy
 import re
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from tests.residuals import scrambled
+from tests.strategies import PIXELS, REPEATING, UNITS, model_of_any_form, random_model
 from xnorflow.errors import LoweringError, NetworkError
 from xnorflow.network import (
     Affine,
@@ -25,7 +24,6 @@ from xnorflow.network import (
 from xnorflow.sw.compare import compare
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
-from xnorflow.sw.models import IntegerPixels
 from xnorflow.sw.nn.conv import BinaryConv2d
 from xnorflow.sw.nn.grid import Grid, hardtanh, place
 from xnorflow.sw.nn.slopes import maxout, prelu, relu, rprelu
@@ -39,45 +37,6 @@ from xnorflow.sw.residual_config import (
     UnitForm,
 )
 from xnorflow.sw.residual_names import NamedResidual
-
-
-PIXELS = IntegerPixels((0.5, 0.4, 0.45), (0.25, 0.2, 0.3), bits=5)
-UNITS = UnitConfig(4), UnitConfig(6, stride=2), UnitConfig(6, kernel=1), UnitConfig(12)
-REPEATING = UnitConfig(4, stride=2), UnitConfig(8, kernel=1), UnitConfig(8), UnitConfig(16, 1, 5)
-
-
-def random_model(seed, **changes):
-    """Small model in evaluation mode whose parameters are far from their first values."""
-    rng = np.random.default_rng(seed)
-    options = {
-        "method": list(ResidualMethod)[rng.integers(4)],
-        "stem": StemConfig(4),
-        "units": UNITS,
-        "shortcut": list(Shortcut)[rng.integers(2)],
-        "input_shape": (int(rng.choice([4, 6])), int(rng.choice([4, 8])), 3),
-        "grid": Grid(int(rng.integers(6, 17)), int(rng.integers(1, 9)), int(rng.integers(0, 11))),
-    }
-    config = ResidualConfig(pixels=PIXELS, classes=3, **options | changes)
-    return scrambled(config, seed)
-
-
-def model_of_any_form(seed):
-    """The same with first layers, shortcuts and units of all kinds."""
-    rng = np.random.default_rng([seed, 1])
-    shortcut = list(Shortcut)[rng.integers(4)]
-    activated, pooled = (bool(n) for n in rng.integers(2, size=2))
-    stem = StemConfig(4, int(rng.choice([1, 3, 5, 7])), int(rng.integers(1, 3)), activated, pooled)
-    sides = rng.integers(5, 10, 2)
-    if shortcut in (Shortcut.AVERAGE, Shortcut.REPEAT):
-        sides = 2 * stem.stride * (1 + pooled) * rng.integers(1, 4, 2)
-    return random_model(
-        seed,
-        stem=stem,
-        units=REPEATING if shortcut is Shortcut.REPEAT else UNITS,
-        shortcut=shortcut,
-        form=list(UnitForm)[rng.integers(2)],
-        input_shape=(*map(int, sides), 3),
-    )
 
 
 def frames(model, count, seed=0):
