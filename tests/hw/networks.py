@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tests.residuals import scrambled
 from xnorflow.network import (
     INPUT,
     Add,
@@ -24,6 +25,20 @@ from xnorflow.network import (
     TwoSlope,
     UInt,
 )
+from xnorflow.sw.lower import lower
+from xnorflow.sw.models import IntegerPixels
+from xnorflow.sw.nn.grid import Grid
+from xnorflow.sw.residual_config import ResidualConfig, ResidualMethod, StemConfig, UnitConfig
+
+
+# Methods, numbers of units, and seeds with which every threshold and shift decides something. With
+# most seeds there are some that do not: the bits behind them are the same for all frames.
+DYNAMIC_MODELS = {
+    "row": (ResidualMethod.DYBNN, 2, 31),
+    "apart": (ResidualMethod.DYBNN_APART, 1, 86),
+    "apart-row": (ResidualMethod.DYBNN_APART, 2, 22),
+    "mean": (ResidualMethod.SIMAN_MEAN, 2, 47),
+}
 
 
 def random_mlp(seed, *, side=4, widths=(6, 5), classes=3, gate=Gate.XNOR, popcount=False):
@@ -188,6 +203,21 @@ def dynamic_net(*, side=6, moves=True):
     }
     nodes = [new for node in static.nodes for new in replaced.get(node.name, (node,))]
     return Network("dynamic", static.input, tuple(nodes), static.labels)
+
+
+def dynamic_model(name):
+    """Lowered model on frames of 4 × 4 pixels; of its units, the second one has a stride."""
+    method, units, seed = DYNAMIC_MODELS[name]
+    config = ResidualConfig(
+        method,
+        StemConfig(4, kernel=1),
+        (UnitConfig(4), UnitConfig(4, stride=2))[:units],
+        IntegerPixels((0.5,), (0.25,), bits=5),
+        input_shape=(4, 4, 1),
+        classes=3,
+        grid=Grid(10, 4),
+    )
+    return lower(scrambled(config, seed))
 
 
 def two_branches():

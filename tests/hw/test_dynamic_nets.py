@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.hw.driving import run, words_of
-from tests.hw.networks import dynamic_net, residual_net
+from tests.hw.networks import DYNAMIC_MODELS, dynamic_model, dynamic_net, residual_net
 from tests.residuals import scrambled, thinned
 from tests.strategies import random_residual
 from xnorflow.errors import DesignError
@@ -16,6 +16,7 @@ from xnorflow.hw.folding import fold, fold_fastest
 from xnorflow.hw.generate import generate
 from xnorflow.hw.schedule import buffer_depths, busy
 from xnorflow.hw.steps import Hold
+from xnorflow.network import Affine, DynamicThreshold, DynamicTwoSlope, Network, Rounding
 from xnorflow.sim.simulate import first_difference, simulate
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
@@ -28,13 +29,26 @@ from xnorflow.sw.residual_names import NamedResidual
 
 CYCLES = 324
 
+NETS = {
+    "one": (dynamic_net(), CYCLES),
+    **{name: (dynamic_model(name), 144) for name in DYNAMIC_MODELS},
+}
+"""Networks of one barrier and of several in a row, and cycles a frame."""
+
+ON_NETS = pytest.mark.parametrize(
+    "net", [pytest.param(net, marks=pytest.mark.slow if net == "apart-row" else ()) for net in NETS]
+)
+
+
+def random_frames(network, count, seed=0):
+    """Frames whose brightness differs, and with it their parameters."""
+    shape = count, *network.input.shape
+    rng = np.random.default_rng(seed)
+    return (rng.integers(0, 256, shape) * rng.random((count, 1, 1, 1))).astype(np.uint8)
+
 
 def frames_of(design, count, seed=0):
-    shape = count, *design.network.input.shape
-    # Frames whose brightness differs, and with it their parameters.
-    rng = np.random.default_rng(seed)
-    frames = rng.integers(0, 256, shape) * rng.random((count, 1, 1, 1))
-    frames = frames.astype(np.uint8)
+    frames = random_frames(design.network, count, seed)
     return frames, [words_of(frame, design.input_lanes) for frame in frames]
 
 
@@ -47,6 +61,11 @@ def design_of(seed):
         except DesignError:
             continue
     raise AssertionError
+
+
+def fold_net(name):
+    network, cycles = NETS[name]
+    return fold(network, ECP5_85F, cycles=cycles)
 
 
 def check(design, count, *, stall=0.0):
@@ -73,18 +92,23 @@ CONFIG = ResidualConfig(
 )
 
 
+# What is changed, and a seed with which every threshold and shift decides something.
+MODELS = {
+    "dybnn": ({}, 17),
+    "dybnn-apart": ({"method": ResidualMethod.DYBNN_APART, "shortcut": Shortcut.AVERAGE}, 56),
+    "siman-mean": ({"method": ResidualMethod.SIMAN_MEAN}, 44),
+}
+
+
+def model(name):
+    changes, seed = MODELS[name]
+    return lower(scrambled(replace(CONFIG, **changes), seed))
+
+
 @pytest.mark.parametrize("stall", [0.0, 0.3])
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"method": ResidualMethod.DYBNN_APART, "shortcut": Shortcut.AVERAGE},
-        {"method": ResidualMethod.SIMAN_MEAN},
-    ],
-)
-def test_models_equal_the_golden_model(changes, stall):
-    network = lower(scrambled(replace(CONFIG, **changes), 5))
-    check(fold(network, ECP5_85F, cycles=540), 3 if stall else 4, stall=stall)
+@pytest.mark.parametrize("name", MODELS)
+def test_models_equal_the_golden_model(name, stall):
+    check(fold(model(name), ECP5_85F, cycles=540), 3 if stall else 4, stall=stall)
 
 
 @pytest.mark.slow
@@ -122,17 +146,40 @@ def frames_in_words(design):
     return {s.name: s.source.size // s.lanes for s in design.steps if isinstance(s, Hold)}
 
 
-def test_the_parameters_of_frames_differ():
-    """Or else the tests below would show nothing."""
-    design = fold(dynamic_net(), ECP5_85F, cycles=CYCLES)
-    frames, _ = frames_of(design, 8)
-    kept = golden(design.network, frames, keep=["shifts"]).maps["shifts"].flatten(1)
-    assert all((kept[n] != kept[n + 1]).sum() > 6 for n in range(7))
+def frozen(network, reader, values):
+    """The network whose node ``reader`` gets these parameters, whatever the frame is."""
+    type_ = network.maps[reader.parameters].type
+    constant = Affine(
+        "frozen",
+        reader.parameters,
+        0 * values,
+        values,
+        rounding=Rounding(0, type_.bits, type_.fraction),
+    )
+    reading = constant, replace(reader, parameters="frozen")
+    nodes = [new for node in network.nodes for new in (reading if node is reader else (node,))]
+    return Network(network.name, network.input, tuple(nodes), network.labels)
+
+
+@pytest.mark.parametrize("name", [*NETS, *MODELS])
+def test_parameters_of_another_frame_would_show(name):
+    """In half of the scores or more, wherever they are read. Or else other tests show nothing."""
+    network = NETS[name][0] if name in NETS else model(name)
+    frames = random_frames(network, 9, seed=1)
+    readers = [n for n in network.nodes if isinstance(n, DynamicThreshold | DynamicTwoSlope)]
+    kept = golden(network, frames, keep={reader.parameters for reader in readers})
+    for reader in readers:
+        parameters = kept.maps[reader.parameters].flatten(1).numpy()
+        late = [frozen(network, reader, parameters[n - 1]) for n in range(1, 9)]
+        found = [golden(net, frames[n : n + 1]).scores[0] for n, net in enumerate(late, 1)]
+        differing = [bool((a != b).any()) for a, b in zip(found, kept.scores[1:], strict=True)]
+        assert sum(differing) >= 4, reader.name
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.3])
-def test_equals_the_golden_model(stall):
-    check(fold(dynamic_net(), ECP5_85F, cycles=CYCLES), 8, stall=stall)
+@ON_NETS
+def test_equals_the_golden_model(net, stall):
+    check(fold_net(net), 8, stall=stall)
 
 
 @pytest.mark.parametrize(
@@ -167,8 +214,9 @@ def test_is_as_fast_as_the_static_network():
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.3])
-def test_bad_frames_leave_no_trace(stall):
-    design = fold(dynamic_net(), ECP5_85F, cycles=CYCLES)
+@ON_NETS
+def test_bad_frames_leave_no_trace(net, stall):
+    design = fold_net(net)
     frames, words = frames_of(design, 8, seed=1)
     words[1] = words[1] + words[1][:1]  # too long
     words[3] = words[3][:-5]  # too short
@@ -180,15 +228,25 @@ def test_bad_frames_leave_no_trace(stall):
     assert [scores for _, _, scores in results] == expected.scores.tolist()
 
 
-@pytest.mark.parametrize("word", [1, 40, 71])
-def test_a_reset_leaves_no_trace(word):
-    design = fold(dynamic_net(), ECP5_85F, cycles=CYCLES)
-    frames, words = frames_of(design, 6, seed=2)
-    assert word < len(words[0])
+@pytest.mark.parametrize(
+    ("part", "stall"),
+    [
+        pytest.param(part, stall, marks=() if stall == often else pytest.mark.slow)
+        for part, often in ((0.0, 0.3), (0.25, None), (0.5, 0.0), (0.75, None), (1.0, 0.3))
+        for stall in (0.0, 0.3)
+    ],
+)
+@ON_NETS
+def test_a_reset_leaves_no_trace(net, part, stall):
+    """In the middle of a frame, when every barrier holds frames back."""
+    design = fold_net(net)
+    before = design.latency // design.cycles_per_frame + 1
+    frames, words = frames_of(design, before + 4, seed=2)
+    word = 1 + int(part * (len(words[0]) - 2))
 
-    _, results = run(design, words, reset=(2, word))
+    _, results = run(design, words, stall=stall, reset=(before, word))
 
-    expected = golden(design.network, frames[3:])
+    expected = golden(design.network, frames[before + 1 :])
     assert [scores for _, _, scores in results] == expected.scores.tolist()
 
 
