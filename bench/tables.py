@@ -315,7 +315,12 @@ def smallest() -> str:
                 for cell in ("lut", "block_ram", "multiplier")
             ),
             str(row.get("cycles_per_frame", "")),
-            f"{row['fmax_mhz']:.1f} MHz" if "fmax_mhz" in row else row["refused"],
+            (
+                f"{row['fmax_mhz']:.1f} MHz"
+                if "fmax_mhz" in row
+                # Of the sentence, what is too much.
+                else f"refused: {row['refused'].split(': ')[1].split(';')[0]}"
+            ),
         ]
         for row in read_rows("smallest")
     ]
@@ -332,8 +337,8 @@ def mutants() -> str:
     rows = [
         [
             row["mutant"],
-            f"`{row['test'].split('::')[1]}` in [{Path(row['file']).name}](../{row['file']})'s "
-            f"`{row['test'].split('::')[0]}`",
+            f"[{row['file']}](../{row['file']})",
+            f"`{row['test']}`",
             "caught" if row["caught"] else "missed",
         ]
         for row in read_rows("mutants")
@@ -341,7 +346,7 @@ def mutants() -> str:
     return _section(
         "Faults that were put into it, each with the test that is run on it, "
         "`python bench/mutants.py`.",
-        ["fault", "test", ""],
+        ["fault", "file", "test", ""],
         rows,
     )
 
