@@ -112,8 +112,9 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = build(config)
-    if start is not None:
-        adopt(model, start, data.train_images[:_LOOKED_AT])
+        if start is not None:
+            # A translation of another method may have first values of its own.
+            adopt(model, start, data.train_images[:_LOOKED_AT])
     if compiled:
         if not isinstance(model, Residual):
             raise DataError("only residual models can be compiled for training")
