@@ -106,7 +106,8 @@ async def gives_every_activation(dut: Any) -> None:
     """The bits between the layers are the golden model's, all of them."""
     frames = random_frames(8)
     execution = golden(NETWORK, frames, keep=NETWORK.maps.keys())
-    lanes = {step["name"]: step["lanes"] for step in DESIGN.steps if step["unit"] == "Threshold"}
+    units = "Threshold", "DynamicThreshold"
+    lanes = {step["name"]: step["lanes"] for step in DESIGN.steps if step["unit"] in units}
     monitors = {
         name: Monitor(amaranth_stream(dut.clk, getattr(dut.core, name), "o")) for name in lanes
     }

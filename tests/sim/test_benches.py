@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 from amaranth.back import verilog
 
-from tests.hw.networks import random_conv_net, random_mlp
+from tests.hw.networks import dynamic_model, random_conv_net, random_mlp
 from xnorflow import xnf
 from xnorflow.errors import ToolError
 from xnorflow.hw.design import Design
@@ -29,23 +29,28 @@ ACCELERATORS = {
 }
 
 
-# Seeds of random convolutional nets, and cycles a frame: 8-bit and binary first layers, both
-# gates, P, strides, padding, pools and border classes among them.
-CONVOLUTIONS = {"conv-a": (1, 400), "conv-b": (5, 1500), "conv-c": (11, 300)}
+# Networks, and cycles a frame. The convolutional ones have 8-bit and binary first layers, both
+# gates, P, strides, padding, pools and border classes among them; the dynamic one has a shortcut,
+# and thresholds and shifts that follow from the frame, each from means of their own.
+FOLDED = {
+    "conv-a": (random_conv_net(1), 400),
+    "conv-b": (random_conv_net(5), 1500),
+    "conv-c": (random_conv_net(11), 300),
+    "dynamic": (dynamic_model("apart"), 144),
+}
 
 
 def make_case(directory, name):
     """Write network and accelerator into ``directory``."""
-    if name in CONVOLUTIONS:
-        seed, cycles = CONVOLUTIONS[name]
-        network = random_conv_net(seed)
-        generate(fold(network, ECP5_85F, cycles=cycles), directory)
-        xnf.save(network, directory / "network.xnf")
-        return network
-    gate, popcount, layers, lanes, device = ACCELERATORS[name]
-    network = random_mlp(1, side=5, widths=(10, 7), classes=4, gate=gate, popcount=popcount)
-    foldings = {f"fc{n}": Folding(*layer) for n, layer in enumerate(layers, 1)}
-    generate(Design(network, foldings, lanes, device), directory)
+    if name in FOLDED:
+        network, cycles = FOLDED[name]
+        design = fold(network, ECP5_85F, cycles=cycles)
+    else:
+        gate, popcount, layers, lanes, device = ACCELERATORS[name]
+        network = random_mlp(1, side=5, widths=(10, 7), classes=4, gate=gate, popcount=popcount)
+        foldings = {f"fc{n}": Folding(*layer) for n, layer in enumerate(layers, 1)}
+        design = Design(network, foldings, lanes, device)
+    generate(design, directory)
     xnf.save(network, directory / "network.xnf")
     return network
 
@@ -73,7 +78,7 @@ def test_units(simulator, tmp_path):
 
 
 @ON_EVERY_SIMULATOR
-@pytest.mark.parametrize("name", [*ACCELERATORS, *CONVOLUTIONS])
+@pytest.mark.parametrize("name", [*ACCELERATORS, *FOLDED])
 def test_accelerators(simulator, name, tmp_path):
     network = make_case(tmp_path, name)
     build = build_bench(
