@@ -172,6 +172,7 @@ def test_models_of_pytorch_equal_their_hardware(examples):
     @settings(max_examples=examples, phases=[Phase.explicit, Phase.generate])
     @given(st.integers(0, 2**20))
     @example(2)  # AdaBin, whose ρ·P decides
+    @example(5)  # DyBNN
     def travel(seed):
         model = model_of_few_units(seed)
         network = lower(model)
