@@ -1,5 +1,6 @@
 """Networks whose thresholds follow from the frame, as hardware."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -383,9 +384,19 @@ def test_a_buffer_of_a_frame_loses_nothing():
 
 
 def test_says_which_buffers_do_not_fit():
+    """The three largest of four, in order of their size, which is not that of the pipeline."""
+    units = UnitConfig(8), UnitConfig(8, stride=2), UnitConfig(16), UnitConfig(16)
+    network = lower(scrambled(replace(CONFIG, units=units, input_shape=(32, 32, 3)), 0))
     message = (
-        r" block RAMs of 30 .* that it may use; \d+ block RAMs are for frames that wait for their "
-        r"parameters, the most of them for stem_held with \d+$"
+        r" block RAMs of 30 .* that it may use; (\d+) block RAMs are for frames that wait for "
+        r"their parameters, the most of them for unit1_act_held with (\d+), unit3_act_held with "
+        r"(\d+), stem_act_held with (\d+)$"
     )
-    with pytest.raises(DesignError, match=message):
-        fold(dynamic_net(side=64), UP5K, cycles=CYCLES * 140)
+    with pytest.raises(DesignError) as refused:
+        fold(network, UP5K, cycles=150_000)
+    found = re.search(message, str(refused.value))
+    assert found, refused.value
+    total, first, second, third = map(int, found.groups())
+    assert first > second > third
+    # The fourth, unit2_act_held, is smaller.
+    assert 0 < total - first - second - third < third
