@@ -144,6 +144,13 @@ def test_a_frame_buffer_is_a_queue(depth, stall):
     assert [list(o.lanes) for o in outputs] == values.reshape(-1, 1).tolist()
 
 
+@pytest.mark.parametrize("depth", [12, 13, 30])
+def test_a_frame_buffer_holds_so_many_words(depth):
+    """Or else a frame and what comes after it would not fit."""
+    with pytest.raises(TimeoutError, match=rf"^{depth} of 40 inputs and 0 of 1 outputs "):
+        transact(frame_buffer(depth), words(np.zeros(40, int)), 1, max_cycles=100)
+
+
 def test_a_frame_buffer_keeps_its_frame():
     """Parameters of one frame let one frame through."""
     with pytest.raises(TimeoutError, match=r"^39 of 39 inputs and 12 of 13 outputs "):
