@@ -35,18 +35,39 @@ UNITS = "tests/hw/test_dynamic.py"
 
 MUTANTS = (
     Mutant(
-        "thresholds are those of the frame before",
+        "thresholds come one frame late",
         "hw/dynamic.py",
-        "read.addr.eq(Cat(row, read_half)),",
-        "read.addr.eq(Cat(row, ~read_half)),",
+        """filled, used_up = Signal(), Signal()
+        m.d.comb += [
+            filled.eq(take & last_parameter),
+""",
+        """filled, used_up, begun = Signal(), Signal(), Signal()
+        m.d.sync += begun.eq(1)
+        m.d.comb += [
+            filled.eq(take & last_parameter | ~begun),
+""",
         f"{UNITS}::test_thresholds_are_those_of_their_frame",
     ),
     Mutant(
-        "shifts are those of the frame before",
+        "the second shift is that of another frame",
         "hw/dynamic.py",
         "read.addr.eq(Cat(row, read_half)),",
-        "read.addr.eq(Cat(row, ~read_half)),",
+        'read.addr.eq(Cat(row, ~read_half if name == "after" else read_half)),',
         f"{UNITS}::test_slopes_are_between_the_shifts_of_their_frame",
+    ),
+    Mutant(
+        "tables do not change places with the last word of a frame",
+        "hw/dynamic.py",
+        "read_half.eq(read_half ^ used_up)",
+        "read_half.eq(read_half)",
+        f"{UNITS}::test_thresholds_are_those_of_their_frame",
+    ),
+    Mutant(
+        "a frame buffer has room for one word less",
+        "hw/dynamic.py",
+        "queue = Fifo(self.i.p.shape(), self.depth)",
+        "queue = Fifo(self.i.p.shape(), self.depth - 1)",
+        f"{UNITS}::test_a_frame_buffer_holds_so_many_words",
     ),
     Mutant(
         "sums are not cleared between frames",
