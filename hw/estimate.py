@@ -21,7 +21,7 @@ from xnorflow.hw.memory import (
 from xnorflow.hw.mvu import counted_lanes
 from xnorflow.hw.peak import peak_words
 from xnorflow.hw.popcount import counts_triples
-from xnorflow.hw.postprocess import slopes_are_shifts
+from xnorflow.hw.postprocess import scale_is_shift, slopes_are_shifts
 from xnorflow.hw.steps import (
     Accumulate,
     Append,
@@ -128,7 +128,9 @@ def estimate_step(step: Step, device: Device, depth: int | None = None) -> Resou
                 _width(node.popcount_scale) if term else 0
             )
             rounding = 2 * lanes * node.rounding.bits if node.rounding else 0
-            multipliers = 0 if shared else _multipliers(device, _bits(source), _width(node.scale))
+            multipliers = 0
+            if not scale_is_shift(node):
+                multipliers = _multipliers(device, _bits(source), _width(node.scale))
             if term:
                 multipliers += _multipliers(device, _bits(source), _width(node.popcount_scale))
             logic = Resources(

@@ -15,6 +15,7 @@ __all__ = [
     "affine_latency",
     "clipped",
     "offset_rows",
+    "scale_is_shift",
     "scale_rows",
     "slope_rows",
     "slopes_are_shifts",
@@ -46,13 +47,26 @@ def slope_rows(node, *, lanes, vector):
     return channel_rows(columns, lanes=lanes, vector=vector)
 
 
+def scale_is_shift(node):
+    """Whether the scale of an `Affine` needs no multiplier.
+
+    Then all channels have the same, and it is a power of two.
+    """
+    return _is_shift(node.scale)
+
+
 def slopes_are_shifts(node):
     """Whether a `TwoSlope` needs no multiplier.
 
     Then all channels have the same two slopes, each of them 0 or a power of two.
     """
-    pairs = set(zip(node.positive.tolist(), node.negative.tolist(), strict=True))
-    return len(pairs) == 1 and all(slope & (slope - 1) == 0 for slope in pairs.pop())
+    return _is_shift(node.positive) and _is_shift(node.negative)
+
+
+def _is_shift(factors):
+    """Whether all ``factors`` are the same, and that is 0 or a power of two."""
+    (first, *others) = set(factors.tolist())
+    return not others and first & (first - 1) == 0
 
 
 def clipped(value, bits):
@@ -69,7 +83,8 @@ class PostProcess(wiring.Component):
 
     Computes ``scale * x + popcount_scale * P + offset``, then rounds and clips. Where offsets
     depend on a pixel's border class, pixels are counted. Takes a word every cycle; an output that
-    is not taken stalls the whole pipeline. A scale that all channels share costs no multiplier.
+    is not taken stalls the whole pipeline. A power of two that all channels share as their scale
+    costs no multiplier.
 
     Parameters
     ----------

@@ -71,10 +71,12 @@ SCALES = [300, -500, 701, 90]
     ("device", "scale", "popcount_scale", "multipliers"),
     [
         (UP5K, [256] * 4, None, 0),
+        (UP5K, [300] * 4, None, 2),
         (UP5K, SCALES, None, 2),
         (UP5K, SCALES, [-77, 0, 130, 4], 4),
         (UP5K, [70_000, *SCALES[1:]], None, 4),
         (ECP5_85F, [256] * 4, None, 0),
+        (ECP5_85F, [300] * 4, None, 2),
         (ECP5_85F, SCALES, [-77, 0, 130, 4], 4),
         (ECP5_85F, [70_000, *SCALES[1:]], None, 2),
         (ECP5_85F, [300_000, *SCALES[1:]], None, 4),
