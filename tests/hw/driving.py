@@ -61,8 +61,9 @@ def run(design, frames, *, stall=0.0, errors=(), hold=0, limit=20_000, reset=Non
         while True:
             ready = clock >= hold and waits.random() >= stall
             ctx.set(dut.o.ready, ready)
-            *_, valid, result = await ctx.tick().sample(dut.o.valid, dut.o.p)
-            if valid and ready:
+            *_, valid, result, gone = await ctx.tick().sample(dut.o.valid, dut.o.p, cleared)
+            # What is taken in the cycle of the reset is of a frame before it.
+            if valid and ready and not gone:
                 results.append((clock, result.label, list(result.scores)))
 
     async def watch(ctx):
