@@ -134,17 +134,23 @@ class WidthConverter(wiring.Component):
             last.eq(word == self.words - 1),
         ]
 
-        width = len(self.i.payload.as_value())
-        parts = [Signal(width, name=f"part_{n}", reset_less=True) for n in range(self.ratio)]
-        m.d.comb += self.o.payload.as_value().eq(Cat(parts))
+        # Words come in at the upper end, and move down. Those of a vector's last wide word, if they
+        # are fewer, come in where they will be when it is complete; what is above them is spare.
+        word_bits = len(self.i.payload.as_value())
+        register = Signal(word_bits * self.ratio, reset_less=True)
+        m.d.comb += self.o.payload.as_value().eq(register)
+        parts = data.View(data.ArrayLayout(word_bits, self.ratio), register)
+        following = [*(parts[n + 1] for n in range(self.ratio - 1)), self.i.payload.as_value()]
+        rest = self.words % self.ratio
+        if rest:
+            following[rest - 1] = Mux(
+                word >= self.words - rest, self.i.payload.as_value(), following[rest - 1]
+            )
         with m.If(self.i.ready):
             m.d.sync += self.o.valid.eq(0)
             with m.If(self.i.valid):
-                with m.Switch(slot):
-                    for n, part in enumerate(parts):
-                        with m.Case(n):
-                            m.d.sync += part.eq(self.i.payload.as_value())
                 m.d.sync += [
+                    register.eq(Cat(following)),
                     slot.eq(slot + 1),
                     word.eq(Mux(last, 0, word + 1)),
                 ]
