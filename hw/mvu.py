@@ -143,25 +143,25 @@ class MatrixVectorUnit(wiring.Component):
             simd=self.simd,
             neuron_fold=self.neuron_fold,
             style=self.weight_style,
-            prepare=share_parities if shares else list,
+            **({"prepare": share_parities} if shares else {}),
         )
         connect(m, flipped(self.i), operands.i)
         m.d.comb += operands.en.eq(en)
-        activation = list(operands.activation.as_value())
+        activation = operands.activation.as_value()
 
         # Then, for as long as the popcounts take: count each neuron's synapses.
         counted = counted_lanes(self.simd)
         latency = popcount_latency(counted, self.family)
         valid, last = delayed(m, en, (operands.valid, operands.last), latency)
         neurons = {
-            f"{p}": (list(operands.weights.word_select(p, self.simd)), self.o.p.lanes[p])
+            f"{p}": (operands.weights.word_select(p, self.simd), self.o.p.lanes[p])
             for p in range(self.pe)
         }
         if self.popcount:
             # P is what a neuron counts whose weights are all 1.
             ones = np.ones(self.simd, np.uint8)
             code = encode_weights(ones) if shares else ones
-            neurons["shared"] = [Const(int(bit), 1) for bit in code], self.o.p.popcount
+            neurons["shared"] = Cat(Const(int(bit), 1) for bit in code), self.o.p.popcount
         for name, (weights, target) in neurons.items():
             m.submodules[f"popcount_{name}"] = counter = Popcount(
                 counted, family=self.family, counted=shares
@@ -169,11 +169,10 @@ class MatrixVectorUnit(wiring.Component):
             # The last lane, if it is not counted, is the last of the prepared ones, too.
             lanes = activation[: -1 if counted < self.simd else None]
             gate = count_triples if shares else self._gate_lanes
-            word = gate(lanes, weights[:counted])
-            m.d.comb += [counter.i.eq(Cat(word)), counter.en.eq(en)]
+            m.d.comb += [counter.i.eq(gate(lanes, weights[:counted])), counter.en.eq(en)]
             carry = None
             if counted < self.simd:
-                (carry,) = self._gate_lanes(activation[-1:], weights[-1:])
+                carry = self._gate_lanes(activation[-1], weights[-1])
                 carry = _later(m, en, carry, latency, f"carry_{name}")
 
             # Last cycle: accumulate over the synapse folds, into the output register.
@@ -194,10 +193,8 @@ class MatrixVectorUnit(wiring.Component):
         return m
 
     def _gate_lanes(self, activations, weights):
-        """The gates of some lanes."""
-        if self.gate is Gate.AND:
-            return [a & w for a, w in zip(activations, weights, strict=True)]
-        return [~(a ^ w) for a, w in zip(activations, weights, strict=True)]
+        """The gates of some lanes, a bit each."""
+        return activations & weights if self.gate is Gate.AND else ~(activations ^ weights)
 
 
 def _later(m, en, bit, cycles, name):

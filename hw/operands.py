@@ -86,8 +86,8 @@ class Operands(wiring.Component):
     style : :class:`MemoryStyle`
         Where weights are kept. With a single row they are constants, and cost nothing.
     prepare : callable, optional
-        From the list of a word's activations to that of the values to deliver instead, of the same
-        shape each.
+        From a word of activations, as a plain :class:`Value`, to what is delivered instead: a word
+        of values of the same shape.
 
     Attributes
     ----------
@@ -118,7 +118,7 @@ class Operands(wiring.Component):
         simd,
         neuron_fold,
         style=MemoryStyle.AUTO,
-        prepare=lambda lanes: lanes,
+        prepare=lambda word: word,
     ):
         self.width = width
         self.simd = simd
@@ -127,7 +127,8 @@ class Operands(wiring.Component):
         self._rows = rows
         self._style = style
         self._prepare = prepare
-        delivered = len(prepare([Const(0)] * simd))
+        bits = Shape.cast(shape).width
+        delivered = len(prepare(Const(0, simd * bits))) // bits
         super().__init__({
             "i": In(stream.Signature(lane_layout(shape, simd))),
             "en": In(1),
@@ -175,9 +176,8 @@ class Operands(wiring.Component):
             with m.If(en):
                 m.d.sync += tail.eq(last_synapse)
         marks = delayed(m, en, (step, last_synapse), ConstantTable.latency)
-        lanes = list(data.View(self.i.p.lanes.shape(), read))
         with m.If(en):
-            m.d.sync += activation.as_value().eq(Cat(self._prepare(lanes)))
+            m.d.sync += activation.as_value().eq(self._prepare(read))
         outputs = self.valid, self.last
         m.d.comb += [o.eq(s) for o, s in zip(outputs, marks, strict=True)]
 

@@ -36,33 +36,42 @@ def counts_triples(width, family):
     return width > 2 and not _has_adders(width, family)
 
 
-def _full_adder(bits):
-    """Add three bits. The carry reads the sum, so that with an XNOR in front of every bit
-    both together take three LUT4 and not four: {a b}, {parity c}, {parity sum a}.
+def _full_adder(a, b, c):
+    """Add three bits, or as many times three bits as the values are wide.
+
+    The carry reads the sum, so that with an XNOR in front of every bit both together take three
+    LUT4 and not four: {a b}, {parity c}, {parity sum a}.
     """
-    a, b, c = bits
     parity = a ^ b
     total = parity ^ c
-    return [total, Mux(parity, total ^ parity, a)]
+    return total, (parity & (total ^ parity)) | (~parity & a)
 
 
-def _compress(columns, counter, spare_first=False):
+def _compress(m, columns, spare_first):
     """One level: every three bits of a weight become one of it and one of twice of it.
 
-    Columns hold anything; ``counter`` maps a list of three to a list of two. Spare bits go to the
-    next level behind its others, or before their sums.
+    Columns are words of bits of a weight. The bits of a third of a column meet those of the next
+    third and of the last one; spare bits go to the next level behind the sums, or before them.
     """
     result = [[] for _ in range(len(columns) + 1)]
     for weight, column in enumerate(columns):
-        whole = len(column) - len(column) % 3
-        if spare_first:
-            result[weight] += column[whole:]
-        for n in range(0, whole, 3):
-            for power, bit in enumerate(counter(column[n : n + 3])):
-                result[weight + power].append(bit)
-        if not spare_first:
-            result[weight] += column[whole:]
-    return result if result[-1] else result[:-1]
+        third = len(column) // 3
+        total, carry = _full_adder(*(column[n * third : (n + 1) * third] for n in range(3)))
+        sums, carries = Signal(third, name="sums"), Signal(third, name="carries")
+        m.d.comb += [sums.eq(total), carries.eq(carry)]
+        spare = column[3 * third :]
+        result[weight] += [spare, sums] if spare_first else [sums, spare]
+        result[weight + 1].append(carries)
+    columns = [Cat(parts) for parts in result]
+    return columns if len(columns[-1]) else columns[:-1]
+
+
+def _compressed(heights):
+    """Bits of each weight behind a level of `_compress`."""
+    sums = [height - 2 * (height // 3) for height in heights] + [0]
+    carries = [0] + [height // 3 for height in heights]
+    heights = [s + c for s, c in zip(sums, carries, strict=True)]
+    return heights if heights[-1] else heights[:-1]
 
 
 def _ripple(columns):
@@ -75,7 +84,7 @@ def _ripple(columns):
             case [a, b]:
                 total, carry = [*total, a ^ b], [a & b]
             case bits:
-                bit, carry_out = _full_adder(bits)
+                bit, carry_out = _full_adder(*bits)
                 total, carry = [*total, bit], [carry_out]
     return total + carry
 
@@ -84,10 +93,10 @@ def _levels(width, family):
     """Return the number of levels, the final addition included."""
     if _has_adders(width, family):
         return width.bit_length() - 1
-    columns, levels = [[None] * width], 0
-    while max(len(column) for column in columns) > 2:
-        columns, levels = _compress(columns, lambda _: [None, None]), levels + 1
-    return levels + any(len(column) > 1 for column in columns)
+    heights, levels = [width], 0
+    while max(heights) > 2:
+        heights, levels = _compressed(heights), levels + 1
+    return levels + (max(heights) > 1)
 
 
 def popcount_latency(width, family):
@@ -150,10 +159,10 @@ class Popcount(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         if _has_adders(self.width, self.family):
-            count = self._adders(m, list(self.i), self._levels)
+            count = Cat(self._adders(m, list(self.i), self._levels))
         else:
             count = self._counters(m)
-        m.d.comb += self.o.eq(Cat(count))
+        m.d.comb += self.o.eq(count)
         return m
 
     def _adders(self, m, bits, level):
@@ -165,7 +174,9 @@ class Popcount(wiring.Component):
         if len(bits) == left:
             left //= 2
         if len(bits) == 1 or level > len(bits).bit_length() - 1:
-            return self._stage(m, self._adders(m, bits, level - 1), level)
+            return list(
+                self._stage(m, Cat(self._adders(m, bits, level - 1)), level, f"level{level}")
+            )
         a, b, c = (
             self._adders(m, part, level - 1) for part in (bits[:left], bits[left:-1], bits[-1:])
         )
@@ -179,31 +190,34 @@ class Popcount(wiring.Component):
                 range(len(bits) + 1), name=f"sum{level}", attrs={"keep": 1}, reset_less=True
             )
             m.d.comb += total.eq(Cat(a) + Cat(b) + Cat(c))
-        return self._stage(m, list(total), level)
+        return list(self._stage(m, Cat(total), level, f"level{level}"))
 
     def _counters(self, m):
         """Count the bits by levels of 3:2 counters and a final addition."""
-        columns = [list(self.i)]
+        columns = [self.i]
         for level in range(1, self._levels + 1):
             if level == 1 and self.counted:
                 ones = self.width - 2 * (self.width // 3)
-                columns = [columns[0][:ones], columns[0][ones:]]
+                columns = [self.i[:ones], self.i[ones:]]
             elif max(len(column) for column in columns) > 2:
-                columns = _compress(columns, _full_adder, self.width >= _SPARE_FIRST_FROM)
+                columns = _compress(m, columns, self.width >= _SPARE_FIRST_FROM)
             elif self.width < _CHAIN_FROM:
-                columns = [[bit] for bit in _ripple(columns)[: len(self.o)]]
+                columns = _ripple([list(column) for column in columns])[: len(self.o)]
             else:
-                rows = [Cat([*column, C(0, 1)][n] for column in columns) for n in (0, 1)]
-                columns = [[bit] for bit in (rows[0] + rows[1])[: len(self.o)]]
-            columns = [self._stage(m, column, level) for column in columns]
+                rows = [Cat(Cat(column, C(0, 1))[n] for column in columns) for n in (0, 1)]
+                columns = list((rows[0] + rows[1])[: len(self.o)])
+            columns = [
+                self._stage(m, column, level, f"level{level}_{weight}")
+                for weight, column in enumerate(columns)
+            ]
         return Cat(columns)
 
-    def _stage(self, m, bits, level):
-        """Name the bits that come out of a level, and register them where a stage ends."""
+    def _stage(self, m, word, level, name):
+        """Name what comes out of a level, and register it where a stage ends."""
         # Stage boundaries are spread evenly; the last is at the output.
         before, after = (n * self.latency // self._levels for n in (level - 1, level))
-        named = Signal(len(bits), name=f"level{level}", reset_less=True)
+        named = Signal(len(word), name=name, reset_less=True)
         domain = m.d.sync if after > before else m.d.comb
         with m.If(self.en if after > before else 1):
-            domain += named.eq(Cat(bits))
-        return list(named)
+            domain += named.eq(word)
+        return named

@@ -20,39 +20,41 @@ __all__ = ["count_triples", "encode_weights", "share_parities"]
 
 
 def share_parities(lanes):
-    """What all neurons share: a, a ^ b, a ^ c, a ^ b ^ c of every three lanes; spare lanes."""
+    """What all neurons share: all a of every three lanes, all a ^ b, all a ^ c, all a ^ b ^ c, and
+    the spare lanes.
+    """
     whole = len(lanes) // 3 * 3
-    shared = []
-    for n in range(0, whole, 3):
-        a, b, c = lanes[n : n + 3]
-        shared += [a, a ^ b, a ^ c, a ^ b ^ c]
-    return shared + list(lanes[whole:])
+    a, b, c = (lanes[n:whole:3] for n in range(3))
+    return Cat(a, a ^ b, a ^ c, a ^ b ^ c, lanes[whole:])
 
 
 def encode_weights(weights):
-    """Weights (…, simd) as `count_triples` takes them: u, u ^ v, u ^ w for every u, v, w."""
-    code = np.array(weights)
-    whole = code.shape[-1] // 3 * 3
-    first = code[..., 0:whole:3]
-    code[..., 1:whole:3] ^= first
-    code[..., 2:whole:3] ^= first
-    return code
+    """Weights (…, simd) as `count_triples` takes them: all u of every three, all u ^ v, all u ^ w,
+    and the spare ones.
+    """
+    weights = np.asarray(weights)
+    whole = weights.shape[-1] // 3 * 3
+    u, v, w = (weights[..., n:whole:3] for n in range(3))
+    return np.concatenate([u, u ^ v, u ^ w, weights[..., whole:]], axis=-1)
 
 
 def count_triples(shared, code):
     """Count, in every three lanes and in every spare one, those that agree with the weights.
 
+    Parameters
+    ----------
+    shared, code : :class:`Value`
+        What `share_parities` and `encode_weights` give for a word.
+
     Returns
     -------
-    list of :class:`Value`
+    :class:`Value`
         The ones of every three lanes, then spare lanes; then the twos of every three.
     """
     triples = len(code) // 3
-    ones, twos = [], []
-    for n in range(triples):
-        a, ab, ac, abc = shared[4 * n : 4 * n + 4]
-        u, uv, uw = code[3 * n : 3 * n + 3]
-        ones.append(~(abc ^ u ^ uv ^ uw))
-        twos.append(~(a ^ u) ^ ((ab ^ uv) & (ac ^ uw)))
-    ones += [~(a ^ u) for a, u in zip(shared[4 * triples :], code[3 * triples :], strict=True)]
-    return ones + twos
+    a, ab, ac, abc = (shared.word_select(n, triples) for n in range(4))
+    u, uv, uw = (code.word_select(n, triples) for n in range(3))
+    ones = ~(abc ^ u ^ uv ^ uw)
+    twos = ~(a ^ u) ^ ((ab ^ uv) & (ac ^ uw))
+    spare = ~(shared[4 * triples :] ^ code[3 * triples :])
+    return Cat(ones, spare, twos)

@@ -12,7 +12,7 @@ def test_counts_lanes_that_agree(simd):
     words = np.arange(1 << simd)[:, np.newaxis] >> np.arange(simd) & 1
     codes = encode_weights(words)
     lanes, code = Signal(simd), Signal(simd)
-    counted = count_triples(share_parities(list(lanes)), list(code))
+    counted = count_triples(share_parities(lanes), code)
     ones = simd - 2 * (simd // 3)
     assert len(counted) == simd - simd // 3
 
