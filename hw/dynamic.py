@@ -188,7 +188,8 @@ class FrameTable(wiring.Component):
 
         for name, first in self.columns.items():
             inside = Signal(name=f"inside_{name}")
-            m.d.comb += inside.eq(take & (parameter >= first) & (parameter < first + self.channels))
+            begun = parameter >= first if first else Const(1)
+            m.d.comb += inside.eq(take & begun & (parameter < first + self.channels))
             lane, last_lane = counter(m, f"lane_{name}", self.lanes, inside)
             place, _ = counter(m, f"place_{name}", rows, inside & last_lane)
             m.submodules[name] = table = memory.Memory(
