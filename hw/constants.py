@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from xnorflow.hw.counters import counter
 
 
-__all__ = ["ConstantTable", "MemoryStyle", "channel_rows"]
+__all__ = ["ConstantTable", "MemoryStyle", "Rom", "channel_rows"]
 
 
 class MemoryStyle(Enum):
@@ -27,6 +27,47 @@ class MemoryStyle(Enum):
         if self is MemoryStyle.AUTO:
             return {}
         return {"rom_style": self.value, "ram_style": self.value}
+
+
+class Rom(wiring.Component):
+    """A read-only memory whose output is registered, so that it may be a block RAM.
+
+    A platform that has its own way to describe one has a method ``get_rom``, which takes this
+    component and returns what is elaborated instead of it.
+
+    Parameters
+    ----------
+    width : :class:`int`
+        Bits of a row.
+    rows : list of :class:`int`
+        Contents, at least two rows.
+    style : :class:`MemoryStyle`
+
+    Members
+    -------
+    en : ``In(1)``
+        Clock enable.
+    address : ``In(range(len(rows)))``
+    data : ``Out(width)``
+        The row, an enabled cycle later.
+    """
+
+    def __init__(self, width, rows, *, style=MemoryStyle.AUTO):
+        self.width = width
+        self.rows = rows
+        self.style = style
+        super().__init__({"en": In(1), "address": In(range(len(rows))), "data": Out(width)})
+
+    def elaborate(self, platform):
+        if hasattr(platform, "get_rom"):
+            return platform.get_rom(self)
+        m = Module()
+        m.submodules.memory = rows = memory.Memory(
+            shape=self.width, depth=len(self.rows), init=self.rows, attrs=self.style.attributes()
+        )
+        port = rows.read_port()
+        m.d.comb += [port.en.eq(self.en), port.addr.eq(self.address), self.data.eq(port.data)]
+        return m
 
 
 class ConstantTable(wiring.Component):
@@ -89,18 +130,11 @@ class ConstantTable(wiring.Component):
             m.d.comb += row.eq(Const(self.rows[0], len(row)))
             return m
 
-        m.submodules.rom = rom = memory.Memory(
-            shape=len(row), depth=len(self.rows), init=self.rows, attrs=self.style.attributes()
-        )
-        port = rom.read_port()
-        output = Signal.like(port.data, reset_less=True)
-        m.d.comb += [
-            port.en.eq(self.en),
-            port.addr.eq(self._address(m)),
-            row.eq(output),
-        ]
+        m.submodules.rom = rom = Rom(len(row), self.rows, style=self.style)
+        output = Signal(len(row), reset_less=True)
+        m.d.comb += [rom.en.eq(self.en), rom.address.eq(self._address(m)), row.eq(output)]
         with m.If(self.en):
-            m.d.sync += output.eq(port.data)
+            m.d.sync += output.eq(rom.data)
 
         return m
 

@@ -3,16 +3,10 @@
 import json
 from pathlib import Path
 
-from amaranth.back import verilog
-
 from xnorflow import __version__
 from xnorflow.files import make_folder, write_atomically
 from xnorflow.hw.axi import AxiStreamTop, result_element_bits
 from xnorflow.hw.design import Design
-from xnorflow.hw.integer_mvu import weight_coding
-from xnorflow.hw.mvu import mvu_rows
-from xnorflow.hw.operands import weight_rows
-from xnorflow.hw.postprocess import offset_rows, scale_rows, slope_rows
 from xnorflow.hw.steps import (
     Accumulate,
     Append,
@@ -35,9 +29,8 @@ from xnorflow.hw.steps import (
     Select,
     Skip,
     Slide,
-    vector_of,
 )
-from xnorflow.hw.threshold import threshold_rows
+from xnorflow.hw.verilog import component_verilog
 from xnorflow.network import BinaryConv
 
 
@@ -46,17 +39,20 @@ __all__ = ["describe", "generate", "verilog_text"]
 TOP = "accelerator"
 """Name of the Verilog module, and of its file."""
 
-# Yosys writes operands of different widths, cases without a default, signals that nobody reads,
-# and all modules into one file. What shows real faults (latches, loops, several drivers, missing
-# pins) stays on.
-_LINT = "ASCRANGE CASEINCOMPLETE DECLFILENAME PROCASSINIT UNUSEDSIGNAL WIDTHEXPAND WIDTHTRUNC"
+_LINT = {
+    "PROCASSINIT": "registers have their reset values from power-on",
+    "UNUSEDSIGNAL": "carries of sums, and lanes of a word, that nobody needs",
+    "WIDTHEXPAND": "narrow operands are extended as the language says",
+    "CASEOVERLAP": "of these conditions only one holds at a time",
+    "DECLFILENAME": "all modules are in one file",
+}
+"""Rules of ``verilator -Wall`` that the text does not keep, and why it need not."""
 
 
 def generate(design: Design, directory: Path | str) -> Path:
-    """Write ``accelerator.v``, ``design.json`` and ``rom/*.hex`` into ``directory``.
+    """Write ``accelerator.v`` and ``design.json`` into ``directory``.
 
-    The same network and folding give the same bytes. Memory contents are part of the Verilog; the
-    ``rom`` folder has them once more, as ``$readmemh`` reads them, for people and other tools.
+    The same network and folding give the same bytes. Memory contents are part of the Verilog.
 
     Returns
     -------
@@ -73,11 +69,6 @@ def generate(design: Design, directory: Path | str) -> Path:
     (directory / "design.json").unlink(missing_ok=True)
     path = directory / f"{TOP}.v"
     write_atomically(path, verilog_text(design).encode())
-    roms = make_folder(directory / "rom")
-    for stale in roms.glob("*.hex"):
-        stale.unlink()
-    for name, contents in _roms(design):
-        write_atomically(roms / f"{name}.hex", contents.encode())
     description = json.dumps(describe(design), indent=2, ensure_ascii=False)
     write_atomically(directory / "design.json", f"{description}\n".encode())
     return path
@@ -86,13 +77,14 @@ def generate(design: Design, directory: Path | str) -> Path:
 def verilog_text(design: Design) -> str:
     """Verilog of the design's :class:`AxiStreamTop`.
 
-    ``verilator -Wall`` has nothing to say about it; the rules that concern only how Yosys writes
-    are switched off by pragmas in the file.
+    It is Verilog of 2001, and right under every later level of the language; see
+    `xnorflow.hw.verilog`. ``verilator -Wall`` has nothing to say about it but what pragmas in the
+    file switch off, each with its reason.
     """
-    text = verilog.convert(
-        AxiStreamTop(design), name=TOP, emit_src=False, strip_internal_attrs=True
+    text = component_verilog(AxiStreamTop(design), TOP)
+    pragmas = "\n".join(
+        f"/* verilator lint_off {rule} */  // {reason}" for rule, reason in _LINT.items()
     )
-    pragmas = "\n".join(f"/* verilator lint_off {rule} */" for rule in _LINT.split())
     header = f"// xnorflow {__version__}: network {design.network.name}"
     return f"{header}\n{pragmas}\n{text}"
 
@@ -192,35 +184,3 @@ def _describe_step(step, design):
             return {"unit": "DynamicTwoSlope", "lanes": lanes}
         case Select(lanes=lanes):
             return {"unit": "ArgMax", "lanes": lanes}
-
-
-def _roms(design):
-    """Names and ``$readmemh`` texts of the memories, a row a line."""
-    for step in design.steps:
-        for name, width, rows in _memories(step, design.device):
-            digits = -(-width // 4)
-            yield name, "".join(f"{row:0{digits}x}\n" for row in rows)
-
-
-def _memories(step, device):
-    """Names, widths and rows of what a step reads."""
-    match step:
-        case Multiply(BinaryConv() as node, _, folding):
-            pe, simd = folding.pe, folding.simd
-            rows = mvu_rows(step.matrix, pe=pe, simd=simd, gate=node.gate, family=device.family)
-            yield step.name, folding.pe * folding.simd, rows
-        case Multiply(_, _, folding):
-            bits, stored, spare = weight_coding(step.matrix)
-            rows = weight_rows(stored, pe=folding.pe, simd=folding.simd, bits=bits, spare=spare)
-            yield step.name, folding.pe * folding.simd * bits, rows
-        case Compare(node, source, lanes):
-            layout, rows = threshold_rows(node, lanes=lanes, vector=vector_of(source, lanes))
-            yield step.name, layout.size, rows
-        case Scale(node, source, lanes):
-            layout, rows = scale_rows(node, lanes=lanes, vector=vector_of(source, lanes))
-            yield f"{step.name}_scales", layout.size, rows
-            layout, rows = offset_rows(node, lanes=lanes, vector=vector_of(source, lanes))
-            yield f"{step.name}_offsets", layout.size, rows
-        case Bend(node, source, lanes) | DynamicBend(node, source, _, lanes):
-            layout, rows = slope_rows(node, lanes=lanes, vector=vector_of(source, lanes))
-            yield step.name, layout.size, rows

@@ -14,7 +14,19 @@ from xnorflow.errors import ToolError
 from xnorflow.sim.tools import find_icarus, find_verilator
 
 
-__all__ = ["Build", "Report", "Simulator", "available_simulators", "build_bench", "run_bench"]
+__all__ = [
+    "Build",
+    "LanguageLevel",
+    "Report",
+    "Simulator",
+    "available_simulators",
+    "build_bench",
+    "run_bench",
+]
+
+
+_RANDOM_START = ["+verilator+rand+reset+2", "+verilator+seed+1"]
+"""Verilator knows no undefined values: what would be undefined at first is random."""
 
 
 class Simulator(Enum):
@@ -27,6 +39,15 @@ class Simulator(Enum):
 def available_simulators() -> list[Simulator]:
     """Verilator, which every installation has, and Icarus where it is installed."""
     return [Simulator.VERILATOR] + ([Simulator.ICARUS] if find_icarus() else [])
+
+
+class LanguageLevel(Enum):
+    """Levels of the language; the values are those of Icarus' option ``-g``."""
+
+    VERILOG_2001 = "2001"
+    VERILOG_2005 = "2005"
+    SYSTEMVERILOG_2009 = "2009"
+    SYSTEMVERILOG_2012 = "2012"
 
 
 @dataclass(frozen=True)
@@ -63,6 +84,7 @@ def build_bench(
     directory: Path,
     *,
     probes: Sequence[str] = (),
+    level: LanguageLevel = LanguageLevel.SYSTEMVERILOG_2012,
 ) -> Build:
     """Compile a Verilog file for benches.
 
@@ -79,6 +101,8 @@ def build_bench(
     probes : sequence of str
         Patterns, as in ``"o__*"``, of the inner signals that benches look at. Ports of the top
         module are always visible. (Verilator compiles faster the less is visible.)
+    level : LanguageLevel
+        What Icarus reads the file as.
 
     Raises
     ------
@@ -89,9 +113,7 @@ def build_bench(
     directory.mkdir(parents=True, exist_ok=True)
     log = directory / "build.log"
     sources: list[Path | VerilatorControlFile] = [verilog]
-    # As Yosys writes it, Verilog is of 2005: from 2009 on, what is initialised with its declaration
-    # makes no event, and a block `always @*` that reads only that would never run.
-    arguments = ["-g2005"]
+    arguments = [f"-g{level.value}"]
     environment: dict[str, str] = {}
     if simulator is Simulator.VERILATOR:
         control = directory / "visible.vlt"
@@ -100,6 +122,7 @@ def build_bench(
         control.write_text("\n".join(lines) + "\n")
         sources.insert(0, VerilatorControlFile(control))
         arguments = ["--no-public-flat-rw", "-Wno-lint", "-Wno-style", "--output-split", "5000"]
+        arguments += ["--x-initial", "unique", "--x-assign", "unique"]
         environment = dict(find_verilator().environment)
         # Benches are short: compiling takes longer than running.
         flags = "OPT_FAST=-O0 OPT_SLOW=-O0 OPT_GLOBAL=-O0"
@@ -148,6 +171,7 @@ def run_bench(build: Build, module: str, *, variables: Mapping[str, str] | None 
             extra_env=variables or {},
             results_xml=str(results),
             seed=0,
+            plusargs=_RANDOM_START if build.simulator is Simulator.VERILATOR else [],
             timescale=("1ns", "1ps"),
             log_file=log,
         )

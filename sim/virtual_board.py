@@ -16,8 +16,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from amaranth.back import verilog
-
+from xnorflow.hw.verilog import component_verilog
 from xnorflow.sim.verilate import CACHE, HARNESSES, verilate
 
 
@@ -75,7 +74,7 @@ def virtual_board(
     """
     with tempfile.TemporaryDirectory(prefix="xnorflow-") as scratch:
         source = Path(scratch, "board.v")
-        source.write_text(verilog.convert(top, name="board", emit_src=False))
+        source.write_text(component_verilog(top, "board"))
         program = verilate(source, "board", HARNESSES / "board.cpp", Path(cache))
     spoilt = [f"{fault.direction.value}{fault.number}{fault.kind.value}" for fault in faults]
     master, slave = os.openpty()

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from amaranth.back import verilog
 
 from xnorflow.hw.device import ECP5_85F, UP5K, Family
 from xnorflow.hw.estimate import estimate_step
 from xnorflow.hw.postprocess import PostProcess, TwoSlope
 from xnorflow.hw.steps import Bend, Scale
+from xnorflow.hw.verilog import component_verilog
 from xnorflow.network import Affine, Counts, FeatureMap, Int, Rounding
 from xnorflow.network import TwoSlope as TwoSlopeNode
 
@@ -26,7 +26,7 @@ SYNTHESIS = {
 
 def multipliers_in(unit, device, folder):
     """How many hard multipliers Yosys makes, before logic is mapped to look-up tables."""
-    (folder / "unit.v").write_text(verilog.convert(unit, name="unit", emit_src=False))
+    (folder / "unit.v").write_text(component_verilog(unit, "unit"))
     command, multiplier = SYNTHESIS[device.family]
     script = (
         f"read_verilog unit.v; {command} -run :map_ram -top unit; "

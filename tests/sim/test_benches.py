@@ -1,7 +1,6 @@
 import dataclasses
 
 import pytest
-from amaranth.back import verilog
 
 from tests.hw.networks import dynamic_model, random_conv_net, random_mlp
 from xnorflow import xnf
@@ -11,6 +10,7 @@ from xnorflow.hw.device import ECP5_85F, UP5K
 from xnorflow.hw.folding import fold
 from xnorflow.hw.generate import generate
 from xnorflow.hw.steps import Folding
+from xnorflow.hw.verilog import component_verilog
 from xnorflow.network import Gate, Network
 from xnorflow.sim.bench import Simulator, available_simulators, build_bench, run_bench
 from xnorflow.sim.benches import units
@@ -68,7 +68,7 @@ def flip_neuron(network):
 @ON_EVERY_SIMULATOR
 def test_units(simulator, tmp_path):
     path = tmp_path / "units.v"
-    path.write_text(verilog.convert(units.top(), name="units", emit_src=False))
+    path.write_text(component_verilog(units.top(), "units"))
     build = build_bench(simulator, path, "units", tmp_path / "build")
 
     report = run_bench(build, "xnorflow.sim.benches.units")

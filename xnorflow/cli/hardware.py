@@ -83,7 +83,7 @@ def generate(
     single_buffered: SingleOption = False,
     clock: ClockOption = None,
 ) -> None:
-    """Write Verilog, memory contents and design.json.
+    """Write Verilog and design.json.
 
     Without a rate, the design takes one pixel a cycle if all layers are dense, a thousand frames a
     second otherwise, or is as fast as fits the FPGA.

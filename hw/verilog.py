@@ -1,0 +1,159 @@
+"""Verilog of a component, in a form that simulators and synthesisers read alike.
+
+Amaranth's own ``back.verilog`` describes combinational logic by blocks ``always @*``. Those run
+when a signal changes that they read; where none ever does, whether they run at all depends on
+the simulator and on the level of the language. Here every combinational signal is a continuous
+assignment, which no simulator may forget, and every register has a block of its own with its
+reset and its enable::
+
+    always @(posedge clk)
+      if (rst) valid <= 1'h0;
+      else if (en) valid <= i__valid;
+
+Registers have their reset values from power-on. Read-only memories have their contents in the
+text, so that it works wherever it is. Memories that are written start undefined: nothing may
+depend on what they hold at first.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from amaranth import *
+from amaranth._toolchain.yosys import find_yosys  # where `amaranth.back.verilog` has it from
+from amaranth.back import rtlil
+
+from xnorflow.hw.constants import Rom
+
+
+__all__ = ["component_verilog"]
+
+_OLDEST_YOSYS = (0, 40)  # the oldest that Amaranth writes for
+
+_PASSES = """
+proc -norom -noopt
+opt_clean
+opt_merge
+opt_dff -simple-dffe
+opt_clean -purge
+memory_collect
+attrmap -remove generator -remove top -remove src
+attrmap -remove amaranth.hierarchy -remove amaranth.decoding
+attrmap -modattr -remove generator -remove top -remove src
+attrmap -modattr -remove amaranth.hierarchy -remove amaranth.decoding
+write_verilog -norename
+"""
+"""Yosys' passes. Attributes go that mean something to Amaranth and Yosys only."""
+
+_WRITTEN = re.compile(r"cell \$memwr_v2 .*\n +parameter \\MEMID (.*)\n")
+_ZEROS = re.compile(
+    r"  cell \$meminit_v2 .*\n +parameter \\MEMID (.*)\n(?: +parameter .*\n)*"
+    r" +connect \\ADDR .*\n +connect \\DATA \d+'0*\n +connect \\EN .*\n  end\n"
+)
+_GENERATED = re.compile(r"\\\$(?:auto\$[\w.]+:\d+:)?([A-Za-z]\w*)\$(\d)")
+_MODULE = re.compile(r"module \\?(\S+)")
+_INSTANCE = re.compile(r"  rom_(\d+) ")
+
+_ROM = """
+module {name} (
+  input clk,
+  input en,
+  input [{address_top}:0] address,
+  output reg [{top}:0] data
+);
+{attributes}  reg [{top}:0] rows [0:{last}];
+{contents}  always @(posedge clk)
+    if (en) data <= rows[address];
+endmodule
+"""
+
+_ROWS = 32
+"""Rows in an ``initial`` block: Yosys' time to read one grows with the square of its length."""
+
+
+def component_verilog(component, name: str) -> str:
+    """Verilog of a component and all that it consists of, a module each.
+
+    Parameters
+    ----------
+    component : Component
+        What to write; its signature's members are the ports.
+    name : str
+        Name of the top module; those of submodules begin with it.
+
+    Returns
+    -------
+    str
+        The same for the same component and the same version of Yosys.
+    """
+    platform = _Platform()
+    written = rtlil.convert(component, name=name, platform=platform, emit_src=False)
+    modules = written.split("\nmodule ")
+    text = "\nmodule ".join(map(_undefined_at_first, modules))
+    yosys = find_yosys(lambda version: version >= _OLDEST_YOSYS)
+    script = f"read_rtlil <<rtlil\n{text}\nrtlil\n{_PASSES}"
+    verilog = yosys.run(["-q", "-"], script, ignore_warnings=True)
+    # Icarus takes a function whose name begins with a dollar for one of its own.
+    verilog = _GENERATED.sub(r"\\\1$\2", verilog)
+    return "".join(_with_roms(verilog.splitlines(keepends=True), platform.roms))
+
+
+class _Platform:
+    """Collects read-only memories; the n-th becomes an instance of ``rom_n``.
+
+    As text they take a fraction of the time that they would take bit by bit through Amaranth.
+    """
+
+    def __init__(self):
+        self.roms = []
+
+    def get_rom(self, rom: Rom):
+        """Describe a read-only memory as an instance of a module that is written by `_rom`."""
+        self.roms.append(rom)
+        return Instance(
+            f"rom_{len(self.roms) - 1}",
+            i_clk=ClockSignal(),
+            i_en=rom.en,
+            i_address=rom.address,
+            o_data=rom.data,
+        )
+
+
+def _undefined_at_first(module: str) -> str:
+    """A module in RTLIL, without the zeros with which Amaranth fills memories that are written."""
+    written = set(_WRITTEN.findall(module))
+    return _ZEROS.sub(lambda cell: "" if cell[1] in written else cell[0], module)
+
+
+def _with_roms(lines: Iterable[str], roms: list[Rom]) -> Iterator[str]:
+    """Verilog with a module for each read-only memory, named by the one that has its instance."""
+    module, needed = "", []
+    for line in lines:
+        if found := _MODULE.match(line):
+            module = found[1]
+        elif found := _INSTANCE.match(line):
+            name = f"\\{module}.rom "
+            needed.append((name, roms[int(found[1])]))
+            line = f"  {name}{line[found.end() :]}"
+        yield line
+    for name, rom in needed:
+        yield _rom(name, rom)
+
+
+def _rom(name: str, rom: Rom) -> str:
+    """Module of a read-only memory."""
+    attributes = [f'  (* {key} = "{value}" *)\n' for key, value in rom.style.attributes().items()]
+    digits = -(-rom.width // 4)
+    contents = []
+    for start in range(0, len(rom.rows), _ROWS):
+        rows = enumerate(rom.rows[start : start + _ROWS], start)
+        contents.append("  initial begin\n")
+        contents += [f"    rows[{n}] = {rom.width}'h{row:0{digits}x};\n" for n, row in rows]
+        contents.append("  end\n")
+    return _ROM.format(
+        name=name,
+        address_top=len(rom.address) - 1,
+        top=rom.width - 1,
+        last=len(rom.rows) - 1,
+        attributes="".join(attributes),
+        contents="".join(contents),
+    )
