@@ -1,6 +1,12 @@
-"""The golden model: a network executed in PyTorch integers, as the hardware must execute it."""
+"""The golden model: a network executed in PyTorch integers, as the hardware must execute it.
 
-from collections.abc import Callable, Collection, Mapping
+`define` says what every kind of node computes. What executes networks are the kernels of
+`xnorflow.sw.kernels`, which compute the same, fast.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -21,8 +27,10 @@ from xnorflow.network import (
     BinaryConv,
     Bit,
     Concat,
+    Counts,
     DynamicThreshold,
     DynamicTwoSlope,
+    FeatureMap,
     Gate,
     GlobalSum,
     HalvingMaxPool,
@@ -37,12 +45,15 @@ from xnorflow.network import (
     TwoSlope,
     sources_of,
 )
+from xnorflow.sw.kernels import Kernel, Values, kernel_of, narrow, widen, windows_of
 
 
-__all__ = ["Execution", "golden"]
+__all__ = ["Execution", "define", "golden"]
 
-# Frames are executed in batches whose largest intermediate matrix has at most so many values.
-_BATCH_VALUES = 1 << 21
+# Frames are executed in batches whose largest intermediate matrix has at most so many bytes. Half
+# and twice as many are as fast; with far fewer, calls and small products take the time, and with
+# far more, a core's caches do not hold what it works on.
+_BATCH_BYTES = 1 << 22
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +82,7 @@ def golden(
     *,
     keep: Collection[str] = (),
     progress: Callable[[int, int], None] | None = None,
+    threads: int | None = None,
 ) -> Execution:
     """Execute ``network`` in integers.
 
@@ -84,6 +96,9 @@ def golden(
         Nodes, or `INPUT`, whose maps are wanted too; ``network.maps`` asks for all of them.
     progress : callable, optional
         Called now and then with the number of frames that are done, and of all.
+    threads : int, optional
+        Batches of frames that are executed at once, each by one thread. As many as PyTorch would
+        use for one operation, if not given: usually a thread for each core.
 
     Raises
     ------
@@ -91,59 +106,155 @@ def golden(
         If the frames are not what the network takes.
     KeyError
         If ``keep`` has a name that is not in the network.
+    ValueError
+        If ``threads`` is less than 1.
     """
     array = check_frames(frames.numpy() if isinstance(frames, Tensor) else frames, network.input)
     label = network.nodes[-1].name
     wanted = {*keep, network.scores, label}
     if unknown := wanted - network.maps.keys():
         raise KeyError(f"{network.name} has no node {', '.join(sorted(unknown))}")
-    step = max(1, _BATCH_VALUES // _values_per_frame(network))
-    batches = []
-    for start in range(0, max(1, len(array)), step):
-        batches.append(_execute(network, torch.tensor(array[start : start + step]), wanted))
+    if threads is None:
+        threads = torch.get_num_threads()
+    if threads < 1:
+        raise ValueError(f"there must be at least one thread, not {threads}")
+    steps = _steps(network, wanted)
+    found = {name: _room(len(array), network.maps[name]) for name in wanted}
+    share = -(-len(array) // threads)
+    batch = max(1, min(share, _BATCH_BYTES // _bytes_per_frame(network)))
+
+    def execute(start: int) -> int:
+        """Fill in what a batch delivers, and return its size."""
+        part = slice(start, start + batch)
+        for name, values in _execute(network, steps, array[part], wanted).items():
+            found[name].map[part] = values.map
+            if (popcounts := found[name].popcount) is not None and values.popcount is not None:
+                popcounts[part] = values.popcount
+        return len(array[part])
+
+    done = 0
+
+    def advance(executed: int) -> None:
+        nonlocal done
+        done += executed
         if progress is not None:
-            progress(min(start + step, len(array)), len(array))
-    maps = {name: torch.cat([batch[name].map for batch in batches]) for name in wanted}
-    popcounts = {
-        name: torch.cat([p for batch in batches if (p := batch[name].popcount) is not None])
-        for name in keep
-        if batches[0][name].popcount is not None
-    }
+            progress(done, len(array))
+
+    _in_threads(execute, range(0, len(array), batch), threads, advance)
     return Execution(
-        scores=maps[network.scores].flatten(1),
-        labels=maps[label].flatten(),
-        maps=MappingProxyType({name: maps[name] for name in keep}),
-        popcounts=MappingProxyType(popcounts),
+        scores=found[network.scores].map.flatten(1),
+        labels=found[label].map.flatten(),
+        maps=MappingProxyType({name: found[name].map for name in keep}),
+        popcounts=MappingProxyType({
+            name: popcount for name in keep if (popcount := found[name].popcount) is not None
+        }),
     )
 
 
-class _Values(NamedTuple):
-    """What flows along an edge: (n, height, width, channels), and P as (n, height, width, 1)."""
+def _room(count: int, x: FeatureMap) -> Values:
+    """Tensors for what an edge carries, of so many frames."""
+    dtype = torch.bool if isinstance(x.type, Bit) else torch.int64
+    carried = isinstance(x.type, Counts) and x.type.popcount
+    return Values(
+        torch.empty((count, *x.shape), dtype=dtype),
+        torch.empty((count, x.height, x.width, 1), dtype=torch.int64) if carried else None,
+    )
 
-    map: Tensor
-    popcount: Tensor | None = None
+
+def _in_threads(
+    function: Callable[[int], int],
+    arguments: Iterable[int],
+    threads: int,
+    use: Callable[[int], None],
+) -> None:
+    """Compute ``function`` of all arguments in so many threads, and ``use`` each result here.
+
+    Each thread executes PyTorch's operations alone. These are too short to be shared out: on
+    cores that have other work too, every one of them would wait for the slowest of its parts.
+    """
+    before = torch.get_num_threads()
+    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        for future in as_completed([pool.submit(function, argument) for argument in arguments]):
+            use(future.result())
+    finally:
+        pool.shutdown(cancel_futures=True)
+        # Some of what a thread sets belongs to all of them.
+        torch.set_num_threads(before)
 
 
-def _values_per_frame(network: Network) -> int:
+def _bytes_per_frame(network: Network) -> int:
     """Size of the largest matrix that a frame needs: a map, or the windows of a convolution."""
     windows = [
-        network.maps[node.name].height * network.maps[node.name].width * node.taps
+        network.maps[node.name].height
+        * network.maps[node.name].width
+        * node.taps
+        * (1 if isinstance(node, BinaryConv) else 4)
         for node in network.nodes
         if isinstance(node, BinaryConv | IntegerConv)
     ]
-    return max([*windows, *(x.size for x in network.maps.values())])
+    return max([*windows, *(4 * x.size for x in network.maps.values())])
 
 
-def _execute(network: Network, frames: Tensor, wanted: Collection[str]) -> dict[str, _Values]:
+class _Step(NamedTuple):
+    """What delivers the values of ``name``, and whose values are not needed after that."""
+
+    name: str
+    sources: tuple[str, ...]
+    kernel: Kernel
+    done: tuple[str, ...]
+
+
+def _steps(network: Network, wanted: Collection[str]) -> list[_Step]:
+    """How to get at the values of the nodes in ``wanted``, step by step."""
+    users = Counter(source for node in network.nodes for source in sources_of(node))
+    alone = {
+        node.name: node
+        for node in network.nodes
+        if isinstance(node, BinaryConv) and users[node.name] == 1 and node.name not in wanted
+    }
+    joined = {
+        node.name: alone.pop(node.source)
+        for node in network.nodes
+        if isinstance(node, Threshold | Affine) and node.source in alone
+    }
+    within = {conv.name for conv in joined.values()}
+    steps: list[_Step] = []
+    needed = set(wanted)
+    for node in reversed(network.nodes):
+        if node.name in within:
+            continue
+        conv = joined.get(node.name)
+        sources = sources_of(node if conv is None else conv)
+        kernel = kernel_of(node, network.maps, conv) or _plain(node, network)
+        steps.append(_Step(node.name, sources, kernel, tuple({*sources} - needed)))
+        needed.update(sources)
+    return steps[::-1]
+
+
+def _plain(node: Node, network: Network) -> Kernel:
+    """Kernel of a node that has none of its own: its definition."""
+    type_ = network.maps[node.name].type
+    return lambda *sources: narrow(define(node, *map(widen, sources)), type_)
+
+
+def _execute(
+    network: Network, steps: list[_Step], frames: NDArray[Any], wanted: Collection[str]
+) -> dict[str, Values]:
     """Values of the nodes in ``wanted``, for one batch of frames."""
-    frames = frames.to(torch.bool if isinstance(network.input.type, Bit) else torch.int64)
-    values = {INPUT: _Values(frames)}
-    for node in network.nodes:
-        values[node.name] = _apply(node, *(values[source] for source in sources_of(node)))
+    values = {INPUT: narrow(Values(torch.tensor(frames)), network.input.type)}
+    for step in steps:
+        values[step.name] = step.kernel(*(values[source] for source in step.sources))
+        for name in step.done:
+            del values[name]
     return {name: values[name] for name in wanted}
 
 
-def _apply(node: Node, x: _Values, *others: _Values) -> _Values:
+def define(node: Node, x: Values, *others: Values) -> Values:
+    """What ``node`` delivers for what feeds it: the definition, in bool and int64.
+
+    The kernels deliver the same.
+    """
     match node:
         case BinaryConv():
             return _binary_conv(node, x.map)
@@ -154,43 +265,43 @@ def _apply(node: Node, x: _Values, *others: _Values) -> _Values:
         case Threshold():
             sums = (x.map << node.fraction) + _weigh(node.popcount_weights, x.popcount)
             bits = sums >= _of_classes(node.thresholds, node.classes)
-            return _Values(bits if node.inverted is None else bits ^ torch.tensor(node.inverted))
+            return Values(bits if node.inverted is None else bits ^ torch.tensor(node.inverted))
         case Affine():
             products = torch.tensor(node.scale) * x.map + _weigh(node.popcount_scale, x.popcount)
             sums = products + _of_classes(node.offset, node.classes)
-            return _Values(sums if node.rounding is None else _round(sums, node.rounding))
+            return Values(sums if node.rounding is None else _round(sums, node.rounding))
         case TwoSlope():
             positive, negative = torch.tensor(node.positive), torch.tensor(node.negative)
             products = torch.where(x.map >= 0, positive, negative) * x.map
-            return _Values(_round(products, node.rounding))
+            return Values(_round(products, node.rounding))
         case DynamicThreshold():
             channels = min(x.map.shape[3], others[0].map.shape[3])
             thresholds = others[0].map[..., node.first : node.first + channels]
-            return _Values(node.scale * x.map >= thresholds)
+            return Values(node.scale * x.map >= thresholds)
         case DynamicTwoSlope():
             before, after = others[0].map[..., node.first :].split(x.map.shape[3], dim=3)[:2]
             z, rounding = x.map + before, node.rounding
             slopes = torch.where(z >= 0, torch.tensor(node.positive), torch.tensor(node.negative))
             rounded = (slopes * z + rounding.half >> rounding.shift) + after
-            return _Values(rounded.clamp_(rounding.type.low, rounding.type.high))
+            return Values(rounded.clamp_(rounding.type.low, rounding.type.high))
         case Add():
-            return _Values(_round(x.map + others[0].map, Rounding(0, node.bits)))
+            return Values(_round(x.map + others[0].map, Rounding(0, node.bits)))
         case Concat():
-            return _Values(torch.cat([x.map, others[0].map], dim=3))
+            return Values(torch.cat([x.map, others[0].map], dim=3))
         case Subsample():
-            return _Values(x.map[:, :: node.stride, :: node.stride])
+            return Values(x.map[:, :: node.stride, :: node.stride])
         case PadChannels():
-            return _Values(functional.pad(x.map, (node.before, node.after)))
+            return Values(functional.pad(x.map, (node.before, node.after)))
         case AveragePool():
             sums = _pool_windows(x.map, node.size).sum(dim=4)
-            return _Values((sums + ((1 << node.shift) >> 1)) >> node.shift)
+            return Values((sums + ((1 << node.shift) >> 1)) >> node.shift)
         case HalvingMaxPool():
-            return _Values(_halving_max_pool(x.map))
+            return Values(_halving_max_pool(x.map))
         case GlobalSum():
-            return _Values(x.map.sum(dim=(1, 2), keepdim=True))
+            return Values(x.map.sum(dim=(1, 2), keepdim=True))
         case ArgMax():
             # torch.argmax gives the first of several maxima.
-            return _Values(x.map.argmax(dim=3, keepdim=True))
+            return Values(x.map.argmax(dim=3, keepdim=True))
 
 
 def _of_classes(values: NDArray[np.int64], classes: NDArray[np.int64] | None) -> Tensor:
@@ -208,40 +319,26 @@ def _weigh(weights: NDArray[np.int64] | None, popcount: Tensor | None) -> Tensor
     return 0 if weights is None or popcount is None else torch.tensor(weights) * popcount
 
 
-def _binary_conv(node: BinaryConv, bits: Tensor) -> _Values:
-    # Float32, because its matrix products are the fastest. They are exact, in whatever order they
-    # are summed: no partial sum exceeds the taps, of which `Counts` allows less than 2^24.
-    u = _windows(node, bits.to(torch.float32))
-    v = torch.tensor(node.weights).reshape(node.filters, -1).to(torch.float32)
-    # M = #{u and v} + #{neither} = Σ u·(2v - 1) + Σ (1 - v)
-    xnor = node.gate is Gate.XNOR
-    counts = u @ (2 * v - 1).T + (1 - v).sum(dim=1) if xnor else u @ v.T
-    popcount = u.sum(dim=3, keepdim=True).to(torch.int64) if node.popcount else None
-    return _Values(counts.to(torch.int64), popcount)
+def _binary_conv(node: BinaryConv, bits: Tensor) -> Values:
+    u = windows_of(node, bits.to(torch.int64))
+    v = torch.tensor(node.weights).reshape(node.filters, -1).to(torch.int64)
+    counts = u @ v.T
+    if node.gate is Gate.XNOR:
+        counts += (1 - u) @ (1 - v).T
+    return Values(counts, u.sum(dim=3, keepdim=True) if node.popcount else None)
 
 
-def _integer_conv(node: IntegerConv, x: Tensor) -> _Values:
-    # In float64, whose sums are exact below 2^53: 32-bit results allow no more than that.
-    weights = torch.tensor(node.weights).reshape(node.filters, -1).to(torch.float64)
-    return _Values((_windows(node, x.to(torch.float64)) @ weights.T).to(torch.int64))
+def _integer_conv(node: IntegerConv, x: Tensor) -> Values:
+    weights = torch.tensor(node.weights).reshape(node.filters, -1)
+    return Values(windows_of(node, x.to(torch.int64)) @ weights.T)
 
 
-def _windows(node: BinaryConv | IntegerConv, x: Tensor) -> Tensor:
-    """Taps of every window of ``x`` (n, height, width, channels): (n, height, width, taps)."""
-    _, rows, columns, _ = node.weights.shape
-    p, s = node.padding, node.stride
-    if p:
-        x = functional.pad(x, (0, 0, p, p, p, p))
-    # (n, height, width, channels, rows, columns) -> (n, height, width, taps)
-    return x.unfold(1, rows, s).unfold(2, columns, s).permute(0, 1, 2, 4, 5, 3).flatten(3)
-
-
-def _max_pool(node: MaxPool, bits: Tensor) -> _Values:
+def _max_pool(node: MaxPool, bits: Tensor) -> Values:
     windows = _pool_windows(bits, node.size)
     largest = windows.any(dim=4)
     if node.inverted is None:
-        return _Values(largest)
-    return _Values(torch.where(torch.tensor(node.inverted), windows.all(dim=4), largest))
+        return Values(largest)
+    return Values(torch.where(torch.tensor(node.inverted), windows.all(dim=4), largest))
 
 
 def _halving_max_pool(x: Tensor) -> Tensor:

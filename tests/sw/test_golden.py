@@ -1,5 +1,7 @@
 import math
 import re
+import threading
+import time
 from fractions import Fraction
 
 import numpy as np
@@ -193,7 +195,7 @@ def test_batches_do_not_show(monkeypatch, count):
     frames = random_frames(np.random.default_rng(count), network.input, count)
     whole = golden(network, frames, keep=network.maps)
 
-    monkeypatch.setattr(module, "_BATCH_VALUES", 7 * 16)
+    monkeypatch.setattr(module, "_BATCH_BYTES", 7 * 64)
     parts = golden(network, frames, keep=network.maps)
 
     assert whole.scores.shape == (count, 3)
@@ -203,6 +205,101 @@ def test_batches_do_not_show(monkeypatch, count):
     for name, values in whole.maps.items():
         assert torch.equal(parts.maps[name], values)
     assert torch.equal(parts.popcounts["conv"], whole.popcounts["conv"])
+
+
+@pytest.fixture
+def set_threads():
+    """Set the number of PyTorch's threads, for one test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 50])
+def test_threads_do_not_show(monkeypatch, set_threads, threads):
+    network = classifier()
+    frames = random_frames(np.random.default_rng(threads), network.input, 40)
+    whole = golden(network, frames, keep=network.maps)
+    used = set()
+    execute = module._execute
+
+    def note_thread(*arguments):
+        assert torch.get_num_threads() == 1
+        used.add(threading.get_ident())
+        return execute(*arguments)
+
+    monkeypatch.setattr(module, "_execute", note_thread)
+    set_threads(5)
+    parts = golden(network, frames, keep=network.maps, threads=threads)
+    assert torch.get_num_threads() == 5
+
+    assert len(used) <= threads
+    assert threading.get_ident() not in used
+    assert torch.equal(parts.labels, whole.labels)
+    for name, values in whole.maps.items():
+        assert torch.equal(parts.maps[name], values)
+    assert torch.equal(parts.popcounts["conv"], whole.popcounts["conv"])
+
+
+def test_as_many_threads_as_pytorch_uses(monkeypatch, set_threads):
+    network = classifier()
+    frames = random_frames(np.random.default_rng(0), network.input, 39)
+    expected = golden(network, frames).scores
+    # Each of the three batches waits for the others.
+    barrier = threading.Barrier(3)
+    execute = module._execute
+
+    def meet(*arguments):
+        barrier.wait(timeout=60)
+        return execute(*arguments)
+
+    monkeypatch.setattr(module, "_execute", meet)
+    set_threads(3)
+    assert torch.equal(golden(network, frames).scores, expected)
+
+
+def test_refuses_less_than_a_thread():
+    network = classifier()
+    frames = random_frames(np.random.default_rng(0), network.input, 2)
+    with pytest.raises(ValueError, match=r"^there must be at least one thread, not 0$"):
+        golden(network, frames, threads=0)
+
+
+def test_stops_when_it_is_interrupted(monkeypatch):
+    network = classifier()
+    frames = random_frames(np.random.default_rng(0), network.input, 1000)
+    monkeypatch.setattr(module, "_BATCH_BYTES", 64)
+    executed = []
+    execute = module._execute
+
+    def note(*arguments):
+        executed.append(None)
+        time.sleep(0.001)
+        return execute(*arguments)
+
+    monkeypatch.setattr(module, "_execute", note)
+
+    def interrupt(done, _all):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    before = torch.get_num_threads()
+    with pytest.raises(KeyboardInterrupt):
+        golden(network, frames, progress=interrupt, threads=2)
+    assert len(executed) < 100
+    assert torch.get_num_threads() == before
+
+
+def test_reports_progress(monkeypatch):
+    network = classifier()
+    frames = random_frames(np.random.default_rng(0), network.input, 20)
+    monkeypatch.setattr(module, "_BATCH_BYTES", 7 * 64)
+    reports = []
+    golden(network, frames, progress=lambda *report: reports.append(report), threads=2)
+    done = [0, *(each for each, _all in reports)]
+    assert {all_ for _done, all_ in reports} == {20}
+    assert sorted(np.diff(done).tolist()) == [6, 7, 7]
+    assert done[-1] == 20
 
 
 def test_keeps_only_what_is_asked_for():
