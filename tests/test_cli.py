@@ -74,6 +74,24 @@ def test_eval_writes_the_scores(cli, files, frames):
     assert np.array_equal(np.load("scores.npy"), golden(NETWORK, frames).scores.numpy())
 
 
+def test_eval_takes_the_number_of_threads(cli, files, frames, monkeypatch):
+    given = []
+
+    def note(network, images, *, threads=None, **options):
+        given.append(threads)
+        return golden(network, images, threads=threads, **options)
+
+    monkeypatch.setattr("xnorflow.sw.golden.golden", note)
+    arguments = ("eval", "net.xnf", "--input", "frames.npy", "--output", "scores.npy")
+    assert cli(*arguments)[0] == 0
+    assert cli(*arguments, "--threads", 3)[0] == 0
+    assert given == [None, 3]
+    assert np.array_equal(np.load("scores.npy"), golden(NETWORK, frames).scores.numpy())
+    code, _, err = cli(*arguments, "--threads", 0)
+    assert code == 2
+    assert "Invalid value for '--threads'" in err
+
+
 def test_eval_prints_scores_that_nobody_saves(cli, files, frames):
     _, out, _ = cli("eval", "net.xnf", "--input", "frames.npy", "--limit", 2)
     scores = golden(NETWORK, frames).scores

@@ -11,6 +11,7 @@ from xnorflow.cli.options import (
     LimitOption,
     NetworkArgument,
     OutputOption,
+    ThreadsOption,
 )
 from xnorflow.cli.shared import bar, console, load_data, load_frames, load_network, report_results
 from xnorflow.errors import LoweringError
@@ -79,13 +80,14 @@ def evaluate(
     limit: LimitOption = None,
     frames: InputOption = None,
     output: OutputOption = None,
+    threads: ThreadsOption = None,
 ) -> None:
     """Execute a network in integers: accuracy on a data set, or scores of your own frames."""
     from xnorflow.sw.golden import golden
 
     loaded = load_network(network)
     images, labels = load_frames(loaded, dataset, limit, frames)
-    result = golden(loaded, images)
+    result = golden(loaded, images, threads=threads)
     report_results(result.labels.numpy(), result.scores.numpy(), labels, output)
 
 

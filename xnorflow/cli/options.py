@@ -18,6 +18,7 @@ __all__ = [
     "OutputOption",
     "RateOption",
     "SingleOption",
+    "ThreadsOption",
 ]
 
 NetworkArgument = Annotated[
@@ -57,4 +58,8 @@ SingleOption = Annotated[
         help="Buffers of one frame for thresholds of the frame: the least memory, at the cost of "
         "cycles.",
     ),
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, help="Frames in parallel; usually as many as cores."),
 ]
