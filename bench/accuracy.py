@@ -1,4 +1,4 @@
-"""Accuracy of the zoo's integer networks on whole test sets, and the golden model's speed.
+"""Accuracy of the zoo's integer networks on whole test sets.
 
     python bench/accuracy.py                    # all networks of the zoo
     python bench/accuracy.py mnist-tfc-sign     # only this one
@@ -9,7 +9,6 @@ float64, on 1,000 images of CIFAR-10, which take long, and on all others; the mo
 """
 
 import sys
-import time
 from pathlib import Path
 
 from record import update
@@ -34,9 +33,7 @@ def main() -> None:
     for name in sys.argv[1:] or zoo_networks():
         network = load_network(f"zoo/{name}.xnf")
         data = load(Dataset(network.provenance.dataset))
-        start = time.perf_counter()
         result = golden(network, data.test_images)
-        seconds = time.perf_counter() - start
         model = Path("runs") / name / MODEL_FILE
         if not model.exists():
             raise SystemExit(f"{model} is missing: run `python zoo/make.py {name}`")
@@ -49,7 +46,6 @@ def main() -> None:
             "float_accuracy": network.provenance.float_accuracy,
             "bits": sum(layer.compared for layer in comparison.layers),
             "bits_differing": sum(layer.differing for layer in comparison.layers),
-            "seconds": round(seconds, 2),
         }
         console.print(row)
         update("accuracy", "python bench/accuracy.py", ["torch", "numpy"], row)

@@ -24,6 +24,7 @@ def pages() -> dict[Path, str]:
     """Pages with results, as they should be."""
     sections = (
         accuracy(),
+        golden(),
         imported(),
         lowering(),
         rtl(),
@@ -59,7 +60,6 @@ def accuracy() -> str:
             f"{row['accuracy']:.2%}",
             f"{row['float_accuracy']:.2%}",
             f"{row['bits_differing']} of {row['bits']:,}",
-            f"{row['seconds']:.0f} s",
         ]
         for row in read_rows("accuracy")
     ]
@@ -67,10 +67,31 @@ def accuracy() -> str:
         "Accuracy on all 10,000 test images, `python bench/accuracy.py`. The next column counts "
         "binary activations, values of residual streams, and thresholds and shifts of frames, in "
         "which the integer network differs from PyTorch in float64: on the first 1,000 images of "
-        "CIFAR-10, and on all 10,000 of the other data sets. Last, what the golden model takes for "
-        "all 10,000 on two cores. Where a network starts and for how many epochs it is trained is "
-        "in its card in [`zoo/`](zoo).",
-        ["network", "integers", "float64", "differ", "time"],
+        "CIFAR-10, and on all 10,000 of the other data sets. Where a network starts and for how "
+        "many epochs it is trained is in its card in [`zoo/`](zoo).",
+        ["network", "integers", "float64", "differ"],
+        rows,
+    )
+
+
+def golden() -> str:
+    """Speed of the golden model."""
+    rows = [
+        [
+            row["network"],
+            row["what"],
+            row["cores"],
+            f"{row['before']:,.0f}",
+            f"{row['now']:,.0f}",
+            f"{row['ratio']:.1f}",
+        ]
+        for row in read_rows("golden")
+    ]
+    return _section(
+        "Images that the golden model executes in a second, beside those of an earlier revision, "
+        "`python bench/golden.py`: medians, and that of the ratios, on cores that are idle or each "
+        "busy with another process; `eval` is the whole command on 10,000 images.",
+        ["network", "", "cores", "before", "now", "ratio"],
         rows,
     )
 

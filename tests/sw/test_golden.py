@@ -314,6 +314,23 @@ def test_keeps_only_what_is_asked_for():
     assert kept.popcounts["conv"].shape == (2, 1, 1, 1)
 
 
+def test_counts_that_several_nodes_use():
+    rng = np.random.default_rng(0)
+    nodes = (
+        BinaryConv("conv", INPUT, rng.random((3, 2, 2, 5)) < 0.5),
+        Affine("one", "conv", np.array([1, -2, 3]), np.array([4, 5, 6]), rounding=Rounding(0, 9)),
+        Affine("two", "conv", np.array([7, 8, -9]), np.array([0, 1, 2]), rounding=Rounding(0, 9)),
+        Add("scores", "one", "two", 9),
+        ArgMax("label", "scores"),
+    )
+    network = Network("shared", FeatureMap(2, 2, 5, Bit()), nodes, tuple("abc"))
+    frames = random_frames(rng, network.input, 10)
+    result = golden(network, frames)
+    for frame, scores in zip(frames, result.scores.tolist(), strict=True):
+        maps, _ = reference(network, frame)
+        assert scores == maps["scores"][0, 0].tolist()
+
+
 def test_takes_tensors_and_read_only_arrays():
     network = classifier()
     frames = random_frames(np.random.default_rng(0), network.input, 2)

@@ -1,5 +1,8 @@
 """The kernels against the definitions, on nodes of all kinds and on values of all sizes."""
 
+import os
+import subprocess
+import sys
 from unittest import mock
 
 import numpy as np
@@ -213,3 +216,28 @@ def test_products_of_as_many_taps_as_the_contract_allows():
     weights[0, 1] = -1
     for product in (kernels._byte_product, kernels._float_product):
         assert product(weights)(bits).tolist() == [[taps, taps - 2]]
+
+
+# Products whose sums are the largest, and random ones; PyTorch must have these instructions only.
+PRODUCTS_ELSEWHERE = """
+import torch
+from xnorflow.sw import kernels
+
+torch.manual_seed(0)
+ones = torch.ones(65, 4096, dtype=torch.bool)
+for bits in (ones, ones & (torch.rand(ones.shape) < 0.5)):
+    for weights in (1, -1, torch.randint(-1, 2, (4096, 33))):
+        weights = torch.zeros(4096, 33, dtype=torch.int8) + torch.as_tensor(weights).to(torch.int8)
+        expected = bits.to(torch.int64) @ weights.to(torch.int64)
+        assert torch.equal(kernels._byte_product(weights)(bits).to(torch.int64), expected)
+print("equal")
+"""
+
+
+@pytest.mark.parametrize("instructions", ["SSE41", "AVX2", "AVX512_CORE"])
+def test_products_on_older_processors(instructions):
+    """Those that have no instructions for four products of bytes, as far as this one can tell."""
+    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": instructions}
+    command = [sys.executable, "-c", PRODUCTS_ELSEWHERE]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert run.stdout == "equal\n", run.stderr
