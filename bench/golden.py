@@ -41,6 +41,8 @@ COMMANDS = ("cifar10-cnv", "cifar10-resnet20-adabin")
 TURNS = 5
 # A turn is repeated until it has taken so many seconds.
 _LEAST = 0.5
+# Until the process that started it ends, however that happens.
+_SPIN = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
 
 
 def main() -> None:
@@ -118,6 +120,7 @@ def serve() -> None:
         while (seconds := time.perf_counter() - start) < _LEAST:
             golden(network, images)
             count += len(images)
+        # In KiB, on Linux.
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
         print(count / seconds, memory, flush=True)
 
@@ -168,7 +171,7 @@ def _row(name: str, what: str, busy: bool, rates: list[list[float]]) -> dict[str
 def _load(busy: bool) -> Iterator[None]:
     """Other work for every core, or none."""
     count = (os.cpu_count() or 1) if busy else 0
-    processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    processes = [subprocess.Popen([sys.executable, "-c", _SPIN]) for _ in range(count)]
     try:
         yield
     finally:

@@ -2,6 +2,7 @@ import math
 import re
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
 import numpy as np
@@ -232,6 +233,9 @@ def test_threads_do_not_show(monkeypatch, set_threads, threads):
     set_threads(5)
     parts = golden(network, frames, keep=network.maps, threads=threads)
     assert torch.get_num_threads() == 5
+    # Threads that start afterwards have as many as before, too.
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == 5
 
     assert len(used) <= threads
     assert threading.get_ident() not in used
