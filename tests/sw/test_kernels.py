@@ -197,6 +197,21 @@ def test_kernels_of_wide_values(kind, seed):
     check(kernel_of(node, network), sources, maps, define(node, *sources))
 
 
+@pytest.mark.parametrize("more", [-1, 0, 1])
+def test_kernels_where_32_bits_end(more):
+    """Both terms of a sum are needed to leave them."""
+    x = FeatureMap(1, 1, 2, Counts(1 << 10, popcount=True))
+    values = Values(torch.full((1, 1, 1, 2), 1 << 10), torch.full((1, 1, 1, 1), 1 << 10))
+    signs = np.array([1, -1])
+    scale = signs * ((1 << 20) + more)
+    affine = Affine("node", INPUT, scale, 0 * signs, scale, rounding=Rounding(8, 32))
+    weights = np.full(2, (1 << 21) - (1 << 16) + more)
+    threshold = Threshold("node", INPUT, np.array([1, (1 << 31) + (more << 10)]), weights, 16)
+    for node in (affine, threshold):
+        maps = {INPUT: x, "node": node.infer(x)}
+        check(kernel_of(node, maps), [values], [x], define(node, values))
+
+
 @given(st.integers(1, 70), st.integers(1, 300), st.integers(1, 40), seeds)
 @example(1, 1, 1, 0)
 @example(64, 1024, 10, 0)
