@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from xnorflow import __version__
-from xnorflow.files import make_folder, write_atomically
+from xnorflow.files import locked, make_folder, remove_file, write_atomically
 from xnorflow.hw.axi import AxiStreamTop, result_element_bits
 from xnorflow.hw.design import Design
 from xnorflow.hw.steps import (
@@ -62,11 +62,16 @@ def generate(design: Design, directory: Path | str) -> Path:
     Raises
     ------
     FormatError
-        If a file cannot be written.
+        If a file cannot be written, or another run writes to the folder.
     """
-    directory = make_folder(directory)
+    with locked(directory) as folder:
+        return _write(design, folder)
+
+
+def _write(design: Design, directory: Path) -> Path:
+    """Write the files of a design into a folder."""
     # Without its description, what an interrupted run leaves behind is not taken for a design.
-    (directory / "design.json").unlink(missing_ok=True)
+    remove_file(directory / "design.json")
     path = directory / f"{TOP}.v"
     write_atomically(path, verilog_text(design).encode())
     description = json.dumps(describe(design), indent=2, ensure_ascii=False)

@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 BASE = {
+    "xnorflow.cache",
     "xnorflow.errors",
     "xnorflow.files",
     "xnorflow.frames",
