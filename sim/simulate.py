@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from xnorflow.errors import DataError, FormatError, ToolError
 from xnorflow.sim.description import Description
-from xnorflow.sim.verilate import CACHE, HARNESSES, verilate
+from xnorflow.sim.verilate import HARNESSES, verilate
 
 
 __all__ = ["SimulationResult", "compile_accelerator", "first_difference", "simulate"]
@@ -54,15 +54,15 @@ class SimulationResult:
         return len(self.labels) / self.seconds
 
 
-def compile_accelerator(directory: Path | str, *, cache: Path | str = CACHE) -> Path:
+def compile_accelerator(directory: Path | str, *, cache: Path | str | None = None) -> Path:
     """Compile the accelerator in ``directory``, unless the same one is in the cache already.
 
     Parameters
     ----------
     directory : Path
         What `xnorflow.hw.generate.generate` wrote.
-    cache : Path
-        Folder of compiled simulations.
+    cache : Path, optional
+        Folder of compiled simulations; the user's by default.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def compile_accelerator(directory: Path | str, *, cache: Path | str = CACHE) -> 
     verilog = Path(directory) / "accelerator.v"
     if not verilog.is_file():
         raise FormatError(f"{directory} holds no generated accelerator: accelerator.v is missing")
-    return verilate(verilog, "accelerator", HARNESSES / "accelerator.cpp", Path(cache))
+    return verilate(verilog, "accelerator", HARNESSES / "accelerator.cpp", cache)
 
 
 def simulate(
@@ -88,7 +88,7 @@ def simulate(
     stall: float = 0.0,
     seed: int = 0,
     processes: int | None = None,
-    cache: Path | str = CACHE,
+    cache: Path | str | None = None,
 ) -> SimulationResult:
     """Send frames through the RTL, back to back, and collect what comes out.
 
@@ -107,8 +107,8 @@ def simulate(
     processes : int, optional
         Simulations that share the frames, each with an accelerator of its own. As many as there
         are cores by default.
-    cache : Path
-        Folder of compiled simulations.
+    cache : Path, optional
+        Folder of compiled simulations; the user's by default.
 
     Raises
     ------
@@ -148,7 +148,8 @@ def simulate(
             shares[n].tofile(source)
             values = options | {"frames": len(shares[n]), "seed": seed + n}
             arguments = [f"{name}={value}" for name, value in values.items()]
-            _run([str(program), str(source), str(target), *arguments], report=partial(report, n))
+            command = [str(program), str(source), str(target), *arguments]
+            _run(command, report=partial(report, n), running=running)
             return np.fromfile(target, record)
 
         def report(n: int, results: int) -> None:
@@ -158,8 +159,15 @@ def simulate(
                     progress(sum(done), len(frames))
 
         start = time.perf_counter()
+        running: list[subprocess.Popen[str]] = []
         with ThreadPoolExecutor(processes) as pool:
-            records = list(pool.map(run, range(processes)))
+            try:
+                records = list(pool.map(run, range(processes)))
+            except BaseException:
+                # Nobody waits for the others' results any more.
+                for process in running:
+                    process.terminate()
+                raise
         seconds = time.perf_counter() - start
 
     labels, scores = design.results(np.concatenate(records)["result"])
@@ -214,11 +222,14 @@ def _interval(finished: NDArray[np.uint64]) -> int | None:
     return int(np.diff(finished[len(finished) // 2 - 1 :].astype(np.int64)).max())
 
 
-def _run(command: list[str], report: Callable[[int], None]) -> None:
+def _run(
+    command: list[str], report: Callable[[int], None], running: "list[subprocess.Popen[str]]"
+) -> None:
     """Run a harness to its end; ``report`` gets the number of its results so far."""
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
+        running.append(process)
         for line in cast(IO[str], process.stdout):
             report(int(line))
         message = cast(IO[str], process.stderr).read()

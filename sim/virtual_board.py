@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from xnorflow.hw.verilog import component_verilog
-from xnorflow.sim.verilate import CACHE, HARNESSES, verilate
+from xnorflow.sim.verilate import HARNESSES, verilate
 
 
 __all__ = ["Direction", "Fault", "FaultKind", "virtual_board"]
@@ -51,7 +51,7 @@ class Fault:
 
 @contextmanager
 def virtual_board(
-    top: Any, *, divisor: int, faults: Iterable[Fault] = (), cache: Path | str = CACHE
+    top: Any, *, divisor: int, faults: Iterable[Fault] = (), cache: Path | str | None = None
 ) -> Iterator[str]:
     """Simulate a board for the time of a ``with`` block; gives the path of its serial port.
 
@@ -64,8 +64,8 @@ def virtual_board(
         Clock cycles a bit on the line, as the gateware has it.
     faults : iterable of Fault
         What goes wrong on the line.
-    cache : Path
-        Folder of compiled simulations.
+    cache : Path, optional
+        Folder of compiled simulations; the user's by default.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def virtual_board(
     with tempfile.TemporaryDirectory(prefix="xnorflow-") as scratch:
         source = Path(scratch, "board.v")
         source.write_text(component_verilog(top, "board"))
-        program = verilate(source, "board", HARNESSES / "board.cpp", Path(cache))
+        program = verilate(source, "board", HARNESSES / "board.cpp", cache)
     spoilt = [f"{fault.direction.value}{fault.number}{fault.kind.value}" for fault in faults]
     master, slave = os.openpty()
     try:
