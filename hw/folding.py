@@ -1,12 +1,14 @@
 """Choose the folding: as cheap as a rate allows, or as fast as a device allows."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from math import inf
 
 from xnorflow.errors import DesignError
 from xnorflow.hw.design import Design
 from xnorflow.hw.device import Device
-from xnorflow.hw.estimate import estimate, estimate_step
+from xnorflow.hw.estimate import Resources, estimate, estimate_step
 from xnorflow.hw.plan import divisors, stage_of
 from xnorflow.hw.schedule import busy
 from xnorflow.hw.steps import Folding, Hold, Queue, is_dense
@@ -32,6 +34,7 @@ def fold(
     cycles: int,
     fill: float = FILL,
     single_buffered: bool = False,
+    beside: Callable[[Design], Resources] | None = None,
 ) -> Design:
     """Find a cheap folding that takes at most ``cycles`` clock cycles a frame.
 
@@ -52,6 +55,8 @@ def fold(
         Whether what waits for its frame's parameters may not hold more than a frame; see `Design`.
         Layers are so much faster that the rate is kept all the same. Where nothing waits, this
         changes nothing.
+    beside : callable, optional
+        What else the device must have room for, given a design.
 
     Raises
     ------
@@ -60,15 +65,21 @@ def fold(
     """
     if cycles < 1:
         raise DesignError(f"a frame takes at least 1 cycle, not {cycles}")
-    design = _cheapest(network, device, cycles, fill, single_buffered)
+    room = _Room(fill, beside)
+    design = _cheapest(network, device, cycles, room, single_buffered)
     while design.cycles_per_frame > cycles:
-        design = _faster(design, cycles, fill)
-    _check_fit(design, fill)
+        design = _faster(design, cycles, room)
+    _check_fit(design, room)
     return design
 
 
 def fold_fastest(
-    network: Network, device: Device, *, fill: float = FILL, single_buffered: bool = False
+    network: Network,
+    device: Device,
+    *,
+    fill: float = FILL,
+    single_buffered: bool = False,
+    beside: Callable[[Design], Resources] | None = None,
 ) -> Design:
     """Find the folding of fewest clock cycles a frame that fits, among those that `fold` finds.
 
@@ -80,7 +91,7 @@ def fold_fastest(
         What it must fit.
     fill : :class:`float`
         Part of the device's look-up tables that may be used.
-    single_buffered : :class:`bool`
+    single_buffered, beside
         As for `fold`.
 
     Raises
@@ -96,38 +107,52 @@ def fold_fastest(
             if isinstance(node, BinaryConv | IntegerConv)
         ]
     )
-    best = _cheapest(network, device, slowest, fill, single_buffered)
-    _check_fit(best, fill)
+    room = _Room(fill, beside)
+    best = _cheapest(network, device, slowest, room, single_buffered)
+    _check_fit(best, room)
     # Fewer cycles cost more: bisect for the fewest that fit.
     unfit, fit = 0, slowest
     while fit - unfit > 1:
         middle = (unfit + fit) // 2
         try:
-            design = _cheapest(network, device, middle, fill, single_buffered)
+            design = _cheapest(network, device, middle, room, single_buffered)
         except DesignError:  # no folding is that fast
             unfit = middle
             continue
-        if _excess(design, fill):
+        if _excess(design, room):
             unfit = middle
         else:
             fit, best = middle, design
     return best
 
 
-def _cheapest(network, device, cycles, fill, single_buffered):
+@dataclass(frozen=True)
+class _Room:
+    """What a design may use: a part of the look-up tables, and what is left beside it."""
+
+    fill: float
+    beside: Callable[[Design], Resources] | None
+
+    def needs(self, design: Design) -> Resources:
+        """Of a design, and of what goes beside it."""
+        need = estimate(design)
+        return need if self.beside is None else need + self.beside(design)
+
+
+def _cheapest(network, device, cycles, room, single_buffered):
     """The first folding that fits, of those for several prices of block RAMs; else the last one."""
     for price in _BLOCK_RAM_PRICES:
         design = _cheapest_at(network, device, cycles, price, single_buffered)
-        if not _excess(design, fill):
+        if not _excess(design, room):
             break
     return design
 
 
-def _faster(design, cycles, fill):
+def _faster(design, cycles, room):
     """The cheapest folding whose slowest step is faster; frames should take ``cycles`` cycles."""
     network, slowest = design.network, max(map(busy, design.steps))
     try:
-        return _cheapest(network, design.device, slowest - 1, fill, design.single_buffered)
+        return _cheapest(network, design.device, slowest - 1, room, design.single_buffered)
     except DesignError:  # no folding is that fast
         raise DesignError(
             f"{network.name} takes more than {cycles} cycles a frame with buffers of one frame, "
@@ -280,22 +305,23 @@ def _largest_buffers(design):
     )
 
 
-def _check_fit(design, fill):
+def _check_fit(design, room):
     """Refuse a design that needs more than the device has."""
-    if excess := _excess(design, fill):
+    if excess := _excess(design, room):
         wants = " and ".join(f"{used} {what} of {there}" for what, used, there in excess)
+        link = "" if room.beside is None else "with the link to the host, "
         raise DesignError(
             f"{design.network.name} does not fit {design.device.name} at "
-            f"{design.cycles_per_frame} cycles a frame: it would use about {wants} that it may use"
-            f"{_largest_buffers(design)}"
+            f"{design.cycles_per_frame} cycles a frame: {link}it would use about {wants} "
+            f"that it may use{_largest_buffers(design)}"
         )
 
 
-def _excess(design, fill):
+def _excess(design, room):
     """What the design needs more of than it may use: (resource, needed, available)."""
-    need, device = estimate(design), design.device
+    need, device = room.needs(design), design.device
     budget = [
-        ("look-up tables", need.luts, int(fill * device.luts)),
+        ("look-up tables", need.luts, int(room.fill * device.luts)),
         ("block RAMs", need.block_rams, device.block_rams),
         ("multipliers", need.multipliers, device.multipliers),
     ]

@@ -1,6 +1,7 @@
 import json
 import re
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -8,9 +9,12 @@ from tests.boards.test_report import ECP5_LOG, ICE40_LOG
 from tests.boards.test_top import tiny_design
 from xnorflow.boards import build as build_module
 from xnorflow.boards.build import Stage, build
+from xnorflow.boards.plan import link_resources
 from xnorflow.boards.report import Cell, Usage
 from xnorflow.boards.targets import ICEBREAKER, TARGETS, ULX3S_85F
-from xnorflow.errors import DesignError, ToolError
+from xnorflow.errors import DesignError, FormatError, ToolError
+from xnorflow.hw.device import UP5K
+from xnorflow.hw.estimate import estimate
 
 
 REPORT = json.dumps({"fmax": {"clk": {"achieved": 36.29, "constraint": 12.0}}})
@@ -128,7 +132,7 @@ def test_says_that_the_clock_is_missed(tmp_path, fake_tools):
         tmp_path / "build",
         DesignError,
         r"random-mlp-1 is too slow: routed for the iCEBreaker it reaches 11\.50 MHz, "
-        r"not 12 MHz: build it for a lower clock",
+        r"not 12 MHz: try another --seed, or a lower --clock",
     )
 
 
@@ -171,8 +175,39 @@ def test_can_be_interrupted_and_started_again(tmp_path, fake_tools):
 def test_says_that_files_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     directory = tmp_path / "file" / "folder"
-    with pytest.raises(ToolError, match=f"^{re.escape(str(directory))}: Not a directory$"):
+    message = f"^the folder {re.escape(str(directory))} cannot be created: Not a directory$"
+    with pytest.raises(FormatError, match=message):
         build(tiny_design(ICEBREAKER), ICEBREAKER, directory)
+
+
+def test_two_builds_do_not_share_a_folder(tmp_path, fake_tools):
+    def build_again(stage):
+        if stage is Stage.PLACE_AND_ROUTE:
+            with pytest.raises(FormatError, match=r"^another run is writing to the folder "):
+                build(tiny_design(ICEBREAKER), ICEBREAKER, tmp_path / "b")
+
+    # The first one is not disturbed, and leaves the folder to others.
+    report = build(tiny_design(ICEBREAKER), ICEBREAKER, tmp_path / "b", progress=build_again)
+    assert report.bitstream.read_text() == "bits"
+    assert build(tiny_design(ICEBREAKER), ICEBREAKER, tmp_path / "b").bitstream.exists()
+
+
+def test_what_cannot_fit_is_refused_before_it_is_synthesised(tmp_path, fake_tools):
+    design = tiny_design(ICEBREAKER)
+    need = estimate(design) + link_resources(design)
+    least = replace(ICEBREAKER, device=replace(UP5K, luts=need.luts))
+    stages = []
+    build(design, least, tmp_path / "fits", progress=stages.append)
+    assert stages == list(Stage)
+
+    small = replace(ICEBREAKER, device=replace(UP5K, luts=int(need.luts / 1.2)))
+    with pytest.raises(
+        DesignError,
+        match=f"^random-mlp-1 does not fit the iCEBreaker: with the link to the host, it would "
+        f"take about {need.luts} look-up tables of {small.device.luts}$",
+    ):
+        build(design, small, tmp_path / "not", progress=pytest.fail)
+    assert not (tmp_path / "not").exists()
 
 
 def test_a_real_bitstream(tmp_path):

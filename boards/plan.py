@@ -1,0 +1,78 @@
+"""What the host link adds to a design, before anything is synthesised."""
+
+from xnorflow.boards.targets import Target
+from xnorflow.errors import DesignError
+from xnorflow.hw.design import Design
+from xnorflow.hw.estimate import Resources, estimate
+from xnorflow.network import FeatureMap
+
+
+__all__ = ["check_plan", "estimate_link", "link_resources"]
+
+# Measured by bench/link.py.
+_BASE = 560
+_PER_COUNTER_BIT = 4
+_PER_LANE = 2.3
+_PER_LANE_BIT = 1.15
+_PER_SCORE = 3.3
+_PER_SCORE_BIT = 0.75
+_BLOCK_RAMS = 1
+
+_MARGIN = 1.1
+"""Estimates that exceed a device by no more may be of designs that fit: bench/estimate.py."""
+
+
+def link_resources(design: Design) -> Resources:
+    """Estimated resources of a design's host link."""
+    return estimate_link(
+        design.network.input,
+        lanes=design.input_lanes,
+        classes=design.classes,
+        score_bits=design.score_bits,
+    )
+
+
+def estimate_link(frame: FeatureMap, *, lanes: int, classes: int, score_bits: int) -> Resources:
+    """Estimated resources of a host link.
+
+    Parameters
+    ----------
+    frame : FeatureMap
+        Pixels as they are on the line.
+    lanes : int
+        Of them, in a word of the accelerator.
+    classes, score_bits : int
+        Number of scores, and width of each.
+    """
+    luts = (
+        _BASE
+        + _PER_COUNTER_BIT * frame.size.bit_length()
+        + lanes * (_PER_LANE + _PER_LANE_BIT * frame.type.bits)
+        + classes * (_PER_SCORE + _PER_SCORE_BIT * score_bits)
+    )
+    return Resources(luts=round(luts), block_rams=_BLOCK_RAMS)
+
+
+def check_plan(design: Design, target: Target) -> None:
+    """Refuse a design that, with its link, cannot fit the board, whatever synthesis makes of it.
+
+    Raises
+    ------
+    DesignError
+        If the estimate exceeds what the board's device has by more than estimates are wrong.
+    """
+    need, device = estimate(design) + link_resources(design), target.device
+    excess = [
+        f"{used} {what} of {there}"
+        for what, used, there in (
+            ("look-up tables", need.luts, device.luts),
+            ("block RAMs", need.block_rams, device.block_rams),
+            ("multipliers", need.multipliers, device.multipliers),
+        )
+        if used > _MARGIN * there
+    ]
+    if excess:
+        raise DesignError(
+            f"{design.network.name} does not fit the {target.title}: with the link to the host, "
+            f"it would take about {' and '.join(excess)}"
+        )
