@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from xnorflow.cache import user_cache
 from xnorflow.errors import DataError, ToolError
 from xnorflow.files import make_folder, write_atomically
 from xnorflow.sw.cifar import convert_pictures, has_pictures, unpack_batch
@@ -193,10 +194,9 @@ _CLASSES = {
 
 
 def cache_folder() -> Path:
-    """Where data sets are kept: ``$XNORFLOW_DATA``, else ``xnorflow`` in the user's cache."""
-    if folder := os.environ.get("XNORFLOW_DATA"):
-        return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xnorflow"
+    """Where data sets are kept: ``$XNORFLOW_DATA``, else the `user_cache`."""
+    folder = os.environ.get("XNORFLOW_DATA")
+    return Path(folder) if folder else user_cache()
 
 
 def load(dataset: Dataset) -> ImageData:
@@ -243,7 +243,7 @@ def is_fetched(dataset: Dataset) -> bool:
 
 
 def fetch(dataset: Dataset, source: Path | str | None = None) -> Path:
-    """Put a data set into the cache, unless it is there.
+    """Put a data set into the cache, unless it is there, or comes from a folder.
 
     Parameters
     ----------
@@ -268,8 +268,10 @@ def fetch(dataset: Dataset, source: Path | str | None = None) -> Path:
         If the cache cannot be written.
     """
     folder = cache_folder() / dataset.value
-    if is_fetched(dataset):
+    if source is None and is_fetched(dataset):
         return folder
+    if source is not None and not Path(source).is_dir():
+        raise DataError(f"there is no folder {source}")
     with tempfile.TemporaryDirectory() as temporary:
         origin = _download(dataset, Path(temporary)) if source is None else Path(source)
         if dataset is Dataset.CIFAR10 and has_pictures(origin):

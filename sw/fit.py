@@ -2,9 +2,10 @@
 
 import io
 import logging
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from xnorflow.errors import FormatError
-from xnorflow.files import make_folder, write_atomically
+from xnorflow.files import locked, make_folder, remove_file, write_atomically
 from xnorflow.sw.augment import augment, seeded
 from xnorflow.sw.data import ImageData
 from xnorflow.sw.nn.conv import BinaryConv2d
@@ -30,9 +31,10 @@ from xnorflow.sw.recipes import Optimiser, Recipe
 from xnorflow.sw.torch_file import read_torch_file
 
 
-__all__ = ["EVALUATION_BATCH", "device_of", "fit"]
+__all__ = ["EVALUATION_BATCH", "STATE_FILE", "device_of", "fit"]
 
-_STATE = "training.ckpt"
+STATE_FILE = "training.ckpt"
+"""Name, in the folder of a training, of what it goes on from."""
 EVALUATION_BATCH = 250
 """Pictures that are evaluated at once."""
 
@@ -65,7 +67,7 @@ def fit(
     validation = _Pictures(data.train_images[split:], data.train_labels[split:])
 
     make_folder(folder)
-    state = folder / _STATE
+    state = folder / STATE_FILE
     mixed = recipe.mixed and _multiplies_bfloat16(
         device_of(trainer_options.get("accelerator", "auto"))
     )
@@ -92,20 +94,27 @@ def fit(
             # It rounds in other ways.
             origin += ", bfloat16"
         task = _Training(model, recipe, pictures, origin)
-        if not resume:
-            state.unlink(missing_ok=True)
-        elif state.exists():
-            _check_state(state, task.settings)
-        try:
-            trainer.fit(
-                task,
-                val_dataloaders=_in_order(validation) if held_out else None,
-                ckpt_path=state if state.exists() else None,
-                weights_only=True,
-            )
-        except SystemExit:
-            # Lightning's answer to Ctrl-C.
-            raise KeyboardInterrupt from None
+        # Processes for further devices belong to the same run.
+        with locked(folder) if trainer.is_global_zero else nullcontext():
+            if not resume:
+                remove_file(state)
+            elif state.exists():
+                _check_state(state, task.settings)
+            try:
+                trainer.fit(
+                    task,
+                    val_dataloaders=_in_order(validation) if held_out else None,
+                    ckpt_path=state if state.exists() else None,
+                    weights_only=True,
+                )
+            except SystemExit:
+                # Lightning's answer to Ctrl-C.
+                raise KeyboardInterrupt from None
+            except OSError as error:
+                # Logs are written by Lightning.
+                raise FormatError(
+                    f"the folder {folder} cannot be written to: {error.strerror}"
+                ) from None
     return trainer
 
 
@@ -132,11 +141,11 @@ def _check_state(path: Path, settings: str) -> None:
     try:
         state = read_torch_file(path)
     except FormatError as error:
-        raise FormatError(f"{error}, so the training must start afresh") from None
+        raise FormatError(f"{error}: let the training start afresh (--fresh)") from None
     if not isinstance(state, dict) or state.get("settings") != settings:
         raise FormatError(
             f"{path} is of a training with other settings: "
-            "give another folder, or let this one start afresh"
+            "give another folder, or let this one start afresh (--fresh)"
         )
 
 
@@ -156,16 +165,26 @@ class _AtomicCheckpointIO(TorchCheckpointIO):
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Lightning's advice on hardware and on loading data to itself."""
+    """Keep Lightning's advice on hardware and on loading data to itself.
+
+    And what a thread of TensorBoard cannot write: it tells our thread, too.
+    """
     logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
+    level, hook = logger.level, threading.excepthook
+
+    def ignore(failure: threading.ExceptHookArgs) -> None:
+        if not issubclass(failure.exc_type, OSError):
+            hook(failure)
+
     logger.setLevel(logging.ERROR)
+    threading.excepthook = ignore
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="lightning")
             yield
     finally:
         logger.setLevel(level)
+        threading.excepthook = hook
 
 
 # -- data -----------------------------------------------------------------------------------------

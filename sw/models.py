@@ -195,8 +195,9 @@ class ChainConfig:
             raise NetworkError(
                 f"an input must have at most {MAX_PIXELS} values, not {prod(self.input_shape)}"
             )
-        if not all(1 <= size <= _MAX_SIZE for size in self.hidden):
-            raise NetworkError(f"dense layers must have 1 to {_MAX_SIZE} values, not {self.hidden}")
+        for size in self.hidden:
+            if not 1 <= size <= _MAX_SIZE:
+                raise NetworkError(f"dense layers must have 1 to {_MAX_SIZE} values, not {size}")
         if not 2 <= self.classes <= _MAX_SIZE:
             raise NetworkError(f"there must be 2 to {_MAX_SIZE} classes, not {self.classes}")
         if prod(self.maps[-1]) > _MAX_SIZE:

@@ -1,6 +1,8 @@
 """What is seen of a training while it runs."""
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import lightning
@@ -8,10 +10,21 @@ from lightning.pytorch.callbacks import Callback
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
-__all__ = ["ProgressBar"]
+__all__ = ["ProgressBar", "counting"]
 
 # After so many steps it is known how long an epoch will take.
 _TIMED_STEPS = 20
+
+
+@contextmanager
+def counting(what: str, *, shown: bool) -> Iterator[Callable[[int, int], None]]:
+    """Bar, if it is to be ``shown``; gives a function of the number done and of all."""
+    with Progress(
+        TextColumn(what), BarColumn(), TimeElapsedColumn(),
+        TextColumn("left"), TimeRemainingColumn(), disable=not shown,
+    ) as progress:  # fmt: skip
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 class ProgressBar(Callback):

@@ -21,6 +21,7 @@ from xnorflow.sw.data import Dataset, ImageData
 from xnorflow.sw.fit import fit
 from xnorflow.sw.kinds import Model
 from xnorflow.sw.models import IntegerPixels
+from xnorflow.sw.progress import counting
 from xnorflow.sw.recipes import Recipe
 from xnorflow.sw.train import accuracy
 from xnorflow.values import check_range
@@ -172,7 +173,8 @@ def train_teacher(
         {_KEY: json.dumps({"version": _VERSION} | asdict(config))},
     )
     write_atomically(Path(folder) / TEACHER_FILE, content)
-    return teacher, accuracy(teacher, data.test_images, data.test_labels)
+    with counting("test images", shown=progress) as advance:
+        return teacher, accuracy(teacher, data.test_images, data.test_labels, advance)
 
 
 def load_teacher(path: Path | str, dataset: str) -> Teacher | Model:

@@ -21,6 +21,7 @@ from xnorflow.sw.fit import EVALUATION_BATCH, device_of, fit
 from xnorflow.sw.kinds import Config, Model, build
 from xnorflow.sw.lessons import lessons
 from xnorflow.sw.models import Chain, Method
+from xnorflow.sw.progress import counting
 from xnorflow.sw.recipes import Recipe
 from xnorflow.sw.residual import Residual
 from xnorflow.sw.statistics import measure_statistics
@@ -156,7 +157,8 @@ def train(
     if recipe.measured:
         split = len(data.train_images) - held_out
         measure_statistics(trained, data.train_images[:split], recipe)
-    right = accuracy(trained, data.test_images, data.test_labels)
+    with counting("test images", shown=progress) as advance:
+        right = accuracy(trained, data.test_images, data.test_labels, advance)
     checkpoint = Checkpoint(trained, replace(provenance, float_accuracy=right))
     if trainer.is_global_zero:
         save_checkpoint(checkpoint, Path(folder) / MODEL_FILE)
@@ -234,12 +236,16 @@ def _digest(model: nn.Module) -> str:
     return hashlib.sha256(safetensors.torch.save(state)).hexdigest()
 
 
+def _spell(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape))
+
+
 def _check(config: Config, data: ImageData, held_out: int) -> None:
     shape = tuple(data.train_images.shape[1:])
     if shape != config.input_shape or len(data.classes) != config.classes:
         raise DataError(
-            f"{data.name} has {len(data.classes)} classes of pictures of {shape}, "
-            f"the model {config.classes} of {config.input_shape}"
+            f"{data.name} has {len(data.classes)} classes of pictures of {_spell(shape)}, "
+            f"the model {config.classes} of {_spell(config.input_shape)}"
         )
     if not 0 <= held_out < len(data.train_images):
         raise DataError(

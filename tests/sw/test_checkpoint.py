@@ -247,7 +247,7 @@ def change(*path, to):
         (change("config", "hidden", to=[1 << 16] * 2), "its tensors do not fit its configuration"),
         (
             change("config", "hidden", to=[1 << 40] * 2),
-            "dense layers must have 1 to 65536 values, not (1099511627776, 1099511627776)",
+            "dense layers must have 1 to 65536 values, not 1099511627776",
         ),
         (change("config", "hidden", to=[1] * 10**4), "its tensors do not fit its configuration"),
         (change("provenance", to={}), "its provenance has missing or unknown fields"),

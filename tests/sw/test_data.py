@@ -211,9 +211,22 @@ def test_load_takes_files_that_were_put_there_by_hand(cache):
     assert data.is_fetched(Dataset.MNIST)
 
 
-def test_fetch_does_nothing_when_there_is_nothing_to_do(source):
+def test_fetch_does_nothing_when_there_is_nothing_to_do(source, monkeypatch):
+    folder = data.fetch(Dataset.MNIST, source)
+    monkeypatch.setattr(data, "_download", None)
+    assert data.fetch(Dataset.MNIST) == folder
+
+
+def test_fetch_does_not_take_a_wrong_folder_for_a_right_one(source, tmp_path):
+    """Not even if the data set is there already: whoever names a folder wants its files."""
     data.fetch(Dataset.MNIST, source)
-    assert data.fetch(Dataset.MNIST, "/nowhere") == data.fetch(Dataset.MNIST)
+    with pytest.raises(DataError, match=r"^there is no folder /nowhere$"):
+        data.fetch(Dataset.MNIST, "/nowhere")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(DataError, match="has none of train-images"):
+        data.fetch(Dataset.MNIST, empty)
+    assert data.is_fetched(Dataset.MNIST)
 
 
 def test_fetch_repairs(cache, source):

@@ -185,7 +185,7 @@ def test_a_folder_that_cannot_be_written(data, tmp_path):
         (
             ChainConfig((16,)),
             0,
-            r"^stripes has 3 classes of pictures of \(28, 28, 1\), the model 10 of \(28, 28, 1\)$",
+            r"^stripes has 3 classes of pictures of 28×28×1, the model 10 of 28×28×1$",
         ),
         (CONFIG, 240, "^pictures to hold out must be from 0 to 239, not 240$"),
         (CONFIG, -1, "^pictures to hold out must be from 0 to 239, not -1$"),
