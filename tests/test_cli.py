@@ -23,11 +23,20 @@ from xnorflow.xnf import load, save
 NETWORK = random_mlp(1, popcount=True)
 
 
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory):
+    """Folder of compiled simulations."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def cli(monkeypatch, capsys, tmp_path):
+def cli(monkeypatch, capsys, tmp_path, compiled):
     """Run the command line in an empty folder; gives exit code, output and errors."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
+    # Whose compiled simulations are kept is for a test of its own.
+    monkeypatch.setenv("XNORFLOW_DATA", str(data.cache_folder()))
+    monkeypatch.setenv("XNORFLOW_CACHE", str(compiled))
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["xnorflow", *map(str, arguments)])
@@ -134,15 +143,18 @@ def test_plan_shows_what_each_part_costs(cli, files):
         assert part in detailed
 
     def luts(text):
-        """Look-up tables of all lines but the last two, and of the last but one."""
+        """Look-up tables: the sum of all parts, then accelerator, link, total and budget."""
         column = [
             int(line.split("│")[6].replace(",", "")) for line in text.splitlines() if "│" in line
         ]
-        return sum(column[:-2]), column[-2]
+        return sum(column[:-4]), *column[-4:]
 
     # The frame guard is no part of the pipeline.
-    (layers, all_), (parts, again) = luts(out), luts(detailed)
-    assert layers == parts < all_ == again
+    layers, accelerator, link, total, there = luts(out)
+    assert luts(detailed) == (layers, accelerator, link, total, there)
+    assert layers < accelerator
+    assert link > 500
+    assert accelerator + link == total < there == 5280
 
 
 def test_what_follows_from_the_frame_is_shown(cli, files):
@@ -150,7 +162,7 @@ def test_what_follows_from_the_frame_is_shown(cli, files):
     _, out, _ = cli("info", "dynamic.xnf")
     assert "parameters of each frame in bits, act" in out
     _, out, _ = cli("plan", "dynamic.xnf", "--cycles", 324)
-    assert "1 buffers keep frames until their parameters are there, in " in out
+    assert "frames wait for their parameters in 1 of the parts, which take " in out
     _, out, _ = cli("plan", "dynamic.xnf", "--cycles", 324, "--parts")
     assert "stem_held" in out
 

@@ -23,6 +23,7 @@ from xnorflow.network import (
 
 if TYPE_CHECKING:
     from xnorflow.hw.design import Design
+    from xnorflow.hw.estimate import Resources
 
 
 __all__ = ["design_table", "network_table", "plan_table"]
@@ -30,7 +31,10 @@ __all__ = ["design_table", "network_table", "plan_table"]
 
 def network_table(network: Network) -> Table:
     """What a network computes, node by node."""
-    table = Table("layer", "kind", "from", "to", "map", "weight bits", title=network.name)
+    table = Table(title=network.name)
+    table.add_column("layer", no_wrap=True)
+    for head in ("kind", "from", "to", "map", "weights"):
+        table.add_column(head)
     for node in network.nodes:
         feature_map = network.maps[node.name]
         table.add_row(
@@ -53,7 +57,10 @@ def design_table(design: "Design") -> Table:
     """How the layers of a network are folded."""
     from xnorflow.hw.steps import Multiply
 
-    table = Table("layer", "matrix", "PE", "SIMD", "cycles", title=design.network.name)
+    table = Table(title=design.network.name)
+    table.add_column("layer", no_wrap=True)
+    for head in ("matrix", "PE", "SIMD", "cycles"):
+        table.add_column(head)
     for step in design.steps:
         if isinstance(step, Multiply):
             table.add_row(
@@ -64,16 +71,17 @@ def design_table(design: "Design") -> Table:
                 str(step.cycles),
             )
     table.caption = (
-        f"{design.input_lanes} values a word, {design.cycles_per_frame} cycles a frame, "
-        f"latency {design.latency} cycles"
+        f"input lanes: {design.input_lanes}, {design.cycles_per_frame:,} cycles a frame, "
+        f"latency {design.latency:,} cycles"
     )
     return table
 
 
-def plan_table(design: "Design", *, parts: bool) -> Table:
+def plan_table(design: "Design", link: "Resources", *, parts: bool) -> Table:
     """What a design costs: a line for each layer, or for each of its ``parts``.
 
     A layer's line counts all that is built up to the next one, what it is fed through included.
+    The board's ``link`` to the host is not part of the accelerator.
     """
     from xnorflow.hw.estimate import estimate, estimate_step
     from xnorflow.hw.steps import Hold
@@ -97,7 +105,9 @@ def plan_table(design: "Design", *, parts: bool) -> Table:
     need = estimate(design)
     table.add_section()
     for what, spent, budget in (
-        ("all", f"{design.cycles_per_frame:,}", need),
+        ("accelerator", f"{design.cycles_per_frame:,}", need),
+        ("link to host", "", link),
+        ("total", "", need + link),
         ("there are", "", device),
     ):
         resources = budget.luts, budget.block_rams, budget.multipliers
@@ -106,7 +116,7 @@ def plan_table(design: "Design", *, parts: bool) -> Table:
     if holds:
         blocks = sum(estimate_step(s, device, design.depths[s.name]).block_rams for s in holds)
         table.caption = (
-            f"{len(holds)} buffers keep frames until their parameters are there, in {blocks:,} "
+            f"frames wait for their parameters in {len(holds)} of the parts, which take {blocks:,} "
             "block RAMs"
         )
     return table

@@ -5,28 +5,70 @@ the library and prints what came out; nothing is computed here.
 """
 
 import sys
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
+from typer.core import TyperGroup
 
+from xnorflow import __version__
 from xnorflow.cli import board, data, hardware, networks, training
+from xnorflow.cli.interrupted import NOTHING_KEPT, InterruptError
 from xnorflow.errors import XnorflowError
 
 
 __all__ = ["app", "main"]
 
-_data = typer.Typer(help="Fetch data sets, and list them.", no_args_is_help=True)
+_INTERRUPTED = 130
+"""Exit code of what Ctrl-C ends, as shells have it."""
+
+_HELP = {"help_option_names": ["-h", "--help"]}
+
+
+class _Group(TyperGroup):
+    """Commands that say what an interruption leaves; click would say `Aborted` and no more."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise InterruptError(NOTHING_KEPT) from None
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"xnorflow {__version__}")
+        raise typer.Exit
+
+
+def _options(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version, and exit."
+        ),
+    ] = False,
+) -> None:
+    """From a trained binary neural network to an FPGA bitstream, bit for bit."""
+
+
+_data = typer.Typer(
+    help="Fetch data sets, and list them.", no_args_is_help=True, context_settings=_HELP
+)
 _data.command("fetch")(data.fetch)
 _data.command("list")(data.list_)
 
 app = typer.Typer(
-    help="From a trained binary neural network to an FPGA bitstream, bit for bit.",
+    cls=_Group,
+    callback=_options,
     epilog="Start with `xnorflow data fetch mnist`, then "
     "`xnorflow eval zoo:mnist-tfc-sign --dataset mnist`.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    context_settings=_HELP,
 )
 app.add_typer(_data, name="data")
 app.command("train")(training.train)
@@ -48,6 +90,16 @@ def main() -> None:
     try:
         app()
     except XnorflowError as error:
-        text = Text.assemble(("error:", "bold red"), " ", str(error))
-        Console(stderr=True).print(text, soft_wrap=True)
-        sys.exit(1)
+        _end("error", str(error), 1)
+    except OSError as error:
+        # What no other sentence is for: a full disk for temporary files, a program that cannot run.
+        where = f"{error.filename}: " if error.filename else ""
+        _end("error", f"{where}{error.strerror or error}", 1)
+    except InterruptError as interruption:
+        _end("interrupted", str(interruption), _INTERRUPTED)
+
+
+def _end(what: str, text: str, code: int) -> None:
+    """Say in one sentence why there is no more to come."""
+    Console(stderr=True).print(Text.assemble((f"{what}:", "bold red"), " ", text), soft_wrap=True)
+    sys.exit(code)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from xnorflow.cache import redirect_tools
 from xnorflow.cli.hardware import choose_design
 from xnorflow.cli.options import (
     DatasetOption,
@@ -17,6 +18,7 @@ from xnorflow.cli.options import (
 )
 from xnorflow.cli.shared import bar, console, load_frames, load_network, report_results
 from xnorflow.errors import DesignError, LinkError
+from xnorflow.files import check_output
 from xnorflow.network import Network
 
 
@@ -45,6 +47,8 @@ def run(
     from xnorflow.sw.golden import golden
 
     loaded = load_network(network)
+    if output is not None:
+        check_output(output)
     images, labels = load_frames(loaded, dataset, limit, frames)
     # A simulated board takes as long as it takes.
     timeout = 60.0 if port == VIRTUAL else 2.0
@@ -57,7 +61,9 @@ def run(
         f"{board.retries} retries"
     )
     report_results(results.labels, results.scores, labels, output)
-    differing = (results.scores != golden(loaded, images).scores.numpy()).any(axis=1).sum()
+    with bar("golden model", len(images)) as advance:
+        expected = golden(loaded, images, progress=advance)
+    differing = (results.scores != expected.scores.numpy()).any(axis=1).sum()
     if differing:
         raise LinkError(f"{differing} of {len(images)} frames differ from the golden model")
     console.print("all scores are those of the golden model")
@@ -67,7 +73,11 @@ def boards() -> None:
     """List the boards, and what their FPGAs have."""
     from xnorflow.boards.targets import TARGETS
 
-    table = Table("name", "board", "FPGA", "LUTs", "block RAMs", "multipliers", "clock")
+    table = Table()
+    # What one must type is never cut, however narrow the terminal is.
+    table.add_column("name", no_wrap=True)
+    for head in ("board", "FPGA", "LUTs", "BRAMs", "DSPs", "clock"):
+        table.add_column(head)
     for target in TARGETS:
         device = target.device
         table.add_row(
@@ -75,7 +85,7 @@ def boards() -> None:
             target.title,
             device.name,
             f"{device.luts:,}",
-            f"{device.block_rams} × {device.block_ram_bits / 1024:g} kbit",
+            f"{device.block_rams}×{device.block_ram_bits / 1024:g} kbit",
             str(device.multipliers),
             f"{target.clock / 1e6:g} MHz",
         )
@@ -89,8 +99,8 @@ def smallest_design(network: Network) -> "Design":
     *smaller, largest = TARGETS
     for target in smaller:
         with suppress(DesignError):
-            return choose_design(network, target.name)
-    return choose_design(network, largest.name)
+            return choose_design(network, target.name, linked=True)
+    return choose_design(network, largest.name, linked=True)
 
 
 @contextmanager
@@ -106,6 +116,7 @@ def _port(network: Network, port: str) -> Iterator[str]:
 
     # The fewer cycles a bit takes, the sooner it is simulated.
     clock, divisor = ICEBREAKER.clock, ICEBREAKER.clock // BAUD
+    redirect_tools()
     design = smallest_design(network)
     console.print(f"compiling the board, an {design.device.name}; the first time takes a minute …")
     with virtual_board(LinkTop(design, clock=clock, divisor=divisor), divisor=divisor) as path:

@@ -19,7 +19,10 @@ def fetch(
         typer.Option("--from", help="Take the files from this folder, and download nothing."),
     ] = None,
 ) -> None:
-    """Put a data set into the cache ($XNORFLOW_DATA, or ~/.cache/xnorflow)."""
+    """Put a data set into the cache.
+
+    It is the folder $XNORFLOW_DATA, or else xnorflow in the user's cache, ~/.cache on Linux.
+    """
     from xnorflow.sw import data
     from xnorflow.sw.start import choice
 

@@ -2,12 +2,16 @@
 
 import shlex
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
+from xnorflow.cache import redirect_tools
+from xnorflow.cli.interrupted import on_interrupt
 from xnorflow.cli.options import (
     BoardOption,
     ClockOption,
@@ -21,8 +25,9 @@ from xnorflow.cli.options import (
     RateOption,
     SingleOption,
 )
-from xnorflow.cli.shared import bar, console, load_frames, load_network, report_results
+from xnorflow.cli.shared import bar, console, load_frames, load_network, report_results, stages
 from xnorflow.errors import DesignError, ToolError
+from xnorflow.files import check_output
 from xnorflow.network import BinaryConv, IntegerConv, Network
 from xnorflow.tables import design_table, plan_table
 
@@ -48,9 +53,10 @@ def plan(
 ) -> None:
     """Show how a network would be folded, and what it would cost; nothing is generated.
 
-    A layer's line counts all that is built up to the next layer. Without a rate, the design is the
-    one that `generate` would choose.
+    A layer's line counts all that is built up to the next layer. The link to the host, which
+    `build` adds, is counted apart. Without a rate, the design is the one that `build` would choose.
     """
+    from xnorflow.boards.plan import link_resources
     from xnorflow.boards.targets import find_target
     from xnorflow.hw.folding import FILL
 
@@ -62,14 +68,15 @@ def plan(
         fastest=fastest,
         single_buffered=single_buffered,
         clock=clock,
+        linked=True,
     )
-    console.print(plan_table(design, parts=parts))
+    console.print(plan_table(design, link_resources(design), parts=parts))
     hertz = find_target(board).clock if clock is None else _hertz(clock)
     console.print(
         f"{design.cycles_per_frame:,} cycles a frame: {hertz / design.cycles_per_frame:,.0f} "
-        f"frames a second at {hertz / 1e6:g} MHz; latency {design.latency:,} cycles; "
-        f"{design.input_lanes} values a word; resources are estimates, of the look-up tables "
-        f"{FILL:.0%} may be used"
+        f"frames a second at {hertz / 1e6:g} MHz\n"
+        f"latency {design.latency:,} cycles; input lanes: {design.input_lanes}\n"
+        f"resources are estimates; of the look-up tables, {FILL:.0%} may be used"
     )
 
 
@@ -90,6 +97,7 @@ def generate(
     """
     from xnorflow.hw.generate import generate as generate_files
 
+    redirect_tools()
     design = choose_design(
         load_network(network),
         board,
@@ -125,10 +133,15 @@ def simulate(
     from xnorflow.hw.generate import generate as generate_files
     from xnorflow.sim.simulate import compile_accelerator, first_difference
     from xnorflow.sim.simulate import simulate as run_simulation
-    from xnorflow.sw.golden import golden
 
     loaded = load_network(network)
-    images, labels = load_frames(loaded, dataset, limit, frames)
+    if output is not None:
+        check_output(output)
+    redirect_tools()
+    with console.status("loading PyTorch and the frames …"):
+        from xnorflow.sw.golden import golden
+
+        images, labels = load_frames(loaded, dataset, limit, frames)
     design = choose_design(
         loaded,
         board,
@@ -138,8 +151,10 @@ def simulate(
         single_buffered=single_buffered,
         clock=clock,
     )
-    expected = golden(loaded, images)
-    with tempfile.TemporaryDirectory(prefix="xnorflow-") as folder:
+    with bar("golden model", len(images)) as advance:
+        expected = golden(loaded, images, progress=advance)
+    kept = "results are not kept, but what has been compiled is: the same command starts again"
+    with tempfile.TemporaryDirectory(prefix="xnorflow-") as folder, on_interrupt(lambda: kept):
         with console.status("writing Verilog and compiling it; the first time takes a minute …"):
             generate_files(design, folder)
             compile_accelerator(folder)
@@ -173,6 +188,7 @@ def build(
     from xnorflow.boards.build import build as run_build
     from xnorflow.boards.targets import find_target
 
+    redirect_tools()
     design = choose_design(
         load_network(network),
         board,
@@ -181,13 +197,15 @@ def build(
         fastest=fastest,
         single_buffered=single_buffered,
         clock=clock,
+        linked=True,
     )
     console.print(design_table(design))
     target = find_target(board)
-    with console.status("building …") as status:
+    kept = f"there is no bitstream, and the tools' files so far are in {out}; the same command "
+    with on_interrupt(lambda: f"{kept}starts again"), stages() as begin:
 
         def show(stage: Stage) -> None:
-            status.update(f"{stage.value} …")
+            begin(stage.value)
 
         report = run_build(
             design,
@@ -228,16 +246,24 @@ def choose_design(
     fastest: bool = False,
     single_buffered: bool = False,
     clock: float | None = None,
+    linked: bool = False,
 ) -> "Design":
     """Fold a network for a board, at the rate that the options ask for.
 
-    ``clock`` is in MHz, if not the board's usual.
+    ``clock`` is in MHz, if not the board's usual. A design that is to be ``linked`` leaves room for
+    the link to the host.
     """
+    from xnorflow.boards.plan import link_resources
     from xnorflow.boards.targets import find_target
-    from xnorflow.hw.folding import fold, fold_fastest
+    from xnorflow.hw import folding
     from xnorflow.hw.steps import is_dense
 
     target = find_target(board)
+    options = {
+        "single_buffered": single_buffered,
+        "beside": link_resources if linked else None,
+    }
+    fold = partial(folding.fold, network, target.device, **options)
     if (cycles is not None) + (fps is not None) + fastest > 1:
         raise DesignError("give only one of --cycles, --fps and --fastest")
     hertz = target.clock if clock is None else _hertz(clock)
@@ -248,7 +274,7 @@ def choose_design(
             )
         cycles = int(hertz / fps)
     if cycles is not None:
-        return fold(network, target.device, cycles=cycles, single_buffered=single_buffered)
+        return _folding(lambda: fold(cycles=cycles))
     if not fastest:
         dense = all(
             is_dense(node, network.maps[node.source])
@@ -257,11 +283,17 @@ def choose_design(
         )
         usual = network.input.size if dense else hertz // 1000
         try:
-            return fold(network, target.device, cycles=usual, single_buffered=single_buffered)
+            return _folding(lambda: fold(cycles=usual))
         except DesignError:
             # What does not fit, or is too slow there, may at another rate.
             pass
-    return fold_fastest(network, target.device, single_buffered=single_buffered)
+    return _folding(lambda: folding.fold_fastest(network, target.device, **options))
+
+
+def _folding(find: "Callable[[], Design]") -> "Design":
+    """What ``find`` finds, which takes a while with large networks."""
+    with console.status("folding …"):
+        return find()
 
 
 def _hertz(clock: float) -> int:

@@ -15,6 +15,7 @@ from xnorflow.cli.options import (
 )
 from xnorflow.cli.shared import bar, console, load_data, load_frames, load_network, report_results
 from xnorflow.errors import LoweringError
+from xnorflow.files import check_output
 from xnorflow.tables import network_table
 
 
@@ -36,6 +37,7 @@ def lower(
     from xnorflow.sw.lower import lower as lower_model
     from xnorflow.xnf import save
 
+    check_output(out)
     loaded = load_checkpoint(checkpoint)
     data = load_data(dataset) if dataset is not None else None
     network = lower_model(
@@ -83,11 +85,15 @@ def evaluate(
     threads: ThreadsOption = None,
 ) -> None:
     """Execute a network in integers: accuracy on a data set, or scores of your own frames."""
-    from xnorflow.sw.golden import golden
-
     loaded = load_network(network)
-    images, labels = load_frames(loaded, dataset, limit, frames)
-    result = golden(loaded, images, threads=threads)
+    if output is not None:
+        check_output(output)
+    with console.status("loading PyTorch and the frames …"):
+        from xnorflow.sw.golden import golden
+
+        images, labels = load_frames(loaded, dataset, limit, frames)
+    with bar("evaluating", len(images)) as advance:
+        result = golden(loaded, images, progress=advance, threads=threads)
     report_results(result.labels.numpy(), result.scores.numpy(), labels, output)
 
 

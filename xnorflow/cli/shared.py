@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from xnorflow.errors import DataError
 from xnorflow.files import write_atomically
@@ -22,7 +31,7 @@ if TYPE_CHECKING:
     from xnorflow.sw.data import ImageData
 
 
-__all__ = ["bar", "console", "load_data", "load_frames", "load_network", "report_results"]
+__all__ = ["bar", "console", "load_data", "load_frames", "load_network", "report_results", "stages"]
 
 # Texts of users and files are printed as they are.
 console = Console(markup=False)
@@ -105,7 +114,29 @@ def load_data(dataset: str) -> "ImageData":
 def bar(what: str, total: int) -> "Iterator[Callable[[int, int], None]]":
     """Progress bar; gives a function of the number done and of all."""
     with Progress(
-        TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
-    ) as shown:
+        TextColumn(what), BarColumn(), MofNCompleteColumn(),
+        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+        console=console,
+    ) as shown:  # fmt: skip
         task = shown.add_task(what, total=total)
         yield lambda done, all_: shown.update(task, completed=done, total=all_)
+
+
+@contextmanager
+def stages() -> "Iterator[Callable[[str], None]]":
+    """Lines of stages that follow each other, and the time of each; gives what begins one."""
+    with Progress(
+        SpinnerColumn(finished_text="✓"), TextColumn("{task.description}"), TimeElapsedColumn(),
+        console=console,
+    ) as shown:  # fmt: skip
+        current: TaskID | None = None
+
+        def begin(what: str) -> None:
+            nonlocal current
+            if current is not None:
+                shown.update(current, total=1, completed=1)
+            current = shown.add_task(what, total=None)
+
+        yield begin
+        if current is not None:
+            shown.update(current, total=1, completed=1)

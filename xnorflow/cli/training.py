@@ -1,14 +1,17 @@
 """Commands for models in PyTorch: training, and the import of what others have trained."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from xnorflow.cli.interrupted import command_line, on_interrupt
 from xnorflow.cli.options import LimitOption
 from xnorflow.cli.shared import bar, console
 from xnorflow.errors import DataError
+from xnorflow.files import check_output
 from xnorflow.network import Provenance
 
 
@@ -102,17 +105,18 @@ def train(
         seed=recipe.seed if seed is None else seed,
         temperature=0.0 if teacher is None else TEMPERATURE,
     )
-    checkpoint = run_training(
-        config,
-        recipe,
-        data,
-        out,
-        start=started,
-        teacher=None if teacher is None else load_teacher(teacher, data.name),
-        resume=not fresh,
-        compiled=compiled,
-        progress=True,
-    )
+    with on_interrupt(_what_is_kept(out, fresh)):
+        checkpoint = run_training(
+            config,
+            recipe,
+            data,
+            out,
+            start=started,
+            teacher=None if teacher is None else load_teacher(teacher, data.name),
+            resume=not fresh,
+            compiled=compiled,
+            progress=True,
+        )
     console.print(
         f"{checkpoint.provenance.float_accuracy:.2%} of the test images are right; "
         f"the model is in {out / MODEL_FILE}",
@@ -138,9 +142,10 @@ def teach(
     from xnorflow.sw.teacher import TEACHER_FILE, train_teacher
 
     source = choice(Dataset, dataset, "data set")
-    _, share = train_teacher(
-        recipe_of(source), source, load(source), out, resume=not fresh, progress=True
-    )
+    with on_interrupt(_what_is_kept(out, fresh)):
+        _, share = train_teacher(
+            recipe_of(source), source, load(source), out, resume=not fresh, progress=True
+        )
     console.print(
         f"{share:.2%} of the test images are right; the teacher is in {out / TEACHER_FILE}",
         soft_wrap=True,
@@ -187,6 +192,7 @@ def import_(
         raise DataError(f"{kind!r} cannot be imported: only adabin-resnet20 can")
     if out.suffix not in (".xnf", ".safetensors"):
         raise DataError(f"the file to write must end in .xnf or .safetensors, not {out.name!r}")
+    check_output(out)
     grid = replace(
         GRID,
         bits=GRID.bits if bits is None else bits,
@@ -223,6 +229,31 @@ def import_(
     else:
         save_checkpoint(Checkpoint(model, provenance), out)
     console.print(f"{out} is written", soft_wrap=True)
+
+
+def _what_is_kept(folder: Path, fresh: bool) -> Callable[[], str]:
+    """What describes, after an interruption, the training in ``folder``."""
+    from xnorflow.sw.fit import STATE_FILE
+
+    def written() -> int | None:
+        try:
+            return (folder / STATE_FILE).stat().st_mtime_ns
+        except OSError:
+            return None
+
+    former = written() if fresh else None
+
+    def describe() -> str:
+        if (now := written()) is None:
+            return f"no epoch is done, so nothing is kept; `{command_line()}` starts again"
+        if now == former:
+            return f"the former training is still in {folder}; `{command_line()}` starts afresh"
+        return (
+            f"the epochs that are done are kept in {folder}; "
+            f"`{command_line('--fresh')}` goes on with the next one"
+        )
+
+    return describe
 
 
 def _widths(text: str) -> tuple[int, ...]:
