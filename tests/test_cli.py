@@ -1,7 +1,10 @@
 """The command line as a user types it: what it prints, what it writes, how it refuses."""
 
+import errno
 import json
+import os
 import sys
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -10,10 +13,13 @@ import torch
 
 from tests.hw.networks import dynamic_net, random_conv_net, random_mlp
 from tests.sw.test_adabin_import import release
+from xnorflow import __version__
 from xnorflow.cli import main
 from xnorflow.cli.board import smallest_design
+from xnorflow.cli.shared import load_network
 from xnorflow.hw.device import ECP5_85F, UP5K
-from xnorflow.sw import data
+from xnorflow.hw.estimate import Resources
+from xnorflow.sw import data, fit
 from xnorflow.sw.checkpoint import load_checkpoint
 from xnorflow.sw.data import ImageData
 from xnorflow.sw.golden import golden
@@ -66,7 +72,14 @@ def test_help_names_every_command(cli):
     for command in ("data", "train", "import", "lower", "info", "eval", "plan", "generate",
                     "simulate", "build", "run", "boards"):  # fmt: skip
         assert command in out
-        assert cli(command, "--help")[0] == 0
+        assert cli(command, "--help")[:2] == cli(command, "-h")[:2]
+        assert cli(command, "-h")[0] == 0
+    assert cli("-h")[1] == out
+    assert cli("data", "fetch", "-h")[0] == 0
+
+
+def test_says_its_version(cli):
+    assert cli("--version") == (0, f"xnorflow {__version__}\n", "")
 
 
 def test_info_lists_the_layers(cli, files):
@@ -242,9 +255,184 @@ def test_the_simulated_board_is_the_smallest_with_room(files):
     assert [smallest_design(net).device for net in (NETWORK, wide)] == [UP5K, ECP5_85F]
 
 
-def test_boards_and_data_are_listed(cli):
-    assert "ulx3s" in cli("boards")[1]
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_boards_and_data_are_listed(cli, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    boards = cli("boards")[1]
+    for name in ("icebreaker", "ulx3s-85f"):
+        assert f" {name} " in boards
+    if columns >= 80:
+        assert "…" not in boards
+        assert max(map(len, boards.splitlines())) <= columns
     assert "fashion-mnist" in cli("data", "list")[1]
+
+
+def test_layers_have_their_whole_names_on_a_narrow_terminal(cli, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    network = load_network("zoo:fashion-small-dybnn")
+    out = cli("info", "zoo:fashion-small-dybnn")[1]
+    assert all(f" {node.name} " in out for node in network.nodes)
+
+
+# -- room for the link ----------------------------------------------------------------------------
+
+
+def test_what_is_built_leaves_room_for_the_link(cli, files, monkeypatch):
+    """Verilog without a board has no link; what goes onto a board does."""
+    monkeypatch.setattr(
+        "xnorflow.boards.plan.link_resources", lambda _: Resources(luts=ECP5_85F.luts)
+    )
+    assert cli("generate", "net.xnf", "-o", "rtl")[0] == 0
+    for arguments in (
+        ["plan", "net.xnf"],
+        ["build", "net.xnf", "-o", "bits", "--board", "ulx3s-85f"],
+        ["build", "net.xnf", "-o", "bits", "--board", "ulx3s-85f", "--cycles", "100"],
+        ["build", "net.xnf", "-o", "bits", "--board", "ulx3s-85f", "--fastest"],
+    ):
+        code, _, err = cli(*arguments)
+        assert code == 1
+        assert "cycles a frame: with the link to the host, it would use about " in err
+    assert not (files / "bits").exists()
+
+
+# -- Ctrl-C ---------------------------------------------------------------------------------------
+
+
+def interrupt(*_, **__):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("arguments", "place", "sentence"),
+    [
+        (
+            ["eval", "net.xnf", "--input", "frames.npy"],
+            "xnorflow.sw.golden.golden",
+            "nothing has been written; the same command starts again",
+        ),
+        (
+            ["simulate", "net.xnf", "--input", "frames.npy"],
+            "xnorflow.sim.simulate.simulate",
+            "nothing is kept but what has been compiled; the same command starts again",
+        ),
+        (
+            ["build", "net.xnf", "-o", "bits", "--board", "icebreaker"],
+            "xnorflow.boards.build._make",
+            "there is no bitstream, and the tools' files so far are in bits; the same command "
+            "starts again",
+        ),
+        (
+            ["train", "-o", "run", "--hidden", "8,8", "--fresh"],
+            "xnorflow.sw.train.fit",
+            "no epoch is done, so nothing is kept; `xnorflow train -o run --hidden 8,8 --fresh` "
+            "starts again",
+        ),
+        (
+            ["data", "fetch", "mnist"],
+            "xnorflow.sw.data.fetch",
+            "nothing has been written; the same command starts again",
+        ),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_ctrl_c_says_what_is_kept(cli, files, mnist, monkeypatch, arguments, place, sentence):
+    monkeypatch.setattr(place, interrupt)
+    code, _, err = cli(*arguments)
+    assert code == 130
+    assert err == f"interrupted: {sentence}\n"
+
+
+def test_ctrl_c_says_how_a_training_goes_on(cli, tmp_path, monkeypatch, mnist):
+    few = replace(
+        mnist, train_images=mnist.train_images[:600], train_labels=mnist.train_labels[:600]
+    )
+    monkeypatch.setattr(data, "load", lambda _: few)
+    step = fit._Training.training_step
+
+    def stop(self, batch, index):
+        if self.current_epoch == 1:
+            raise KeyboardInterrupt
+        return step(self, batch, index)
+
+    train = "train", "-o", "my run", "--hidden", "8,8", "--epochs", 2
+    goes_on = "`xnorflow train -o 'my run' --hidden 8,8 --epochs 2` goes on with the next one\n"
+    with monkeypatch.context() as patch:
+        patch.setattr(fit._Training, "training_step", stop)
+        code, _, err = cli(*train, "--fresh")
+        assert code == 130
+        assert err == f"interrupted: the epochs that are done are kept in my run; {goes_on}"
+        # It has not yet begun, and the other one is still there.
+        patch.setattr("xnorflow.sw.train.fit", interrupt)
+        code, _, err = cli(*train, "--fresh")
+        assert code == 130
+        assert err == (
+            "interrupted: the former training is still in my run; `xnorflow train -o 'my run' "
+            "--hidden 8,8 --epochs 2 --fresh` starts afresh\n"
+        )
+        code, _, err = cli(*train)
+        assert err == f"interrupted: the epochs that are done are kept in my run; {goes_on}"
+    epochs = []
+    monkeypatch.setattr(
+        fit._Training, "training_step",
+        lambda self, batch, index: epochs.append(self.current_epoch) or step(self, batch, index),
+    )  # fmt: skip
+    assert cli(*train)[0] == 0
+    assert set(epochs) == {1}
+
+
+# -- what the machine lacks -----------------------------------------------------------------------
+
+
+def test_simulations_are_kept_for_the_user(cli, files, compiled):
+    (files / "elsewhere").mkdir()
+    assert cli("simulate", "net.xnf", "--input", "frames.npy")[0] == 0
+    assert list((compiled / "simulation").glob("accelerator-*"))
+    assert not (files / "build").exists()
+
+
+def test_an_evaluation_shows_its_progress_from_the_first_second(cli, files, monkeypatch):
+    """There is a bar before the first frame is done, and before PyTorch is there a status."""
+    seen = []
+
+    @contextmanager
+    def bar(what, total):
+        seen.append((what, total))
+        yield lambda done, all_: seen.append((done, all_))
+
+    def status(text):
+        seen.append(text)
+        return nullcontext()
+
+    monkeypatch.setattr("xnorflow.cli.networks.bar", bar)
+    monkeypatch.setattr("xnorflow.cli.networks.console.status", status)
+    assert cli("eval", "net.xnf", "--input", "frames.npy")[0] == 0
+    assert seen == ["loading PyTorch and the frames …", ("evaluating", 5), (5, 5)]
+
+
+def test_a_full_disk_gets_one_sentence(cli, files, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device", "/tmp/xnorflow-x")
+
+    monkeypatch.setattr("tempfile.TemporaryDirectory", full)
+    code, _, err = cli("simulate", "net.xnf", "--input", "frames.npy")
+    assert code == 1
+    assert err == "error: /tmp/xnorflow-x: No space left on device\n"
+
+
+@pytest.mark.slow
+def test_a_read_only_home_is_enough(cli, files, monkeypatch, frames):
+    """The tools compile themselves into a folder of ours."""
+    (files / "home").write_bytes(b"")
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    monkeypatch.delenv("XNORFLOW_CACHE")
+    monkeypatch.setenv("HOME", str(files / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(files / "home" / "cache"))
+    monkeypatch.setattr("tempfile.tempdir", str(files))
+    code, _, err = cli("simulate", "net.xnf", "--input", "frames.npy")
+    assert (code, err) == (0, "")
+
+
+# -- wrong requests -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -299,7 +487,19 @@ def test_boards_and_data_are_listed(cli):
         (["train", "-o", "run", "--model", "huge"], "'huge' is not a model: choose from tfc,"),
         (["train", "-o", "run", "--method", "x"], "'x' is not a method: choose from sign, adabin,"),
         (["train", "-o", "run", "--hidden", "a,b"], "hidden layers must be widths such as "),
+        (
+            ["train", "-o", "run", "--hidden", "64,0"],
+            "dense layers must have 1 to 65536 values, not 0",
+        ),
         (["lower", "net.xnf", "-o", "x.xnf"], "net.xnf is not a valid checkpoint: "),
+        (["lower", "net.xnf", "-o", "."], ". cannot be written: Is a directory"),
+        (["lower", "net.xnf", "-o", "no/x.xnf"], "no/x.xnf cannot be written: No such file or dir"),
+        (["import", "adabin-resnet20", "net.xnf", "-o", "folder.xnf"], "Is a directory"),
+        (["data", "fetch", "mnist", "--from", "/nowhere"], "there is no folder /nowhere"),
+        (
+            ["simulate", "net.xnf", "--input", "frames.npy", "--output", "."],
+            ". cannot be written: Is a directory",
+        ),
         (["data", "fetch", "svhn"], "'svhn' is not a data set: choose from mnist, fashion-mnist"),
         (["run", "net.xnf", "--port", "none", "--input", "frames.npy"], "none cannot be opened: "),
     ],
@@ -311,6 +511,7 @@ def test_a_wrong_request_gets_one_sentence(cli, files, mnist, arguments, message
     header = np.lib.format.header_data_from_array_1_0(np.zeros((1, 4, 4, 1), np.uint8))
     with (files / "huge.npy").open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header | {"shape": (10**13, 4, 4, 1)})
+    (files / "folder.xnf").mkdir()
     before = sorted(files.iterdir())
 
     code, out, err = cli(*arguments)

@@ -4,6 +4,7 @@ import errno
 import os
 import secrets
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,11 +56,12 @@ def check_output(path: Path | str) -> None:
     Raises
     ------
     FormatError
-        If ``path`` is a folder, or its folder is missing.
+        If ``path`` is a folder, or its folder is missing or not writable.
     """
     try:
         if not _is_special(path):
-            Path(os.path.realpath(path)).parent.stat()
+            with tempfile.TemporaryFile(dir=Path(os.path.realpath(path)).parent):
+                pass
     except OSError as error:
         raise FormatError(f"{path} cannot be written: {error.strerror}") from None
 

@@ -70,9 +70,11 @@ def design_table(design: "Design") -> Table:
                 str(step.folding.simd),
                 str(step.cycles),
             )
+    table.caption_justify = "left"
     table.caption = (
-        f"input lanes: {design.input_lanes}, {design.cycles_per_frame:,} cycles a frame, "
-        f"latency {design.latency:,} cycles"
+        f"{design.cycles_per_frame:,} cycles a frame\n"
+        f"latency {design.latency:,} cycles\n"
+        f"input lanes: {design.input_lanes}"
     )
     return table
 

@@ -153,7 +153,7 @@ def simulate(
     )
     with bar("golden model", len(images)) as advance:
         expected = golden(loaded, images, progress=advance)
-    kept = "results are not kept, but what has been compiled is: the same command starts again"
+    kept = "nothing is kept but what has been compiled; the same command starts again"
     with tempfile.TemporaryDirectory(prefix="xnorflow-") as folder, on_interrupt(lambda: kept):
         with console.status("writing Verilog and compiling it; the first time takes a minute …"):
             generate_files(design, folder)

@@ -32,20 +32,23 @@ def lower(
 
     With --dataset, also compare every binary activation with the model's in float64.
     """
-    from xnorflow.sw.checkpoint import load_checkpoint
-    from xnorflow.sw.compare import compare
-    from xnorflow.sw.lower import lower as lower_model
     from xnorflow.xnf import save
 
     check_output(out)
-    loaded = load_checkpoint(checkpoint)
-    data = load_data(dataset) if dataset is not None else None
-    network = lower_model(
-        loaded.model,
-        name=out.stem,
-        labels=_labels(loaded.provenance.dataset),
-        provenance=loaded.provenance,
-    )
+    with console.status("loading PyTorch and the model …"):
+        from xnorflow.sw.checkpoint import load_checkpoint
+        from xnorflow.sw.compare import compare
+        from xnorflow.sw.lower import lower as lower_model
+
+        loaded = load_checkpoint(checkpoint)
+        data = load_data(dataset) if dataset is not None else None
+    with console.status("lowering …"):
+        network = lower_model(
+            loaded.model,
+            name=out.stem,
+            labels=_labels(loaded.provenance.dataset),
+            provenance=loaded.provenance,
+        )
     if data is not None:
         frames = data.test_images[:limit]
         with bar("comparing", len(frames)) as advance:

@@ -81,16 +81,17 @@ def train(
     ] = False,
 ) -> None:
     """Train a binary network. An interrupted training goes on where it stopped."""
-    from xnorflow.sw.checkpoint import load_checkpoint
-    from xnorflow.sw.data import Dataset, load
-    from xnorflow.sw.recipes import TEMPERATURE
-    from xnorflow.sw.start import choice, from_model, from_name
-    from xnorflow.sw.teacher import load_teacher
-    from xnorflow.sw.train import MODEL_FILE
-    from xnorflow.sw.train import train as run_training
+    with console.status("loading PyTorch and the pictures …"):
+        from xnorflow.sw.checkpoint import load_checkpoint
+        from xnorflow.sw.data import Dataset, load
+        from xnorflow.sw.recipes import TEMPERATURE
+        from xnorflow.sw.start import choice, from_model, from_name
+        from xnorflow.sw.teacher import load_teacher
+        from xnorflow.sw.train import MODEL_FILE
+        from xnorflow.sw.train import train as run_training
 
-    source = choice(Dataset, dataset, "data set")
-    data = load(source)
+        source = choice(Dataset, dataset, "data set")
+        data = load(source)
     if start is not None and (model or hidden):
         raise DataError("--from brings its own model: leave out --model and --hidden")
     started = None if start is None else load_checkpoint(start).model
@@ -136,15 +137,17 @@ def teach(
     ] = False,
 ) -> None:
     """Train a network of real numbers, from which others can learn: see `train --teacher`."""
-    from xnorflow.sw.data import Dataset, load
-    from xnorflow.sw.recipes import teacher as recipe_of
-    from xnorflow.sw.start import choice
-    from xnorflow.sw.teacher import TEACHER_FILE, train_teacher
+    with console.status("loading PyTorch and the pictures …"):
+        from xnorflow.sw.data import Dataset, load
+        from xnorflow.sw.recipes import teacher as recipe_of
+        from xnorflow.sw.start import choice
+        from xnorflow.sw.teacher import TEACHER_FILE, train_teacher
 
-    source = choice(Dataset, dataset, "data set")
+        source = choice(Dataset, dataset, "data set")
+        data = load(source)
     with on_interrupt(_what_is_kept(out, fresh)):
         _, share = train_teacher(
-            recipe_of(source), source, load(source), out, resume=not fresh, progress=True
+            recipe_of(source), source, data, out, resume=not fresh, progress=True
         )
     console.print(
         f"{share:.2%} of the test images are right; the teacher is in {out / TEACHER_FILE}",
