@@ -22,6 +22,7 @@ from xnorflow.network import (
 from xnorflow.sw.exact import to_integers
 from xnorflow.sw.nn.dynamic import DyPReLU, DySign, FrameMean, HyperFunction, shift_rounding
 from xnorflow.sw.nn.grid import Grid, mean_shift
+from xnorflow.sw.nn.optional import per_channel
 
 
 __all__ = ["hyper_nodes", "mean_nodes", "sign_nodes", "slope_nodes"]
@@ -65,7 +66,9 @@ def slope_nodes(
         parameters, first = f"{name}_shifts", 0
         static = np.zeros(2 * x.channels, np.int64)
         nodes = hyper_nodes(parameters, slopes.hyper, source, x, static, grid)
-    positive, negative = (to_integers(codes) for codes in slopes.codes(grid))
+    positive, negative = (
+        to_integers(per_channel(codes, x.channels)) for codes in slopes.codes(grid)
+    )
     rounding = grid.rounding(grid.slope_fraction)
     return [
         *nodes,

@@ -14,7 +14,7 @@ from fractions import Fraction
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from xnorflow.errors import LoweringError
 from xnorflow.network import (
@@ -43,6 +43,7 @@ from xnorflow.sw.nn.conv import BinaryConv2d
 from xnorflow.sw.nn.dynamic import DyPReLU
 from xnorflow.sw.nn.grid import Grid, mean_shift
 from xnorflow.sw.nn.normed import Folded, NormedBinaryConv
+from xnorflow.sw.nn.optional import per_channel
 from xnorflow.sw.nn.slopes import TwoSlope as Slopes
 from xnorflow.sw.nn.unit import Shortcut, Stream, Unit
 from xnorflow.sw.nn.weights import SiManForm, SiManWeight
@@ -83,6 +84,11 @@ def residual_nodes(model: Residual, frame: FeatureMap) -> list[Node]:
             "a residual model can be lowered only if it computes on a fixed-point grid: give its "
             "configuration one, as in model.on_grid(Grid(bits=16, fraction=8)), and train it on"
         )
+    for name, module in model.named_modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.running_mean is None:
+            raise LoweringError(
+                f"{name} has no running statistics: make it with track_running_stats=True"
+            )
     model.eval()
     x = torch.zeros(1, *frame.shape, dtype=torch.float64).permute(0, 3, 1, 2)
     conv = model.stem.conv
@@ -94,7 +100,8 @@ def residual_nodes(model: Residual, frame: FeatureMap) -> list[Node]:
         _affine("stem_norm", "stem", folded, to_integers(folded.offset), grid),
     ]
     if model.stem_slopes is not None:
-        nodes.append(_two_slope("stem_act", nodes[-1].name, model.stem_slopes, grid))
+        channels = len(weights)
+        nodes.append(_two_slope("stem_act", nodes[-1].name, model.stem_slopes, channels, grid))
     if model.config.stem.pooled:
         nodes.append(HalvingMaxPool("stem_pool", nodes[-1].name))
     stream, reach = model.enter(x.permute(0, 2, 3, 1)), grid
@@ -144,7 +151,8 @@ def _unit(name: str, unit: Unit, x: _Source, grid: Grid) -> list[Node]:
         total = FeatureMap(height, width, stream.channels + unit.extra, stream.type)
         nodes += slope_nodes(name, unit.slopes, add.name, total, stream.channels, grid)
     elif unit.slopes is not None:
-        nodes.append(_two_slope(f"{name}_act", add.name, unit.slopes, grid))
+        channels = stream.channels + unit.extra
+        nodes.append(_two_slope(f"{name}_act", add.name, unit.slopes, channels, grid))
     return nodes
 
 
@@ -285,7 +293,6 @@ def _affine(
     )
 
 
-def _two_slope(name: str, source: str, slopes: Slopes, grid: Grid) -> TwoSlope:
-    positive, negative = slopes.codes(grid)
-    rounding = grid.rounding(grid.slope_fraction)
-    return TwoSlope(name, source, to_integers(positive), to_integers(negative), rounding)
+def _two_slope(name: str, source: str, slopes: Slopes, channels: int, grid: Grid) -> TwoSlope:
+    positive, negative = (to_integers(per_channel(codes, channels)) for codes in slopes.codes(grid))
+    return TwoSlope(name, source, positive, negative, grid.rounding(grid.slope_fraction))

@@ -16,6 +16,7 @@ from xnorflow.sw.nn.conv import BinaryConv2d, IntegerConv2d
 from xnorflow.sw.nn.dynamic import DyPReLU, DySign, FrameMean
 from xnorflow.sw.nn.grid import Grid, mean_shift, place
 from xnorflow.sw.nn.normed import NormedBinaryConv, NormedPixelConv
+from xnorflow.sw.nn.optional import affine_of, bias_of
 from xnorflow.sw.nn.slopes import TwoSlope, maxout, prelu, relu, rprelu
 from xnorflow.sw.nn.unit import Shortcut, Stream, Unit
 from xnorflow.sw.nn.weights import AdaBinWeight, SignWeight, SiManForm, SiManWeight, WeightQuantiser
@@ -59,20 +60,18 @@ class Classifier(nn.Module):
         if grid is None:
             return logits, None, None
         with torch.no_grad(), torch.autocast(value.device.type, enabled=False):
-            if self.training:
+            variance, centre = norm.running_var, norm.running_mean
+            if self.training or variance is None or centre is None:
                 variance, centre = torch.var_mean(mean, dim=0, correction=0)
-            else:
-                assert norm.running_mean is not None
-                assert norm.running_var is not None
-                variance, centre = norm.running_var, norm.running_mean
-            gain = norm.weight * (variance + norm.eps).rsqrt()
+            norm_weight, norm_bias = affine_of(norm, mean)
+            gain = norm_weight * (variance + norm.eps).rsqrt()
             pixels = value.shape[2] * value.shape[3]
             unit, share = 2.0**grid.fraction, 2.0 ** -mean_shift(pixels)
             weight = self.dense.weight * gain / (pixels * share)
-            shift = norm.bias - gain * (centre if bias is None else centre - bias)
+            shift = norm_bias - gain * (centre if bias is None else centre - bias)
             scale = weight.abs().max() / (2 ** (grid.score_bits - 1) - 1)
             q = (weight / scale).round()
-            o = ((self.dense.weight @ shift + self.dense.bias) / scale * unit).round()
+            o = ((self.dense.weight @ shift + bias_of(self.dense)) / scale * unit).round()
             x_grid = grid.settle(value.sum(dim=(2, 3)) * (unit * share)) * unit
             exact = functional.linear(x_grid, q, o) * (scale / unit)
         return place(logits, exact), q, o

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from xnorflow.errors import LoweringError
 from xnorflow.sw.exact import ExactLayer
 from xnorflow.sw.nn.activations import ActivationLevels
+from xnorflow.sw.nn.optional import affine_of
 from xnorflow.sw.roots import first_above, sign_of_difference, signed_square
 
 
@@ -36,14 +37,14 @@ def read_rules(layer: ExactLayer, norm: nn.Module, following: ActivationLevels) 
     LoweringError
         If they do not fit the layer, or each other.
     """
-    if (
-        not isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
-        or norm.running_mean is None
-        or norm.running_var is None
-    ):
+    if not isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
         raise LoweringError(
-            f"a batch normalisation with running statistics must follow {layer.name}, "
-            f"not a {type(norm).__name__}"
+            f"a batch normalisation must follow {layer.name}, not a {type(norm).__name__}"
+        )
+    if norm.running_mean is None or norm.running_var is None:
+        raise LoweringError(
+            f"the batch normalisation after {layer.name} has no running statistics: "
+            "make it with track_running_stats=True"
         )
     if norm.num_features != layer.filters:
         raise LoweringError(
@@ -59,12 +60,13 @@ def read_rules(layer: ExactLayer, norm: nn.Module, following: ActivationLevels) 
     # Where the comparison is turned round, z ≤ t is −z ≥ −t.
     signs = [-1 if inverted else 1 for inverted in following.inverted]
     epsilon = Fraction(norm.eps)
+    weight, bias = affine_of(norm, norm.running_mean)
     rules = [
-        Rule(sign * gain, mean, variance + epsilon, sign * (bias - threshold))
-        for sign, gain, bias, mean, variance, threshold in zip(
+        Rule(sign * gain, mean, variance + epsilon, sign * (offset - threshold))
+        for sign, gain, offset, mean, variance, threshold in zip(
             signs,
-            _fractions(norm.weight),
-            _fractions(norm.bias),
+            _fractions(weight),
+            _fractions(bias),
             _fractions(norm.running_mean),
             _fractions(norm.running_var),
             following.thresholds,

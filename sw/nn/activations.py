@@ -148,10 +148,10 @@ class RSign(ActivationQuantiser):
 
     def levels(self) -> ActivationLevels:
         """Levels −1 and +1, threshold −b of each channel."""
-        thresholds = tuple(-Fraction(bias) for bias in self.bias.detach().double().tolist())
-        inverted = (False,) * len(thresholds)
-        if self.polarity is not None:
-            inverted = tuple((self.polarity < 0).tolist())
+        turned = (self.bias.new_ones(1) if self.polarity is None else self.polarity) < 0
+        biases, turned = torch.broadcast_tensors(self.bias.detach().double(), turned)
+        thresholds = tuple(-Fraction(bias) for bias in biases.tolist())
+        inverted = tuple(turned.tolist())
         return ActivationLevels(Fraction(-1), Fraction(2), thresholds, inverted)
 
 

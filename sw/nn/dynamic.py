@@ -23,6 +23,7 @@ from torch.nn import functional
 from xnorflow.errors import NetworkError
 from xnorflow.network import Rounding
 from xnorflow.sw.nn.grid import Grid, mean_shift, place
+from xnorflow.sw.nn.optional import bias_of
 from xnorflow.sw.nn.slopes import TwoSlope, bend
 
 
@@ -132,7 +133,7 @@ class HyperFunction(nn.Module):
         unit = 2.0**self.fraction
         return HyperIntegers(
             self._code(self._missing(pixels) * self.squeeze.weight),
-            (self.squeeze.bias * (unit * 2.0**grid.fraction)).round(),
+            (bias_of(self.squeeze) * (unit * 2.0**grid.fraction)).round(),
             self._code(self.excite.weight),
         )
 
@@ -152,7 +153,7 @@ class HyperFunction(nn.Module):
             scale = 2.0**grid.fraction
             sums = functional.linear(place(g, grid.settle(g.detach() * scale)), weight)
             exact = grid.settle(sums.detach() * scale + codes.offset.detach() * unit)
-            y = functional.linear(place(sums + self.squeeze.bias, exact).relu(), excite)
+            y = functional.linear(place(sums + bias_of(self.squeeze), exact).relu(), excite)
             y = place(y, (y.detach() * scale + 0.5).floor() / scale)
             return y[:, :, None, None]
 

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from xnorflow.sw.nn.conv import BinaryConv2d, IntegerConv2d
 from xnorflow.sw.nn.grid import Grid, place
+from xnorflow.sw.nn.optional import affine_of
 from xnorflow.sw.nn.weights import IntegerWeight
 
 
@@ -111,19 +112,27 @@ class _Normed(nn.Module):
     def _normalise(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """``y`` normalised, and the gain and the shift that did it, for each filter."""
         norm = self.norm
+        weight, bias = affine_of(norm, y)
         mean, variance = norm.running_mean, norm.running_var
-        assert mean is not None
-        assert variance is not None
-        if self.training:
-            assert norm.momentum is not None, "running statistics are exponential averages"
+        if self.training or mean is None or variance is None:
             out, mean, inverse = torch.native_batch_norm(
-                y, norm.weight, norm.bias, mean, variance, True, norm.momentum, norm.eps
+                y, weight, bias, mean, variance, True, self._momentum(), norm.eps
             )
         else:
             inverse = (variance + norm.eps).rsqrt()
-            out = functional.batch_norm(y, mean, variance, norm.weight, norm.bias, eps=norm.eps)
-        gain = norm.weight * inverse
-        return out, gain, norm.bias - gain * mean
+            out = functional.batch_norm(y, mean, variance, weight, bias, eps=norm.eps)
+        gain = weight * inverse
+        return out, gain, bias - gain * mean
+
+    def _momentum(self) -> float:
+        """Share of this batch in the running statistics."""
+        norm = self.norm
+        if norm.momentum is not None:
+            return norm.momentum
+        # They are the mean of all batches.
+        if norm.num_batches_tracked is None:
+            return 0.0
+        return 1 / int(norm.num_batches_tracked.add_(1))
 
 
 class NormedBinaryConv(_Normed):

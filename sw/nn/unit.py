@@ -22,6 +22,7 @@ from xnorflow.sw.nn.activations import RSign
 from xnorflow.sw.nn.dynamic import DyPReLU, DySign, FrameMean, clip_shifts
 from xnorflow.sw.nn.grid import Grid, hardtanh, place
 from xnorflow.sw.nn.normed import NormedBinaryConv, NormedPointwise, Quantised
+from xnorflow.sw.nn.optional import per_channel
 from xnorflow.sw.nn.slopes import TwoSlope
 
 
@@ -170,7 +171,8 @@ class Unit(nn.Module):
                 quantiser = self.conv.conv.activation_quantiser
                 assert isinstance(quantiser, RSign)
                 assert quantiser.polarity is None
-                static = quantiser.bias if x.bias is None else quantiser.bias + x.bias
+                static = per_channel(quantiser.bias, x.value.shape[1])
+                static = static if x.bias is None else static + x.bias
                 found["frame"] = self.sign.of_frame(x.value, -static, grid)
             case FrameMean():
                 found["frame"] = x.value.sum(dim=(1, 2, 3), keepdim=True)
@@ -207,7 +209,8 @@ class Unit(nn.Module):
         else:
             total = total if grid is None else grid.clip(total)
             given = (shifts,) if isinstance(self.slopes, DyPReLU) else ()
-            out = Stream(self.slopes(total, grid, *given), self.slopes.after)
+            value, after = self.slopes(total, grid, *given), self.slopes.after
+            out = Stream(value, None if after is None else per_channel(after, value.shape[1]))
         if trace is not None:
             trace |= self.of_frame(x, total, grid)
             if self.projection is not None:

@@ -366,9 +366,10 @@ def _set(path, value):
         (_set("layers.0.weight", float("inf")), "layers.0.weight has values that are not finite"),
         (_set("layers.1", nn.Linear(5, 4)), "fc2 must be a BinaryLinear, not a Linear"),
         (_set("norms.0", nn.LayerNorm(5)),
-         "a batch normalisation with running statistics must follow fc1, not a LayerNorm"),
+         "a batch normalisation must follow fc1, not a LayerNorm"),
         (_set("norms.0", nn.BatchNorm1d(5, track_running_stats=False)),
-         "a batch normalisation with running statistics must follow fc1, not a BatchNorm1d"),
+         "the batch normalisation after fc1 has no running statistics: "
+         "make it with track_running_stats=True"),
         (_set("norms.1.running_var", -1.0),
          "the batch normalisation after fc2 has a variance below 0"),
         (_set("layers.0.activation_quantiser", RSign(6)),

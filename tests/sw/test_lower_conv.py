@@ -391,7 +391,7 @@ def _norm(index, norm):
         (_put(1, _conv(4, 6, padding=3)),
          "no network can hold this model: conv2: padding must be an integer from 0 to 2, not 3"),
         (_norm(1, nn.Identity()),
-         "a batch normalisation with running statistics must follow conv2, not a Identity"),
+         "a batch normalisation must follow conv2, not a Identity"),
     ],
 )  # fmt: skip
 def test_refuses(change, text):
