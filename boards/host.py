@@ -62,8 +62,9 @@ class Board:
     ----------
     port : str
         Serial port (``/dev/ttyUSB1``, ``COM4``, a pseudo-terminal), or any URL of pyserial.
-    baud : int
-        Bits per second.
+    baud : int or None
+        Bits per second; None for a line that has no rate, such as a pseudo-terminal, which some
+        systems do not let be opened at this one.
     timeout : float
         Seconds that a reply may take, beyond what the line needs.
 
@@ -80,15 +81,17 @@ class Board:
         If the port cannot be opened, or nothing that speaks this protocol answers.
     """
 
-    def __init__(self, port: str, *, baud: int = BAUD, timeout: float = 2.0) -> None:
+    def __init__(self, port: str, *, baud: int | None = BAUD, timeout: float = 2.0) -> None:
         self.port = port
         self.retries = 0
-        self._baud = baud
+        self._seconds_per_byte = 0.0 if baud is None else 10 / baud
         self._timeout = timeout
         self._sequence = 0
         self._received = bytearray()
         try:
-            self._serial = serial.serial_for_url(port, baud, timeout=_POLL, exclusive=True)
+            # Without a rate, it is one that every terminal has.
+            rate = {} if baud is None else {"baudrate": baud}
+            self._serial = serial.serial_for_url(port, timeout=_POLL, exclusive=True, **rate)
         except (OSError, ValueError) as error:
             raise LinkError(f"{port} cannot be opened: {_reason(error)}") from None
         try:
@@ -179,7 +182,7 @@ class Board:
         """
         self._sequence = self._sequence % 255 + 1  # never 0, which refusals of noise have
         request = encode_request(self._sequence, command, payload)
-        time_to_send = 10 * len(request) / self._baud
+        time_to_send = self._seconds_per_byte * len(request)
         problem = ""
         for attempt in range(_ATTEMPTS):
             self.retries += attempt > 0

@@ -1,3 +1,4 @@
+import errno
 import os
 import re
 import struct
@@ -94,7 +95,7 @@ def check(results, frames=FRAMES):
 
 def test_classifies_and_says_how_far_it_is():
     done = []
-    with board(lambda _n, _request, reply: reply) as port, Board(port) as link:
+    with board(lambda _n, _request, reply: reply) as port, Board(port, baud=None) as link:
         assert link.info == INFO
         results = link.classify(FRAMES, progress=done.append)
     check(results)
@@ -105,7 +106,7 @@ def test_classifies_and_says_how_far_it_is():
 
 def test_more_requests_than_sequence_numbers():
     frames = np.resize(FRAMES, (600, 2, 3, 1))
-    with board(lambda _n, _request, reply: reply) as port, Board(port) as link:
+    with board(lambda _n, _request, reply: reply) as port, Board(port, baud=None) as link:
         check(link.classify(frames), frames)
 
 
@@ -124,7 +125,7 @@ def test_asks_again(fault):
     def answer(n, request, reply):
         return fault(request, reply) if n % 2 else reply
 
-    with board(answer) as port, Board(port, timeout=0.4) as link:
+    with board(answer) as port, Board(port, baud=None, timeout=0.4) as link:
         check(link.classify(FRAMES))
     assert link.retries >= 5
 
@@ -144,7 +145,7 @@ def test_is_not_irritated_by_other_replies(disturb):
     def answer(_n, request, reply):
         return disturb(request, reply)
 
-    with board(answer) as port, Board(port) as link:
+    with board(answer) as port, Board(port, baud=None) as link:
         check(link.classify(FRAMES))
     assert link.retries == 0
 
@@ -153,7 +154,7 @@ def test_noise_before_the_first_reply_costs_a_repetition():
     def answer(n, _request, reply):
         return b"boot noise" + reply if n == 0 else reply
 
-    with board(answer) as port, Board(port) as link:
+    with board(answer) as port, Board(port, baud=None) as link:
         check(link.classify(FRAMES))
     assert link.retries == 1
 
@@ -219,7 +220,7 @@ def test_says_when_the_connection_breaks():
     thread = threading.Thread(target=serve, args=(ours, None))
     thread.start()
     port = os.ttyname(theirs)
-    with Board(port) as link:
+    with Board(port, baud=None) as link:
         thread.join()
         os.close(theirs)
         os.close(ours)
@@ -231,20 +232,41 @@ def test_says_that_a_port_cannot_be_opened(tmp_path):
     port = str(tmp_path / "none")
     message = f"^{re.escape(port)} cannot be opened: No such file or directory$"
     with pytest.raises(LinkError, match=message):
-        Board(port)
+        Board(port, baud=None)
+
+
+@pytest.fixture
+def no_fast_terminals(monkeypatch):
+    """Terminals as on macOS: what is faster than the constants of termios is refused."""
+
+    def refuse(*_):
+        raise OSError(errno.ENOTTY, os.strerror(errno.ENOTTY))
+
+    monkeypatch.delattr("termios.B1000000", raising=False)
+    monkeypatch.setattr("serial.Serial.BAUDRATE_CONSTANTS", {})
+    monkeypatch.setattr("serial.Serial._set_special_baudrate", refuse)
+
+
+@pytest.mark.usefixtures("no_fast_terminals")
+def test_a_line_without_a_rate_is_opened_without_one():
+    with board(lambda _n, _request, reply: reply) as port:
+        with pytest.raises(LinkError, match=f"^{port} cannot be opened: Inappropriate ioctl for "):
+            Board(port)
+        with Board(port, baud=None) as link:
+            check(link.classify(FRAMES))
 
 
 def test_a_port_belongs_to_one_program():
     with (
         board(lambda _n, _request, reply: reply) as port,
-        Board(port),
+        Board(port, baud=None),
         pytest.raises(LinkError, match=f"^{port} cannot be opened: "),
     ):
-        Board(port)
+        Board(port, baud=None)
 
 
 def test_refuses_frames_of_another_shape():
-    with board(lambda _n, _request, reply: reply) as port, Board(port) as link:
+    with board(lambda _n, _request, reply: reply) as port, Board(port, baud=None) as link:
         with pytest.raises(DataError, match=r"^frames must be an array of uint8 of shape"):
             link.classify(FRAMES[:, :, :2])
         check(link.classify(FRAMES))
@@ -253,7 +275,7 @@ def test_refuses_frames_of_another_shape():
 def test_checks_which_network_is_on_the_board():
     right, other = random_network(1), random_network(2)
     info = replace(INFO, fingerprint=fingerprint(right), name=right.name)
-    with board(lambda _n, _request, reply: reply, info) as port, Board(port) as link:
+    with board(lambda _n, _request, reply: reply, info) as port, Board(port, baud=None) as link:
         link.check(right)
         message = (
             f"^{port}: the board runs another network \\(random-1\\) than random-2: "
@@ -281,7 +303,7 @@ def test_talks_to_the_gateware():
 
         run(Bench(), relay)
 
-    with terminal(serve) as port, Board(port, timeout=20.0) as link:
+    with terminal(serve) as port, Board(port, baud=None, timeout=20.0) as link:
         assert link.info == INFO
         check(link.classify(FRAMES))
         assert link.retries == 1

@@ -56,7 +56,7 @@ def check(results):
 
 
 def test_the_driver_classifies_frames(board):
-    with board() as port, Board(port, timeout=PATIENCE) as link:
+    with board() as port, Board(port, baud=None, timeout=PATIENCE) as link:
         link.check(NETWORK)
         check(link.classify(FRAMES))
         assert link.retries == 0
@@ -65,7 +65,7 @@ def test_the_driver_classifies_frames(board):
 def test_a_second_client_finds_the_board(board):
     with board() as port:
         for _ in range(2):
-            with Board(port, timeout=PATIENCE) as link:
+            with Board(port, baud=None, timeout=PATIENCE) as link:
                 check(link.classify(FRAMES))
 
 
@@ -82,7 +82,10 @@ def test_a_second_client_finds_the_board(board):
     ],
 )
 def test_a_spoilt_byte_is_noticed_and_made_good(board, direction, number, kind):
-    with board([Fault(direction, number, kind)]) as port, Board(port, timeout=PATIENCE) as link:
+    with (
+        board([Fault(direction, number, kind)]) as port,
+        Board(port, baud=None, timeout=PATIENCE) as link,
+    ):
         check(link.classify(FRAMES))
         assert link.retries >= 1
 
@@ -95,7 +98,7 @@ def test_a_bad_line_still_gives_right_results(board):
         for direction in Direction
         for number in np.cumsum(rng.integers(60, 160, 12))
     ]
-    with board(faults) as port, Board(port, timeout=2.0) as link:
+    with board(faults) as port, Board(port, baud=None, timeout=2.0) as link:
         check(link.classify(FRAMES))
         assert link.retries >= 5
 
@@ -105,7 +108,7 @@ def test_an_idle_board_does_not_burn_a_core(board):
         return resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
 
     before = spent()
-    with board() as port, Board(port, timeout=PATIENCE) as link:
+    with board() as port, Board(port, baud=None, timeout=PATIENCE) as link:
         link.classify(FRAMES[:1])
         time.sleep(1)
     assert spent() - before < 0.5
@@ -119,7 +122,7 @@ def test_a_network_of_the_zoo_reads_digits(tmp_path):
 
     with (
         virtual_board(top, divisor=DIVISOR, cache=tmp_path) as port,
-        Board(port, timeout=PATIENCE) as link,
+        Board(port, baud=None, timeout=PATIENCE) as link,
     ):
         link.check(network)
         results = link.classify(digits["images"])

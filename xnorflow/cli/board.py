@@ -43,16 +43,16 @@ def run(
     output: OutputOption = None,
 ) -> None:
     """Send frames to a board that has the network's bitstream, and compare with golden."""
-    from xnorflow.boards.host import Board
+    from xnorflow.boards.host import BAUD, Board
     from xnorflow.sw.golden import golden
 
     loaded = load_network(network)
     if output is not None:
         check_output(output)
     images, labels = load_frames(loaded, dataset, limit, frames)
-    # A simulated board takes as long as it takes.
-    timeout = 60.0 if port == VIRTUAL else 2.0
-    with _port(loaded, port) as opened, Board(opened, timeout=timeout) as board:
+    # A simulated board takes as long as it takes, and its line has no rate.
+    timeout, baud = (60.0, None) if port == VIRTUAL else (2.0, BAUD)
+    with _port(loaded, port) as opened, Board(opened, baud=baud, timeout=timeout) as board:
         board.check(loaded)
         with bar("classifying", len(images)) as advance:
             results = board.classify(images, progress=lambda done: advance(done, len(images)))
