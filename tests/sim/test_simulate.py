@@ -1,6 +1,8 @@
 import dataclasses
 import json
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -17,6 +19,8 @@ from xnorflow.hw.folding import fold
 from xnorflow.hw.generate import generate
 from xnorflow.hw.guard import VerdictGate
 from xnorflow.hw.steps import Folding
+from xnorflow.sim import simulate as simulate_module
+from xnorflow.sim import verilate
 from xnorflow.sim.simulate import SimulationResult, compile_accelerator, first_difference, simulate
 from xnorflow.sw.golden import golden
 
@@ -230,3 +234,47 @@ def test_says_when_the_cache_cannot_be_used(directory, tmp_path):
     file.touch()
     with pytest.raises(FormatError, match=r"^the folder .*file cannot be created: File exists$"):
         compile_accelerator(directory, cache=file)
+
+
+def test_of_several_simulations_one_compiles(tmp_path, monkeypatch):
+    compiled = []
+
+    def compile_(_verilator, _verilog, _top, _harness, program):
+        time.sleep(0.2)
+        compiled.append(program)
+        program.write_text("program")
+
+    monkeypatch.setattr(verilate, "_compile", compile_)
+    (tmp_path / "top.v").write_text("module top; endmodule")
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [
+            pool.submit(
+                verilate.verilate, tmp_path / "top.v", "top", tmp_path / "top.v", tmp_path / "cache"
+            )
+            for _ in range(4)
+        ]
+    assert len(compiled) == 1
+    assert {job.result() for job in jobs} == set(compiled)
+
+
+def test_no_simulation_outlives_an_interruption(directory, cache, monkeypatch):
+    """Not even if only this process gets the signal."""
+    processes = []
+    run = simulate_module._run
+
+    def interrupt(command, report, running):
+        if not processes:
+            processes.append(command)
+            # Waits in almost every cycle.
+            return run([*command[:-1], "stall=999"], report, running)
+        while not running:
+            time.sleep(0.01)
+        processes.append(running[0])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(simulate_module, "_run", interrupt)
+    begin = time.monotonic()
+    with pytest.raises((KeyboardInterrupt, ToolError)):
+        simulate(directory, np.tile(FRAMES, (40, 1, 1, 1)), processes=2, cache=cache)
+    assert processes[1].poll() is not None
+    assert time.monotonic() - begin < 60

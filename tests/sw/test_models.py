@@ -219,8 +219,8 @@ def test_refuses_convolutions_out_of_range(make, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"hidden": (64, 0)}, r"layers must have 1 to 65536 values, not \(64, 0\)$"),
-        ({"hidden": (1 << 17,)}, r"must have 1 to 65536 values, not \(131072,\)$"),
+        ({"hidden": (64, 0)}, "layers must have 1 to 65536 values, not 0$"),
+        ({"hidden": (1 << 17,)}, "must have 1 to 65536 values, not 131072$"),
         ({"hidden": (64,), "input_shape": (28, 28)}, r"width and channels, not \(28, 28\)$"),
         ({"hidden": (64,), "input_shape": (28, -1, -1)}, r"channels, not \(28, -1, -1\)$"),
         ({"hidden": (64,), "classes": 1}, "^there must be 2 to 65536 classes, not 1$"),

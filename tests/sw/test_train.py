@@ -1,5 +1,8 @@
 import csv
+import errno
+import os
 import re
+import threading
 from dataclasses import replace
 
 import pytest
@@ -94,7 +97,8 @@ def check_goes_on(data, folder, monkeypatch, error, config, recipe, **options):
         interrupt(patch, 2, error)
         with pytest.raises(type(error)):
             train(config, recipe, data, folder / "parts", **options)
-    assert sorted(path.name for path in (folder / "parts").iterdir()) == ["logs", "training.ckpt"]
+    left = sorted(path.name for path in (folder / "parts").iterdir())
+    assert left == [".xnorflow.lock", "logs", "training.ckpt"]
 
     steps = []
     step = _Training.training_step
@@ -124,6 +128,35 @@ def test_is_reproducible(data, tmp_path):
     assert not same_model(first, other)
 
 
+@pytest.mark.parametrize("where", ["write", "flush"])
+def test_a_full_disk_gets_one_sentence(data, tmp_path, monkeypatch, capfd, where):
+    """Logs are written by a thread of TensorBoard's, which has nothing to say for itself."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(f"tensorboard.summary.writer.record_writer.RecordWriter.{where}", full)
+    message = f"^the folder {tmp_path} cannot be written to: No space left on device$"
+    hook = threading.excepthook
+    with pytest.raises(FormatError, match=message):
+        train(CONFIG, RECIPE, data, tmp_path)
+    assert threading.excepthook is hook
+    assert capfd.readouterr() == ("", "")
+
+
+def test_two_trainings_do_not_share_a_folder(data, tmp_path, monkeypatch):
+    step = _Training.training_step
+
+    def train_again(self, batch, index):
+        if self.global_step == 0:
+            with pytest.raises(FormatError, match=r"^another run is writing to the folder "):
+                train(CONFIG, RECIPE, data, tmp_path)
+        return step(self, batch, index)
+
+    monkeypatch.setattr(_Training, "training_step", train_again)
+    train(CONFIG, replace(RECIPE, epochs=1), data, tmp_path)
+
+
 def test_can_start_afresh(data, tmp_path):
     train(CONFIG, Recipe("first", epochs=1), data, tmp_path)
     with pytest.raises(FormatError, match="is of a training with other settings: give another"):
@@ -137,7 +170,7 @@ def test_refuses_a_damaged_state(data, tmp_path):
     state = tmp_path / "training.ckpt"
     for content in (b"", b"nonsense", state.read_bytes()[:5000]):
         state.write_bytes(content)
-        with pytest.raises(FormatError, match=r"training\.ckpt is damaged, .*, so the training"):
+        with pytest.raises(FormatError, match=r"training\.ckpt is damaged, .*\(--fresh\)$"):
             train(CONFIG, Recipe("first", epochs=1), data, tmp_path)
 
 
@@ -151,7 +184,7 @@ def test_refuses_a_state_with_a_flipped_bit(data, tmp_path):
     content[content.index(weight) + 3] ^= 1
     state.write_bytes(content)
     torch.load(state, weights_only=True)
-    with pytest.raises(FormatError, match=r"training\.ckpt is damaged, .*, so the training"):
+    with pytest.raises(FormatError, match=r"training\.ckpt is damaged, .*\(--fresh\)$"):
         train(CONFIG, recipe, data, tmp_path)
 
 
