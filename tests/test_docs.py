@@ -5,6 +5,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -18,6 +19,53 @@ BLOCKS = [
     for page in PAGES
     for n, block in enumerate(re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.S))
 ]
+
+
+DRAWINGS = [ROOT / "docs" / name for name in ("road.svg", "layer.svg")]
+ROOM = 5
+"""Between words and the edges of boxes."""
+
+
+def words_and_boxes(drawing):
+    """Words with the rectangles that they take in a wide font, and the rectangles of boxes."""
+    words, boxes = [], []
+
+    def visit(element, inherited):
+        own = inherited | element.attrib
+        tag = element.tag.rpartition("}")[2]
+        if tag == "rect" and "rx" in element.attrib:
+            x, y, width, height = (float(own[name]) for name in ("x", "y", "width", "height"))
+            boxes.append((x, y, x + width, y + height))
+        elif tag == "text":
+            x, y, size = float(own["x"]), float(own["y"]), float(own["font-size"])
+            width = size * len(element.text) * (0.7 if "font-weight" in own else 0.62)
+            left = x - width / 2 if own.get("text-anchor") == "middle" else x
+            words.append((element.text, (left, y - 0.75 * size, left + width, y + 0.2 * size)))
+        for child in element:
+            visit(child, {name: own[name] for name in INHERITED if name in own})
+
+    visit(ElementTree.parse(drawing).getroot(), {})
+    return words, boxes
+
+
+INHERITED = "font-size", "font-weight", "text-anchor"
+
+
+@pytest.mark.parametrize("drawing", DRAWINGS, ids=lambda path: path.stem)
+def test_no_word_touches_a_box(drawing):
+    words, boxes = words_and_boxes(drawing)
+    assert words
+    assert boxes
+    for word, (left, top, right, bottom) in words:
+        for x0, y0, x1, y1 in boxes:
+            inside = (
+                left >= x0 + ROOM and right <= x1 - ROOM
+                and top >= y0 + ROOM and bottom <= y1 - ROOM
+            )  # fmt: skip
+            outside = (
+                right <= x0 - ROOM or left >= x1 + ROOM or bottom <= y0 - ROOM or top >= y1 + ROOM
+            )
+            assert inside or outside, f"{word!r} touches the box at {x0:g}, {y0:g}"
 
 
 @pytest.mark.parametrize("block", BLOCKS)
