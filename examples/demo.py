@@ -18,8 +18,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from xnorflow.boards.build import build
+from xnorflow.boards.plan import link_resources
 from xnorflow.boards.report import Cell
 from xnorflow.boards.targets import ICEBREAKER
+from xnorflow.cache import redirect_tools
 from xnorflow.errors import LoweringError, ToolError, XnorflowError
 from xnorflow.hw.folding import fold
 from xnorflow.hw.generate import generate
@@ -86,7 +88,8 @@ def main(demo: Demo) -> None:
     accuracy = float((expected.labels == data.test_labels).double().mean())
 
     console.rule("4. hardware")
-    design = fold(network, ICEBREAKER.device, cycles=demo.cycles)
+    redirect_tools()
+    design = fold(network, ICEBREAKER.device, cycles=demo.cycles, beside=link_resources)
     verilog = generate(design, folder / "rtl")
     console.print(f"{verilog}: {len(verilog.read_text().splitlines()):,} lines")
 

@@ -3,7 +3,9 @@
 import errno
 import json
 import os
+import re
 import sys
+import time
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
@@ -14,9 +16,12 @@ import torch
 from tests.hw.networks import dynamic_net, random_conv_net, random_mlp
 from tests.sw.test_adabin_import import release
 from xnorflow import __version__
+from xnorflow.boards.build import Stage
+from xnorflow.boards.report import Cell, Usage
 from xnorflow.cli import main
 from xnorflow.cli.board import smallest_design
 from xnorflow.cli.shared import load_network
+from xnorflow.files import locked
 from xnorflow.hw.device import ECP5_85F, UP5K
 from xnorflow.hw.estimate import Resources
 from xnorflow.sw import data, fit
@@ -297,6 +302,37 @@ def test_what_is_built_leaves_room_for_the_link(cli, files, monkeypatch):
         assert code == 1
         assert "cycles a frame: with the link to the host, it would use about " in err
     assert not (files / "bits").exists()
+
+
+def test_a_build_shows_how_long_each_stage_takes(cli, files, monkeypatch):
+    def make(plan, design, target, directory, bitstream, clock, begin):
+        for stage in Stage:
+            if stage is not Stage.ELABORATE:
+                begin(stage)
+        time.sleep(1.1)
+        return 36.29e6, {Cell.LUT: Usage(1383, 5280)}
+
+    monkeypatch.setattr("xnorflow.boards.build._make", make)
+    code, out, _ = cli("build", "net.xnf", "-o", "bits", "--board", "icebreaker")
+    assert code == 0
+    for stage in Stage:
+        (line,) = (line for line in out.splitlines() if f" {stage.value} " in line)
+        assert re.search(r"0:00:0\d$", line.strip())
+        assert line.startswith("✓")
+    assert re.search(r"pack +0:00:0[1-9]", out)
+
+
+def test_two_runs_do_not_generate_into_one_folder(cli, files):
+    with locked(files / "rtl"):
+        code, _, err = cli("generate", "net.xnf", "-o", "rtl")
+    assert code == 1
+    assert err.startswith("error: another run is writing to the folder rtl: ")
+    assert cli("generate", "net.xnf", "-o", "rtl")[0] == 0
+    # What is in the way is named.
+    (files / "rtl" / "design.json").unlink()
+    (files / "rtl" / "design.json").mkdir()
+    code, _, err = cli("generate", "net.xnf", "-o", "rtl")
+    assert (code, err) == (1, "error: rtl/design.json cannot be removed: Is a directory\n")
 
 
 # -- Ctrl-C ---------------------------------------------------------------------------------------

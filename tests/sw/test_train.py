@@ -458,7 +458,7 @@ def test_a_folder_belongs_to_one_start(data, tmp_path):
     torch.manual_seed(0)
     recipe = replace(RECIPE, epochs=1)
     train(SMALL, recipe, data, tmp_path, start=Residual(SMALL))
-    text = "is of a training with other settings"
+    text = r"is of a training with other settings: .* let this one start afresh \(--fresh\)$"
     with pytest.raises(FormatError, match=text):
         train(SMALL, recipe, data, tmp_path, start=Residual(SMALL))
     with pytest.raises(FormatError, match=text):
