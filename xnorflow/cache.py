@@ -39,7 +39,8 @@ def cache_folder() -> Path:
         status = folder.lstat()
     except OSError as error:
         raise _unusable(folder, f": {error.strerror}") from None
-    if folder.is_symlink() or status.st_uid != os.getuid() or status.st_mode & 0o022:
+    # Of a link, these are its own.
+    if status.st_uid != os.getuid() or status.st_mode & 0o022:
         raise _unusable(folder, ", which others may write to")
     return folder
 
