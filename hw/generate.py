@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from xnorflow import __version__
-from xnorflow.files import locked, make_folder, remove_file, write_atomically
+from xnorflow.files import locked, remove_file, write_atomically
 from xnorflow.hw.axi import AxiStreamTop, result_element_bits
 from xnorflow.hw.design import Design
 from xnorflow.hw.steps import (
