@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import serial
 from numpy.typing import NDArray
 
 from xnorflow.boards.protocol import (
-    VERSION,
     Command,
     Info,
     PacketError,
@@ -22,7 +22,7 @@ from xnorflow.boards.protocol import (
     fingerprint,
 )
 from xnorflow.errors import LinkError
-from xnorflow.frames import check_frames
+from xnorflow.frames import frame_bytes
 from xnorflow.network import Network
 
 
@@ -130,13 +130,13 @@ class Board:
             )
 
     def classify(
-        self, frames: NDArray[np.uint8], *, progress: Callable[[int], None] | None = None
+        self, frames: NDArray[Any], *, progress: Callable[[int], None] | None = None
     ) -> Results:
         """Classify frames.
 
         Parameters
         ----------
-        frames : uint8 array, (n, height, width, channels)
+        frames : array of integers, (n, height, width, channels)
             Raw pixels.
         progress : callable
             Called with the number of frames done, after each.
@@ -148,13 +148,13 @@ class Board:
         LinkError
             If the board does not answer.
         """
-        check_frames(frames, self.info.frame)
+        payloads = frame_bytes(frames, self.info.frame)
         reply = struct.Struct(f"<II{self.info.classes}i")
         labels = np.empty(len(frames), np.int64)
         scores = np.empty((len(frames), self.info.classes), np.int32)
         cycles = np.empty(len(frames), np.int64)
-        for n, frame in enumerate(frames):
-            body = self._ask(Command.CLASSIFY, frame.tobytes())
+        for n, payload in enumerate(payloads):
+            body = self._ask(Command.CLASSIFY, payload.tobytes())
             if len(body) != reply.size:
                 raise LinkError(f"{self.port}: a result has {len(body)} bytes, not {reply.size}")
             labels[n], cycles[n], *scores[n] = reply.unpack(body)
@@ -164,15 +164,9 @@ class Board:
 
     def _describe(self) -> Info:
         try:
-            info = Info.unpack(self._ask(Command.INFO))
+            return Info.unpack(self._ask(Command.INFO))
         except PacketError as error:
             raise LinkError(f"{self.port}: {error}") from None
-        if info.version != VERSION:
-            raise LinkError(
-                f"{self.port}: the board speaks version {info.version} of the protocol, "
-                f"this program version {VERSION}"
-            )
-        return info
 
     def _ask(self, command: Command, payload: bytes = b"") -> bytes:
         """Return the body of the reply to a request.

@@ -15,12 +15,12 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from xnorflow.boards.cobs import CobsDecoder, CobsEncoder, packet_layout, received_packet_layout
 from xnorflow.boards.protocol import CRC_BYTES, Command, Info, Status, fingerprint
 from xnorflow.boards.uart import UartReceiver, UartTransmitter
-from xnorflow.errors import DesignError
+from xnorflow.frames import value_bytes
 from xnorflow.hw.accelerator import Accelerator
 from xnorflow.hw.argmax import result_layout
 from xnorflow.hw.design import Design
 from xnorflow.hw.guard import frame_layout
-from xnorflow.network import UInt
+from xnorflow.hw.stream import value_shape
 
 
 __all__ = [
@@ -52,7 +52,7 @@ class RequestReceiver(wiring.Component):
     Members
     -------
     i : ``In(stream.Signature(received_packet_layout))``
-    o_frame : ``Out(stream.Signature(frame_layout(unsigned(info.pixel_bits), info.lanes)))``
+    o_frame : ``Out(stream.Signature(frame_layout(value_shape(info.frame.type), info.lanes)))``
     o_request : ``Out(stream.Signature(request_layout))``
         One for every packet. Its sequence number is 0 when the packet had none.
     """
@@ -61,7 +61,7 @@ class RequestReceiver(wiring.Component):
         self.info = info
         super().__init__({
             "i": In(stream.Signature(received_packet_layout)),
-            "o_frame": Out(stream.Signature(frame_layout(unsigned(info.pixel_bits), info.lanes))),
+            "o_frame": Out(stream.Signature(frame_layout(value_shape(info.frame.type), info.lanes))),
             "o_request": Out(stream.Signature(request_layout)),
         })
 
@@ -69,18 +69,20 @@ class RequestReceiver(wiring.Component):
         m = Module()
         m.submodules.crc = crc = CRC16_IBM_3740().create()
 
-        pixels = self.info.frame.size
+        frame, lanes = self.info.frame, self.info.lanes
+        pixel_bytes = value_bytes(frame.type)
+        payload = frame.size * pixel_bytes
         header = 2
-        longest = header + pixels + CRC_BYTES
+        longest = header + payload + CRC_BYTES
         sequence, command = Signal(8), Signal(8)
         status = Signal(Status)
         count = Signal(range(longest + 2))  # bytes so far; one more than the longest is enough
-        lane = Signal(range(self.info.lanes))
-        last_pixel = Signal()
+        part = Signal(range(lanes * pixel_bytes))  # of the word: a byte of a pixel
+        last_byte = Signal()
         classify, granted = Signal(), Signal()
         partial = Signal()  # words of an unfinished frame have been handed on
         m.d.comb += [
-            last_pixel.eq(count == header + pixels - 1),
+            last_byte.eq(count == header + payload - 1),
             classify.eq(command == Command.CLASSIFY),
             granted.eq(status == Status.OK),
             crc.data.eq(self.i.p.data),
@@ -105,16 +107,16 @@ class RequestReceiver(wiring.Component):
                         m.d.sync += sequence.eq(self.i.p.data)
                     with m.Elif(count == 1):
                         m.d.sync += command.eq(self.i.p.data)
-                    with m.Elif((count < header + pixels) & classify):
-                        m.d.sync += lane.eq(lane + 1)
+                    with m.Elif((count < header + payload) & classify):
+                        m.d.sync += part.eq(part + 1)
                         # Spare lanes of the last word are zero.
-                        for n in range(self.info.lanes):
-                            with m.If(lane == n):
-                                m.d.sync += self.o_frame.p.data[n].eq(self.i.p.data)
-                            with m.Elif(lane == 0):
-                                m.d.sync += self.o_frame.p.data[n].eq(0)
-                        with m.If(lane == self.info.lanes - 1):
-                            m.d.sync += [lane.eq(0), self.o_frame.valid.eq(~last_pixel)]
+                        for n, bits in enumerate(self._parts(pixel_bytes)):
+                            with m.If(part == n):
+                                m.d.sync += bits.eq(self.i.p.data)
+                            with m.Elif(part == 0):
+                                m.d.sync += bits.eq(0)
+                        with m.If(part == lanes * pixel_bytes - 1):
+                            m.d.sync += [part.eq(0), self.o_frame.valid.eq(~last_byte)]
 
                 # The CRC of the last byte is there when the end comes, a cycle later or more.
                 expected = Mux(classify, longest, header + CRC_BYTES)
@@ -140,12 +142,22 @@ class RequestReceiver(wiring.Component):
                 with m.If(~self.o_frame.valid):
                     m.d.comb += crc.start.eq(1)
                     m.d.sync += [
-                        Cat(sequence, command, count, lane, partial).eq(0),
+                        Cat(sequence, command, count, part, partial).eq(0),
                         Cat(self.o_frame.p.last, self.o_frame.p.error).eq(0),
                     ]
                     m.next = "Receive"
 
         return m
+
+
+    def _parts(self, pixel_bytes):
+        """What each byte of a word is in its lanes; of a pixel's last one, some bits are spare."""
+        data = self.o_frame.p.data.as_value()
+        width = len(data) // self.info.lanes
+        for lane in range(self.info.lanes):
+            pixel = data[lane * width :][:width]
+            for byte in range(pixel_bytes):
+                yield pixel[8 * byte : 8 * byte + 8]
 
 
 class ReplySender(wiring.Component):
@@ -319,7 +331,7 @@ class Link(wiring.Component):
         Line from the host.
     tx : ``Out(1, init=1)``
         Line to the host.
-    o_frame : ``Out(stream.Signature(frame_layout(unsigned(info.pixel_bits), info.lanes)))``
+    o_frame : ``Out(stream.Signature(frame_layout(value_shape(info.frame.type), info.lanes)))``
     i_result : ``In(stream.Signature(result_layout(info.classes, score_bits)))``
     busy : ``Out(1)``
         An answer is being worked on.
@@ -337,7 +349,7 @@ class Link(wiring.Component):
         self.score_bits = score_bits
         self.receiver = UartReceiver(divisor)
         self.transmitter = UartTransmitter(divisor)
-        pixel = unsigned(info.pixel_bits)
+        pixel = value_shape(info.frame.type)
         super().__init__({
             "rx": In(1, init=1),
             "tx": Out(1, init=1),
@@ -402,8 +414,6 @@ class LinkTop(wiring.Component):
 
     Raises
     ------
-    DesignError
-        If pixels are not unsigned integers of up to 8 bits.
     :exc:`ValueError`
         If the divisor is too small.
     """
@@ -434,23 +444,9 @@ class LinkTop(wiring.Component):
 
 
 def describe(design: Design, clock: int) -> Info:
-    """Return what a board with ``design`` at ``clock`` Hz tells about itself.
-
-    Raises
-    ------
-    DesignError
-        If pixels are not unsigned integers of up to 8 bits: the link sends them as bytes.
-    """
-    frame = design.network.input
-    if not isinstance(frame.type, UInt) or frame.type.bits > 8:
-        raise DesignError(
-            f"{design.network.name}: the host link needs pixels of up to 8 bits, unsigned"
-        )
+    """Return what a board with ``design`` at ``clock`` Hz tells about itself."""
     return Info(
-        height=frame.height,
-        width=frame.width,
-        channels=frame.channels,
-        pixel_bits=frame.type.bits,
+        frame=design.network.input,
         classes=design.classes,
         lanes=design.input_lanes,
         clock=clock,

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from enum import IntEnum, unique
 
 from xnorflow import xnf
-from xnorflow.network import FeatureMap, Network, UInt
+from xnorflow.errors import NetworkError
+from xnorflow.network import FeatureMap, Int, Network, UInt, ValueType
 
 
 __all__ = [
@@ -38,6 +39,7 @@ CRC_BYTES = 2
 DELIMITER = b"\0"
 
 _BLOCK = 254  # most bytes in a block of COBS
+_SIGNED = 1 << 8  # of a pixel's type: its bits are in two's complement
 
 
 class PacketError(Exception):
@@ -77,8 +79,9 @@ class Info:
 
     Attributes
     ----------
-    height, width, channels, pixel_bits : int
-        A frame. Pixels travel as bytes, rows from the top, channels fastest.
+    frame : FeatureMap
+        Shape and type of a frame. Pixels travel in whole bytes, rows from the top, channels
+        fastest; see `xnorflow.frames.frame_bytes`. Bits arrive here as ``UInt(1)``.
     classes : int
         Number of scores.
     lanes : int
@@ -95,10 +98,7 @@ class Info:
         Of the protocol.
     """
 
-    height: int
-    width: int
-    channels: int
-    pixel_bits: int
+    frame: FeatureMap
     classes: int
     lanes: int
     clock: int
@@ -110,16 +110,11 @@ class Info:
     NAME_BYTES = 32
     _LAYOUT = struct.Struct("<9I8s")
 
-    @property
-    def frame(self) -> FeatureMap:
-        """Shape and type of a frame."""
-        return FeatureMap(self.height, self.width, self.channels, UInt(self.pixel_bits))
-
     def pack(self) -> bytes:
         """Return the body of the reply to `Command.INFO`."""
         fixed = self._LAYOUT.pack(
-            self.version, self.height, self.width, self.channels, self.pixel_bits,
-            self.classes, self.lanes, self.clock, self.cycles_per_frame, self.fingerprint,
+            self.version, *self.frame.shape, _pack_type(self.frame.type), self.classes,
+            self.lanes, self.clock, self.cycles_per_frame, self.fingerprint,
         )  # fmt: skip
         name = self.name.encode()[: self.NAME_BYTES].decode(errors="ignore")
         return fixed + name.encode()
@@ -131,13 +126,22 @@ class Info:
         Raises
         ------
         PacketError
-            If it is too short.
+            If it is too short, of another version, or of a frame that there cannot be.
         """
         if len(body) < cls._LAYOUT.size:
             raise PacketError(f"a description of {len(body)} bytes is too short")
-        version, *numbers, digest = cls._LAYOUT.unpack_from(body)
+        version, height, width, channels, pixel, *numbers, digest = cls._LAYOUT.unpack_from(body)
+        if version != VERSION:
+            raise PacketError(
+                f"the board speaks version {version} of the protocol, this program version "
+                f"{VERSION}"
+            )
+        try:
+            frame = FeatureMap(height, width, channels, _unpack_type(pixel))
+        except NetworkError as error:
+            raise PacketError(f"a description is damaged: {error}") from None
         name = body[cls._LAYOUT.size :].decode(errors="replace")
-        return cls(*numbers, digest, name, version)
+        return cls(frame, *numbers, digest, name)
 
 
 @dataclass(frozen=True)
@@ -222,6 +226,21 @@ def cobs_decode(encoded: bytes) -> bytes:
         if code <= _BLOCK and at < len(encoded):
             content.append(0)
     return bytes(content)
+
+
+def _pack_type(pixel: ValueType) -> int:
+    """Bits of a pixel, and whether they are signed."""
+    match pixel:
+        case Int(bits):
+            return bits | _SIGNED
+        case UInt(bits):
+            return bits
+        case _:
+            return 1
+
+
+def _unpack_type(number: int) -> UInt | Int:
+    return Int(number & ~_SIGNED) if number & _SIGNED else UInt(number)
 
 
 def _crc(content: bytes) -> bytes:

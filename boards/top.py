@@ -8,6 +8,7 @@ from xnorflow.boards.link import LinkTop
 from xnorflow.boards.targets import Target
 from xnorflow.boards.uart import MIN_DIVISOR
 from xnorflow.errors import DesignError
+from xnorflow.frames import value_bytes
 from xnorflow.hw.design import Design
 
 
@@ -45,8 +46,8 @@ class BoardTop(Elaboratable):
     Raises
     ------
     DesignError
-        If the board cannot make the clock, the clock cannot make the baud rate, pixels do not suit
-        the link, or the line brings frames sooner than the design takes them.
+        If the board cannot make the clock, the clock cannot make the baud rate, or the line brings
+        frames sooner than the design takes them.
     """
 
     def __init__(self, design: Design, target: Target, *, clock: int, baud: int):
@@ -54,7 +55,8 @@ class BoardTop(Elaboratable):
         self.clock = clock
         divisor = line_divisor(clock, baud)
         # Nothing on the line waits, and only a layer's window is stored.
-        cycles = 10 * divisor * design.network.input.size
+        frame = design.network.input
+        cycles = 10 * divisor * frame.size * value_bytes(frame.type)
         if design.cycles_per_frame > cycles:
             raise DesignError(
                 f"{design.network.name} takes {design.cycles_per_frame} cycles a frame, but the "

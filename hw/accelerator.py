@@ -83,7 +83,7 @@ class Accelerator(wiring.Component):
 
     def __init__(self, design: Design):
         self.design = design
-        pixel = unsigned(design.network.input.type.bits)
+        pixel = value_shape(design.network.input.type)
         super().__init__({
             "i": In(stream.Signature(frame_layout(pixel, design.input_lanes))),
             "o": Out(stream.Signature(result_layout(design.classes, design.score_bits))),
@@ -95,7 +95,7 @@ class Accelerator(wiring.Component):
         m = Module()
         design = self.design
 
-        pixel = unsigned(design.network.input.type.bits)
+        pixel = value_shape(design.network.input.type)
         m.submodules.guard = guard = FrameGuard(
             pixel, lanes=design.input_lanes, words=design.words_per_frame
         )

@@ -4,6 +4,7 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from xnorflow.frames import value_bytes
 from xnorflow.hw.accelerator import Accelerator
 from xnorflow.hw.design import Design
 
@@ -27,8 +28,9 @@ class AxiStreamTop(wiring.Component):
     Members
     -------
     s_axis_tdata, s_axis_tvalid, s_axis_tready, s_axis_tlast, s_axis_tuser :
-        Frames of raw pixels, each in whole bytes, the first one lowest. ``tlast`` ends a frame,
-        ``tuser`` beside it marks the frame as bad.
+        Frames of raw values, each in whole bytes, the first one lowest: signed integers in two's
+        complement, sign-extended to whole bytes, bits as 0 or 1. Bits above a value's width are not
+        looked at. ``tlast`` ends a frame, ``tuser`` beside it marks the frame as bad.
     m_axis_tdata, m_axis_tvalid, m_axis_tready, m_axis_tlast :
         One transfer a frame: the label, then the score of each class in two's complement, each in
         ``result_element_bits(design)`` bits, the label lowest.
@@ -41,7 +43,7 @@ class AxiStreamTop(wiring.Component):
     def __init__(self, design: Design):
         self.design = design
         self._element = result_element_bits(design)
-        self._pixel = -(-design.network.input.type.bits // 8) * 8
+        self._pixel = 8 * value_bytes(design.network.input.type)
         super().__init__({
             "s_axis_tdata": In(self._pixel * design.input_lanes),
             "s_axis_tvalid": In(1),

@@ -37,7 +37,6 @@ from xnorflow.network import (
     DynamicTwoSlope,
     IntegerConv,
     Network,
-    UInt,
     sources_of,
 )
 
@@ -107,8 +106,6 @@ class Design:
         for name in sorted(layers ^ self.foldings.keys()):
             what = "has no folding" if name in layers else "is not a layer of the network"
             raise DesignError(f"{name} {what}")
-        if not isinstance(self.network.input.type, UInt):
-            raise DesignError(f"{self.network.name}: the input must be unsigned integers")
         if not 1 <= self.input_lanes <= self.network.input.size:
             raise DesignError(
                 f"input lanes must be from 1 to {self.network.input.size}, not {self.input_lanes}"

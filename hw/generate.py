@@ -32,6 +32,7 @@ from xnorflow.hw.steps import (
 )
 from xnorflow.hw.verilog import component_verilog
 from xnorflow.network import BinaryConv
+from xnorflow.xnf import encode_type
 
 
 __all__ = ["describe", "generate", "verilog_text"]
@@ -101,7 +102,7 @@ def describe(design: Design) -> dict:
         "network": network.name,
         "labels": list(network.labels),
         "frame_shape": list(network.input.shape),
-        "pixel_bits": network.input.type.bits,
+        "pixel_type": encode_type(network.input.type),
         "input_lanes": design.input_lanes,
         "words_per_frame": design.words_per_frame,
         "classes": design.classes,

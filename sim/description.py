@@ -1,7 +1,6 @@
 """The description of a generated accelerator: how frames and results look on its ports."""
 
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xnorflow.errors import FormatError
-from xnorflow.frames import check_frames
-from xnorflow.network import FeatureMap, UInt
+from xnorflow.errors import FormatError, NetworkError
+from xnorflow.frames import frame_bytes, value_bytes
+from xnorflow.network import FeatureMap
+from xnorflow.xnf import decode_type
 
 
 __all__ = ["Description"]
@@ -25,8 +25,8 @@ class Description:
     ----------
     frame_shape : tuple of int
         (height, width, channels) of a frame.
-    pixel_bits : int
-        Width of a pixel, which travels in whole bytes.
+    pixel_type : str
+        ``uint8``, ``int8``, ``bit``, …: the type of a pixel, which travels in whole bytes.
     input_lanes, words_per_frame : int
         Pixels of an input word, and words of a frame.
     classes, result_element_bits : int
@@ -38,7 +38,7 @@ class Description:
     """
 
     frame_shape: tuple[int, int, int]
-    pixel_bits: int
+    pixel_type: str
     input_lanes: int
     words_per_frame: int
     classes: int
@@ -60,12 +60,18 @@ class Description:
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             found = cls(**{name: values[name] for name in cls.__dataclass_fields__})
+            object.__setattr__(found, "frame_shape", tuple(found.frame_shape))
+            _ = found.frame
         except OSError:
             raise FormatError(f"{directory} holds no generated accelerator") from None
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, FormatError, NetworkError):
             raise FormatError(f"{path} is damaged") from None
-        object.__setattr__(found, "frame_shape", tuple(found.frame_shape))
         return found
+
+    @property
+    def frame(self) -> FeatureMap:
+        """Shape and type of a frame."""
+        return FeatureMap(*self.frame_shape, decode_type(self.pixel_type))
 
     def words(self, frames: NDArray[Any]) -> NDArray[np.uint8]:
         """Bytes of the input words of frames, lowest first.
@@ -73,7 +79,7 @@ class Description:
         Parameters
         ----------
         frames : (frames, height, width, channels) array
-            Raw frames, of the type that `check_frames` asks for.
+            Raw frames: integers of any type.
 
         Returns
         -------
@@ -84,14 +90,12 @@ class Description:
         DataError
             If the frames are of a wrong shape or type, or have values out of range.
         """
-        array = check_frames(frames, FeatureMap(*self.frame_shape, UInt(self.pixel_bits)))
-        size = math.prod(self.frame_shape)
-        shape = (len(array), self.words_per_frame, self.input_lanes)
-        pixels = np.zeros((len(array), math.prod(shape[1:])), "<u4")
-        pixels[:, :size] = array.reshape(len(array), size)
-        used = -(-self.pixel_bits // 8)
-        lanes = pixels.view(np.uint8).reshape(*shape, 4)[..., :used]
-        return lanes.reshape(*shape[:2], used * self.input_lanes)
+        frame, lanes = self.frame, self.input_lanes
+        values = frame_bytes(frames, frame)
+        spare = self.words_per_frame * lanes - frame.size
+        padded = np.pad(values, ((0, 0), (0, spare), (0, 0)))
+        word = lanes * value_bytes(frame.type)
+        return padded.reshape(len(frames), self.words_per_frame, word)
 
     @property
     def result_bytes(self) -> int:

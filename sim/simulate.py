@@ -96,7 +96,7 @@ def simulate(
     ----------
     directory : Path
         What `xnorflow.hw.generate.generate` wrote.
-    frames : (frames, height, width, channels) array of unsigned integers
+    frames : (frames, height, width, channels) array of integers
         Raw pixels.
     progress : callable, optional
         Called with the number of results so far, and of all frames.

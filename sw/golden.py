@@ -91,7 +91,7 @@ def golden(
     network : Network
         What to execute.
     frames : array or tensor, (n, height, width, channels)
-        Raw frames, of the type that `check_frames` asks for.
+        Raw frames: integers of any type, or bools.
     keep : collection of str
         Nodes, or `INPUT`, whose maps are wanted too; ``network.maps`` asks for all of them.
     progress : callable, optional

@@ -490,7 +490,7 @@ def test_a_read_only_home_is_enough(cli, files, monkeypatch, frames):
         (["eval", "net.xnf", "--input", "net.xnf"], "net.xnf is not a .npy file of plain numbers"),
         (
             ["eval", "net.xnf", "--input", "wide.npy"],
-            "frames must be an array of uint8 of shape (n, 4, 4, 1), "
+            "frames must be an array of integers of shape (n, 4, 4, 1), "
             "not of uint8 of shape (2, 5, 5, 1)",
         ),
         (["eval", "net.xnf", "--input", "empty.npy"], "empty.npy has no frames"),

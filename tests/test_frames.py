@@ -4,39 +4,91 @@ import numpy as np
 import pytest
 
 from xnorflow.errors import DataError
-from xnorflow.frames import check_frames
+from xnorflow.frames import check_frames, frame_bytes, frame_dtype, value_bytes
 from xnorflow.network import Bit, FeatureMap, Int, UInt
+
+
+DTYPES = [np.dtype(kind) for kind in "bBhHiIlLqQ?"]
+TYPES = [Bit(), *(UInt(bits) for bits in range(1, 33)), *(Int(bits) for bits in range(1, 33))]
 
 
 @pytest.mark.parametrize(
     ("value_type", "dtype"),
-    [(UInt(8), np.uint8), (UInt(3), np.uint8), (Bit(), np.uint8), (UInt(9), np.int64),
-     (Int(8), np.int64)],
+    [(UInt(8), np.uint8), (UInt(3), np.uint8), (Bit(), np.uint8), (UInt(9), np.int16),
+     (UInt(16), np.int32), (UInt(32), np.int64), (Int(8), np.int8), (Int(9), np.int16),
+     (Int(32), np.int32)],
 )  # fmt: skip
 def test_accepts_the_whole_range(value_type, dtype):
+    frame = FeatureMap(1, 1, 1, value_type)
     frames = np.array([value_type.low, value_type.high], dtype).reshape(2, 1, 1, 1)
-    assert check_frames(frames, FeatureMap(1, 1, 1, value_type)) is frames
+    assert frame_dtype(frame) == dtype
+    assert check_frames(frames, frame) is frames
+
+
+@pytest.mark.parametrize("value_type", [Bit(), UInt(1), UInt(7), UInt(12), UInt(16), Int(8)])
+@pytest.mark.parametrize("dtype", [*DTYPES, *(kind.newbyteorder() for kind in DTYPES)], ids=str)
+def test_takes_every_type_of_integers_whose_values_fit(value_type, dtype):
+    frame = FeatureMap(1, 2, 1, value_type)
+    low, high = max(value_type.low, _low(dtype)), min(value_type.high, _high(dtype))
+    frames = np.array([low, high], dtype).reshape(1, 1, 2, 1)
+
+    checked = check_frames(frames, frame)
+
+    assert checked.dtype == frame_dtype(frame)
+    assert checked.ravel().tolist() == [low, high]
+    if _high(dtype) > value_type.high:
+        frames[..., 0] = _high(dtype)
+        with pytest.raises(DataError, match=r"^frames must have values from "):
+            check_frames(frames, frame)
+
+
+def _low(dtype):
+    return 0 if dtype.kind == "b" else np.iinfo(dtype).min
+
+
+def _high(dtype):
+    return 1 if dtype.kind == "b" else np.iinfo(dtype).max
+
+
+@pytest.mark.parametrize("value_type", TYPES, ids=str)
+def test_values_travel_in_whole_bytes(value_type):
+    values = [value_type.low, value_type.high, 0, value_type.low // 3, value_type.high // 3]
+    frame = FeatureMap(1, len(values), 1, value_type)
+    count = value_bytes(value_type)
+    assert count == -(-getattr(value_type, "bits", 1) // 8)
+
+    (travelling,) = frame_bytes(np.array(values).reshape(1, *frame.shape), frame)
+
+    signed = isinstance(value_type, Int)
+    expected = [value.to_bytes(count, "little", signed=signed) for value in values]
+    assert [value.tobytes() for value in travelling] == expected
 
 
 def test_accepts_no_frames_at_all():
     frames = np.zeros((0, 2, 3, 4), np.uint8)
-    assert check_frames(frames, FeatureMap(2, 3, 4, UInt(8))) is frames
+    frame = FeatureMap(2, 3, 4, UInt(8))
+    assert check_frames(frames, frame) is frames
+    assert frame_bytes(frames, frame).shape == (0, 24, 1)
 
 
 @pytest.mark.parametrize(
     ("frames", "value_type", "text"),
     [
-        ([[[[1]]]], UInt(8), "frames must be an array of uint8, not list"),
+        ([[[[1]]]], UInt(8), "frames must be an array of integers, not list"),
         (np.zeros((5, 2, 3, 1)), UInt(8),
-         "frames must be an array of uint8 of shape (n, 2, 3, 1), "
+         "frames must be an array of integers of shape (n, 2, 3, 1), "
          "not of float64 of shape (5, 2, 3, 1)"),
         (np.zeros((2, 3, 1), np.uint8), UInt(8),
-         "frames must be an array of uint8 of shape (n, 2, 3, 1), not of uint8 of shape (2, 3, 1)"),
-        (np.uint8(3), UInt(8), "frames must be an array of uint8, not uint8"),
+         "frames must be an array of integers of shape (n, 2, 3, 1), "
+         "not of uint8 of shape (2, 3, 1)"),
+        (np.uint8(3), UInt(8), "frames must be an array of integers, not uint8"),
         (np.array(3, np.uint8), UInt(8),
-         "frames must be an array of uint8 of shape (n, 2, 3, 1), not of uint8 of shape ()"),
+         "frames must be an array of integers of shape (n, 2, 3, 1), not of uint8 of shape ()"),
         (np.full((1, 2, 3, 1), 8, np.uint8), UInt(3), "frames must have values from 0 to 7"),
         (np.full((1, 2, 3, 1), -9), Int(4), "frames must have values from -8 to 7"),
+        (np.full((1, 2, 3, 1), -1), Bit(), "frames must have values from 0 to 1"),
+        (np.full((1, 2, 3, 1), 1 << 63, np.uint64), Int(16),
+         "frames must have values from -32768 to 32767"),
     ],
 )  # fmt: skip
 def test_refuses(frames, value_type, text):

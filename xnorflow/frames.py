@@ -1,4 +1,4 @@
-"""Arrays of raw frames: what every executor of a network takes."""
+"""Arrays of raw frames: what every executor of a network takes, and their bytes on any wire."""
 
 from typing import Any
 
@@ -6,39 +6,83 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.errors import DataError
-from xnorflow.network import FeatureMap
+from xnorflow.network import FeatureMap, ValueType
 
 
-__all__ = ["check_frames"]
+__all__ = ["check_frames", "frame_bytes", "frame_dtype", "value_bytes"]
+
+_DTYPES = tuple(np.dtype(kind) for kind in (np.uint8, np.int8, np.int16, np.int32, np.int64))
+
+
+def frame_dtype(frame: FeatureMap) -> "np.dtype[Any]":
+    """Type of array that `check_frames` returns for frames of a network with the input ``frame``.
+
+    It is the narrowest that holds all values: uint8 before int8, int16, int32 and int64.
+    """
+    low, high = frame.type.low, frame.type.high
+    return next(
+        dtype for dtype in _DTYPES if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max
+    )
 
 
 def check_frames(frames: object, frame: FeatureMap) -> NDArray[Any]:
-    """Return ``frames`` if they are what a network with the input ``frame`` takes.
+    """Return ``frames`` as `frame_dtype` if they are what a network with the input ``frame`` takes.
 
     Parameters
     ----------
     frames : array, (n, height, width, channels)
-        uint8 where that holds every value of the input's type, else int64.
+        Integers or bools of any width.
     frame : FeatureMap
         One of them.
 
     Raises
     ------
     DataError
-        If they have another shape or type, or values beyond the input's range.
+        If they are no integers or of another shape, or have values beyond the input's range.
     """
-    low, high = frame.type.low, frame.type.high
-    dtype = np.dtype(np.uint8 if low >= 0 and high <= 255 else np.int64)
     if not isinstance(frames, np.ndarray):
-        raise DataError(f"frames must be an array of {dtype}, not {type(frames).__name__}")
-    if frames.dtype != dtype or frames.shape[1:] != frame.shape:
+        raise DataError(f"frames must be an array of integers, not {type(frames).__name__}")
+    if frames.dtype.kind not in "iub" or frames.shape[1:] != frame.shape:
         raise DataError(
-            f"frames must be an array of {dtype} of shape {_spell('n', *frame.shape)}, "
+            f"frames must be an array of integers of shape {_spell('n', *frame.shape)}, "
             f"not of {frames.dtype} of shape {_spell(*frames.shape)}"
         )
-    if frames.size and (frames.min() < low or frames.max() > high):
+    low, high = frame.type.low, frame.type.high
+    if frames.size and (int(frames.min()) < low or int(frames.max()) > high):
         raise DataError(f"frames must have values from {low} to {high}")
-    return frames
+    return frames.astype(frame_dtype(frame), copy=False)
+
+
+def value_bytes(value_type: ValueType) -> int:
+    """Bytes in which a value travels: as few whole ones as hold it."""
+    return -(-(value_type.high - value_type.low).bit_length() // 8)
+
+
+def frame_bytes(frames: NDArray[Any], frame: FeatureMap) -> NDArray[np.uint8]:
+    """Frames as they travel: of each value the whole bytes that hold it, the lowest one first.
+
+    Signed integers are in two's complement, sign-extended to whole bytes; a bit is a byte 0 or 1.
+
+    Parameters
+    ----------
+    frames, frame
+        As for `check_frames`.
+
+    Returns
+    -------
+    (n, values of a frame, bytes of a value) uint8
+
+    Raises
+    ------
+    DataError
+        As `check_frames`.
+    """
+    array = check_frames(frames, frame)
+    count = value_bytes(frame.type)
+    dtype = array.dtype if array.dtype.itemsize == count else np.dtype(np.int64)
+    whole = np.ascontiguousarray(array, dtype.newbyteorder("<"))
+    shape = len(array), frame.size, dtype.itemsize
+    return whole.reshape(shape[:2]).view(np.uint8).reshape(shape)[..., :count]
 
 
 def _spell(*sides: object) -> str:

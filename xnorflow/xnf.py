@@ -70,7 +70,7 @@ from xnorflow.network import (
 )
 
 
-__all__ = ["VERSION", "dumps", "load", "loads", "save"]
+__all__ = ["VERSION", "decode_type", "dumps", "encode_type", "load", "loads", "save"]
 
 VERSION = 1
 """Version of the format that is written, and the newest one that is read."""
@@ -121,7 +121,7 @@ def dumps(network: Network) -> bytes:
             "height": network.input.height,
             "width": network.input.width,
             "channels": network.input.channels,
-            "type": _encode_type(network.input.type),
+            "type": encode_type(network.input.type),
         },
         "nodes": [header for header, _ in nodes],
         "labels": list(network.labels),
@@ -218,7 +218,8 @@ def _encode_windows(node: BinaryConv | IntegerConv) -> dict[str, Any]:
     return {"kernel": kernel, "stride": node.stride, "padding": node.padding}
 
 
-def _encode_type(value_type: ValueType) -> str:
+def encode_type(value_type: ValueType) -> str:
+    """Type of an input as text: ``uint8``, ``int8``, ``bit``."""
     match value_type:
         case UInt():
             return f"uint{value_type.bits}"
@@ -289,7 +290,7 @@ def _decode(data: bytes) -> Network:
     _check("the provenance", graph["provenance"], _PROVENANCE_FIELDS)
     network = Network(
         name=graph["name"],
-        input=FeatureMap(**graph["input"] | {"type": _decode_type(graph["input"]["type"])}),
+        input=FeatureMap(**graph["input"] | {"type": decode_type(graph["input"]["type"])}),
         nodes=tuple(_decode_node(header, tensors) for header in graph["nodes"]),
         labels=tuple(graph["labels"]),
         provenance=Provenance(**graph["provenance"]),
@@ -396,7 +397,16 @@ def _decode_node(header: Any, tensors: _Tensors) -> Node:
             return ArgMax(name, source)
 
 
-def _decode_type(text: str) -> UInt | Int | Bit:
+def decode_type(text: str) -> UInt | Int | Bit:
+    """Undo `encode_type`.
+
+    Raises
+    ------
+    FormatError
+        If there is no such type.
+    NetworkError
+        If it has too many bits.
+    """
     if text == "bit":
         return Bit()
     if match := _INTEGER.fullmatch(text):

@@ -10,13 +10,15 @@ from xnorflow.boards.link import Link
 from xnorflow.boards.protocol import Info, Reply, decode_reply
 from xnorflow.hw.argmax import result_layout
 from xnorflow.hw.guard import frame_layout
+from xnorflow.hw.stream import value_shape
+from xnorflow.network import FeatureMap, UInt
 
 
 DIVISOR = 4
 SCORE_BITS = 13
 
 INFO = Info(
-    height=2, width=3, channels=1, pixel_bits=8, classes=3, lanes=1,
+    frame=FeatureMap(2, 3, 1, UInt(8)), classes=3, lanes=1,
     clock=1_000_000, cycles_per_frame=7, fingerprint=b"\x01\x00\x02\xff\xfe\x80\0\0", name="doppel",
 )  # fmt: skip
 
@@ -41,7 +43,7 @@ class Double(wiring.Component):
         self.latency = latency
         self.pace = pace
         super().__init__({
-            "i": In(stream.Signature(frame_layout(unsigned(info.pixel_bits), info.lanes))),
+            "i": In(stream.Signature(frame_layout(value_shape(info.frame.type), info.lanes))),
             "o": Out(stream.Signature(result_layout(info.classes, SCORE_BITS))),
         })
 

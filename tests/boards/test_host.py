@@ -16,6 +16,7 @@ from tests.strategies import random_network
 from xnorflow.boards.host import Board
 from xnorflow.boards.protocol import Command, Status, cobs_decode, fingerprint, packet
 from xnorflow.errors import DataError, LinkError
+from xnorflow.network import FeatureMap, UInt
 
 
 FRAMES = np.random.default_rng(1).integers(0, 256, (5, 2, 3, 1), dtype=np.uint8)
@@ -267,7 +268,7 @@ def test_a_port_belongs_to_one_program():
 
 def test_refuses_frames_of_another_shape():
     with board(lambda _n, _request, reply: reply) as port, Board(port, baud=None) as link:
-        with pytest.raises(DataError, match=r"^frames must be an array of uint8 of shape"):
+        with pytest.raises(DataError, match=r"^frames must be an array of integers of shape"):
             link.classify(FRAMES[:, :, :2])
         check(link.classify(FRAMES))
 
@@ -311,7 +312,7 @@ def test_talks_to_the_gateware():
 
 def slow_board(delay):
     """A line that takes 4 KiB and then pauses, and answers a request when it is over."""
-    info = replace(INFO, height=300, width=200)
+    info = replace(INFO, frame=FeatureMap(300, 200, 1, UInt(8)))
 
     def serve(descriptor, stop):
         received = b""

@@ -2,12 +2,15 @@ import random
 import struct
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.boards.line import DIVISOR, INFO, Bench, run, scores_of
 from xnorflow.boards.protocol import Command, Info, Status, encode_request, packet
+from xnorflow.frames import frame_bytes
+from xnorflow.network import FeatureMap, Int, UInt
 
 
 FRAME = bytes([0, 1, 255, 7, 0, 200])
@@ -72,7 +75,33 @@ def test_narrow_pixels_are_the_low_bits():
         await host.send(encode_request(1, Command.CLASSIFY, FRAME))
         check_result(await host.reply(), 1, [pixel % 8 for pixel in FRAME])
 
-    run(Bench(replace(INFO, pixel_bits=3)), script)
+    run(Bench(replace(INFO, frame=FeatureMap(2, 3, 1, UInt(3)))), script)
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 4])
+@pytest.mark.parametrize(
+    ("value_type", "frame"),
+    [
+        (UInt(9), [0, 1, 511, 256, 0, 255]),
+        (UInt(12), [4095, 0, 3, 0, 0, 257]),
+        (Int(5), [-16, 15, 15, 0, -1, 15]),
+        (Int(12), [-2048, 2047, 2047, 0, -1, 255]),
+        (UInt(20), [0, 1 << 10, 3, 0, 1 << 9, 7]),
+    ],
+)
+def test_wide_and_signed_pixels_take_whole_bytes(value_type, frame, lanes):
+    info = replace(INFO, frame=FeatureMap(2, 3, 1, value_type), lanes=lanes)
+    payload = frame_bytes(np.array(frame).reshape(1, 2, 3, 1), info.frame).tobytes()
+    total = np.array(frame).sum() % (1 << 12)
+
+    async def script(host):
+        for sequence in 1, 2:
+            await host.send(encode_request(sequence, Command.CLASSIFY, payload))
+            check_result(await host.reply(), sequence, [total])
+            await host.send(encode_request(9, Command.CLASSIFY, payload[1:]))
+            await refused(host, Status.BAD_LENGTH, sequence=9)
+
+    run(Bench(info), script)
 
 
 def test_refuses_a_damaged_request_and_takes_its_repetition():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +18,7 @@ from xnorflow.boards.protocol import (
     fingerprint,
     packet,
 )
+from xnorflow.network import Bit, FeatureMap, Int, UInt
 
 
 # Long runs without a zero, too: blocks of COBS are 254 bytes.
@@ -86,10 +89,28 @@ def test_info_goes_there_and_back():
     assert Info.unpack(INFO.pack()) == INFO
 
 
+@pytest.mark.parametrize(
+    ("value_type", "word"),
+    [(UInt(8), 8), (UInt(16), 16), (Int(1), 257), (Int(16), 272), (Bit(), 1)],
+)
+def test_info_tells_the_type_of_a_pixel(value_type, word):
+    info = replace(INFO, frame=FeatureMap(2, 3, 1, value_type))
+    assert int.from_bytes(info.pack()[16:20], "little") == word
+    pixel = Info.unpack(info.pack()).frame.type
+    assert pixel == (UInt(1) if value_type == Bit() else value_type)
+
+
+@pytest.mark.parametrize("word", [0, 256, 33, 512 + 8])
+def test_refuses_a_pixel_that_there_is_not(word):
+    body = INFO.pack()
+    with pytest.raises(PacketError, match=r"^a description is damaged: "):
+        Info.unpack(body[:16] + word.to_bytes(4, "little") + body[20:])
+
+
 def test_a_long_name_is_cut_between_characters():
-    long = Info(1, 1, 1, 8, 2, 1, 12_000_000, 3, b"12345678", "é" * 40)
+    long = Info(FeatureMap(1, 1, 1, UInt(8)), 2, 1, 12_000_000, 3, b"12345678", "é" * 40)
     assert Info.unpack(long.pack()).name == "é" * 16
-    odd = Info(1, 1, 1, 8, 2, 1, 12_000_000, 3, b"12345678", "x" + "é" * 40)
+    odd = Info(FeatureMap(1, 1, 1, UInt(8)), 2, 1, 12_000_000, 3, b"12345678", "x" + "é" * 40)
     assert Info.unpack(odd.pack()).name == "x" + "é" * 15
 
 

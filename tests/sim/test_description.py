@@ -6,7 +6,7 @@ from xnorflow.sim.description import Description
 def description(**changes):
     values = {
         "frame_shape": (1, 3, 1),
-        "pixel_bits": 8,
+        "pixel_type": "uint8",
         "input_lanes": 2,
         "words_per_frame": 2,
         "classes": 2,
@@ -26,7 +26,7 @@ def test_the_first_pixel_is_lowest_and_spare_lanes_are_zero():
 
 def test_wide_pixels_take_whole_bytes():
     frames = np.array([[[[0x123], [0xFFF], [7]]]], np.int64)
-    words = description(pixel_bits=12).words(frames)
+    words = description(pixel_type="uint12").words(frames)
     assert words.tolist() == [[[0x23, 0x01, 0xFF, 0x0F], [7, 0, 0, 0]]]
 
 

@@ -199,12 +199,12 @@ def test_first_difference_names_frame_and_score():
         (FRAMES[:0], r"there are no frames to simulate"),
         (
             FRAMES[:, :4],
-            r"frames must be an array of uint8 of shape \(n, 5, 5, 1\), "
+            r"frames must be an array of integers of shape \(n, 5, 5, 1\), "
             r"not of uint8 of shape \(500, 4, 5, 1\)",
         ),
         (
             FRAMES.astype(np.float32),
-            r"frames must be an array of uint8 of shape \(n, 5, 5, 1\), "
+            r"frames must be an array of integers of shape \(n, 5, 5, 1\), "
             r"not of float32 of shape \(500, 5, 5, 1\)",
         ),
     ],

@@ -32,7 +32,7 @@ LimitOption = Annotated[
     int | None, typer.Option("--limit", min=1, help="Use only the first so many frames.")
 ]
 InputOption = Annotated[
-    Path | None, typer.Option("--input", help="Raw frames: a .npy file of uint8, N×H×W×C.")
+    Path | None, typer.Option("--input", help="Raw frames: a .npy file of integers, N×H×W×C.")
 ]
 OutputOption = Annotated[
     Path | None, typer.Option("--output", help="Write the scores here: a .npy file, N×classes.")
