@@ -61,7 +61,9 @@ class RequestReceiver(wiring.Component):
         self.info = info
         super().__init__({
             "i": In(stream.Signature(received_packet_layout)),
-            "o_frame": Out(stream.Signature(frame_layout(value_shape(info.frame.type), info.lanes))),
+            "o_frame": Out(
+                stream.Signature(frame_layout(value_shape(info.frame.type), info.lanes))
+            ),
             "o_request": Out(stream.Signature(request_layout)),
         })
 
@@ -148,7 +150,6 @@ class RequestReceiver(wiring.Component):
                     m.next = "Receive"
 
         return m
-
 
     def _parts(self, pixel_bytes):
         """What each byte of a word is in its lanes; of a pixel's last one, some bits are spare."""

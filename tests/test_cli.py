@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.hw.networks import dynamic_net, random_conv_net, random_mlp
+from tests.hw.networks import First, dynamic_net, input_net, random_conv_net, random_mlp
 from tests.sw.test_adabin_import import release
 from xnorflow import __version__
 from xnorflow.boards.build import Stage
@@ -24,6 +24,7 @@ from xnorflow.cli.shared import load_network
 from xnorflow.files import locked
 from xnorflow.hw.device import ECP5_85F, UP5K
 from xnorflow.hw.estimate import Resources
+from xnorflow.network import Int
 from xnorflow.sw import data, fit
 from xnorflow.sw.checkpoint import load_checkpoint
 from xnorflow.sw.data import ImageData
@@ -562,6 +563,23 @@ def test_a_wrong_request_gets_one_sentence(cli, files, mnist, arguments, message
     assert err.count("\n") == 1
     assert out == ""
     assert sorted(files.iterdir()) == before
+
+
+def test_signed_frames_go_the_whole_road(cli, tmp_path):
+    network = input_net(Int(12), First.DENSE)
+    save(network, tmp_path / "signed.xnf")
+    frames = np.random.default_rng(0).integers(-2048, 2048, (4, *network.input.shape))
+    np.save("frames.npy", frames.astype(">i2"))
+    np.save("beyond.npy", frames.astype(np.int16) - 1000)
+    expected = golden(network, frames).scores.numpy()
+
+    for command in ["eval"], ["simulate"], ["run", "--port", "virtual"]:
+        arguments = command[0], "signed.xnf", *command[1:], "--output", "scores.npy"
+        code, _, err = cli(*arguments, "--input", "frames.npy")
+        assert (code, err) == (0, "")
+        np.testing.assert_array_equal(np.load("scores.npy"), expected)
+        code, _, err = cli(*arguments, "--input", "beyond.npy")
+        assert (code, err) == (1, "error: frames must have values from -2048 to 2047\n")
 
 
 @pytest.mark.parametrize("arguments", [["--limit", "0"], ["--limit", "x"], ["--nonsense"]])

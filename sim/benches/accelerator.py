@@ -127,20 +127,21 @@ async def gives_every_activation(dut: Any) -> None:
 # -- helpers --------------------------------------------------------------------------------------
 
 
-def random_frames(count: int, seed: int = 0) -> NDArray[np.uint8]:
+def random_frames(count: int, seed: int = 0) -> NDArray[Any]:
     """Frames of noise."""
     rng = np.random.default_rng(seed)
-    return rng.integers(0, 256, (count, *DESIGN.frame_shape), np.uint8)
+    pixel = DESIGN.frame.type
+    return rng.integers(pixel.low, pixel.high, (count, *DESIGN.frame_shape), endpoint=True)
 
 
-def beats(frame: NDArray[np.uint8]) -> list[Beat]:
+def beats(frame: NDArray[Any]) -> list[Beat]:
     """A frame as it goes through ``s_axis``."""
     (words,) = DESIGN.words(frame[np.newaxis])
     data = [int.from_bytes(word.tobytes(), "little") for word in words]
     return [(word, n == len(data) - 1, 0) for n, word in enumerate(data)]
 
 
-def spoilt(frame: NDArray[np.uint8], rng: random.Random) -> list[Beat]:
+def spoilt(frame: NDArray[Any], rng: random.Random) -> list[Beat]:
     """A frame that is too short, too long, or marked as bad."""
     words = [data for data, _, _ in beats(frame)]
     marked = False
@@ -183,7 +184,7 @@ async def run(
         sender.cancel()
 
 
-def check(received: list[Transfer], frames: NDArray[np.uint8]) -> None:
+def check(received: list[Transfer], frames: NDArray[Any]) -> None:
     """Compare results with the golden model's."""
     assert all(last for _, last in (transfer.payload for transfer in received))
     data = b"".join(

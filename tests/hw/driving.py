@@ -9,9 +9,10 @@ from amaranth.sim import Simulator
 from xnorflow.hw.accelerator import Accelerator
 
 
-def words_of(frame, lanes):
+def words_of(frame, lanes, *, spare=255):
+    """Words of a frame; whatever is in the spare lanes of the last one must not matter."""
     flat = frame.flatten()
-    padded = np.append(flat, np.full(-len(flat) % lanes, 255))
+    padded = np.append(flat, np.full(-len(flat) % lanes, spare))
     return padded.reshape(-1, lanes).tolist()
 
 

@@ -1,5 +1,7 @@
 """Small networks with random contents, for tests of whole accelerators."""
 
+from enum import Enum
+
 import numpy as np
 
 from tests.residuals import scrambled
@@ -9,12 +11,14 @@ from xnorflow.network import (
     Affine,
     ArgMax,
     BinaryConv,
+    Bit,
     Concat,
     DynamicThreshold,
     DynamicTwoSlope,
     FeatureMap,
     Gate,
     GlobalSum,
+    Int,
     IntegerConv,
     MaxPool,
     Network,
@@ -24,7 +28,9 @@ from xnorflow.network import (
     Threshold,
     TwoSlope,
     UInt,
+    sources_of,
 )
+from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
 from xnorflow.sw.models import IntegerPixels
 from xnorflow.sw.nn.grid import Grid
@@ -114,6 +120,85 @@ def random_conv_net(seed, *, side=7, channels=2, classes=3):
     add(ArgMax("label", source()))
     labels = tuple(f"class {n}" for n in range(classes))
     return Network(f"random-conv-{seed}", frame, tuple(nodes), labels)
+
+
+class First(Enum):
+    """What is fed with a network's input."""
+
+    CONV = "conv"
+    SIGNS = "signs"
+    DENSE = "dense"
+    THRESHOLD = "threshold"
+    AFFINE = "affine"
+    STREAM = "stream"
+    BINARY = "binary"
+    POOL = "pool"
+
+    def takes(self, value_type):
+        """Whether the contract lets it take such values."""
+        match self:
+            case First.CONV | First.SIGNS | First.DENSE:
+                return True
+            case First.THRESHOLD | First.AFFINE:
+                return not isinstance(value_type, Bit)
+            case First.STREAM:
+                return isinstance(value_type, Int)
+            case First.BINARY | First.POOL:
+                return isinstance(value_type, Bit)
+
+
+def input_net(value_type, first, seed=0):
+    """Small network on frames of 4 × 5 × 2 values of any type, with ``first`` in front."""
+    rng = np.random.default_rng(seed)
+    frame = x = FeatureMap(4, 5, 2, value_type)
+    nodes = []
+
+    def add(node):
+        nonlocal x
+        nodes.append(node)
+        x = node.infer(*[x] * len(sources_of(node)))
+
+    span = value_type.high - value_type.low
+    match first:
+        case First.CONV:
+            add(IntegerConv("first", INPUT, rng.integers(-7, 8, (4, 3, 3, 2)), padding=1))
+        case First.SIGNS:
+            signs = rng.integers(0, 2, (4, 3, 3, 2)) * 2 - 1
+            add(IntegerConv("first", INPUT, signs, padding=1))
+        case First.DENSE:
+            add(IntegerConv("first", INPUT, rng.integers(-7, 8, (4, 4, 5, 2))))
+        case First.THRESHOLD:
+            thresholds = value_type.low + np.array([span // 2, (span + 1) // 2])
+            add(Threshold("first", INPUT, thresholds, inverted=np.array([True, False])))
+        case First.AFFINE:
+            add(Affine("first", INPUT, np.array([3, -2]), np.array([-1, 1])))
+        case First.STREAM:
+            add(TwoSlope("first", INPUT, np.array([4, 5]), np.array([-2, 7]), Rounding(2, 16)))
+            add(Add("sum", "first", "first", 17))
+        case First.BINARY:
+            weights = rng.random((4, 3, 3, 2)) < 0.5
+            add(BinaryConv("first", INPUT, weights, Gate.XNOR, True, padding=1))
+        case First.POOL:
+            add(MaxPool("first", INPUT, 2, np.array([True, False])))
+    if isinstance(x.type, Int):
+        add(Threshold("bits", nodes[-1].name, _medians(rng, frame, nodes, x)))
+    elif not isinstance(x.type, Bit):
+        add(deciding_threshold(rng, "bits", nodes[-1].name, x))
+    add(BinaryConv("fc", nodes[-1].name, rng.random((3, *x.shape)) < 0.5))
+    add(Affine("scores", "fc", np.full(3, 2), rng.integers(-3, 4, 3)))
+    add(ArgMax("label", "scores"))
+    return Network(f"{first.value}-input", frame, tuple(nodes), tuple("abc"))
+
+
+def _medians(rng, frame, nodes, x):
+    """Medians of each channel of integers that the last of some nodes delivers."""
+    last = nodes[-1].name
+    end = IntegerConv("end", last, np.ones((1, *x.shape), int)), ArgMax("label", "end")
+    network = Network("begun", frame, (*nodes, *end), ("only",))
+    span = frame.type.low, frame.type.high
+    frames = rng.integers(*span, (20, *frame.shape), endpoint=True)
+    values = golden(network, frames, keep=[last]).maps[last].numpy()
+    return np.ceil(np.median(values, axis=(0, 1, 2))).astype(int)
 
 
 def deciding_threshold(rng, name, source, x):
