@@ -1,5 +1,6 @@
 # amaranth: UnusedElaboratable=no
 import re
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -11,6 +12,7 @@ from xnorflow.errors import DesignError
 from xnorflow.hw.design import Design
 from xnorflow.hw.device import UP5K
 from xnorflow.hw.steps import Folding
+from xnorflow.network import UInt
 
 
 def tiny_design(target):
@@ -90,16 +92,23 @@ def test_refuses_a_baud_rate_that_the_clock_cannot_make(clock, baud):
         line_divisor(clock, baud)
 
 
-@pytest.mark.parametrize(("first", "fits"), [(120, True), (121, False)])
-def test_refuses_a_design_that_the_line_is_faster_than(first, fits):
+@pytest.mark.parametrize(
+    ("bits", "first", "fits"),
+    [(8, 120, True), (8, 121, False), (12, 240, True), (12, 241, False)],
+)
+def test_refuses_a_design_that_the_line_is_faster_than(bits, first, fits):
     """Bytes that nothing takes would be lost."""
-    network = random_mlp(1, widths=(first, 5))  # of 16 pixels, 160 bits on the line
+    network = random_mlp(1, widths=(first, 5))  # of 16 pixels, 160 or 320 bits on the line
+    network = replace(network, input=replace(network.input, type=UInt(bits)))
     design = Design(network, dict.fromkeys(("fc1", "fc2", "fc3"), Folding(1, 1)), 1, UP5K)
     assert design.cycles_per_frame == 16 * first
     if fits:
         top = BoardTop(design, ICEBREAKER, clock=12_000_000, baud=1_000_000)
         assert ICEBREAKER.platform().build(top, do_build=False).files
         return
-    text = "takes 1936 cycles a frame, but the line brings one every 1920: fold it for at most that"
+    text = (
+        f"takes {16 * first} cycles a frame, but the line brings one every {16 * (first - 1)}: "
+        "fold it for at most that"
+    )
     with pytest.raises(DesignError, match=f"^random-mlp-1 {text}$"):
         BoardTop(design, ICEBREAKER, clock=12_000_000, baud=1_000_000)
