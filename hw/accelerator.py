@@ -72,7 +72,8 @@ class Accelerator(wiring.Component):
     Members
     -------
     i : ``In(stream.Signature(frame_layout(pixel, design.input_lanes)))``
-        Pixels, rows from the top, channels fastest; the frame's last word carries ``last``.
+        Pixels, rows from the top, channels fastest; the last word of a frame, or of a packet of
+        frames, carries ``last``.
     o : ``Out(stream.Signature(result_layout(classes, score_bits)))``
         A transfer for every good frame.
     frame_error : ``Out(1)``
@@ -97,7 +98,10 @@ class Accelerator(wiring.Component):
 
         pixel = value_shape(design.network.input.type)
         m.submodules.guard = guard = FrameGuard(
-            pixel, lanes=design.input_lanes, words=design.words_per_frame
+            pixel,
+            lanes=design.input_lanes,
+            words=design.words_per_frame,
+            frames_per_packet=design.frames_per_packet,
         )
         m.submodules.verdicts = verdicts = Fifo(1, design.frames_in_flight)
         m.submodules.gate = gate = VerdictGate(result_layout(design.classes, design.score_bits))

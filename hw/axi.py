@@ -30,7 +30,8 @@ class AxiStreamTop(wiring.Component):
     s_axis_tdata, s_axis_tvalid, s_axis_tready, s_axis_tlast, s_axis_tuser :
         Frames of raw values, each in whole bytes, the first one lowest: signed integers in two's
         complement, sign-extended to whole bytes, bits as 0 or 1. Bits above a value's width are not
-        looked at. ``tlast`` ends a frame, ``tuser`` beside it marks the frame as bad.
+        looked at. ``tlast`` ends a frame, or with `FramesPerPacket.ANY` a packet of whole frames;
+        ``tuser`` beside a frame's last word marks the frame as bad.
     m_axis_tdata, m_axis_tvalid, m_axis_tready, m_axis_tlast :
         One transfer a frame: the label, then the score of each class in two's complement, each in
         ``result_element_bits(design)`` bits, the label lowest.

@@ -12,6 +12,7 @@ import numpy as np
 
 from xnorflow.errors import DesignError
 from xnorflow.hw.device import Device
+from xnorflow.hw.packets import FramesPerPacket
 from xnorflow.hw.plan import stage_of
 from xnorflow.hw.schedule import buffer_depths, busy, departures, registers, single_period
 from xnorflow.hw.steps import (
@@ -74,6 +75,8 @@ class Design:
         Whether what waits for its frame's parameters may not hold more than a frame. That is the
         least memory, and costs the cycles in which parameters are computed: frames come in more
         slowly by those.
+    frames_per_packet : :class:`FramesPerPacket`
+        Whether ``last`` ends every frame on the input, or a packet of them.
 
     Attributes
     ----------
@@ -97,6 +100,7 @@ class Design:
     depths: Mapping[str, int] | None = None
     pace: int | None = None
     single_buffered: bool = False
+    frames_per_packet: FramesPerPacket = FramesPerPacket.ONE
 
     def __post_init__(self):
         object.__setattr__(self, "foldings", MappingProxyType(dict(self.foldings)))

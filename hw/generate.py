@@ -105,6 +105,7 @@ def describe(design: Design) -> dict:
         "pixel_type": encode_type(network.input.type),
         "input_lanes": design.input_lanes,
         "words_per_frame": design.words_per_frame,
+        "frames_per_packet": design.frames_per_packet.value,
         "classes": design.classes,
         "score_bits": design.score_bits,
         "result_element_bits": result_element_bits(design),

@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorflow.hw.counters import counter
+from xnorflow.hw.packets import FramesPerPacket
 from xnorflow.hw.stream import lane_layout
 
 
@@ -14,7 +15,8 @@ __all__ = ["FrameGuard", "FramePacer", "VerdictGate", "frame_layout"]
 def frame_layout(shape, lanes):
     """Payload of a word of raw input: ``lanes`` values, and the marks of the frame's last word.
 
-    ``last`` ends the frame; ``error`` beside it says that the frame is bad (AXI4-Stream: tuser).
+    ``last`` ends the frame, or a packet of frames; ``error``, beside a frame's last word, says that
+    the frame is bad (AXI4-Stream: tuser).
     """
     return data.StructLayout({"data": data.ArrayLayout(shape, lanes), "last": 1, "error": 1})
 
@@ -26,6 +28,10 @@ class FrameGuard(wiring.Component):
     way, and when it is marked bad, its verdict is 0, so that `VerdictGate` drops its result at the
     other end of the pipeline: no frame has to be stored for that. Latency is 0 cycles.
 
+    Where a packet may hold any number of frames, the next one begins behind the last word, be it
+    marked or not. Nothing is too long then, and only a packet that ends inside a frame tells that
+    words were lost.
+
     Parameters
     ----------
     shape : :class:`ShapeLike`
@@ -34,6 +40,8 @@ class FrameGuard(wiring.Component):
         Values a word.
     words : :class:`int`
         Words of a good frame, at least 1.
+    frames_per_packet : :class:`FramesPerPacket`
+        What ``last`` marks.
 
     Members
     -------
@@ -54,10 +62,11 @@ class FrameGuard(wiring.Component):
         If ``words`` is less than 1.
     """
 
-    def __init__(self, shape, *, lanes, words):
+    def __init__(self, shape, *, lanes, words, frames_per_packet=FramesPerPacket.ONE):
         if words < 1:
             raise ValueError(f"A frame must have at least 1 word, not {words!r}")
         self.words = words
+        self.frames_per_packet = frames_per_packet
         super().__init__({
             "i": In(stream.Signature(frame_layout(shape, lanes))),
             "o": Out(stream.Signature(lane_layout(shape, lanes))),
@@ -72,7 +81,10 @@ class FrameGuard(wiring.Component):
         word = Signal(range(self.words))
         last_word = Signal()
         bad = Signal()
+        runs_on = Signal()  # more words of the frame follow its last one
         m.d.comb += last_word.eq(word == self.words - 1)
+        if self.frames_per_packet is FramesPerPacket.ONE:
+            m.d.comb += runs_on.eq(~self.i.p.last)
 
         # The last word leaves when there is room for its verdict.
         free = Signal()
@@ -92,12 +104,12 @@ class FrameGuard(wiring.Component):
                     self.o.p.lanes.eq(self.i.p.data),
                     self.o.valid.eq(self.i.valid & free),
                     self.i.ready.eq(self.o.ready & free),
-                    bad.eq(~self.i.p.last | self.i.p.error),
+                    bad.eq(runs_on | self.i.p.error),
                 ]
                 with m.If(self.i.valid & self.i.ready):
                     with m.If(self.i.p.last & ~last_word):
                         m.next = "Fill"
-                    with m.Elif(~self.i.p.last & last_word):
+                    with m.Elif(runs_on & last_word):
                         m.next = "Skip"
             with m.State("Fill"):
                 m.d.comb += [self.o.valid.eq(free), bad.eq(1)]

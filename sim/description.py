@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from xnorflow.errors import FormatError, NetworkError
 from xnorflow.frames import frame_bytes, value_bytes
+from xnorflow.hw.packets import FramesPerPacket
 from xnorflow.network import FeatureMap
 from xnorflow.xnf import decode_type
 
@@ -29,6 +30,8 @@ class Description:
         ``uint8``, ``int8``, ``bit``, …: the type of a pixel, which travels in whole bytes.
     input_lanes, words_per_frame : int
         Pixels of an input word, and words of a frame.
+    frames_per_packet : FramesPerPacket
+        Whether ``tlast`` ends every frame, or a packet of them.
     classes, result_element_bits : int
         Number of scores, and the width of each and of the label in a result.
     cycles_per_frame, latency : int
@@ -41,6 +44,7 @@ class Description:
     pixel_type: str
     input_lanes: int
     words_per_frame: int
+    frames_per_packet: FramesPerPacket
     classes: int
     result_element_bits: int
     cycles_per_frame: int
@@ -61,6 +65,8 @@ class Description:
             values = json.loads(path.read_text(encoding="utf-8"))
             found = cls(**{name: values[name] for name in cls.__dataclass_fields__})
             object.__setattr__(found, "frame_shape", tuple(found.frame_shape))
+            packets = FramesPerPacket(found.frames_per_packet)
+            object.__setattr__(found, "frames_per_packet", packets)
             _ = found.frame
         except OSError:
             raise FormatError(f"{directory} holds no generated accelerator") from None

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.errors import DataError, FormatError, ToolError
+from xnorflow.hw.packets import FramesPerPacket
 from xnorflow.sim.description import Description
 from xnorflow.sim.verilate import HARNESSES, verilate
 
@@ -92,6 +93,8 @@ def simulate(
 ) -> SimulationResult:
     """Send frames through the RTL, back to back, and collect what comes out.
 
+    Where a packet may hold any number of frames, all those of a process are one.
+
     Parameters
     ----------
     directory : Path
@@ -147,6 +150,9 @@ def simulate(
             source, target = Path(scratch, f"frames{n}"), Path(scratch, f"results{n}")
             shares[n].tofile(source)
             values = options | {"frames": len(shares[n]), "seed": seed + n}
+            values["packet"] = design.words_per_frame
+            if design.frames_per_packet is FramesPerPacket.ANY:
+                values["packet"] *= len(shares[n])
             arguments = [f"{name}={value}" for name, value in values.items()]
             command = [str(program), str(source), str(target), *arguments]
             _run(command, report=partial(report, n), running=running)

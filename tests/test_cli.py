@@ -565,6 +565,18 @@ def test_a_wrong_request_gets_one_sentence(cli, files, mnist, arguments, message
     assert sorted(files.iterdir()) == before
 
 
+def test_packets_of_any_number_of_frames(cli, files):
+    options = "--input", "frames.npy", "--frames-per-packet", "any"
+    code, out, _ = cli("simulate", "net.xnf", *options)
+    assert code == 0
+    assert "all scores are equal" in out
+    assert cli("generate", "net.xnf", "-o", "rtl", *options[2:])[0] == 0
+    assert json.loads((files / "rtl" / "design.json").read_text())["frames_per_packet"] == "any"
+    code, _, err = cli("generate", "net.xnf", "-o", "rtl", "--frames-per-packet", "four")
+    assert code == 2
+    assert "'one', 'any'" in err
+
+
 def test_signed_frames_go_the_whole_road(cli, tmp_path):
     network = input_net(Int(12), First.DENSE)
     save(network, tmp_path / "signed.xnf")

@@ -15,6 +15,7 @@ from cocotb.triggers import FallingEdge, ReadOnly
 from numpy.typing import NDArray
 
 from xnorflow import xnf
+from xnorflow.hw.packets import FramesPerPacket
 from xnorflow.sim.description import Description
 from xnorflow.sim.streams import (
     Monitor,
@@ -33,6 +34,7 @@ from xnorflow.sw.golden import golden
 CASE = Path(os.environ["XNORFLOW_CASE"])
 DESIGN = Description.load(CASE)
 NETWORK = xnf.load(CASE / "network.xnf")
+ANY_NUMBER = DESIGN.frames_per_packet is FramesPerPacket.ANY
 
 Beat = tuple[int, int, int]
 """tdata, tlast, tuser."""
@@ -43,7 +45,7 @@ async def runs_at_the_promised_rate(dut: Any) -> None:
     """Frames back to back: the right scores, after exactly the predicted numbers of cycles."""
     frames = random_frames(12)
     await start(dut)
-    sent, received = await run(dut, [beats(frame) for frame in frames], len(frames))
+    sent, received = await run(dut, packets(frames), len(frames))
     check(received, frames)
     first_words = sent[:: DESIGN.words_per_frame]
     check_latency(received[0].cycle - first_words[0].cycle)
@@ -58,9 +60,7 @@ async def bears_stalls(dut: Any, sending: float, receiving: float) -> None:
     """Random waits on either side change nothing but the time."""
     frames = random_frames(10)
     await start(dut)
-    _, received = await run(
-        dut, [beats(frame) for frame in frames], len(frames), sending=sending, receiving=receiving
-    )
+    _, received = await run(dut, packets(frames), len(frames), sending=sending, receiving=receiving)
     check(received, frames)
 
 
@@ -71,12 +71,12 @@ async def recovers_from_reset(dut: Any, seed: int) -> None:
     rng = random.Random(seed)
     frames = random_frames(4, seed)
     await start(dut)
-    task = cocotb.start_soon(run(dut, [beats(frame) for frame in frames], len(frames)))
+    task = cocotb.start_soon(run(dut, packets(frames), len(frames)))
     for _ in range(rng.randrange(1, DESIGN.latency + 2 * DESIGN.cycles_per_frame)):
         await FallingEdge(dut.clk)
     task.cancel()
     await start(dut)
-    sent, received = await run(dut, [beats(frame) for frame in frames], len(frames))
+    sent, received = await run(dut, packets(frames), len(frames))
     check(received, frames)
     check_latency(received[0].cycle - sent[0].cycle)
 
@@ -84,7 +84,10 @@ async def recovers_from_reset(dut: Any, seed: int) -> None:
 @cocotb.test(timeout_time=10, timeout_unit="ms")
 @cocotb.parametrize(stall=[0.0, 0.5])
 async def drops_bad_frames(dut: Any, stall: float) -> None:
-    """Frames that are short, long or marked are dropped whole, counted and flagged."""
+    """Frames that are short, long or marked are dropped whole, counted and flagged.
+
+    In packets of any number of frames nothing is long, and only a packet's last frame is short.
+    """
     rng = random.Random(1)
     frames = random_frames(16)
     good = np.array([n % 3 == 2 or n == len(frames) - 1 for n in range(len(frames))])
@@ -95,6 +98,12 @@ async def drops_bad_frames(dut: Any, stall: float) -> None:
         beats(frame) if fine else spoilt(frame, rng)
         for frame, fine in zip(frames, good, strict=True)
     ]
+    if ANY_NUMBER:
+        # Good frames, and those that are marked, go on into the next one's packet.
+        sequence = [
+            joined(words) if len(words) == DESIGN.words_per_frame and rng.random() < 0.6 else words
+            for words in sequence
+        ]
     _, received = await run(dut, sequence, int(good.sum()), sending=stall, receiving=stall)
     check(received, frames[good])
     counting.cancel()
@@ -113,7 +122,7 @@ async def gives_every_activation(dut: Any) -> None:
     }
     await start(dut)
     tasks = [cocotb.start_soon(monitor.run()) for monitor in monitors.values()]
-    await run(dut, [beats(frame) for frame in frames], len(frames), sending=0.2, receiving=0.2)
+    await run(dut, packets(frames), len(frames), sending=0.2, receiving=0.2)
     for task in tasks:
         task.cancel()
     for name, monitor in monitors.items():
@@ -141,11 +150,22 @@ def beats(frame: NDArray[Any]) -> list[Beat]:
     return [(word, n == len(data) - 1, 0) for n, word in enumerate(data)]
 
 
+def packets(frames: NDArray[Any]) -> list[list[Beat]]:
+    """Frames as they go through ``s_axis``: all in one packet, where it may hold any number."""
+    *others, end = (beats(frame) for frame in frames)
+    return [joined(frame) for frame in others] + [end] if ANY_NUMBER else [*others, end]
+
+
+def joined(words: list[Beat]) -> list[Beat]:
+    """A frame whose packet does not end with it."""
+    return [(data, 0, error) for data, _, error in words]
+
+
 def spoilt(frame: NDArray[Any], rng: random.Random) -> list[Beat]:
     """A frame that is too short, too long, or marked as bad."""
     words = [data for data, _, _ in beats(frame)]
     marked = False
-    match rng.choice(["short", "long", "marked"]):
+    match rng.choice(["short", "marked"] if ANY_NUMBER else ["short", "long", "marked"]):
         case "short" if len(words) > 1:
             words = words[: rng.randrange(1, len(words))]
         case "long":

@@ -1,9 +1,9 @@
 // Runs frames through a Verilated AxiStreamTop, and writes its results with their cycles.
 //
-//   accelerator FRAMES RESULTS frames=N words=N word_bytes=N result_bytes=N
+//   accelerator FRAMES RESULTS frames=N words=N packet=WORDS word_bytes=N result_bytes=N
 //               patience=CYCLES stall=PER_MILLE seed=N
 //
-// FRAMES holds the words of all frames, word_bytes each. RESULTS gets a record a frame, in host
+// FRAMES holds the words of all frames, word_bytes each; tlast ends every packet of so many words. RESULTS gets a record a frame, in host
 // byte order: cycle of its first word's transfer (uint64), cycle of its result's transfer
 // (uint64), the result_bytes of the result. Standard output gets the number of results so far,
 // now and then. Ends with 1 and a sentence on standard error when the accelerator breaks a rule.
@@ -57,6 +57,7 @@ int main(int argc, char** argv) {
     auto options = parse(argc - 3, argv + 3);
     const std::uint64_t frames = options.at("frames");
     const std::uint64_t words = options.at("words");
+    const std::uint64_t packet = options.at("packet");
     const std::size_t word_bytes = options.at("word_bytes");
     const std::size_t result_bytes = options.at("result_bytes");
     const std::uint64_t patience = options.at("patience");
@@ -103,7 +104,7 @@ int main(int argc, char** argv) {
             }
             write_port(top.s_axis_tdata, word.data(), word_bytes);
             top.s_axis_tvalid = 1;
-            top.s_axis_tlast = (sent + 1) % words == 0;
+            top.s_axis_tlast = (sent + 1) % packet == 0;
         }
         top.m_axis_tready = !waits();
         top.eval();

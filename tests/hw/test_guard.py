@@ -6,6 +6,7 @@ from amaranth import *
 from amaranth.sim import Simulator
 
 from xnorflow.hw.guard import FrameGuard, FramePacer, VerdictGate
+from xnorflow.hw.packets import FramesPerPacket
 from xnorflow.sim.pysim import transact
 
 
@@ -14,22 +15,29 @@ WORDS = 4
 
 def run_guard(frames, stall, max_cycles=2000):
     """Send frames (lists of words, marked bad or not); gives words and verdicts that came out."""
-    dut = FrameGuard(8, lanes=1, words=WORDS)
+    beats = [
+        (word, last, bad and last)
+        for frame, bad in frames
+        for word, last in zip(frame, [0] * (len(frame) - 1) + [1], strict=True)
+    ]
+    return run_beats(FrameGuard(8, lanes=1, words=WORDS), beats, stall, max_cycles)
+
+
+def run_beats(dut, beats, stall, max_cycles=2000):
+    """Send words with ``last`` and ``error``; gives words and verdicts that came out."""
     waits = random.Random(stall)
     words, verdicts, errors = [], [], []
 
     async def put(ctx):
-        for frame, bad in frames:
-            for n, word in enumerate(frame):
-                while waits.random() < stall:
-                    await ctx.tick()
-                last = n == len(frame) - 1
-                ctx.set(dut.i.p, {"data": [word], "last": last, "error": bad and last})
-                ctx.set(dut.i.valid, 1)
-                ready = False
-                while not ready:
-                    *_, ready = await ctx.tick().sample(dut.i.ready)
-                ctx.set(dut.i.valid, 0)
+        for word, last, error in beats:
+            while waits.random() < stall:
+                await ctx.tick()
+            ctx.set(dut.i.p, {"data": [word], "last": last, "error": error})
+            ctx.set(dut.i.valid, 1)
+            ready = False
+            while not ready:
+                *_, ready = await ctx.tick().sample(dut.i.ready)
+            ctx.set(dut.i.valid, 0)
         await ctx.tick().repeat(10 * WORDS)
 
     async def get(ctx):
@@ -42,7 +50,7 @@ def run_guard(frames, stall, max_cycles=2000):
             )
             if verdict_valid and verdict_ready:
                 verdicts.append(verdict)
-                assert len(words) // WORDS == len(verdicts)
+                assert len(words) // dut.words == len(verdicts)
             if valid and ready:
                 words.append(word.lanes[0])
             errors.append(error)
@@ -91,6 +99,36 @@ def test_every_frame_comes_out_with_its_length(stall):
     kept = [words[n * WORDS : (n + 1) * WORDS] for n, verdict in enumerate(verdicts) if verdict]
     assert kept == [[1, 2, 3, 4]] * frames.count(good)
     assert len(words) == WORDS * len(frames)
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.5])
+@pytest.mark.parametrize("words", [1, WORDS])
+def test_a_packet_holds_any_number_of_frames(words, stall):
+    """One that ends inside a frame loses that frame, and no other."""
+    rng = random.Random(words)
+    beats, expected = [], []
+    for _ in range(12):
+        for _ in range(rng.randrange(1, 5)):
+            frame = [rng.randrange(1, 256) for _ in range(words)]
+            bad = rng.random() < 0.3
+            # Only beside a frame's last word, a mark counts.
+            beats += [(word, 0, rng.random() < 0.5) for word in frame[:-1]]
+            beats.append((frame[-1], 0, bad))
+            expected.append(None if bad else frame)
+        if words > 1 and rng.random() < 0.5:
+            beats += [(9, 0, 0)] * rng.randrange(1, words)
+            expected.append(None)
+        word, _, error = beats[-1]
+        beats[-1] = word, 1, error
+
+    dut = FrameGuard(8, lanes=1, words=words, frames_per_packet=FramesPerPacket.ANY)
+    came, verdicts, dropped = run_beats(dut, beats, stall)
+
+    assert verdicts == [frame is not None for frame in expected]
+    assert dropped == expected.count(None)
+    frames = [came[n : n + words] for n in range(0, len(came), words)]
+    assert len(frames) == len(expected)
+    assert all(frame in (None, found) for frame, found in zip(expected, frames, strict=True))
 
 
 def test_gate_drops_the_results_of_bad_frames():

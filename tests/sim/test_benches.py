@@ -9,6 +9,7 @@ from xnorflow.hw.design import Design
 from xnorflow.hw.device import ECP5_85F, UP5K
 from xnorflow.hw.folding import fold
 from xnorflow.hw.generate import generate
+from xnorflow.hw.packets import FramesPerPacket
 from xnorflow.hw.steps import Folding
 from xnorflow.hw.verilog import component_verilog
 from xnorflow.network import Gate, Network
@@ -26,6 +27,7 @@ ACCELERATORS = {
     "sign": (Gate.XNOR, False, [(4, 9), (3, 8), (2, 3)], 3, ECP5_85F),
     "adabin": (Gate.XNOR, True, [(3, 4), (7, 6), (4, 7)], 4, UP5K),
     "siman": (Gate.AND, False, [(10, 30), (1, 10), (3, 1)], 6, ECP5_85F),
+    "packets": (Gate.XNOR, True, [(4, 9), (3, 8), (2, 3)], 3, ECP5_85F),
 }
 
 
@@ -37,7 +39,11 @@ FOLDED = {
     "conv-b": (random_conv_net(5), 1500),
     "conv-c": (random_conv_net(11), 300),
     "dynamic": (dynamic_model("apart"), 144),
+    "conv-packets": (random_conv_net(5), 400),
 }
+
+# Of these, packets hold any number of frames.
+PACKETS = {"packets", "conv-packets"}
 
 
 def make_case(directory, name):
@@ -50,6 +56,8 @@ def make_case(directory, name):
         network = random_mlp(1, side=5, widths=(10, 7), classes=4, gate=gate, popcount=popcount)
         foldings = {f"fc{n}": Folding(*layer) for n, layer in enumerate(layers, 1)}
         design = Design(network, foldings, lanes, device)
+    if name in PACKETS:
+        design = dataclasses.replace(design, frames_per_packet=FramesPerPacket.ANY)
     generate(design, directory)
     xnf.save(network, directory / "network.xnf")
     return network

@@ -1,5 +1,6 @@
 import numpy as np
 
+from xnorflow.hw.packets import FramesPerPacket
 from xnorflow.sim.description import Description
 
 
@@ -9,6 +10,7 @@ def description(**changes):
         "pixel_type": "uint8",
         "input_lanes": 2,
         "words_per_frame": 2,
+        "frames_per_packet": FramesPerPacket.ONE,
         "classes": 2,
         "result_element_bits": 8,
         "cycles_per_frame": 9,

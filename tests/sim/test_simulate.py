@@ -19,6 +19,7 @@ from xnorflow.hw.device import ECP5_85F
 from xnorflow.hw.folding import fold
 from xnorflow.hw.generate import generate
 from xnorflow.hw.guard import VerdictGate
+from xnorflow.hw.packets import FramesPerPacket
 from xnorflow.hw.steps import Folding
 from xnorflow.sim import simulate as simulate_module
 from xnorflow.sim import verilate
@@ -69,6 +70,29 @@ def test_all_scores_are_the_golden_ones(directory, cache, expected, stall, proce
     if stall == 0.0:
         assert result.cycles_per_frame == DESIGN.cycles_per_frame
         assert result.latency == DESIGN.latency
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.4])
+def test_a_packet_may_hold_any_number_of_frames(tmp_path, cache, expected, stall):
+    design = dataclasses.replace(DESIGN, frames_per_packet=FramesPerPacket.ANY)
+    assert (design.latency, design.cycles_per_frame) == (DESIGN.latency, DESIGN.cycles_per_frame)
+    generate(design, tmp_path)
+
+    result = simulate(tmp_path, FRAMES, stall=stall, processes=2, cache=cache)
+
+    assert first_difference(result, *expected) is None
+    if stall == 0.0:
+        assert result.cycles_per_frame == design.cycles_per_frame
+        assert result.latency == design.latency
+
+
+def test_a_frame_a_packet_takes_no_packets_of_several(tmp_path, cache):
+    """What follows a frame's words without an end is not taken for the next frame."""
+    generate(DESIGN, tmp_path)
+    description = json.loads((tmp_path / "design.json").read_text())
+    (tmp_path / "design.json").write_text(json.dumps(description | {"frames_per_packet": "any"}))
+    with pytest.raises(ToolError, match=r"^the simulation failed: the accelerator dropped a good"):
+        simulate(tmp_path, FRAMES, cache=cache)
 
 
 @pytest.mark.parametrize(

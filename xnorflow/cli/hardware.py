@@ -3,6 +3,7 @@
 import shlex
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,12 +23,14 @@ from xnorflow.cli.options import (
     LimitOption,
     NetworkArgument,
     OutputOption,
+    PacketsOption,
     RateOption,
     SingleOption,
 )
 from xnorflow.cli.shared import bar, console, load_frames, load_network, report_results, stages
 from xnorflow.errors import DesignError, ToolError
 from xnorflow.files import check_output
+from xnorflow.hw.packets import FramesPerPacket
 from xnorflow.network import BinaryConv, IntegerConv, Network
 from xnorflow.tables import design_table, plan_table
 
@@ -89,6 +92,7 @@ def generate(
     fastest: FastestOption = False,
     single_buffered: SingleOption = False,
     clock: ClockOption = None,
+    frames_per_packet: PacketsOption = FramesPerPacket.ONE,
 ) -> None:
     """Write Verilog and design.json.
 
@@ -107,6 +111,7 @@ def generate(
         single_buffered=single_buffered,
         clock=clock,
     )
+    design = _with_packets(design, frames_per_packet)
     with console.status("writing Verilog …"):
         path = generate_files(design, out)
     console.print(design_table(design))
@@ -125,6 +130,7 @@ def simulate(
     fastest: FastestOption = False,
     single_buffered: SingleOption = False,
     clock: ClockOption = None,
+    frames_per_packet: PacketsOption = FramesPerPacket.ONE,
     stall: Annotated[
         float, typer.Option("--stall", min=0, max=0.95, help="Probability of waits on both sides.")
     ] = 0.0,
@@ -151,6 +157,7 @@ def simulate(
         single_buffered=single_buffered,
         clock=clock,
     )
+    design = _with_packets(design, frames_per_packet)
     with bar("golden model", len(images)) as advance:
         expected = golden(loaded, images, progress=advance)
     kept = "nothing is kept but what has been compiled; the same command starts again"
@@ -224,6 +231,13 @@ def build(
     console.print(table)
     console.print(f"{report.bitstream} is written; to load it:", soft_wrap=True)
     console.print(f"  {shlex.join([*target.loader, str(report.bitstream)])}", soft_wrap=True)
+
+
+def _with_packets(design: "Design", frames_per_packet: FramesPerPacket) -> "Design":
+    """The design for other packets: a new one, if they are others."""
+    if design.frames_per_packet is frames_per_packet:
+        return design
+    return replace(design, frames_per_packet=frames_per_packet)
 
 
 def _report_cycles(design: "Design", cycles: int | None, latency: int) -> None:

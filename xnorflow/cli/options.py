@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from xnorflow.hw.packets import FramesPerPacket
+
 
 __all__ = [
     "BoardOption",
@@ -16,6 +18,7 @@ __all__ = [
     "LimitOption",
     "NetworkArgument",
     "OutputOption",
+    "PacketsOption",
     "RateOption",
     "SingleOption",
     "ThreadsOption",
@@ -62,4 +65,11 @@ SingleOption = Annotated[
 ThreadsOption = Annotated[
     int | None,
     typer.Option("--threads", min=1, help="Frames in parallel; usually as many as cores."),
+]
+PacketsOption = Annotated[
+    FramesPerPacket,
+    typer.Option(
+        "--frames-per-packet",
+        help="What TLAST ends: one frame, or a packet of any whole number of frames.",
+    ),
 ]
