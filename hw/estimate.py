@@ -17,6 +17,7 @@ from xnorflow.hw.memory import (
     distributed_luts,
     logic_luts,
     memory_style,
+    register_luts,
 )
 from xnorflow.hw.mvu import counted_lanes
 from xnorflow.hw.peak import peak_words
@@ -56,6 +57,8 @@ __all__ = ["Resources", "estimate", "estimate_step"]
 _LUTS_PER_ADDED_SYNAPSE = {Family.ICE40: 2.1, Family.GOWIN: 2.0, Family.XILINX7: 1.4}
 """Gate and popcount where that is a tree of adders (bench/popcount.py)."""
 _LUTS_PER_CONSTANT_SYNAPSE = 1.7
+_LUTS_PER_PARTIAL_PRODUCT = {Family.XILINX7: 2.2}
+"""Of two bits, in a product without a multiplier."""
 _LUTS_PER_COUNTER_BIT = 2.3
 _CONTROL = 20
 """Handshake of a unit, and what marks its words."""
@@ -128,15 +131,11 @@ def estimate_step(step: Step, device: Device, depth: int | None = None) -> Resou
                 _width(node.popcount_scale) if term else 0
             )
             rounding = 2 * lanes * node.rounding.bits if node.rounding else 0
-            multipliers = 0
+            logic = Resources(luts=lanes * _chain(device, _bits(node.infer(source))) + rounding)
             if not scale_is_shift(node):
-                multipliers = _multipliers(device, _bits(source), _width(node.scale))
+                logic += _products(device, lanes, _bits(source), _width(node.scale))
             if term:
-                multipliers += _multipliers(device, _bits(source), _width(node.popcount_scale))
-            logic = Resources(
-                lanes * _chain(device, _bits(node.infer(source))) + rounding,
-                multipliers=lanes * multipliers,
-            )
+                logic += _products(device, lanes, _bits(source), _width(node.popcount_scale))
             words = -(-source.channels // lanes)
             classes = len(np.atleast_2d(node.offset))
             logic += _memory(device, lanes * _width(node.offset), words * classes)
@@ -147,7 +146,7 @@ def estimate_step(step: Step, device: Device, depth: int | None = None) -> Resou
             logic = Resources(luts=lanes * (slopes + 2 * node.rounding.bits) + _CONTROL)
             if slopes_are_shifts(node):
                 return logic
-            logic += Resources(multipliers=lanes * _multipliers(device, _bits(source), slopes))
+            logic += _products(device, lanes, _bits(source), slopes)
             return logic + _memory(device, 2 * lanes * slopes, words)
         case Skip():
             return Resources(luts=_CONTROL // 2)
@@ -169,23 +168,17 @@ def estimate_step(step: Step, device: Device, depth: int | None = None) -> Resou
             )
         case DynamicCompare(node, source, parameters, lanes):
             shift = node.scale.bit_length() - 1
-            product = 0
-            if node.scale != 1 << shift:
-                product = _multipliers(device, _bits(source), _width(np.array(node.scale)))
             bits = max(_bits(source) + shift, _bits(parameters))
-            logic = Resources(
-                lanes * _chain(device, bits, carry_out=True),
-                multipliers=lanes * product,
-            )
+            logic = Resources(luts=lanes * _chain(device, bits, carry_out=True))
+            if node.scale != 1 << shift:
+                logic += _products(device, lanes, _bits(source), _width(np.array(node.scale)))
             shared = parameters.channels == 1
             return logic + _frame_table(device, step, columns=1, lanes=1 if shared else lanes)
         case DynamicBend(node, source, parameters, lanes):
             slopes = _width(np.concatenate([node.positive, node.negative]))
             shifts = 2 * _chain(device, _bits(parameters) + node.rounding.shift)
-            logic = Resources(
-                lanes * (slopes + 2 * node.rounding.bits + shifts),
-                multipliers=lanes * _multipliers(device, _bits(source), slopes),
-            )
+            logic = Resources(luts=lanes * (slopes + 2 * node.rounding.bits + shifts))
+            logic += _products(device, lanes, _bits(source), slopes)
             logic += _memory(device, 2 * lanes * slopes, source.channels // lanes)
             return logic + _frame_table(device, step, columns=2, lanes=lanes)
         case Select(source=source, lanes=lanes):
@@ -225,13 +218,18 @@ def _chain(device, bits, *, carry_out=False):
     return bits + 1
 
 
-def _multipliers(device, *bits):
-    """Hard multipliers of a signed product.
+def _products(device, count, *bits):
+    """So many signed products of two operands of ``bits``.
 
-    Of each operand they take all bits but one, which is the sign of those that come above. Yosys
-    makes what a single bit is too many for of look-up tables.
+    Of each operand a hard multiplier takes all bits but one, which is the sign of those that come
+    above. Yosys makes what a single bit is too many for of look-up tables, and all products where
+    a device has no multipliers.
     """
-    return prod(max(1, -(-(width - 2) // (device.multiplier_bits - 1))) for width in bits)
+    if not device.multipliers:
+        each = _LUTS_PER_PARTIAL_PRODUCT.get(device.family, 2.8) * prod(bits)
+        return Resources(luts=round(count * each))
+    each = prod(max(1, -(-(width - 2) // (device.multiplier_bits - 1))) for width in bits)
+    return Resources(multipliers=count * each)
 
 
 def _memory(device, width, depth):
@@ -256,9 +254,13 @@ def _frame_table(device, step, *, columns, lanes):
 
 def _buffer(device, width, depth, style=automatic_style):
     """Memory that is written."""
-    if style(device, width, depth) is MemoryStyle.BLOCK:
-        return Resources(block_rams=block_rams(device, width, depth))
-    return Resources(luts=distributed_luts(width, depth))
+    match style(device, width, depth):
+        case MemoryStyle.BLOCK:
+            return Resources(block_rams=block_rams(device, width, depth))
+        case MemoryStyle.LOGIC:
+            return Resources(luts=register_luts(width, depth))
+        case _:
+            return Resources(luts=distributed_luts(width, depth))
 
 
 def _compare(step, device):
@@ -274,10 +276,9 @@ def _compare(step, device):
     if term:
         weight = _width(node.popcount_weights)
         product = weight + _bits(source)
-        total += Resources(
-            lanes * (_chain(device, threshold) + _chain(device, max(threshold, product))),
-            multipliers=lanes * _multipliers(device, _bits(source), weight),
-        )
+        chains = _chain(device, threshold) + _chain(device, max(threshold, product))
+        total += Resources(luts=lanes * chains)
+        total += _products(device, lanes, _bits(source), weight)
         return total + _memory(device, lanes * (threshold + weight), words)
     if words == 1:
         return total + Resources(luts=lanes * -(-(bits - 1) // 3))
@@ -337,16 +338,16 @@ def _sums(step, device, weight_bits):
     """Products, adders and accumulators of a layer of integers."""
     pe, simd = step.folding.pe, step.folding.simd
     bits, result = _bits(step.source), _bits(step.node.infer(step.source))
-    terms, multipliers = simd, 0
+    terms = simd
     if weight_bits == 1:
         # Two activations make a term, and their sum and difference are shared.
         terms, term = -(-simd // 2), bits + 2
-        products = pe * terms * term + (simd // 2) * 2 * _chain(device, bits + 1)
+        luts = pe * terms * term + (simd // 2) * 2 * _chain(device, bits + 1)
+        products = Resources(luts=luts)
     elif isinstance(step.source.type, Bit):
-        term, products = weight_bits, pe * simd * weight_bits
+        term, products = weight_bits, Resources(luts=pe * simd * weight_bits)
     else:
-        term, products = bits + weight_bits, 0
-        multipliers = pe * simd * _multipliers(device, bits, weight_bits)
+        term, products = bits + weight_bits, _products(device, pe * simd, bits, weight_bits)
     carry = weight_bits == 1
     adders = (terms - 1) * _chain(device, term + 1 + carry) + _chain(device, result + carry)
-    return Resources(products + pe * adders, multipliers=multipliers)
+    return products + Resources(luts=pe * adders)

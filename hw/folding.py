@@ -233,10 +233,17 @@ def _cost(steps, device, price):
         if isinstance(step, Queue):  # its depth is known when the whole pipeline is
             continue
         resources = estimate_step(step, device)
-        total += resources.luts / device.luts
-        total += price * resources.block_rams / device.block_rams
-        total += resources.multipliers / device.multipliers
+        total += _share(resources.luts, device.luts)
+        total += price * _share(resources.block_rams, device.block_rams)
+        total += _share(resources.multipliers, device.multipliers)
     return total
+
+
+def _share(need, there):
+    """Part of a resource that is needed: all there is in the world, of what there is none."""
+    if not need:
+        return 0.0
+    return need / there if there else inf
 
 
 def _hands_on(node, source):

@@ -11,6 +11,7 @@ __all__ = [
     "distributed_luts",
     "logic_luts",
     "memory_style",
+    "register_luts",
 ]
 
 _LUTS_PER_DISTRIBUTED_RAM = 6
@@ -42,13 +43,18 @@ def distributed_luts(width, depth):
     return _distributed_rams(width, depth) * _LUTS_PER_DISTRIBUTED_RAM + choice
 
 
+def register_luts(width, depth):
+    """Logic cells of an iCE40 that a memory takes in flip-flops, with what chooses among them."""
+    return 2 * width * depth
+
+
 def memory_style(device, width, depth):
     """Where read-only contents belong.
 
     They go into logic up to a LUT's depth, or if they are small: up to half a block RAM, and if
     they take a smaller part of the device's LUTs than of its block RAMs.
     """
-    if depth <= 16:
+    if depth <= 16 or not device.block_rams:
         return MemoryStyle.LOGIC
     small = width * depth <= device.block_ram_bits // 2
     if small and _spares_blocks(device, logic_luts(width, depth), width, depth):
@@ -58,6 +64,8 @@ def memory_style(device, width, depth):
 
 def buffer_style(device, width, depth):
     """Where a memory belongs that is written, too."""
+    if not device.block_rams:
+        return _without_blocks(device)
     if device.family is Family.ICE40:
         return MemoryStyle.BLOCK
     if _spares_blocks(device, distributed_luts(width, depth), width, depth):
@@ -67,10 +75,17 @@ def buffer_style(device, width, depth):
 
 def automatic_style(device, width, depth):
     """Where Yosys puts a memory that is written, if nobody asks for a place."""
+    if not device.block_rams:
+        return _without_blocks(device)
     if device.family is Family.ICE40:
         return MemoryStyle.BLOCK
     small = _distributed_rams(width, depth) < 32 * block_rams(device, width, depth)
     return MemoryStyle.DISTRIBUTED if small else MemoryStyle.BLOCK
+
+
+def _without_blocks(device):
+    """Where a memory goes that is written, if there are no block RAMs; iCE40 has no others."""
+    return MemoryStyle.LOGIC if device.family is Family.ICE40 else MemoryStyle.DISTRIBUTED
 
 
 def _distributed_rams(width, depth):

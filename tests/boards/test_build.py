@@ -91,6 +91,24 @@ def test_passes_options_to_the_tools(tmp_path, fake_tools):
     assert "synth_ecp5 -nowidelut -top top" in (tmp_path / "top.ys").read_text()
 
 
+@pytest.mark.parametrize(
+    ("target", "without", "command"),
+    [
+        (ICEBREAKER, {"multipliers": 0}, "synth_ice40 -top top"),
+        (ICEBREAKER, {"block_rams": 0}, "synth_ice40 -dsp -nobram -top top"),
+        (ULX3S_85F, {"multipliers": 0}, "synth_ecp5 -nowidelut -nodsp -top top"),
+        (ULX3S_85F, {"block_rams": 0}, "synth_ecp5 -nowidelut -nobram -top top"),
+    ],
+)
+@pytest.mark.usefixtures("fake_tools")
+def test_uses_nothing_that_the_device_lacks(tmp_path, target, without, command):
+    target = replace(target, device=replace(target.device, **without))
+    clock = 25_000_000 if target.name == ULX3S_85F.name else None
+    build(tiny_design(target), target, tmp_path, clock=clock)
+    script = " ".join((tmp_path / "top.ys").read_text().split())
+    assert command in script
+
+
 def fails(directory, error, message, *, target=ICEBREAKER):
     """Check that a build fails, and leaves no bitstream, not even an old one."""
     directory.mkdir(exist_ok=True)

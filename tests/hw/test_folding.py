@@ -1,9 +1,13 @@
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 
-from tests.hw.networks import random_mlp
+from tests.hw.networks import dynamic_net, random_mlp, residual_net
 from tests.resnet import random_resnet
 from xnorflow.errors import DesignError
+from xnorflow.hw.design import Design
 from xnorflow.hw.device import ECP5_85F, UP5K
 from xnorflow.hw.estimate import estimate
 from xnorflow.hw.folding import fold, fold_fastest
@@ -93,6 +97,51 @@ def test_says_what_is_too_slow_beside_layers():
     assert fold(network, ECP5_85F, cycles=80).cycles_per_frame == 80
     with pytest.raises(DesignError, match=r"^pad takes 80 cycles a frame, more than 64$"):
         fold(network, ECP5_85F, cycles=64)
+
+
+NONE = {
+    "luts": {"luts": 0},
+    "block_rams": {"block_rams": 0, "block_ram_bits": 0, "block_ram_widths": ()},
+    "multipliers": {"multipliers": 0, "multiplier_bits": 0},
+}
+"""Changes to a device after which there is none of a resource."""
+
+LARGE = [replace(d, luts=10**6, block_rams=999, multipliers=99) for d in (UP5K, ECP5_85F)]
+
+
+@pytest.mark.parametrize("device", LARGE, ids=lambda device: device.name)
+@pytest.mark.parametrize(
+    ("network", "cycles", "what"),
+    [
+        (TFC, 784, "block_rams"),
+        (residual_net(), 400, "multipliers"),
+        (dynamic_net(), 400, "multipliers"),
+        (random_mlp(1, popcount=True), 20, "multipliers"),
+    ],
+)
+def test_what_a_device_has_none_of_is_made_of_look_up_tables(network, cycles, what, device):
+    bare = replace(device, **NONE[what])
+
+    design = fold(network, bare, cycles=cycles)
+
+    usual = Design(network, design.foldings, design.input_lanes, device, pace=cycles)
+    assert getattr(estimate(usual), what) > 0
+    assert getattr(estimate(design), what) == 0
+    assert estimate(design).luts > estimate(usual).luts
+    assert design.cycles_per_frame <= cycles
+    assert fold_fastest(network, bare).cycles_per_frame <= cycles
+
+
+@pytest.mark.parametrize("device", LARGE, ids=lambda device: device.name)
+@pytest.mark.parametrize("network", [residual_net(), dynamic_net(), random_mlp(1)])
+def test_without_look_up_tables_nothing_fits(network, device):
+    nothing = device
+    for none in NONE.values():
+        nothing = replace(nothing, **none)
+    for bare in replace(device, **NONE["luts"]), nothing:
+        for choose in partial(fold, cycles=400), fold_fastest:
+            with pytest.raises(DesignError, match=r" does not fit .* look-up tables of 0 "):
+                choose(network, bare)
 
 
 def test_rejects_less_than_a_cycle():

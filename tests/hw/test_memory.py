@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from xnorflow.hw.constants import MemoryStyle
 from xnorflow.hw.device import ECP5_85F, UP5K
-from xnorflow.hw.memory import block_rams, buffer_style, memory_style
+from xnorflow.hw.memory import automatic_style, block_rams, buffer_style, memory_style
 
 
 @pytest.mark.parametrize(
@@ -33,6 +35,16 @@ def test_shallow_and_small_memories_are_logic():
 def test_wide_memories_are_not_logic():
     # A smaller part of the look-up tables than of the block RAMs, but there is no end to that.
     assert memory_style(ECP5_85F, 2048, 36) is MemoryStyle.BLOCK
+
+
+def test_without_block_rams_there_are_other_places():
+    none = {"block_rams": 0, "block_ram_bits": 0, "block_ram_widths": ()}
+    ecp5, ice40 = replace(ECP5_85F, **none), replace(UP5K, **none)
+    assert memory_style(ecp5, 2048, 36) is MemoryStyle.LOGIC
+    assert memory_style(ice40, 2048, 36) is MemoryStyle.LOGIC
+    for style in buffer_style, automatic_style:
+        assert style(ecp5, 64, 1024) is MemoryStyle.DISTRIBUTED
+        assert style(ice40, 16, 16) is MemoryStyle.LOGIC
 
 
 def test_shallow_buffers_are_distributed():
