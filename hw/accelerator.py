@@ -224,7 +224,7 @@ def _build(step, design):
         case Append(node, source, other, lanes):
             return Concat(node, source, other, lanes=lanes)
         case Select(source=source, lanes=lanes):
-            return ArgMax(classes=source.channels, score_bits=source.type.bits, lanes=lanes)
+            return ArgMax(source, lanes=lanes)
 
 
 def _style(device, layout, rows):

@@ -4,7 +4,8 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from xnorflow.hw.stream import lane_layout
+from xnorflow.hw.stream import map_layout, value_shape
+from xnorflow.network import int_bits
 
 
 __all__ = ["ArgMax", "result_layout"]
@@ -25,10 +26,9 @@ class ArgMax(wiring.Component):
 
     Parameters
     ----------
-    classes : :class:`int`
-        Scores of a frame, at least 1.
-    score_bits : :class:`int`
-        Width of a score, two's complement.
+    source : :class:`xnorflow.network.FeatureMap`
+        The scores, a 1×1 map; results have them as signed integers of the narrowest type that
+        holds them.
     lanes : :class:`int`
         Scores a word.
 
@@ -39,27 +39,28 @@ class ArgMax(wiring.Component):
 
     Members
     -------
-    i : ``In(stream.Signature(lane_layout(signed(score_bits), lanes)))``
+    i : ``In(stream.Signature(map_layout(source, lanes)))``
     o : ``Out(stream.Signature(result_layout(classes, score_bits)))``
 
     Raises
     ------
     :exc:`ValueError`
-        If a parameter is less than 1.
+        If there is no lane.
     """
 
     latency = 2
 
-    def __init__(self, *, classes, score_bits, lanes):
-        for what, value in (("classes", classes), ("score bits", score_bits), ("lanes", lanes)):
-            if value < 1:
-                raise ValueError(f"Number of {what} must be at least 1, not {value!r}")
-        self.classes = classes
-        self.score_bits = score_bits
+    def __init__(self, source, *, lanes):
+        if lanes < 1:
+            raise ValueError(f"Number of lanes must be at least 1, not {lanes!r}")
+        self.classes = source.channels
         self.lanes = lanes
+        self._least = source.type.low
+        self._score = value_shape(source.type)
+        score_bits = int_bits(source.type.low, source.type.high)
         super().__init__({
-            "i": In(stream.Signature(lane_layout(signed(score_bits), lanes))),
-            "o": Out(stream.Signature(result_layout(classes, score_bits))),
+            "i": In(stream.Signature(map_layout(source, lanes))),
+            "o": Out(stream.Signature(result_layout(self.classes, score_bits))),
         })
 
     def elaborate(self, platform):
@@ -67,7 +68,7 @@ class ArgMax(wiring.Component):
         words = -(-self.classes // self.lanes)
         spare = words * self.lanes - self.classes
         entry_layout = data.StructLayout({
-            "score": signed(self.score_bits),
+            "score": self._score,
             "label": range(words * self.lanes),
         })
 
@@ -94,7 +95,7 @@ class ArgMax(wiring.Component):
             m.d.comb += [entry.score.eq(self.i.p.lanes[n]), entry.label.eq(base + n)]
             if n >= self.lanes - spare:
                 with m.If(last):
-                    m.d.comb += entry.score.eq(-1 << self.score_bits - 1)
+                    m.d.comb += entry.score.eq(self._least)
             entries.append(entry)
         while len(entries) > 1:
             pairs = [entries[n : n + 2] for n in range(0, len(entries), 2)]
@@ -109,7 +110,7 @@ class ArgMax(wiring.Component):
 
         # Cycle 2: the best word so far, and the scores so far, which move down as words come in.
         best = Signal(entry_layout, reset_less=True)
-        scores = Signal(words * self.lanes * self.score_bits, reset_less=True)
+        scores = Signal(data.ArrayLayout(self._score, words * self.lanes), reset_less=True)
         with m.If(en):
             m.d.sync += [
                 valid_1.eq(self.i.valid),
@@ -124,9 +125,7 @@ class ArgMax(wiring.Component):
                     best.eq(Mux(first_1, best_1, better("winner", best, best_1))),
                     scores.eq(Cat(scores, word_1)[len(word_1.as_value()) :]),
                 ]
-        m.d.comb += [
-            self.o.p.label.eq(best.label),
-            self.o.p.scores.as_value().eq(scores),
-        ]
+        m.d.comb += self.o.p.label.eq(best.label)
+        m.d.comb += [self.o.p.scores[n].eq(scores[n]) for n in range(self.classes)]
 
         return m

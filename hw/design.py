@@ -38,8 +38,10 @@ from xnorflow.network import (
     DynamicTwoSlope,
     IntegerConv,
     Network,
+    int_bits,
     sources_of,
 )
+from xnorflow.values import MAX_BITS
 
 
 __all__ = ["Design"]
@@ -113,6 +115,10 @@ class Design:
         if not 1 <= self.input_lanes <= self.network.input.size:
             raise DesignError(
                 f"input lanes must be from 1 to {self.network.input.size}, not {self.input_lanes}"
+            )
+        if self.score_bits > MAX_BITS:
+            raise DesignError(
+                f"{self.network.name}: its scores need {self.score_bits} bits, more than {MAX_BITS}"
             )
         if self.pace is None:
             object.__setattr__(self, "pace", max([self.words_per_frame, *self._layer_cycles()]))
@@ -249,7 +255,8 @@ class Design:
     @property
     def score_bits(self) -> int:
         """Width of a score, two's complement."""
-        return self.network.maps[self.network.scores].type.bits
+        scores = self.network.maps[self.network.scores].type
+        return int_bits(scores.low, scores.high)
 
     @cached_property
     def latency(self) -> int:

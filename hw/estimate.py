@@ -182,7 +182,7 @@ def estimate_step(step: Step, device: Device, depth: int | None = None) -> Resou
             logic += _memory(device, 2 * lanes * slopes, source.channels // lanes)
             return logic + _frame_table(device, step, columns=2, lanes=lanes)
         case Select(source=source, lanes=lanes):
-            bits = source.type.bits
+            bits = _bits(source)
             comparison = _chain(device, bits, carry_out=True) + bits + ceil_log2(source.channels)
             return Resources(luts=lanes * comparison) + _registers(
                 device, bits * (source.channels + 2 * lanes)

@@ -47,7 +47,6 @@ from xnorflow.network import (
     FeatureMap,
     GlobalSum,
     HalvingMaxPool,
-    Int,
     IntegerConv,
     MaxPool,
     Node,
@@ -130,8 +129,6 @@ def stage_of(
                 few = _fewest(source.size, lanes, pace)
             return Stage((_adapted(node.name, source, lanes, few),), kind(node, source, few), few)
         case ArgMax():
-            if not isinstance(source.type, Int):
-                raise DesignError(f"{node.name}: the scores must be signed integers")
             return Stage(((),), Select(node, source, lanes), lanes)
         case MaxPool():
             _check_pixels(node, source, lanes, spare=False)

@@ -142,7 +142,7 @@ def golden(
 
     _in_threads(execute, range(0, len(array), batch), threads, advance)
     return Execution(
-        scores=found[network.scores].map.flatten(1),
+        scores=found[network.scores].map.flatten(1).to(torch.int64),
         labels=found[label].map.flatten(),
         maps=MappingProxyType({name: found[name].map for name in keep}),
         popcounts=MappingProxyType({
@@ -301,7 +301,7 @@ def define(node: Node, x: Values, *others: Values) -> Values:
             return Values(x.map.sum(dim=(1, 2), keepdim=True))
         case ArgMax():
             # torch.argmax gives the first of several maxima.
-            return Values(x.map.argmax(dim=3, keepdim=True))
+            return Values(x.map.to(torch.int64).argmax(dim=3, keepdim=True))
 
 
 def _of_classes(values: NDArray[np.int64], classes: NDArray[np.int64] | None) -> Tensor:

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from xnorflow.network import (
     Rounding,
     Threshold,
     UInt,
+    clip_thresholds,
     int_bits,
 )
 
@@ -268,9 +270,9 @@ WIDE = FeatureMap(1, 1, 1, UInt(32))
         (Affine("a", "c", ints((1 << 32) + 1), ints(0)), WIDE,
          "a: its values need 65 bits, more than 63"),
         (LABEL_NODE, FeatureMap(1, 2, 2, Int(9)),
-         "label: the scores must be a 1×1 map of integers, not 1×2×2 of 9-bit integers"),
-        (LABEL_NODE, COUNTS,
-         "label: the scores must be a 1×1 map of integers, not 1×1×2 of counts"),
+         "label: the scores must be a 1×1 map, not 1×2×2 of 9-bit integers"),
+        (LABEL_NODE, COUNTS_AND_P,
+         "label: its source delivers the shared popcount, which it does not use"),
     ],
 )  # fmt: skip
 def test_refuses_source(node, x, text):
@@ -390,6 +392,69 @@ def test_refuses_network(make, text):
 )  # fmt: skip
 def test_refuses_provenance(make, text):
     refuses(make, text=text)
+
+
+@pytest.mark.parametrize("x", [SCORES, COUNTS, FeatureMap(1, 1, 2, Bit())])
+def test_scores_may_be_of_any_type(x):
+    assert LABEL_NODE.infer(x) == FeatureMap(1, 1, 1, UInt(1))
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_clipped_thresholds_give_the_same_bits(seed):
+    rng = np.random.default_rng(seed)
+    popcount, taps = bool(rng.integers(2)), int(rng.integers(1, 9))
+    value_type = Counts(taps, popcount) if popcount else rng.choice([Counts(taps), Int(4), UInt(3)])
+    x = FeatureMap(1, 2, 3, value_type)
+    kinds = np.array([[0, 1]]) if rng.integers(2) else None
+    node = Threshold(
+        "t",
+        INPUT,
+        rng.integers(-40, 41, 3 if kinds is None else (2, 3)),
+        rng.integers(-5, 6, 3) if popcount else None,
+        int(rng.integers(3)),
+        classes=kinds,
+    )
+
+    clipped = node.clipped(x)
+
+    clipped.infer(x)
+    values = rng.choice([x.type.low, x.type.high, *rng.integers(x.type.low, x.type.high, 3)], 6)
+    p = rng.integers(0, taps + 1, (1, 2, 1)) * popcount
+    sums = (values.reshape(1, 2, 3) << node.fraction) + p * (
+        node.popcount_weights if popcount else 0
+    )
+    of = (lambda n: n.thresholds) if kinds is None else (lambda n: n.thresholds[kinds])
+    assert np.array_equal(sums >= of(node), sums >= of(clipped))
+    low, high = node.bounds(x)
+    inside = (node.thresholds >= low) & (node.thresholds <= high + 1)
+    assert np.array_equal(node.thresholds[inside], clipped.thresholds[inside])
+
+
+def test_clips_thresholds_wherever_they_are():
+    first = replace(BITS_NODE, thresholds=ints(999))
+    second = Threshold("act", "conv", ints(-5, 4))
+    nodes = first, CONV_NODE, second, ArgMax("label", "act")
+    refuses(lambda: network(nodes), text="bits: a threshold lies outside the range of what it is "
+            "compared with")  # fmt: skip
+    clipped = network(clip_thresholds(PIXELS, nodes)).nodes
+    assert [node.thresholds.tolist() for node in clipped if isinstance(node, Threshold)] == [
+        [256],
+        [0, 4],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "text"),
+    [
+        ((replace(BITS_NODE, source="none"), *NODES[1:]),
+         "bits: its source 'none' does not come before it"),
+        ((BITS_NODE, replace(CONV_NODE, padding=1, source=INPUT), *NODES[2:]),
+         "conv: the input must be bits, not 8-bit unsigned integers"),
+        ((BITS_NODE, BITS_NODE, *NODES[1:]), "net: two nodes are named 'bits'"),
+    ],
+)  # fmt: skip
+def test_clipping_leaves_what_is_wrong_to_the_network(nodes, text):
+    refuses(lambda: network(clip_thresholds(PIXELS, nodes)), text=text)
 
 
 def test_errors_are_values_too():

@@ -11,7 +11,7 @@ import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.strategies import networks
+from tests.strategies import networks, random_frames
 from xnorflow import xnf
 from xnorflow.errors import FormatError
 from xnorflow.network import (
@@ -28,6 +28,7 @@ from xnorflow.network import (
     Threshold,
     UInt,
 )
+from xnorflow.sw.golden import golden
 
 
 def example(**changes):
@@ -477,8 +478,6 @@ def test_refuses_node(index, change, reason):
          "the tensor 'bits.inverted' has bits beyond the end of a row"),
         ("bits.thresholds", np.zeros(3, np.float64),
          "the tensor 'bits.thresholds' must be of type I64 and have 1 axes"),
-        ("bits.thresholds", np.full(3, 257),
-         "bits: a threshold lies outside the range of what it is compared with"),
         ("bits.thresholds", np.full(3, -(2**63)), "bits: thresholds has values beyond 40 bits"),
         ("scores.scale", np.full(2, 2**39),
          "scores: its values need 44 bits, more than 32"),
@@ -508,6 +507,21 @@ def test_refuses_tensor(name, array, reason):
 )
 def test_refuses_json(text, reason):
     refuse(assemble(text, {"x": np.zeros(1)}), reason)
+
+
+def test_reads_thresholds_out_of_range_as_constant_bits():
+    """Other programs write them so; networks that are made here keep to the range."""
+    graph, tensors = contents(xnf.dumps(example()))
+    tensors["bits.thresholds"] = np.array([-(2**40) + 1, 257, 256])
+    tensors["bits.inverted"] = np.array([[0], [0], [1]], np.uint8)
+
+    network = xnf.loads(assemble(graph, tensors))
+
+    assert network.nodes[0].thresholds.tolist() == [0, 256, 256]
+    frames = random_frames(np.random.default_rng(0), network.input, 40)
+    bits = golden(network, frames, keep=["bits"]).maps["bits"].numpy()
+    assert np.array_equal(bits, np.broadcast_to([True, False, True], (40, 1, 3, 3)))
+    assert xnf.loads(xnf.dumps(network)).nodes[0].thresholds.tolist() == [0, 256, 256]
 
 
 def test_refuses_a_wrong_checksum():

@@ -20,7 +20,8 @@ The parts are in `xnorflow.values` (what flows along edges), `xnorflow.nodes` an
 `xnorflow.stream_nodes` (what is computed), and can all be imported from here.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -91,6 +92,7 @@ __all__ = [
     "TwoSlope",
     "UInt",
     "ValueType",
+    "clip_thresholds",
     "int_bits",
     "sources_of",
 ]
@@ -197,6 +199,34 @@ class Network:
     def scores(self) -> str:
         """Name of the node whose values the final `ArgMax` compares."""
         return self.nodes[-1].source
+
+
+def clip_thresholds(frame: FeatureMap, nodes: Sequence[Node]) -> tuple[Node, ...]:
+    """Nodes of somebody else's network, with `Threshold.clipped` in place of each `Threshold`.
+
+    A `Network` takes no thresholds beyond what they are compared with, since where one is made they
+    would be a mistake; other programs write constant bits like that.
+
+    Parameters
+    ----------
+    frame : FeatureMap
+        The network's input.
+    nodes : sequence of Node
+        Each after what feeds it. Those behind one that does not fit what feeds it stay as they
+        are: `Network` says what is wrong.
+    """
+    maps = {INPUT: frame}
+    clipped: list[Node] = []
+    for node in nodes:
+        feeds = [maps[source] for source in sources_of(node) if source in maps]
+        with suppress(NetworkError):
+            if isinstance(node, Threshold) and feeds:
+                node = node.clipped(*feeds)
+            if len(feeds) == len(sources_of(node)):
+                infer: Callable[..., FeatureMap] = node.infer
+                maps[node.name] = infer(*feeds)
+        clipped.append(node)
+    return tuple(clipped)
 
 
 def _check_text(what: str, text: object, *, shortest: int = 1) -> None:

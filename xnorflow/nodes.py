@@ -296,6 +296,14 @@ class Threshold:
         factor = np.full(self.channels, 1 << self.fraction, np.int64)
         return bounds_of(self.name, x, factor, self.popcount_weights, np.zeros_like(factor)[None])
 
+    def clipped(self, x: FeatureMap) -> "Threshold":
+        """The same comparison of the map ``x``, with thresholds in the range that `infer` accepts.
+
+        Those below it make a constant 1, those above it a constant 0, and so do its ends.
+        """
+        low, high = self.bounds(x)
+        return replace(self, thresholds=np.clip(self.thresholds, low, high + 1))
+
     def infer(self, x: FeatureMap) -> FeatureMap:
         """Map that this node delivers for the map ``x``."""
         check_channels(self.name, self.channels, x)
@@ -477,7 +485,10 @@ class DynamicTwoSlope:
 
 @dataclass(frozen=True, eq=False)
 class ArgMax:
-    """Index of the largest channel of a 1×1 map, the lowest one on ties; hands the scores on."""
+    """Index of the largest channel of a 1×1 map, the lowest one on ties; hands the scores on.
+
+    Scores are integers, counts without P, or bits.
+    """
 
     name: str
     source: str
@@ -487,11 +498,12 @@ class ArgMax:
 
     def infer(self, x: FeatureMap) -> FeatureMap:
         """Map that this node delivers for the map ``x``: a single label."""
-        if (x.height, x.width) != (1, 1) or not isinstance(x.type, Int | UInt):
+        if (x.height, x.width) != (1, 1):
             raise NetworkError(
-                f"{self.name}: the scores must be a 1×1 map of integers, "
-                f"not {spell_shape(x)} of {spell(x.type)}"
+                f"{self.name}: the scores must be a 1×1 map, not {spell_shape(x)} of "
+                f"{spell(x.type)}"
             )
+        check_popcount(self.name, False, x)
         return FeatureMap(1, 1, 1, UInt(max(1, (x.channels - 1).bit_length())))
 
 

@@ -67,6 +67,7 @@ from xnorflow.network import (
     TwoSlope,
     UInt,
     ValueType,
+    clip_thresholds,
 )
 
 
@@ -288,10 +289,12 @@ def _decode(data: bytes) -> Network:
         raise FormatError("it is damaged: its checksum is wrong")
     _check("the input", graph["input"], _INPUT_FIELDS)
     _check("the provenance", graph["provenance"], _PROVENANCE_FIELDS)
+    frame = FeatureMap(**graph["input"] | {"type": decode_type(graph["input"]["type"])})
+    nodes = [_decode_node(header, tensors) for header in graph["nodes"]]
     network = Network(
         name=graph["name"],
-        input=FeatureMap(**graph["input"] | {"type": decode_type(graph["input"]["type"])}),
-        nodes=tuple(_decode_node(header, tensors) for header in graph["nodes"]),
+        input=frame,
+        nodes=clip_thresholds(frame, nodes),
         labels=tuple(graph["labels"]),
         provenance=Provenance(**graph["provenance"]),
     )

@@ -40,7 +40,7 @@ from xnorflow.hw.stream import (
 )
 from xnorflow.hw.swu import SlidingWindowUnit, Windows
 from xnorflow.hw.threshold import Threshold
-from xnorflow.network import INPUT, FeatureMap, Gate, Network, Rounding, UInt, int_bits
+from xnorflow.network import INPUT, FeatureMap, Gate, Network, Rounding, UInt
 from xnorflow.network import Add as AddNode
 from xnorflow.network import Affine as AffineNode
 from xnorflow.network import ArgMax as ArgMaxNode
@@ -160,8 +160,7 @@ def layer_cases(gate: Gate, popcount: bool) -> dict[str, Case]:
         {"label": int(label), "scores": scores}
         for label, scores in zip(execution.labels.tolist(), execution.scores.tolist(), strict=True)
     ]
-    low, high = int(execution.scores.min()), int(execution.scores.max())
-    select = ArgMax(classes=classes, score_bits=int_bits(low, high), lanes=3)
+    select = ArgMax(network.maps["scores"], lanes=3)
     fold = -(-classes // 3)
     found = {
         "threshold_pixels": elementwise(Threshold, pixels, 4),

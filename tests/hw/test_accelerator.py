@@ -9,12 +9,15 @@ from tests.hw.networks import random_conv_net, random_mlp
 from xnorflow.errors import DesignError
 from xnorflow.hw.design import Design
 from xnorflow.hw.device import ECP5_85F, UP5K
+from xnorflow.hw.estimate import estimate
 from xnorflow.hw.folding import fold
 from xnorflow.hw.steps import Folding
 from xnorflow.network import (
     Affine,
     ArgMax,
     BinaryConv,
+    Bit,
+    Counts,
     FeatureMap,
     Gate,
     Network,
@@ -102,6 +105,36 @@ def test_a_full_pipeline_loses_nothing():
 
     expected = golden(network, np.delete(frames, 5, axis=0))
     assert [scores for _, _, scores in results] == expected.scores.tolist()
+
+
+def ending_in(value_type):
+    """`random_mlp` that ends in counts, or in bits."""
+    *nodes, fc3, _, _ = random_mlp(8).nodes
+    nodes.append(fc3)
+    if isinstance(value_type, Bit):
+        nodes.append(Threshold("bits", "fc3", np.array([2, 3, 3])))
+    label = ArgMax("label", nodes[-1].name)
+    network = Network("bare", FeatureMap(4, 4, 1, UInt(8)), (*nodes, label), tuple("abc"))
+    assert network.maps[network.scores].type == value_type
+    return network
+
+
+@pytest.mark.parametrize("value_type", [Counts(5), Bit()], ids=str)
+@pytest.mark.parametrize("folding", FOLDINGS)
+def test_a_network_may_end_in_counts_or_bits(folding, value_type):
+    network = ending_in(value_type)
+    design = design_of(network, folding)
+    frames = np.random.default_rng(0).integers(0, 256, (8, 4, 4, 1), dtype=np.uint8)
+
+    starts, results = run(design, [words_of(frame, folding[-1]) for frame in frames])
+
+    expected = golden(network, frames)
+    assert len(np.unique(expected.scores, axis=0)) > 2
+    assert len(expected.labels.unique()) > 1
+    assert [scores for _, _, scores in results] == expected.scores.tolist()
+    assert [label for _, label, _ in results] == expected.labels.tolist()
+    assert results[0][0] - starts[0] == design.latency
+    assert estimate(design).luts > 0
 
 
 def test_three_channels_on_lanes_that_never_line_up():

@@ -12,6 +12,7 @@ from xnorflow.network import (
     Affine,
     ArgMax,
     BinaryConv,
+    Bit,
     FeatureMap,
     Int,
     MaxPool,
@@ -111,16 +112,6 @@ def test_few_frames_are_in_a_deep_pipeline():
     assert design.latency / design.cycles_per_frame < design.frames_in_flight < 40
 
 
-def test_rejects_signed_pixels():
-    nodes = (
-        Affine("scores", "input", np.array([1, 1]), np.array([0, 0])),
-        ArgMax("label", "scores"),
-    )
-    network = Network("signed", FeatureMap(1, 1, 2, Int(8)), nodes, ("a", "b"))
-    with pytest.raises(DesignError, match=r"^signed: the input must be unsigned integers$"):
-        Design(network, {}, 1, ECP5_85F)
-
-
 def test_rejects_names_of_other_units():
     network = random_mlp(0)
     *nodes, label = network.nodes
@@ -131,9 +122,19 @@ def test_rejects_names_of_other_units():
         Design(taken, FOLDINGS, 2, ECP5_85F)
 
 
-def test_rejects_unsigned_scores():
-    network = Network("bare", FeatureMap(1, 1, 2, UInt(8)), (ArgMax("label", "input"),), ("a", "b"))
-    with pytest.raises(DesignError, match=r"^label: the scores must be signed integers$"):
+@pytest.mark.parametrize(
+    ("value_type", "bits"), [(Int(8), 8), (UInt(8), 9), (Bit(), 2), (Int(32), 32), (UInt(31), 32)]
+)
+def test_scores_are_signed(value_type, bits):
+    frame = FeatureMap(1, 1, 2, value_type)
+    network = Network("bare", frame, (ArgMax("label", "input"),), ("a", "b"))
+    assert Design(network, {}, 1, ECP5_85F).score_bits == bits
+
+
+def test_rejects_scores_that_are_too_wide():
+    frame = FeatureMap(1, 1, 2, UInt(32))
+    network = Network("bare", frame, (ArgMax("label", "input"),), ("a", "b"))
+    with pytest.raises(DesignError, match=r"^bare: its scores need 33 bits, more than 32$"):
         Design(network, {}, 1, ECP5_85F)
 
 

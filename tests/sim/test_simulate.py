@@ -21,6 +21,16 @@ from xnorflow.hw.generate import generate
 from xnorflow.hw.guard import VerdictGate
 from xnorflow.hw.packets import FramesPerPacket
 from xnorflow.hw.steps import Folding
+from xnorflow.network import (
+    INPUT,
+    ArgMax,
+    BinaryConv,
+    Bit,
+    Counts,
+    FeatureMap,
+    Network,
+    Threshold,
+)
 from xnorflow.sim import simulate as simulate_module
 from xnorflow.sim import verilate
 from xnorflow.sim.simulate import SimulationResult, compile_accelerator, first_difference, simulate
@@ -150,6 +160,28 @@ def test_resnet_20_equals_the_golden_model(tmp_path):
     expected = golden(network, frames)
     assert first_difference(result, expected.labels.numpy(), expected.scores.numpy()) is None
     assert result.cycles_per_frame == design.cycles_per_frame == 18_432
+
+
+@pytest.mark.parametrize("value_type", [Counts(7), Bit()], ids=str)
+def test_scores_may_be_counts_or_bits(tmp_path, value_type):
+    """They come out as signed integers, the largest count too."""
+    rng = np.random.default_rng(0)
+    nodes = [BinaryConv("fc", INPUT, np.array([*np.eye(7), np.ones(7)]).reshape(8, 1, 1, 7) > 0)]
+    if isinstance(value_type, Bit):
+        nodes.append(Threshold("bits", "fc", np.full(8, 4)))
+    nodes.append(ArgMax("label", nodes[-1].name))
+    network = Network("bare", FeatureMap(1, 1, 7, Bit()), tuple(nodes), tuple("abcdefgh"))
+    assert network.maps[network.scores].type == value_type
+    frames = np.concatenate([np.ones((1, 1, 1, 7), int), rng.integers(0, 2, (40, 1, 1, 7))])
+    generate(fold(network, ECP5_85F, cycles=16), tmp_path)
+
+    result = simulate(tmp_path, frames, cache=tmp_path)
+
+    expected = golden(network, frames)
+    assert expected.scores.max() == value_type.high
+    assert len(expected.labels.unique()) > 1
+    labels, scores = expected.labels.numpy(), expected.scores.numpy()
+    assert first_difference(result, labels, scores) is None
 
 
 def test_few_frames_do_not_tell_the_rate(directory, cache):
