@@ -4,12 +4,39 @@ import importlib
 import re
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from xnorflow.cli import main
+from xnorflow.errors import NetworkError
+from xnorflow.network import (
+    Add,
+    Affine,
+    ArgMax,
+    AveragePool,
+    BinaryConv,
+    Bit,
+    Concat,
+    DynamicThreshold,
+    DynamicTwoSlope,
+    FeatureMap,
+    GlobalSum,
+    HalvingMaxPool,
+    Int,
+    IntegerConv,
+    MaxPool,
+    Node,
+    PadChannels,
+    Rounding,
+    Subsample,
+    Threshold,
+    TwoSlope,
+)
 
 
 ROOT = Path(__file__).parent.parent
@@ -100,6 +127,73 @@ def test_commands_have_the_options_that_they_are_shown_with(page, monkeypatch, c
         help_text = capsys.readouterr().out
         for word in words:
             assert not word.startswith("-") or word in help_text, line
+
+
+def sizes_of_kinds():
+    """What docs/format.md says of the sizes of each kind of node: Python for rows, and channels."""
+    text = (ROOT / "docs" / "format.md").read_text("utf-8")
+    found = {}
+    for row in re.findall(r"^\| (`.*) \| `(.*)` \| `(.*)` \|.*\|$", text, re.M):
+        floored = [re.sub(r"⌊(.*) / (.*)⌋", r"(\1) // \2", part) for part in row[1:]]
+        sides, channels = (re.sub(r"⌈(.*) / (.*)⌉", r"-(-(\1) // \2)", part) for part in floored)
+        for kind in re.findall(r"`(\w+)`", row[0]):
+            assert kind not in found
+            found[kind] = sides.replace("·", "*").replace("−", "-"), channels
+    return found
+
+
+def nodes_of_every_kind(x, rng):
+    """A node of each kind of the format that a map of integers can feed, with its numbers."""
+    c = x.channels
+    few, ones = {"size": 2 ** int(rng.integers(1, 3))}, np.ones(c, int)
+    kernel = rng.integers(1, 4, 2)
+    windows = {"stride": int(rng.integers(1, 4)), "padding": int(rng.integers(min(kernel)))}
+    shape, filters = (int(rng.integers(1, 5)), *kernel, c), {"kernel": kernel}
+    stride = {"stride": int(rng.integers(2, 5))}
+    pad = {"before": int(rng.integers(3)), "after": int(rng.integers(3))}
+    other, rounding = replace(x, channels=3), Rounding(0, 8)
+    parameters = FeatureMap(1, 1, 2 * c, x.type)
+    frames = x, parameters
+    bits, windows_of = replace(x, type=Bit()), windows | filters | {"filters": shape[0]}
+    return {
+        "binary_conv": (BinaryConv("n", "x", np.ones(shape, bool), **windows), windows_of, bits),
+        "integer_conv": (IntegerConv("n", "x", np.ones(shape, int), **windows), windows_of, x),
+        "max_pool": (MaxPool("n", "x", **few), few, bits),
+        "average_pool": (AveragePool("n", "x", **few), few, x),
+        "halving_max_pool": (HalvingMaxPool("n", "x"), {}, x),
+        "subsample": (Subsample("n", "x", **stride), stride, x),
+        "global_sum": (GlobalSum("n", "x"), {}, x),
+        "threshold": (Threshold("n", "x", ones), {}, x),
+        "affine": (Affine("n", "x", ones, ones), {}, x),
+        "two_slope": (TwoSlope("n", "x", ones, ones, rounding), {}, x),
+        "dynamic_threshold": (DynamicThreshold("n", "x", "p"), {}, *frames),
+        "dynamic_two_slope": (DynamicTwoSlope("n", "x", "p", ones, ones, rounding), {}, *frames),
+        "add": (Add("n", "x", "y", 8), {}, x, x),
+        "concat": (Concat("n", "x", "y"), {"other": 3}, x, other),
+        "pad_channels": (PadChannels("n", "x", **pad), pad, x),
+        "argmax": (ArgMax("n", "x"), {}, FeatureMap(1, 1, c, x.type)),
+    }
+
+
+def test_sizes_are_those_that_the_format_says():
+    rng = np.random.default_rng(0)
+    said = sizes_of_kinds()
+    for _ in range(200):
+        x = FeatureMap(*(int(n) for n in rng.integers(1, 9, 2)), int(rng.integers(1, 4)), Int(8))
+        nodes = nodes_of_every_kind(x, rng)
+        assert said.keys() == nodes.keys()
+        assert {type(node) for node, *_ in nodes.values()} == set(get_args(Node))
+        for kind, (node, numbers, *sources) in nodes.items():
+            values = [numbers | {"n": n, "c": x.channels} for n in sources[0].shape[:2]]
+            if "kernel" in numbers:
+                values = [v | {"kernel": k} for v, k in zip(values, numbers["kernel"], strict=True)]
+            sides, channels = said[kind]
+            shape = [eval(sides, {}, v) for v in values] + [eval(channels, {}, values[0])]
+            if min(shape) < 1:
+                with pytest.raises(NetworkError, match=r" does not fit a map of "):
+                    node.infer(*sources)
+            else:
+                assert list(node.infer(*sources).shape) == shape, kind
 
 
 def test_tables_are_those_of_the_results(monkeypatch):
