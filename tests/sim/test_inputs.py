@@ -33,9 +33,9 @@ VERILATED = [
 """One for each way in which a value may fill its bytes."""
 
 
-def some(quick):
-    """Parameters of all cases, of which only some are not slow."""
-    return [pytest.param(*c, marks=() if c in quick else pytest.mark.slow) for c in CASES]
+def some(quick, cases):
+    """Parameters of cases, of which only some are not slow."""
+    return [pytest.param(*c, marks=() if c in quick else pytest.mark.slow) for c in cases]
 
 
 def frames_of(frame, count=12):
@@ -58,7 +58,7 @@ def test_the_frames_decide_something():
     assert few == []
 
 
-@pytest.mark.parametrize(("kind", "first"), some(QUICK), ids=str)
+@pytest.mark.parametrize(("kind", "first"), some(QUICK, CASES), ids=str)
 def test_the_accelerator_equals_the_golden_model(kind, first):
     network = input_net(kind, first)
     design = fold(network, ECP5_85F, cycles=200)
@@ -73,7 +73,9 @@ def test_the_accelerator_equals_the_golden_model(kind, first):
     assert [label for _, label, _ in results] == expected.labels.tolist()
 
 
-@pytest.mark.parametrize(("kind", "first"), some(VERILATED), ids=str)
+@pytest.mark.parametrize(
+    ("kind", "first"), some(VERILATED, dict.fromkeys(VERILATED + QUICK)), ids=str
+)
 def test_the_generated_verilog_equals_the_golden_model(kind, first, tmp_path):
     network = input_net(kind, first)
     frames = frames_of(network.input, 40)
