@@ -111,5 +111,7 @@ def test_progress():
 
 
 def test_refuses_other_frames():
-    with pytest.raises(DataError, match=r"^frames must be an array of uint8 of shape \(n, 2, 3, 1"):
+    with pytest.raises(
+        DataError, match=r"^frames must be an array of integers of shape \(n, 2, 3, 1"
+    ):
         compare(model(), lower(model()), FRAMES.transpose(1, 2))

@@ -374,11 +374,12 @@ def test_ties_go_to_the_lowest_index():
 def test_refuses_frames():
     network = classifier()
     text = (
-        "frames must be an array of uint8 of shape (n, 4, 4, 1), not of float64 of shape (3, 4, 4)"
+        "frames must be an array of integers of shape (n, 4, 4, 1), "
+        "not of float64 of shape (3, 4, 4)"
     )
     with pytest.raises(DataError, match=rf"^{re.escape(text)}$"):
         golden(network, np.zeros((3, 4, 4)))
-    with pytest.raises(DataError, match=r"^frames must be an array of uint8, not list$"):
+    with pytest.raises(DataError, match=r"^frames must be an array of integers, not list$"):
         golden(network, [[1]])
 
 
