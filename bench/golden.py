@@ -15,7 +15,6 @@ import os
 import resource
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -24,11 +23,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from earlier import ROOT, environment, short, worktree
 from record import record
 from rich.console import Console
 
 
-ROOT = Path(__file__).resolve().parent.parent
 # Images of a turn: enough for several batches in each thread.
 IMAGES = {
     "cifar10-cnv": 250,
@@ -51,12 +50,12 @@ def main() -> None:
     parser.add_argument("--against", required=True, metavar="REVISION")
     parser.add_argument("networks", nargs="*", metavar="NETWORK")
     given = parser.parse_args()
-    revision = _git("rev-parse", "--short", given.against)
+    revision = short(given.against)
     names = given.networks or list(IMAGES)
     console = Console()
     rows = []
     with ExitStack() as stack:
-        folder = stack.enter_context(_worktree(revision))
+        folder = stack.enter_context(worktree(revision))
         both = [stack.enter_context(_server(tree)) for tree in (folder, ROOT)]
         for busy in (False, True):
             for name in names:
@@ -93,7 +92,7 @@ class Server:
 def _server(tree: Path) -> Iterator[Server]:
     command = [sys.executable, str(Path(__file__).resolve()), "serve"]
     process = subprocess.Popen(
-        command, env=_environment(tree), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command, env=environment(tree), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     try:
         yield Server(process)
@@ -150,7 +149,7 @@ def _evaluate(tree: Path, name: str) -> tuple[float, str]:
     command = [sys.executable, "-m", "xnorflow", "eval", f"zoo:{name}", "--dataset", "cifar10"]
     start = time.perf_counter()
     output = subprocess.run(
-        command, cwd=tree, env=_environment(tree), capture_output=True, text=True, check=True
+        command, cwd=tree, env=environment(tree), capture_output=True, text=True, check=True
     ).stdout
     seconds = time.perf_counter() - start
     return 10_000 / seconds, output[output.index("accuracy") :].strip()
@@ -178,30 +177,6 @@ def _load(busy: bool) -> Iterator[None]:
         for process in processes:
             process.kill()
             process.wait()
-
-
-@contextmanager
-def _worktree(revision: str) -> Iterator[Path]:
-    """A folder with the files of an earlier revision."""
-    with tempfile.TemporaryDirectory(prefix="xnorflow-") as folder:
-        tree = Path(folder) / "tree"
-        _git("worktree", "add", "--detach", str(tree), revision)
-        try:
-            yield tree
-        finally:
-            _git("worktree", "remove", "--force", str(tree))
-
-
-def _git(*arguments: str) -> str:
-    command = ["git", *arguments]
-    return subprocess.run(
-        command, cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout.strip()
-
-
-def _environment(tree: Path) -> dict[str, str]:
-    """That of a process which imports xnorflow from ``tree``."""
-    return os.environ | {"PYTHONPATH": str(tree)}
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def multipliers_in(unit, device, folder):
 
 def luts_of(unit, device, folder):
     """How many look-up tables Yosys makes; those of an ECP5's carry chain come in pairs."""
-    (folder / "unit.v").write_text(verilog.convert(unit, name="unit", emit_src=False))
+    (folder / "unit.v").write_text(component_verilog(unit, "unit"))
     command, _ = SYNTHESIS[device.family]
     script = (
         f"read_verilog unit.v; {command.split()[0]} {device.synthesis_options} -top unit; "

