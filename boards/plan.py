@@ -3,7 +3,9 @@
 from xnorflow.boards.targets import Target
 from xnorflow.errors import DesignError
 from xnorflow.hw.design import Design
+from xnorflow.hw.device import Family
 from xnorflow.hw.estimate import Resources, estimate
+from xnorflow.hw.memory import distributed_luts, register_luts
 from xnorflow.network import FeatureMap
 
 
@@ -18,18 +20,25 @@ _PER_SCORE = 3.3
 _PER_SCORE_BIT = 0.75
 _BLOCK_RAMS = 1
 
+_PACKET = (8, 256)
+"""Width and depth of the memory in that block RAM: a block of COBS."""
+
 _MARGIN = 1.1
 """Estimates that exceed a device by no more may be of designs that fit: bench/estimate.py."""
 
 
 def link_resources(design: Design) -> Resources:
     """Estimated resources of a design's host link."""
-    return estimate_link(
+    link = estimate_link(
         design.network.input,
         lanes=design.input_lanes,
         classes=design.classes,
         score_bits=design.score_bits,
     )
+    if design.device.block_rams:
+        return link
+    in_luts = register_luts if design.device.family is Family.ICE40 else distributed_luts
+    return Resources(luts=link.luts + in_luts(*_PACKET))
 
 
 def estimate_link(frame: FeatureMap, *, lanes: int, classes: int, score_bits: int) -> Resources:

@@ -195,7 +195,7 @@ def test_a_design_is_compiled_once(directory, cache):
     before = program.stat().st_mtime_ns
     assert compile_accelerator(directory, cache=cache) == program
     assert program.stat().st_mtime_ns == before
-    assert sorted(cache.iterdir()) == [program]
+    assert list(cache.glob("[!.]*")) == [program]
 
 
 def test_a_wrong_threshold_is_noticed(directory, cache):
@@ -283,7 +283,7 @@ def test_says_why_nothing_can_be_compiled(tmp_path):
     broken.write_text("module accelerator; nonsense endmodule")
     with pytest.raises(ToolError, match=r"^Verilator failed on .*accelerator\.v: %Error.*syntax"):
         compile_accelerator(tmp_path, cache=tmp_path / "cache")
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert list((tmp_path / "cache").glob("[!.]*")) == []
 
 
 def test_says_when_the_cache_cannot_be_used(directory, tmp_path):
