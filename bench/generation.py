@@ -5,7 +5,7 @@
 
 Networks from small to large, at foldings that keep the weights in memories: what they have more of
 is weights and layers, and text and time should grow with these. A revision that takes more than
-half an hour for a network is not waited for. Yosys' time to read the text is given, too, at most
+a quarter of an hour for a network is not waited for. Yosys' time to read the text is given, too, at most
 two minutes. Adds rows to results/generation.json.
 """
 
@@ -33,7 +33,7 @@ NETWORKS = {
     "vgg-small": 100_000,
     "resnet18-imagenet": 3_000_000,
 }
-TIMEOUT = 1800
+TIMEOUT = 900
 READING = 120
 
 _SAME = ("weights", "layers")

@@ -5,6 +5,7 @@ python bench/tables.py
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from record import read_rows, read_versions
 
@@ -28,6 +29,8 @@ def pages() -> dict[Path, str]:
         imported(),
         lowering(),
         rtl(),
+        icarus(),
+        generation(),
         netlist(),
         place(),
         density(),
@@ -144,6 +147,53 @@ def rtl() -> str:
         "is the least possible), time of the simulation.",
         ["network", "device", "images", "scores differ", "cycles a frame", "latency", "time"],
         rows,
+    )
+
+
+def icarus() -> str:
+    """Verilog in somebody else's simulator."""
+    rows = []
+    for row in read_rows("icarus"):
+        starts = [start.split(", ") for start, equal in row["equal"].items() if equal]
+        levels = [
+            ", ".join(level for level, start in starts if start == wanted) or "none"
+            for wanted in ("power-on", "reset")
+        ]
+        rows.append([row["network"], str(row["images"]), *levels])
+    return _section(
+        "Generated Verilog in Icarus, by the plain cocotb bench of "
+        "[`examples/`](examples/cocotb_bench.py), `python bench/icarus.py`: language levels at "
+        "which every score of the first test images is the golden model's, from power-on without a "
+        "reset, and from undefined registers with a reset of one cycle.",
+        ["network", "images", "from power-on", "from undefined, one cycle of reset"],
+        rows,
+    )
+
+
+def generation() -> str:
+    """Size of Verilog, and time to write and to read it."""
+
+    def change(row: dict[str, Any], what: str) -> str:
+        before, now = (
+            "more" if row[when] is None or row[when][what] is None else f"{row[when][what]:g}"
+            for when in ("before", "now")
+        )
+        return f"{before} → {now}"
+
+    rows = sorted(read_rows("generation"), key=lambda row: row["weights"])
+    return _section(
+        "Verilog of larger and larger networks, before and now, `python bench/generation.py`: its "
+        "size, processor time to write it, and Yosys' to read it, at most two minutes.",
+        ["network", "weights", "layers", "MB", "s to write", "s to read"],
+        [
+            [
+                row["network"],
+                f"{row['weights']:,}",
+                str(row["layers"]),
+                *(change(row, what) for what in ("megabytes", "seconds", "reading_seconds")),
+            ]
+            for row in rows
+        ],
     )
 
 
