@@ -5,8 +5,8 @@
 
 Networks from small to large, at foldings that keep the weights in memories: what they have more of
 is weights and layers, and text and time should grow with these. A revision that takes more than
-a quarter of an hour for a network is not waited for. Yosys' time to read the text is given, too, at most
-two minutes. Adds rows to results/generation.json.
+a quarter of an hour for a network is not waited for. Yosys' time to read the text is given, too,
+at most two minutes. Adds rows to results/generation.json.
 """
 
 import argparse

@@ -7,7 +7,7 @@ The earlier revision is checked out into a temporary worktree. Both execute the 
 in turns, first on cores that have nothing else to do and then with a process on each core that
 counts for ever; what is given is the median of all turns, and of the ratios of two that follow
 each other. The last rows are of whole commands, `xnorflow eval` on all 10,000 images, its start
-included. Do it on a machine that has no other work. Writes results/golden.json.
+included, once each. Do it on a machine that has no other work. Writes results/golden.json.
 """
 
 import argparse
@@ -37,7 +37,7 @@ IMAGES = {
     "mnist-lfc-sign": 10_000,
 }
 COMMANDS = ("cifar10-cnv", "cifar10-resnet20-adabin")
-TURNS = 5
+TURNS = 3
 # A turn is repeated until it has taken so many seconds.
 _LEAST = 0.5
 # Until the process that started it ends, however that happens.
@@ -137,7 +137,7 @@ def _compare_executions(both: list[Server], name: str, threads: int, busy: bool)
 def _compare_commands(trees: tuple[Path, Path], name: str, busy: bool) -> dict[str, Any]:
     """Row of `xnorflow eval`."""
     with _load(busy):
-        turns = [[_evaluate(tree, name) for tree in trees] for _ in range(3)]
+        turns = [[_evaluate(tree, name) for tree in trees]]
     outputs = {output for turn in turns for _rate, output in turn}
     if len(outputs) != 1:
         raise SystemExit(f"{name}: the revisions differ: {outputs}")
