@@ -7,7 +7,8 @@ The earlier revision is checked out into a temporary worktree. Both execute the 
 in turns, first on cores that have nothing else to do and then with a process on each core that
 counts for ever; what is given is the median of all turns, and of the ratios of two that follow
 each other. The last rows are of whole commands, `xnorflow eval` on all 10,000 images, on busy cores
-on 500, their start included, once each. Do it on a machine that has no other work. Writes results/golden.json.
+on 500, their start included, once each. Do it on a machine that has no other work. Writes
+results/golden.json.
 """
 
 import argparse
@@ -37,7 +38,7 @@ IMAGES = {
     "mnist-lfc-sign": 10_000,
 }
 COMMANDS = ("cifar10-cnv", "cifar10-resnet20-adabin")
-# Test images of a command, by whether the cores are busy: then, some revisions take seconds for one.
+# Images of a command, by whether the cores are busy: some revisions are very slow then.
 COMMAND_IMAGES = {False: 10_000, True: 500}
 TURNS = 3
 # A turn is repeated until it has taken so many seconds.

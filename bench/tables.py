@@ -93,7 +93,8 @@ def golden() -> str:
     return _section(
         "Images that the golden model executes in a second, beside those of an earlier revision, "
         "`python bench/golden.py`: medians, and that of the ratios, on cores that are idle or each "
-        "busy with another process; `eval` is the whole command on 10,000 images, on busy cores on 500.",
+        "busy with another process; `eval` is the whole command on 10,000 images, on busy cores on "
+        "500.",
         ["network", "", "cores", "before", "now", "ratio"],
         rows,
     )
