@@ -1,0 +1,99 @@
+"""Whether Verilog, design.json and the estimate are those of an earlier revision.
+
+    python bench/same.py --against REVISION                    # all networks of the zoo
+    python bench/same.py --against REVISION mnist-conv-up5k    # only these
+
+Every network becomes the design that bench/designs.py has for it, with the code of both revisions.
+What they write is compared by its digests; the line that names the version is left out, and units
+that have been renamed have their present names on both sides. Ends with 1 if anything differs.
+"""
+
+import argparse
+import hashlib
+import subprocess
+import sys
+import tempfile
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+from earlier import ROOT, environment, short, worktree
+from rich.console import Console
+
+
+NETWORKS = sorted(path.stem for path in (ROOT / "zoo").glob("*.xnf"))
+# Where a function is now, and where it was.
+MODULES = {
+    "generate": ("xnorflow.hw.compile.emit", "xnorflow.hw.generate"),
+    "estimate": ("xnorflow.hw.compile.estimate", "xnorflow.hw.estimate"),
+}
+RENAMED = {'"unit": "PostProcess"': '"unit": "Affine"'}
+
+
+def main() -> None:
+    """Compare, and print what is the same."""
+    parser = argparse.ArgumentParser(description="Whether what is generated has changed.")
+    parser.add_argument("--against", required=True, metavar="REVISION")
+    parser.add_argument("networks", nargs="*", metavar="NETWORK", choices=[*NETWORKS, []])
+    given = parser.parse_args()
+    console = Console()
+    differ = False
+    with worktree(given.against) as tree:
+        console.print(f"beside {short(given.against)}")
+        for name in given.networks or NETWORKS:
+            before, now = (digests(name, code) for code in (tree, ROOT))
+            for what in now:
+                same = before[what] == now[what]
+                differ |= not same
+                verdict = now[what] if same else f"differs: {before[what]} -> {now[what]}"
+                console.print(f"{name}: {what}: {verdict}", soft_wrap=True, highlight=False)
+    sys.exit(differ)
+
+
+def digests(name: str, code: Path) -> dict[str, str]:
+    """Digests of what the code of a revision makes of a network, and the estimate."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(
+            [sys.executable, str(Path(__file__).resolve()), "write", name, folder, str(code)],
+            env=environment(code),
+            check=True,
+        )
+        found = {}
+        for path in (Path(folder, "accelerator.v"), Path(folder, "design.json")):
+            text = path.read_text(encoding="utf-8")
+            if path.suffix == ".v":
+                _, text = text.split("\n", 1)
+            for old, new in RENAMED.items():
+                text = text.replace(old, new)
+            found[path.name] = hashlib.sha256(text.encode()).hexdigest()
+        found["estimate"] = Path(folder, "estimate").read_text(encoding="utf-8")
+    return found
+
+
+def write(name: str, folder: Path, code: Path) -> None:
+    """Write the files of a network's design, and its estimate, with the code of PYTHONPATH."""
+    sys.path.insert(0, str(code / "bench"))
+    from designs import DESIGNS
+
+    from xnorflow.xnf import load
+
+    design = DESIGNS[name].fold(load(ROOT / "zoo" / f"{name}.xnf"))
+    _function("generate")(design, folder)
+    Path(folder, "estimate").write_text(str(_function("estimate")(design)), encoding="utf-8")
+
+
+def _function(name):
+    """A function, from where this revision has it."""
+    present, former = MODULES[name]
+    try:
+        found = find_spec(present)
+    except ModuleNotFoundError:  # not even the package
+        found = None
+    return getattr(import_module(present if found else former), name)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["write"]:
+        write(sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]))
+    else:
+        main()
