@@ -12,8 +12,8 @@ import torch
 from record import record
 from rich.console import Console
 
-from xnorflow.hw.device import ECP5_85F
 from xnorflow.hw.estimate import estimate, estimate_step
+from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.folding import fold
 from xnorflow.hw.steps import Hold, words_of
 from xnorflow.sw.data import Dataset

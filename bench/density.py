@@ -17,7 +17,7 @@ from record import update
 from rich.console import Console
 from synthesis import PACKAGES, measure
 
-from xnorflow.hw.device import ECP5_85F
+from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.folding import fold
 from xnorflow.hw.steps import Multiply
 from xnorflow.network import Network

@@ -16,8 +16,10 @@ from record import update
 from rich.console import Console
 from synthesis import PACKAGES, measure, measure_units
 
-from xnorflow.hw.device import ECP5_85F, UP5K, Device
 from xnorflow.hw.estimate import Resources, estimate, estimate_step
+from xnorflow.hw.families.device import Device
+from xnorflow.hw.families.ecp5 import ECP5_85F
+from xnorflow.hw.families.ice40 import UP5K
 from xnorflow.hw.folding import fold
 from xnorflow.network import Network
 from xnorflow.xnf import load

@@ -15,7 +15,9 @@ from synthesis import PACKAGES, measure_component
 from xnorflow.boards.link import Link
 from xnorflow.boards.plan import estimate_link
 from xnorflow.boards.protocol import Info
-from xnorflow.hw.device import ECP5_85F, UP5K, Device
+from xnorflow.hw.families.device import Device
+from xnorflow.hw.families.ecp5 import ECP5_85F
+from xnorflow.hw.families.ice40 import UP5K
 from xnorflow.values import FeatureMap, UInt
 
 

@@ -15,7 +15,7 @@ from record import update
 from rich.console import Console
 
 from xnorflow.boards.build import build
-from xnorflow.boards.report import Cell
+from xnorflow.hw.families.device import Cell
 from xnorflow.xnf import load
 
 

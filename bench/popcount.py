@@ -39,7 +39,7 @@ from record import read_rows, record
 from rich.console import Console
 
 from xnorflow.boards.tools import find_tools
-from xnorflow.hw.device import Family
+from xnorflow.hw.families import FAMILIES
 from xnorflow.hw.popcount import Popcount
 
 
@@ -49,16 +49,6 @@ SIDES = ("popcount", "plain")
 TIMEOUT = 60
 """Seconds."""
 
-# Command, and the option that forbids carry chains.
-SYNTHESIS = {
-    Family.ICE40: ("synth_ice40", "-nocarry"),
-    Family.ECP5: ("synth_ecp5 -nowidelut", "-noccu2"),
-    Family.GOWIN: ("synth_gowin -nowidelut -noiopads", "-noalu"),
-    Family.XILINX7: (
-        "synth_xilinx -family xc7 -abc9 -nowidelut -noiopad -noclkbuf -nodsp",
-        "-nocarry",
-    ),
-}
 OPTIONS = {
     "carry, fast": (True, True),
     "no carry, fast": (False, True),
@@ -105,11 +95,11 @@ def main() -> None:
     console = Console()
     rows = {(row["family"], row["weights"], row["synapses"]): row for row in read_rows("popcount")}
     for synapses in SYNAPSES:
-        for family in Family:
-            if not set(sys.argv[1:]) <= {family.value, str(synapses)}:
+        for family in FAMILIES:
+            if not set(sys.argv[1:]) <= {family.name, str(synapses)}:
                 continue
             for weights in WEIGHTS:
-                key = (family.value, weights, synapses)
+                key = (family.name, weights, synapses)
                 row = rows.setdefault(
                     key, dict(zip(("family", "weights", "synapses"), key, strict=True))
                 )
@@ -132,7 +122,7 @@ def main() -> None:
 
 def keep(rows) -> None:
     """Write the results, in the order of the tables."""
-    families = [family.value for family in Family]
+    families = [family.name for family in FAMILIES]
     order = sorted(rows, key=lambda key: (families.index(key[0]), WEIGHTS.index(key[1]), key[2]))
     record(
         "popcount",
@@ -144,7 +134,7 @@ def keep(rows) -> None:
 
 def measure(family, weights, synapses, side, option):
     """Return the LUTs of a neuron, None if it takes too long."""
-    command, no_carry = SYNTHESIS[family]
+    command = " ".join([family.synthesis, *family.synthesis_options, *family.bare_options])
     carry, fast = OPTIONS[option]
     script = [
         "read_verilog -sv neuron.v",
@@ -155,7 +145,7 @@ def measure(family, weights, synapses, side, option):
         "setattr -unset init w:*",
         "opt_clean",
         *([FAST] if fast else []),
-        f"{command} {'' if carry else no_carry} -top neuron",
+        f"{command} {'' if carry else family.no_carries} -top neuron",
         "write_json netlist.json",
     ]
     text = neuron(weights, synapses, side)

@@ -16,9 +16,9 @@ from record import update
 from rich.console import Console
 
 from xnorflow.boards.build import build
-from xnorflow.boards.report import Cell
 from xnorflow.boards.targets import ICEBREAKER
 from xnorflow.errors import XnorflowError
+from xnorflow.hw.families.device import Cell
 from xnorflow.hw.folding import fold
 from xnorflow.network import Network
 from xnorflow.sw.data import Dataset

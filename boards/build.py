@@ -9,21 +9,20 @@ from pathlib import Path
 
 from xnorflow.boards.host import BAUD
 from xnorflow.boards.plan import check_plan
-from xnorflow.boards.report import Cell, Usage, read_fmax, read_usage
+from xnorflow.boards.report import Usage, read_fmax, read_usage
 from xnorflow.boards.targets import Target
 from xnorflow.boards.tools import find_tools
 from xnorflow.boards.top import BoardTop
 from xnorflow.errors import DesignError, ToolError
 from xnorflow.files import locked, remove_file
 from xnorflow.hw.design import Design
-from xnorflow.hw.device import Family
+from xnorflow.hw.families.device import Cell
 
 
 __all__ = ["BuildReport", "Stage", "build"]
 
 _TOP = "top"
 _REPORT = "report.json"
-_SUFFIX = {Family.ICE40: "bin", Family.ECP5: "bit"}
 
 
 class Stage(Enum):
@@ -111,7 +110,7 @@ def build(
     """
     begin = progress or (lambda _: None)
     clock = target.clock if clock is None else clock
-    bitstream = directory / f"{target.name}.{_SUFFIX[target.device.family]}"
+    bitstream = directory / f"{target.name}.{target.device.family.suffix}"
 
     check_plan(design, target)
     with locked(directory):

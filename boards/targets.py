@@ -8,7 +8,9 @@ from amaranth_boards.icebreaker import ICEBreakerPlatform
 from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
 from xnorflow.errors import DesignError
-from xnorflow.hw.device import ECP5_85F, UP5K, Device
+from xnorflow.hw.families.device import Device
+from xnorflow.hw.families.ecp5 import ECP5_85F
+from xnorflow.hw.families.ice40 import UP5K
 
 
 __all__ = ["ICEBREAKER", "TARGETS", "ULX3S_85F", "Target", "find_target"]

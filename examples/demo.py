@@ -19,10 +19,10 @@ from rich.table import Table
 
 from xnorflow.boards.build import build
 from xnorflow.boards.plan import link_resources
-from xnorflow.boards.report import Cell
 from xnorflow.boards.targets import ICEBREAKER
 from xnorflow.cache import redirect_tools
 from xnorflow.errors import LoweringError, ToolError, XnorflowError
+from xnorflow.hw.families.device import Cell
 from xnorflow.hw.folding import fold
 from xnorflow.hw.generate import generate
 from xnorflow.sim.simulate import compile_accelerator, first_difference, simulate

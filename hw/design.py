@@ -11,7 +11,7 @@ from types import MappingProxyType
 import numpy as np
 
 from xnorflow.errors import DesignError
-from xnorflow.hw.device import Device
+from xnorflow.hw.families.device import Device
 from xnorflow.hw.packets import FramesPerPacket
 from xnorflow.hw.plan import stage_of
 from xnorflow.hw.schedule import buffer_depths, busy, departures, registers, single_period

@@ -7,7 +7,7 @@ import numpy as np
 from amaranth.utils import ceil_log2
 
 from xnorflow.hw.design import Design
-from xnorflow.hw.device import Device, Family
+from xnorflow.hw.families.device import Device
 from xnorflow.hw.integer_mvu import weight_coding
 from xnorflow.hw.memory import (
     MemoryStyle,
@@ -54,11 +54,7 @@ from xnorflow.network import BinaryConv, Bit, int_bits
 
 __all__ = ["Resources", "estimate", "estimate_step"]
 
-_LUTS_PER_ADDED_SYNAPSE = {Family.ICE40: 2.1, Family.GOWIN: 2.0, Family.XILINX7: 1.4}
-"""Gate and popcount where that is a tree of adders (bench/popcount.py)."""
 _LUTS_PER_CONSTANT_SYNAPSE = 1.7
-_LUTS_PER_PARTIAL_PRODUCT = {Family.XILINX7: 2.2}
-"""Of two bits, in a product without a multiplier."""
 _LUTS_PER_COUNTER_BIT = 2.3
 _CONTROL = 20
 """Handshake of a unit, and what marks its words."""
@@ -200,8 +196,8 @@ def _width(values):
 
 
 def _registers(device, bits):
-    """Registers without logic: on iCE40 each takes a logic cell, elsewhere there are enough."""
-    return Resources(luts=bits if device.family is Family.ICE40 else 0)
+    """Registers without logic; where they do not take logic cells, there are enough."""
+    return Resources(luts=bits if device.family.packed_registers else 0)
 
 
 def _counters(*lengths):
@@ -210,10 +206,8 @@ def _counters(*lengths):
 
 
 def _chain(device, bits, *, carry_out=False):
-    """Look-up tables of an adder in a carry chain; that of an ECP5 takes them in pairs, and one
-    pair more where it begins, and where its carry leaves it.
-    """
-    if device.family is Family.ECP5:
+    """Look-up tables of an adder in a carry chain."""
+    if device.family.paired_chains:
         return bits + bits % 2 + 2 + 2 * carry_out
     return bits + 1
 
@@ -226,7 +220,7 @@ def _products(device, count, *bits):
     a device has no multipliers.
     """
     if not device.multipliers:
-        each = _LUTS_PER_PARTIAL_PRODUCT.get(device.family, 2.8) * prod(bits)
+        each = device.family.luts_per_partial_product * prod(bits)
         return Resources(luts=round(count * each))
     each = prod(max(1, -(-(width - 2) // (device.multiplier_bits - 1))) for width in bits)
     return Resources(multipliers=count * each)
@@ -321,7 +315,7 @@ def _popcounts(step, device):
     if step.rows == 1:
         popcount = _LUTS_PER_CONSTANT_SYNAPSE * counted
     elif not counts_triples(counted, device.family):
-        popcount = _LUTS_PER_ADDED_SYNAPSE.get(device.family, 2.0) * counted
+        popcount = device.family.luts_per_added_synapse * counted
     else:
         # Each adder takes three bits to two. The first ones share parities.
         triples, adders = counted // 3, counted - counted.bit_length()

@@ -7,8 +7,8 @@ from math import inf
 
 from xnorflow.errors import DesignError
 from xnorflow.hw.design import Design
-from xnorflow.hw.device import Device
 from xnorflow.hw.estimate import Resources, estimate, estimate_step
+from xnorflow.hw.families.device import Device
 from xnorflow.hw.plan import divisors, stage_of
 from xnorflow.hw.schedule import busy
 from xnorflow.hw.steps import Folding, Hold, Queue, is_dense

@@ -1,7 +1,6 @@
 """How memories fall on a device: block RAMs, distributed RAMs, or look-up tables."""
 
 from xnorflow.hw.constants import MemoryStyle
-from xnorflow.hw.device import Family
 
 
 __all__ = [
@@ -66,7 +65,7 @@ def buffer_style(device, width, depth):
     """Where a memory belongs that is written, too."""
     if not device.block_rams:
         return _without_blocks(device)
-    if device.family is Family.ICE40:
+    if not device.family.distributed_rams:
         return MemoryStyle.BLOCK
     if _spares_blocks(device, distributed_luts(width, depth), width, depth):
         return MemoryStyle.DISTRIBUTED
@@ -77,15 +76,15 @@ def automatic_style(device, width, depth):
     """Where Yosys puts a memory that is written, if nobody asks for a place."""
     if not device.block_rams:
         return _without_blocks(device)
-    if device.family is Family.ICE40:
+    if not device.family.distributed_rams:
         return MemoryStyle.BLOCK
     small = _distributed_rams(width, depth) < 32 * block_rams(device, width, depth)
     return MemoryStyle.DISTRIBUTED if small else MemoryStyle.BLOCK
 
 
 def _without_blocks(device):
-    """Where a memory goes that is written, if there are no block RAMs; iCE40 has no others."""
-    return MemoryStyle.LOGIC if device.family is Family.ICE40 else MemoryStyle.DISTRIBUTED
+    """Where a memory goes that is written, if there are no block RAMs."""
+    return MemoryStyle.DISTRIBUTED if device.family.distributed_rams else MemoryStyle.LOGIC
 
 
 def _distributed_rams(width, depth):

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorflow.hw.accumulator import accumulate
 from xnorflow.hw.constants import MemoryStyle
-from xnorflow.hw.device import Family
+from xnorflow.hw.families.ecp5 import ECP5
 from xnorflow.hw.operands import Operands, delayed, weight_rows
 from xnorflow.hw.popcount import Popcount, counts_triples, popcount_latency
 from xnorflow.hw.stream import lane_layout
@@ -98,7 +98,7 @@ class MatrixVectorUnit(wiring.Component):
         simd,
         gate=Gate.XNOR,
         popcount=False,
-        family=Family.ECP5,
+        family=ECP5,
         weight_style=MemoryStyle.AUTO,
     ):
         self.weights = np.asarray(weights, dtype=bool)

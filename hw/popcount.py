@@ -6,18 +6,11 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from xnorflow.hw.device import Family
+from xnorflow.hw.families.ecp5 import ECP5
 
 
 __all__ = ["Popcount", "counts_triples", "popcount_latency"]
 
-
-# Levels between two registers. The first level also holds the XNOR in front.
-_LEVELS_PER_STAGE = {Family.ICE40: 4, Family.ECP5: 3, Family.GOWIN: 3, Family.XILINX7: 3}
-
-# From which width on a tree of adders is smaller than one of counters (bench/popcount.py). On ECP5
-# it never is: a carry chain takes its look-up tables in pairs, and more of them at its ends.
-_ADDERS_FROM = {Family.ICE40: 1, Family.GOWIN: 64, Family.XILINX7: 1}
 
 # Below this width, counters end in a ripple of full adders, short and (measured at 16) smaller than
 # a carry chain or what Yosys makes of an addition without one. At 32 it already slows abc9 down.
@@ -28,7 +21,7 @@ _SPARE_FIRST_FROM = 64
 
 
 def _has_adders(width, family):
-    return width >= _ADDERS_FROM.get(family, width + 1)
+    return family.adders_from is not None and width >= family.adders_from
 
 
 def counts_triples(width, family):
@@ -101,7 +94,7 @@ def _levels(width, family):
 
 def popcount_latency(width, family):
     """Clock cycles that a `Popcount` of ``width`` bits takes, without building one."""
-    return ceil(_levels(width, family) / _LEVELS_PER_STAGE[family])
+    return ceil(_levels(width, family) / family.levels_per_stage)
 
 
 class Popcount(wiring.Component):
@@ -142,7 +135,7 @@ class Popcount(wiring.Component):
         If the width is less than 1.
     """
 
-    def __init__(self, width, family=Family.ECP5, *, counted=False):
+    def __init__(self, width, family=ECP5, *, counted=False):
         if width < 1:
             raise ValueError(f"Popcount width must be at least 1, not {width!r}")
         self.width = width
@@ -181,7 +174,7 @@ class Popcount(wiring.Component):
             self._adders(m, part, level - 1) for part in (bits[:left], bits[left:-1], bits[-1:])
         )
         # A look-up table of six inputs increments a bit without a chain.
-        if len(a) == 1 or (not b and self.family is Family.XILINX7):
+        if len(a) == 1 or (not b and self.family.lut_inputs == 6):
             total = _ripple([a[:1] + b + c, *([bit] for bit in a[1:])])
         else:
             # Without `keep`, Yosys would merge this addition with the next into full adders of

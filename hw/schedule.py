@@ -10,8 +10,8 @@ import numpy as np
 
 from xnorflow.errors import DesignError
 from xnorflow.hw.argmax import ArgMax
-from xnorflow.hw.device import Device
 from xnorflow.hw.dynamic import DynamicThreshold, DynamicTwoSlope, FrameBuffer
+from xnorflow.hw.families.device import Device
 from xnorflow.hw.integer_mvu import integer_mvu_latency
 from xnorflow.hw.join import Add, Concat
 from xnorflow.hw.mvu import mvu_latency

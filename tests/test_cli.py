@@ -17,13 +17,15 @@ from tests.hw.networks import First, dynamic_net, input_net, random_conv_net, ra
 from tests.sw.test_adabin_import import release
 from xnorflow import __version__
 from xnorflow.boards.build import Stage
-from xnorflow.boards.report import Cell, Usage
+from xnorflow.boards.report import Usage
 from xnorflow.cli import main
 from xnorflow.cli.board import smallest_design
 from xnorflow.cli.shared import load_network
 from xnorflow.files import locked
-from xnorflow.hw.device import ECP5_85F, UP5K
 from xnorflow.hw.estimate import Resources
+from xnorflow.hw.families.device import Cell
+from xnorflow.hw.families.ecp5 import ECP5_85F
+from xnorflow.hw.families.ice40 import UP5K
 from xnorflow.network import Int
 from xnorflow.sw import data, fit
 from xnorflow.sw.checkpoint import load_checkpoint

@@ -19,8 +19,8 @@ from cocotb.triggers import FallingEdge, ReadOnly
 from numpy.typing import NDArray
 
 from xnorflow.hw.argmax import ArgMax
-from xnorflow.hw.device import Family
 from xnorflow.hw.dynamic import DynamicThreshold, DynamicTwoSlope, FrameBuffer
+from xnorflow.hw.families import FAMILIES
 from xnorflow.hw.integer_mvu import IntegerMatrixVectorUnit
 from xnorflow.hw.join import Add, Concat
 from xnorflow.hw.mvu import MatrixVectorUnit
@@ -418,8 +418,8 @@ CASES = {
 }
 
 POPCOUNTS = {
-    f"popcount_{family.name.lower()}_{width}": Popcount(width, family)
-    for family in Family
+    f"popcount_{family.name.lower().replace('-', '_')}_{width}": Popcount(width, family)
+    for family in FAMILIES
     for width in (1, 2, 13, 40)
 }
 

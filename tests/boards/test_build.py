@@ -10,11 +10,12 @@ from tests.boards.test_top import tiny_design
 from xnorflow.boards import build as build_module
 from xnorflow.boards.build import Stage, build
 from xnorflow.boards.plan import link_resources
-from xnorflow.boards.report import Cell, Usage
+from xnorflow.boards.report import Usage
 from xnorflow.boards.targets import ICEBREAKER, TARGETS, ULX3S_85F
 from xnorflow.errors import DesignError, FormatError, ToolError
-from xnorflow.hw.device import UP5K
 from xnorflow.hw.estimate import estimate
+from xnorflow.hw.families.device import Cell
+from xnorflow.hw.families.ice40 import UP5K
 
 
 REPORT = json.dumps({"fmax": {"clk": {"achieved": 36.29, "constraint": 12.0}}})

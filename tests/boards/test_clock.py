@@ -5,9 +5,10 @@ import pytest
 from amaranth import *
 from amaranth.sim import Simulator
 
-from xnorflow.boards.clock import Ecp5Pll, Ice40Pll, PllDomain, find_pll
+from xnorflow.boards.clock import PllDomain, find_pll
 from xnorflow.errors import DesignError
-from xnorflow.hw.device import Family
+from xnorflow.hw.families.ecp5 import ECP5, Ecp5Pll
+from xnorflow.hw.families.ice40 import ICE40, Ice40Pll
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,7 @@ from xnorflow.hw.device import Family
     ],
 )
 def test_ice40_settings(clock, settings):
-    assert find_pll(Family.ICE40, 12_000_000, clock) == settings
+    assert find_pll(ICE40, 12_000_000, clock) == settings
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ def test_ice40_settings(clock, settings):
     ],
 )
 def test_ecp5_settings(clock, settings):
-    assert find_pll(Family.ECP5, 25_000_000, clock) == settings
+    assert find_pll(ECP5, 25_000_000, clock) == settings
 
 
 @pytest.mark.parametrize("oscillator", [12_000_000, 48_000_000, 100_000_000])
@@ -65,16 +66,16 @@ def test_ecp5_settings_keep_the_limits(oscillator):
     ("family", "oscillator", "clock", "message"),
     [
         (
-            Family.ICE40, 12_000_000, 20_000_000,
+            ICE40, 12_000_000, 20_000_000,
             r"the PLL cannot make 20 MHz out of 12 MHz; "
             r"the nearest it can make: 19\.875 MHz and 20\.25 MHz",
         ),
         (
-            Family.ICE40, 12_000_000, 1_000_000,
+            ICE40, 12_000_000, 1_000_000,
             r"the PLL cannot make 1 MHz out of 12 MHz; the nearest it can make: 16\.125 MHz",
         ),
         (
-            Family.ECP5, 25_000_000, 500_000_000,
+            ECP5, 25_000_000, 500_000_000,
             r"the PLL cannot make 500 MHz out of 25 MHz; the nearest it can make: 400 MHz",
         ),
     ],

@@ -2,8 +2,9 @@ import json
 
 import pytest
 
-from xnorflow.boards.report import Cell, Usage, read_fmax, read_usage
+from xnorflow.boards.report import Usage, read_fmax, read_usage
 from xnorflow.errors import ToolError
+from xnorflow.hw.families.device import Cell
 
 
 ICE40_LOG = """\

@@ -10,7 +10,7 @@ from xnorflow.boards.targets import ICEBREAKER, TARGETS, ULX3S_85F, find_target
 from xnorflow.boards.top import BoardTop, line_divisor
 from xnorflow.errors import DesignError
 from xnorflow.hw.design import Design
-from xnorflow.hw.device import UP5K
+from xnorflow.hw.families.ice40 import UP5K
 from xnorflow.hw.steps import Folding
 from xnorflow.network import UInt
 

@@ -8,8 +8,9 @@ from tests.hw.driving import run, words_of
 from tests.hw.networks import random_conv_net, random_mlp
 from xnorflow.errors import DesignError
 from xnorflow.hw.design import Design
-from xnorflow.hw.device import ECP5_85F, UP5K
 from xnorflow.hw.estimate import estimate
+from xnorflow.hw.families.ecp5 import ECP5_85F
+from xnorflow.hw.families.ice40 import UP5K
 from xnorflow.hw.folding import fold
 from xnorflow.hw.steps import Folding
 from xnorflow.network import (

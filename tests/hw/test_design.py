@@ -5,7 +5,7 @@ from tests.hw.networks import random_mlp
 from tests.resnet import random_resnet
 from xnorflow.errors import DesignError
 from xnorflow.hw.design import Design
-from xnorflow.hw.device import ECP5_85F
+from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.folding import fold
 from xnorflow.hw.steps import Folding
 from xnorflow.network import (

@@ -12,7 +12,8 @@ from tests.residuals import scrambled, thinned
 from tests.strategies import random_residual
 from xnorflow.errors import DesignError
 from xnorflow.hw.design import Design
-from xnorflow.hw.device import ECP5_85F, UP5K
+from xnorflow.hw.families.ecp5 import ECP5_85F
+from xnorflow.hw.families.ice40 import UP5K
 from xnorflow.hw.folding import fold, fold_fastest
 from xnorflow.hw.generate import generate
 from xnorflow.hw.schedule import buffer_depths, busy

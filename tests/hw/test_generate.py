@@ -7,7 +7,8 @@ import pytest
 from tests.hw.networks import random_mlp
 from xnorflow.errors import FormatError
 from xnorflow.hw.axi import result_element_bits
-from xnorflow.hw.device import ECP5_85F, UP5K
+from xnorflow.hw.families.ecp5 import ECP5_85F
+from xnorflow.hw.families.ice40 import UP5K
 from xnorflow.hw.folding import fold
 from xnorflow.hw.generate import describe, generate, verilog_text
 from xnorflow.network import Gate

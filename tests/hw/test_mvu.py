@@ -2,7 +2,8 @@
 import numpy as np
 import pytest
 
-from xnorflow.hw.device import Family
+from xnorflow.hw.families.ecp5 import ECP5
+from xnorflow.hw.families.ice40 import ICE40
 from xnorflow.hw.mvu import MatrixVectorUnit
 from xnorflow.hw.operands import weight_rows
 from xnorflow.network import Gate
@@ -28,7 +29,7 @@ def reference(weights, vector, gate):
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.4])
-@pytest.mark.parametrize("family", [Family.ICE40, Family.ECP5])
+@pytest.mark.parametrize("family", [ICE40, ECP5])
 @pytest.mark.parametrize("gate", Gate)
 @pytest.mark.parametrize(
     ("height", "width", "pe", "simd"),

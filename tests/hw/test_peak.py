@@ -4,7 +4,7 @@ import pytest
 
 from tests.hw.driving import run, words_of
 from xnorflow.hw.design import Design
-from xnorflow.hw.device import ECP5_85F
+from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.peak import HalvingMaxPool
 from xnorflow.hw.steps import Folding
 from xnorflow.network import (

@@ -12,7 +12,9 @@ from tests.residuals import scrambled, thinned
 from tests.strategies import PIXELS, model_of_few_units, random_residual
 from xnorflow.errors import DesignError
 from xnorflow.hw.design import Design
-from xnorflow.hw.device import ECP5_85F, Device, Family
+from xnorflow.hw.families.device import Device
+from xnorflow.hw.families.ecp5 import ECP5_85F
+from xnorflow.hw.families.xilinx7 import XILINX7
 from xnorflow.hw.folding import fold
 from xnorflow.hw.generate import describe, generate
 from xnorflow.hw.steps import Folding, Queue
@@ -218,7 +220,7 @@ def test_all_layers_of_named_models_equal_the_golden_model(named, side, tmp_path
     assert first_difference(result, labels, scores) is None
 
 
-VU9P = Device("XCVU9P", Family.XILINX7, 1_182_240, 4320, 18432, (36, 18, 9, 4, 2, 1), 6840, 18)
+VU9P = Device("XCVU9P", XILINX7, 1_182_240, 4320, 18432, (36, 18, 9, 4, 2, 1), 6840, 18)
 """Large enough for millions of weights."""
 
 

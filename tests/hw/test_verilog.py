@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from tests.hw.networks import random_conv_net, random_mlp
 from xnorflow.hw.axi import AxiStreamTop
 from xnorflow.hw.constants import ConstantTable
-from xnorflow.hw.device import ECP5_85F
+from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.folding import fold
 from xnorflow.hw.stream import Fifo, WidthConverter
 from xnorflow.hw.verilog import component_verilog

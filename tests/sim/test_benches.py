@@ -6,7 +6,8 @@ from tests.hw.networks import dynamic_model, random_conv_net, random_mlp
 from xnorflow import xnf
 from xnorflow.errors import ToolError
 from xnorflow.hw.design import Design
-from xnorflow.hw.device import ECP5_85F, UP5K
+from xnorflow.hw.families.ecp5 import ECP5_85F
+from xnorflow.hw.families.ice40 import UP5K
 from xnorflow.hw.folding import fold
 from xnorflow.hw.generate import generate
 from xnorflow.hw.packets import FramesPerPacket

@@ -8,7 +8,7 @@ from tests.hw.networks import First, input_net
 from xnorflow.boards.host import Board
 from xnorflow.boards.link import LinkTop
 from xnorflow.errors import DataError
-from xnorflow.hw.device import ECP5_85F
+from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.folding import fold
 from xnorflow.hw.generate import generate
 from xnorflow.network import Bit, Int, UInt

@@ -15,7 +15,7 @@ from tests.strategies import random_residual
 from xnorflow.errors import DataError, DesignError, FormatError, ToolError
 from xnorflow.hw import accelerator
 from xnorflow.hw.design import Design
-from xnorflow.hw.device import ECP5_85F
+from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.folding import fold
 from xnorflow.hw.generate import generate
 from xnorflow.hw.guard import VerdictGate

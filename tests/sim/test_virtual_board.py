@@ -9,7 +9,8 @@ from tests.hw.networks import random_mlp
 from xnorflow.boards.host import Board
 from xnorflow.boards.link import LinkTop
 from xnorflow.hw.design import Design
-from xnorflow.hw.device import ECP5_85F, UP5K
+from xnorflow.hw.families.ecp5 import ECP5_85F
+from xnorflow.hw.families.ice40 import UP5K
 from xnorflow.hw.folding import fold
 from xnorflow.hw.steps import Folding
 from xnorflow.sim.virtual_board import Direction, Fault, FaultKind, virtual_board
