@@ -15,7 +15,8 @@ from rich.console import Console
 from xnorflow.hw.estimate import estimate, estimate_step
 from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.folding import fold
-from xnorflow.hw.steps import Hold, words_of
+from xnorflow.hw.steps import Hold
+from xnorflow.hw.streams.words import words_of
 from xnorflow.sw.data import Dataset
 from xnorflow.sw.lower import lower
 from xnorflow.sw.models import IntegerPixels

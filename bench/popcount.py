@@ -39,8 +39,8 @@ from record import read_rows, record
 from rich.console import Console
 
 from xnorflow.boards.tools import find_tools
+from xnorflow.hw.arithmetic.popcount import Popcount
 from xnorflow.hw.families import FAMILIES
-from xnorflow.hw.popcount import Popcount
 
 
 SYNAPSES = (16, 32, 64, 128, 256, 784)

@@ -4,12 +4,14 @@
     python bench/same.py --against REVISION mnist-conv-up5k    # only these
 
 Every network becomes the design that bench/designs.py has for it, with the code of both revisions.
-What they write is compared by its digests; the line that names the version is left out, and units
-that have been renamed have their present names on both sides. Ends with 1 if anything differs.
+What they write is compared by its digests; the line that names the version is left out, ports
+without a name are numbered as they come, and units that have been renamed have their present names
+on both sides. Ends with 1 if anything differs.
 """
 
 import argparse
 import hashlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -27,6 +29,7 @@ MODULES = {
     "generate": ("xnorflow.hw.compile.emit", "xnorflow.hw.generate"),
     "estimate": ("xnorflow.hw.compile.estimate", "xnorflow.hw.estimate"),
 }
+PORT = re.compile(r"port\$(\d+)\$")
 RENAMED = {'"unit": "PostProcess"': '"unit": "Affine"'}
 
 
@@ -62,12 +65,18 @@ def digests(name: str, code: Path) -> dict[str, str]:
         for path in (Path(folder, "accelerator.v"), Path(folder, "design.json")):
             text = path.read_text(encoding="utf-8")
             if path.suffix == ".v":
-                _, text = text.split("\n", 1)
+                text = _renumbered(text.split("\n", 1)[1])
             for old, new in RENAMED.items():
                 text = text.replace(old, new)
             found[path.name] = hashlib.sha256(text.encode()).hexdigest()
         found["estimate"] = Path(folder, "estimate").read_text(encoding="utf-8")
     return found
+
+
+def _renumbered(verilog: str) -> str:
+    """Verilog with the ports that have only a number, that of a net, numbered as they come."""
+    numbers: dict[str, int] = {}
+    return PORT.sub(lambda port: f"port${numbers.setdefault(port[1], len(numbers))}$", verilog)
 
 
 def write(name: str, folder: Path, code: Path) -> None:

@@ -19,8 +19,8 @@ from xnorflow.frames import value_bytes
 from xnorflow.hw.accelerator import Accelerator
 from xnorflow.hw.argmax import result_layout
 from xnorflow.hw.design import Design
-from xnorflow.hw.guard import frame_layout
-from xnorflow.hw.stream import value_shape
+from xnorflow.hw.streams.guard import frame_layout
+from xnorflow.hw.streams.words import value_shape
 
 
 __all__ = [

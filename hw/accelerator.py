@@ -5,12 +5,11 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorflow.hw.argmax import ArgMax, result_layout
+from xnorflow.hw.arithmetic.memory import buffer_style, memory_style
 from xnorflow.hw.design import Design
 from xnorflow.hw.dynamic import DynamicThreshold, DynamicTwoSlope, FrameBuffer
-from xnorflow.hw.guard import FrameGuard, FramePacer, VerdictGate, frame_layout
 from xnorflow.hw.integer_mvu import IntegerMatrixVectorUnit, weight_coding
 from xnorflow.hw.join import Add, Concat
-from xnorflow.hw.memory import buffer_style, memory_style
 from xnorflow.hw.mvu import MatrixVectorUnit
 from xnorflow.hw.peak import HalvingMaxPool
 from xnorflow.hw.pool import MaxPool, SumPool
@@ -38,18 +37,14 @@ from xnorflow.hw.steps import (
     Select,
     Skip,
     Slide,
-    vector_of,
-    words_of,
 )
-from xnorflow.hw.stream import (
-    Fifo,
-    Fork,
-    SkidBuffer,
-    WidthConverter,
-    WidthDivider,
-    map_layout,
-    value_shape,
-)
+from xnorflow.hw.streams.fifo import Fifo
+from xnorflow.hw.streams.fork import Fork
+from xnorflow.hw.streams.guard import FrameGuard, FramePacer, VerdictGate, frame_layout
+from xnorflow.hw.streams.skid_buffer import SkidBuffer
+from xnorflow.hw.streams.width_converter import WidthConverter
+from xnorflow.hw.streams.width_divider import WidthDivider
+from xnorflow.hw.streams.words import map_layout, value_shape, vector_of, words_of
 from xnorflow.hw.swu import SlidingWindowUnit, ring_size
 from xnorflow.hw.threshold import Threshold, threshold_rows
 from xnorflow.network import INPUT, BinaryConv

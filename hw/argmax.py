@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from xnorflow.hw.stream import map_layout, value_shape
+from xnorflow.hw.streams.words import map_layout, value_shape
 from xnorflow.network import int_bits
 
 

@@ -12,7 +12,6 @@ import numpy as np
 
 from xnorflow.errors import DesignError
 from xnorflow.hw.families.device import Device
-from xnorflow.hw.packets import FramesPerPacket
 from xnorflow.hw.plan import stage_of
 from xnorflow.hw.schedule import buffer_depths, busy, departures, registers, single_period
 from xnorflow.hw.steps import (
@@ -29,8 +28,9 @@ from xnorflow.hw.steps import (
     Queue,
     Select,
     Slide,
-    words_of,
 )
+from xnorflow.hw.streams.packets import FramesPerPacket
+from xnorflow.hw.streams.words import words_of
 from xnorflow.network import (
     INPUT,
     BinaryConv,

@@ -18,10 +18,12 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import ceil_log2
 
-from xnorflow.hw.constants import ConstantTable, MemoryStyle
-from xnorflow.hw.counters import counter
+from xnorflow.hw.arithmetic.constants import ConstantTable, MemoryStyle
+from xnorflow.hw.arithmetic.counters import counter
+from xnorflow.hw.arithmetic.registers import delayed, registered
 from xnorflow.hw.postprocess import clipped, slope_rows
-from xnorflow.hw.stream import Fifo, check_lanes, lane_layout, map_layout, value_shape
+from xnorflow.hw.streams.fifo import Fifo
+from xnorflow.hw.streams.words import check_lanes, lane_layout, map_layout, value_shape
 
 
 __all__ = ["DynamicThreshold", "DynamicTwoSlope", "FrameBuffer", "FrameTable"]
@@ -105,10 +107,10 @@ class FrameBuffer(wiring.Component):
 class FrameTable(wiring.Component):
     """A table of constants that the frame brings along: two of them, which take turns.
 
-    Rows go round and round, one a step, as in a
-    :class:`~xnorflow.hw.constants.ConstantTable`, but are those of the frame that the step belongs
-    to. The row of a step is there ``latency`` enabled cycles later. Parameters are taken one a
-    cycle, as long as one of the two tables is free: from the cycle after its frame's last step on.
+    Rows go round and round, one a step, as in a `ConstantTable`, but are those of the frame that
+    the step belongs to. The row of a step is there ``latency`` enabled cycles later. Parameters are
+    taken one a cycle, as long as one of the two tables is free: from the cycle after its frame's
+    last step on.
 
     Parameters
     ----------
@@ -348,33 +350,26 @@ class DynamicTwoSlope(wiring.Component):
 
         rounding = self.node.rounding
 
-        def registered(value, name):
-            register = Signal(value.shape(), name=name, reset_less=True)
-            with m.If(en):
-                m.d.sync += register.eq(value)
-            return register
-
         for n in range(self.lanes):
             # Cycle 2: the word waits for its row. Cycle 3: the first shift.
-            word = registered(waiting[n], f"word_{n}")
-            value = registered(word + table.row.before[n], f"value_{n}")
+            word = registered(m, en, waiting[n], f"word_{n}")
+            value = registered(m, en, word + table.row.before[n], f"value_{n}")
             slope_pair = registered(
-                Cat(slopes.row.positive[n], slopes.row.negative[n]), f"slopes_{n}"
+                m, en, Cat(slopes.row.positive[n], slopes.row.negative[n]), f"slopes_{n}"
             )
             # The second shift, and half of what is rounded away, wait for the product.
             after = (table.row.after[n] << rounding.shift) + rounding.half
-            for stage in range(3):
-                after = registered(after, f"after_{n}_{stage}")
+            after = delayed(m, en, {f"after_{n}": after}, 3)[f"after_{n}"]
             # Cycle 4: the slope. A register in front of the multiplier keeps it fast.
             positive_bits = len(slopes.row.positive[n])
             positive = _as(slopes.row.positive[n].shape(), slope_pair[:positive_bits])
             negative = _as(slopes.row.negative[n].shape(), slope_pair[positive_bits:])
-            slope = registered(Mux(value[-1], negative, positive), f"slope_{n}")
-            value = registered(value, f"operand_{n}")
+            slope = registered(m, en, Mux(value[-1], negative, positive), f"slope_{n}")
+            value = registered(m, en, value, f"operand_{n}")
             # Cycle 5: the product. Cycle 6: the sum; what is rounded away is left out.
-            product = registered(slope * value, f"product_{n}")
+            product = registered(m, en, slope * value, f"product_{n}")
             rounded = clipped((product + after) >> rounding.shift, rounding.bits)
-            m.d.comb += self.o.p.lanes[n].eq(registered(rounded, f"output_{n}"))
+            m.d.comb += self.o.p.lanes[n].eq(registered(m, en, rounded, f"output_{n}"))
 
         return m
 

@@ -6,10 +6,7 @@ from math import prod
 import numpy as np
 from amaranth.utils import ceil_log2
 
-from xnorflow.hw.design import Design
-from xnorflow.hw.families.device import Device
-from xnorflow.hw.integer_mvu import weight_coding
-from xnorflow.hw.memory import (
+from xnorflow.hw.arithmetic.memory import (
     MemoryStyle,
     automatic_style,
     block_rams,
@@ -19,9 +16,12 @@ from xnorflow.hw.memory import (
     memory_style,
     register_luts,
 )
+from xnorflow.hw.arithmetic.popcount import counts_triples
+from xnorflow.hw.design import Design
+from xnorflow.hw.families.device import Device
+from xnorflow.hw.integer_mvu import weight_coding
 from xnorflow.hw.mvu import counted_lanes
 from xnorflow.hw.peak import peak_words
-from xnorflow.hw.popcount import counts_triples
 from xnorflow.hw.postprocess import scale_is_shift, slopes_are_shifts
 from xnorflow.hw.steps import (
     Accumulate,
@@ -47,7 +47,7 @@ from xnorflow.hw.steps import (
     Slide,
     Step,
 )
-from xnorflow.hw.stream import value_shape
+from xnorflow.hw.streams.words import value_shape
 from xnorflow.hw.swu import ring_size
 from xnorflow.network import BinaryConv, Bit, int_bits
 

@@ -6,10 +6,11 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import ceil_log2
 
-from xnorflow.hw.accumulator import accumulate, add_with_carry
-from xnorflow.hw.constants import MemoryStyle
-from xnorflow.hw.operands import Operands, delayed, weight_rows
-from xnorflow.hw.stream import lane_layout
+from xnorflow.hw.arithmetic.accumulator import accumulate, add_with_carry
+from xnorflow.hw.arithmetic.constants import MemoryStyle
+from xnorflow.hw.arithmetic.registers import registered, registered_all
+from xnorflow.hw.operands import Operands, delayed_marks, weight_rows
+from xnorflow.hw.streams.words import lane_layout
 
 
 __all__ = ["IntegerMatrixVectorUnit", "integer_mvu_latency", "weight_coding"]
@@ -116,8 +117,8 @@ class IntegerMatrixVectorUnit(wiring.Component):
         connect(m, flipped(self.i), operands.i)
         m.d.comb += operands.en.eq(en)
 
-        marks = operands.valid, operands.last
-        valid, last = delayed(m, en, marks, self.latency - Operands.latency - 1)
+        waits = self.latency - Operands.latency - 1
+        valid, last = delayed_marks(m, en, operands.valid, operands.last, waits)
 
         # Cycle 4: the products; ±1 take one more cycle, and have half as many terms.
         neurons = self._signed_pairs(m, en, operands) if bits == 1 else self._products(operands)
@@ -171,8 +172,8 @@ class IntegerMatrixVectorUnit(wiring.Component):
         shared = [(a + b, a - b) for a, b in zip(activations[::2], activations[1::2], strict=True)]
         weights = operands.weights
         if self.simd > 1:
-            shared = [_registered(m, en, values, f"shared_{n}") for n, values in enumerate(shared)]
-            (weights,) = _registered(m, en, [weights], "shared_weights")
+            shared = [_in_order(m, en, values, f"shared_{n}") for n, values in enumerate(shared)]
+            weights = registered(m, en, weights, "shared_weights_0")
         for p in range(self.pe):
             signs = Cat(weights.word_select(p, self.simd), zero)
             terms = []
@@ -183,22 +184,17 @@ class IntegerMatrixVectorUnit(wiring.Component):
             yield terms
 
 
-def _registered(m, en, values, name):
+def _in_order(m, en, values, name):
     """Values, an enabled cycle later."""
-    registers = [
-        Signal(value.shape(), name=f"{name}_{n}", reset_less=True) for n, value in enumerate(values)
-    ]
-    with m.If(en):
-        m.d.sync += [r.eq(v) for r, v in zip(registers, values, strict=True)]
-    return registers
+    return list(registered_all(m, en, dict(enumerate(values)), f"{name}_{{}}").values())
 
 
 def _registered_terms(m, en, terms, name):
     """Terms and their carries, an enabled cycle later."""
     values, carries = zip(*terms, strict=True)
-    values = _registered(m, en, values, f"term_{name}")
+    values = _in_order(m, en, values, f"term_{name}")
     if carries[0] is not None:
-        carries = _registered(m, en, carries, f"carry_{name}")
+        carries = _in_order(m, en, carries, f"carry_{name}")
     return list(zip(values, carries, strict=True))
 
 

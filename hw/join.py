@@ -4,9 +4,9 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from xnorflow.hw.counters import counter
+from xnorflow.hw.arithmetic.counters import counter
 from xnorflow.hw.postprocess import clipped
-from xnorflow.hw.stream import map_layout
+from xnorflow.hw.streams.words import map_layout
 
 
 __all__ = ["Add", "Concat"]

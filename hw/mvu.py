@@ -5,13 +5,14 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from xnorflow.hw.accumulator import accumulate
-from xnorflow.hw.constants import MemoryStyle
+from xnorflow.hw.arithmetic.accumulator import accumulate
+from xnorflow.hw.arithmetic.constants import MemoryStyle
+from xnorflow.hw.arithmetic.popcount import Popcount, counts_triples, popcount_latency
+from xnorflow.hw.arithmetic.registers import delayed
+from xnorflow.hw.arithmetic.xnor import count_triples, encode_weights, share_parities
 from xnorflow.hw.families.ecp5 import ECP5
-from xnorflow.hw.operands import Operands, delayed, weight_rows
-from xnorflow.hw.popcount import Popcount, counts_triples, popcount_latency
-from xnorflow.hw.stream import lane_layout
-from xnorflow.hw.xnor import count_triples, encode_weights, share_parities
+from xnorflow.hw.operands import Operands, delayed_marks, weight_rows
+from xnorflow.hw.streams.words import lane_layout
 from xnorflow.network import Gate
 
 
@@ -39,7 +40,7 @@ def counted_lanes(simd):
 
 
 def _shares_parities(simd, gate, family):
-    """Whether neurons share the parities of lanes: see `xnorflow.hw.xnor`."""
+    """Whether neurons share the parities of lanes: see `xnorflow.hw.arithmetic.xnor`."""
     return gate is Gate.XNOR and counts_triples(counted_lanes(simd), family)
 
 
@@ -152,7 +153,7 @@ class MatrixVectorUnit(wiring.Component):
         # Then, for as long as the popcounts take: count each neuron's synapses.
         counted = counted_lanes(self.simd)
         latency = popcount_latency(counted, self.family)
-        valid, last = delayed(m, en, (operands.valid, operands.last), latency)
+        valid, last = delayed_marks(m, en, operands.valid, operands.last, latency)
         neurons = {
             f"{p}": (operands.weights.word_select(p, self.simd), self.o.p.lanes[p])
             for p in range(self.pe)
@@ -173,7 +174,7 @@ class MatrixVectorUnit(wiring.Component):
             carry = None
             if counted < self.simd:
                 carry = self._gate_lanes(activation[-1], weights[-1])
-                carry = _later(m, en, carry, latency, f"carry_{name}")
+                carry = delayed(m, en, {f"carry_{name}": carry}, latency)[f"carry_{name}"]
 
             # Last cycle: accumulate over the synapse folds, into the output register.
             accumulate(
@@ -195,13 +196,3 @@ class MatrixVectorUnit(wiring.Component):
     def _gate_lanes(self, activations, weights):
         """The gates of some lanes, a bit each."""
         return activations & weights if self.gate is Gate.AND else ~(activations ^ weights)
-
-
-def _later(m, en, bit, cycles, name):
-    """A bit as it was ``cycles`` enabled cycles ago."""
-    for stage in range(cycles):
-        register = Signal(name=f"{name}_{stage}", reset_less=True)
-        with m.If(en):
-            m.d.sync += register.eq(bit)
-        bit = register
-    return bit

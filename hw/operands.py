@@ -5,11 +5,12 @@ from amaranth import *
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from xnorflow.hw.constants import ConstantTable, MemoryStyle
-from xnorflow.hw.stream import lane_layout
+from xnorflow.hw.arithmetic.constants import ConstantTable, MemoryStyle
+from xnorflow.hw.arithmetic.registers import delayed
+from xnorflow.hw.streams.words import lane_layout
 
 
-__all__ = ["Operands", "delayed", "weight_rows"]
+__all__ = ["Operands", "delayed_marks", "weight_rows"]
 
 
 def weight_rows(weights, *, pe, simd, bits=1, spare=1, encode=None):
@@ -49,14 +50,10 @@ def weight_rows(weights, *, pe, simd, bits=1, spare=1, encode=None):
     return [int.from_bytes(row.tobytes(), "little") for row in packed]
 
 
-def delayed(m, en, marks, cycles):
-    """Marks (valid, last) as they were ``cycles`` enabled cycles ago."""
-    for stage in range(cycles):
-        registers = [Signal(name=f"valid_{stage}"), Signal(name=f"last_{stage}", reset_less=True)]
-        with m.If(en):
-            m.d.sync += [r.eq(s) for r, s in zip(registers, marks, strict=True)]
-        marks = registers
-    return marks
+def delayed_marks(m, en, valid, last, cycles):
+    """Marks as they were ``cycles`` enabled cycles ago."""
+    marks = {"valid": valid, "last": last}
+    return delayed(m, en, marks, cycles, resets=("valid",)).values()
 
 
 class Operands(wiring.Component):
@@ -175,7 +172,7 @@ class Operands(wiring.Component):
             read &= keep | ~tail.replicate(len(read))
             with m.If(en):
                 m.d.sync += tail.eq(last_synapse)
-        marks = delayed(m, en, (step, last_synapse), ConstantTable.latency)
+        marks = delayed_marks(m, en, step, last_synapse, ConstantTable.latency)
         with m.If(en):
             m.d.sync += activation.as_value().eq(self._prepare(read))
         outputs = self.valid, self.last

@@ -4,8 +4,9 @@ from amaranth import *
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from xnorflow.hw.counters import counter
-from xnorflow.hw.stream import check_lanes, map_layout
+from xnorflow.hw.arithmetic.counters import counter
+from xnorflow.hw.arithmetic.registers import registered_all
+from xnorflow.hw.streams.words import check_lanes, map_layout
 
 
 __all__ = ["HalvingMaxPool", "peak_words"]
@@ -88,7 +89,7 @@ class HalvingMaxPool(wiring.Component):
         down = {"address": (first_word + word)[: len(first_word)]} | _position(row, last_row)
         along = {"address": word} | _position(column, last_column)
         value = {"data": Value.cast(self.i.payload), "there": step}
-        stage = _registered(m, en, [value, along, down], "word")
+        stage = _stage(m, en, [value, along, down], "word")
         stage = self._largest(m, en, stage, words, "columns")
         stage = self._largest(m, en, stage, row_words, "rows")
         (value,) = stage
@@ -107,7 +108,7 @@ class HalvingMaxPool(wiring.Component):
         write = kept.write_port()
         read = kept.read_port(transparent_for=(write,))
         m.d.comb += [read.en.eq(en), read.addr.eq(stage[1]["address"])]
-        value, position, *others = _registered(m, en, stage, f"{name}_read")
+        value, position, *others = _stage(m, en, stage, f"{name}_read")
 
         lanes = data.ArrayLayout(signed(self.source.type.bits), self.lanes)
         largest = Signal(lanes, name=f"{name}_largest")
@@ -122,7 +123,7 @@ class HalvingMaxPool(wiring.Component):
         ]
         there = value["there"] & (position["odd"] | position["last"])
         result = {"data": largest.as_value(), "there": there}
-        return _registered(m, en, [result, *others], name)
+        return _stage(m, en, [result, *others], name)
 
 
 def _odd(count):
@@ -135,15 +136,9 @@ def _position(count, last):
     return {"first": count == 0, "odd": _odd(count), "last": last}
 
 
-def _registered(m, en, stage, name):
+def _stage(m, en, stage, name):
     """The values of a stage, an enabled cycle later."""
-    after = []
-    for n, values in enumerate(stage):
-        registers = {
-            what: Signal.like(value, name=f"{name}_{n}_{what}", reset_less=what != "there")
-            for what, value in values.items()
-        }
-        with m.If(en):
-            m.d.sync += [registers[what].eq(value) for what, value in values.items()]
-        after.append(registers)
-    return after
+    return [
+        registered_all(m, en, values, f"{name}_{n}_{{}}", resets=("there",))
+        for n, values in enumerate(stage)
+    ]

@@ -4,9 +4,10 @@ from amaranth import *
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from xnorflow.hw.constants import ConstantTable, MemoryStyle, channel_rows
-from xnorflow.hw.counters import counter
-from xnorflow.hw.stream import check_lanes, lane_layout, map_layout
+from xnorflow.hw.arithmetic.constants import ConstantTable, MemoryStyle, channel_rows
+from xnorflow.hw.arithmetic.counters import counter
+from xnorflow.hw.arithmetic.registers import registered_all
+from xnorflow.hw.streams.words import check_lanes, lane_layout, map_layout
 from xnorflow.network import AveragePool, GlobalSum, int_bits
 
 
@@ -222,7 +223,7 @@ def _pool(m, unit, source, window, shape, lanes):
         "inside": step & inside,
         "complete": step & inside & last_column_phase & last_row_phase,
     }
-    first_stage = _register(m, en, action, 1)
+    first_stage = registered_all(m, en, action, "{}_1", resets=action)
 
     # Cycle 2: what the window has so far comes out of the memory.
     m.submodules.partial = partial = memory.Memory(
@@ -231,7 +232,7 @@ def _pool(m, unit, source, window, shape, lanes):
     write = partial.write_port()
     read = partial.read_port(transparent_for=(write,))
     m.d.comb += [read.en.eq(en), read.addr.eq(first_stage["address"])]
-    stage = _register(m, en, first_stage, 2)
+    stage = registered_all(m, en, first_stage, "{}_2", resets=action)
 
     # Cycle 3: they are put together, in the memory or the output register.
     result = Signal.like(write.data)
@@ -243,11 +244,3 @@ def _pool(m, unit, source, window, shape, lanes):
     with m.If(en):
         m.d.sync += valid.eq(stage["complete"])
     return en, step, result, stage, read.data
-
-
-def _register(m, en, values, stage):
-    """Registers of a pipeline stage, for values by name."""
-    registers = {name: Signal.like(value, name=f"{name}_{stage}") for name, value in values.items()}
-    with m.If(en):
-        m.d.sync += [registers[name].eq(value) for name, value in values.items()]
-    return registers

@@ -4,8 +4,9 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from xnorflow.hw.constants import ConstantTable, MemoryStyle, channel_rows
-from xnorflow.hw.stream import map_layout
+from xnorflow.hw.arithmetic.constants import ConstantTable, MemoryStyle, channel_rows
+from xnorflow.hw.arithmetic.registers import registered
+from xnorflow.hw.streams.words import map_layout
 from xnorflow.network import int_bits
 
 
@@ -155,14 +156,14 @@ class PostProcess(wiring.Component):
             terms = [scale * word.lanes[n], offsets.row.offset[n]]
             if self.node.popcount_scale is not None:
                 terms.append(scales.row.popcount_scale[n] * word.popcount)
-            terms = [_registered(m, en, term, f"term_{n}_{k}") for k, term in enumerate(terms)]
+            terms = [registered(m, en, term, f"term_{n}_{k}") for k, term in enumerate(terms)]
             # Cycle 4: their sum. Cycle 5: what is rounded away is left out.
             value = Signal(self._sum, name=f"sum_{n}", reset_less=True)
             with m.If(en):
                 m.d.sync += value.eq(sum(terms))
             if self.node.rounding is not None:
                 rounded = clipped(value >> self.node.rounding.shift, self.node.rounding.bits)
-                value = _registered(m, en, rounded, f"value_{n}")
+                value = registered(m, en, rounded, f"value_{n}")
             m.d.comb += self.o.p.lanes[n].eq(value)
 
         return m
@@ -224,17 +225,17 @@ class TwoSlope(wiring.Component):
         for n in range(self.lanes):
             positive, negative = slopes.row.positive[n], slopes.row.negative[n]
             # Cycle 3: the slope. A register in front of the multiplier keeps it fast.
-            value = _registered(m, en, word.lanes[n], f"value_{n}")
+            value = registered(m, en, word.lanes[n], f"value_{n}")
             # Cycle 4: the product. Cycle 5: what is rounded away is left out.
             if shifts:
                 # Synthesis knows the constants, but not which values a register can take.
                 product = Mux(value[-1], negative * value, positive * value)
             else:
                 slope = Mux(word.lanes[n][-1], negative, positive)
-                product = _registered(m, en, slope, f"slope_{n}") * value
-            product = _registered(m, en, product, f"product_{n}")
+                product = registered(m, en, slope, f"slope_{n}") * value
+            product = registered(m, en, product, f"product_{n}")
             rounded = clipped((product + rounding.half) >> rounding.shift, rounding.bits)
-            output = _registered(m, en, rounded, f"output_{n}")
+            output = registered(m, en, rounded, f"output_{n}")
             m.d.comb += self.o.p.lanes[n].eq(output)
 
         return m
@@ -259,11 +260,3 @@ def _fetch(m, unit, *tables):
     with m.If(en):
         m.d.sync += [valid.eq(Cat(unit.i.valid, valid)), waiting.eq(unit.i.p), word.eq(waiting)]
     return en, word
-
-
-def _registered(m, en, value, name):
-    """A value, an enabled cycle later."""
-    register = Signal(value.shape(), name=name, reset_less=True)
-    with m.If(en):
-        m.d.sync += register.eq(value)
-    return register

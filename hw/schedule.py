@@ -42,9 +42,13 @@ from xnorflow.hw.steps import (
     Skip,
     Slide,
     Step,
-    words_of,
 )
-from xnorflow.hw.stream import Fifo, Fork, SkidBuffer, WidthConverter, WidthDivider
+from xnorflow.hw.streams.fifo import Fifo
+from xnorflow.hw.streams.fork import Fork
+from xnorflow.hw.streams.skid_buffer import SkidBuffer
+from xnorflow.hw.streams.width_converter import WidthConverter
+from xnorflow.hw.streams.width_divider import WidthDivider
+from xnorflow.hw.streams.words import words_of
 from xnorflow.hw.swu import SlidingWindowUnit
 from xnorflow.hw.threshold import threshold_latency
 from xnorflow.network import INPUT, BinaryConv

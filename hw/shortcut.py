@@ -6,8 +6,8 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from xnorflow.hw.counters import counter
-from xnorflow.hw.stream import check_lanes, map_layout
+from xnorflow.hw.arithmetic.counters import counter
+from xnorflow.hw.streams.words import check_lanes, map_layout
 
 
 __all__ = ["PadChannels", "Subsample"]

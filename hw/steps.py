@@ -51,8 +51,6 @@ __all__ = [
     "Slide",
     "Step",
     "is_dense",
-    "vector_of",
-    "words_of",
 ]
 
 
@@ -330,14 +328,3 @@ Step = (
 def is_dense(node: BinaryConv | IntegerConv, source: FeatureMap) -> bool:
     """Whether the kernel covers the whole map, so that it sees each frame as a single vector."""
     return node.weights.shape[1:] == source.shape and node.padding == 0
-
-
-def vector_of(source: FeatureMap, lanes: int) -> int:
-    """Values after which words of ``lanes`` begin anew: a pixel, or the frame if it cuts pixels."""
-    return source.size if source.channels % lanes else source.channels
-
-
-def words_of(source: FeatureMap, lanes: int) -> int:
-    """Words of ``lanes`` values in a frame."""
-    vector = vector_of(source, lanes)
-    return source.size // vector * -(-vector // lanes)

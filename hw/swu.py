@@ -5,9 +5,9 @@ from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from xnorflow.hw.constants import MemoryStyle
-from xnorflow.hw.counters import counter
-from xnorflow.hw.stream import check_lanes, map_layout
+from xnorflow.hw.arithmetic.constants import MemoryStyle
+from xnorflow.hw.arithmetic.counters import counter
+from xnorflow.hw.streams.words import check_lanes, map_layout
 
 
 __all__ = ["SlidingWindowUnit", "Windows", "ring_size"]

@@ -5,8 +5,8 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from xnorflow.hw.constants import ConstantTable, MemoryStyle, channel_rows
-from xnorflow.hw.stream import lane_layout, map_layout
+from xnorflow.hw.arithmetic.constants import ConstantTable, MemoryStyle, channel_rows
+from xnorflow.hw.streams.words import lane_layout, map_layout
 
 
 __all__ = ["Threshold", "threshold_latency", "threshold_rows"]

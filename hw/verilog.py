@@ -22,7 +22,7 @@ from amaranth import *
 from amaranth._toolchain.yosys import find_yosys  # where `amaranth.back.verilog` has it from
 from amaranth.back import rtlil
 
-from xnorflow.hw.constants import Rom
+from xnorflow.hw.arithmetic.constants import Rom
 
 
 __all__ = ["component_verilog"]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from xnorflow.errors import FormatError, NetworkError
 from xnorflow.frames import frame_bytes, value_bytes
-from xnorflow.hw.packets import FramesPerPacket
+from xnorflow.hw.streams.packets import FramesPerPacket
 from xnorflow.network import FeatureMap
 from xnorflow.xnf import decode_type
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.errors import DataError, FormatError, ToolError
-from xnorflow.hw.packets import FramesPerPacket
+from xnorflow.hw.streams.packets import FramesPerPacket
 from xnorflow.sim.description import Description
 from xnorflow.sim.verilate import HARNESSES, verilate
 

@@ -15,7 +15,7 @@ from cocotb.triggers import FallingEdge, ReadOnly
 from numpy.typing import NDArray
 
 from xnorflow import xnf
-from xnorflow.hw.packets import FramesPerPacket
+from xnorflow.hw.streams.packets import FramesPerPacket
 from xnorflow.sim.description import Description
 from xnorflow.sim.streams import (
     Monitor,

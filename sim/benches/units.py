@@ -19,6 +19,7 @@ from cocotb.triggers import FallingEdge, ReadOnly
 from numpy.typing import NDArray
 
 from xnorflow.hw.argmax import ArgMax
+from xnorflow.hw.arithmetic.popcount import Popcount
 from xnorflow.hw.dynamic import DynamicThreshold, DynamicTwoSlope, FrameBuffer
 from xnorflow.hw.families import FAMILIES
 from xnorflow.hw.integer_mvu import IntegerMatrixVectorUnit
@@ -26,18 +27,14 @@ from xnorflow.hw.join import Add, Concat
 from xnorflow.hw.mvu import MatrixVectorUnit
 from xnorflow.hw.peak import HalvingMaxPool
 from xnorflow.hw.pool import MaxPool, SumPool
-from xnorflow.hw.popcount import Popcount
 from xnorflow.hw.postprocess import PostProcess, TwoSlope
 from xnorflow.hw.shortcut import PadChannels, Subsample
-from xnorflow.hw.stream import (
-    Fifo,
-    Fork,
-    SkidBuffer,
-    WidthConverter,
-    WidthDivider,
-    lane_layout,
-    value_shape,
-)
+from xnorflow.hw.streams.fifo import Fifo
+from xnorflow.hw.streams.fork import Fork
+from xnorflow.hw.streams.skid_buffer import SkidBuffer
+from xnorflow.hw.streams.width_converter import WidthConverter
+from xnorflow.hw.streams.width_divider import WidthDivider
+from xnorflow.hw.streams.words import lane_layout, value_shape
 from xnorflow.hw.swu import SlidingWindowUnit, Windows
 from xnorflow.hw.threshold import Threshold
 from xnorflow.network import INPUT, FeatureMap, Gate, Network, Rounding, UInt

@@ -4,7 +4,7 @@ import pytest
 from amaranth import *
 from amaranth.sim import Simulator
 
-from xnorflow.hw.constants import ConstantTable, MemoryStyle, channel_rows
+from xnorflow.hw.arithmetic.constants import ConstantTable, MemoryStyle, channel_rows
 
 
 @pytest.mark.parametrize("style", MemoryStyle)

@@ -7,7 +7,7 @@ from amaranth import ResetInserter, Signal
 from amaranth.sim import Simulator
 
 from xnorflow.hw.dynamic import DynamicThreshold, DynamicTwoSlope, FrameBuffer
-from xnorflow.hw.stream import lane_layout
+from xnorflow.hw.streams.words import lane_layout
 from xnorflow.network import DynamicThreshold as ThresholdNode
 from xnorflow.network import DynamicTwoSlope as TwoSlopeNode
 from xnorflow.network import FeatureMap, Int, Rounding

@@ -5,8 +5,8 @@ import pytest
 from amaranth import *
 from amaranth.sim import Simulator
 
-from xnorflow.hw.guard import FrameGuard, FramePacer, VerdictGate
-from xnorflow.hw.packets import FramesPerPacket
+from xnorflow.hw.streams.guard import FrameGuard, FramePacer, VerdictGate
+from xnorflow.hw.streams.packets import FramesPerPacket
 from xnorflow.sim.pysim import transact
 
 

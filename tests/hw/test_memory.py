@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from xnorflow.hw.constants import MemoryStyle
+from xnorflow.hw.arithmetic.constants import MemoryStyle
+from xnorflow.hw.arithmetic.memory import automatic_style, block_rams, buffer_style, memory_style
 from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.families.ice40 import UP5K
-from xnorflow.hw.memory import automatic_style, block_rams, buffer_style, memory_style
 
 
 @pytest.mark.parametrize(

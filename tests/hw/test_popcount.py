@@ -5,8 +5,8 @@ from itertools import pairwise
 import pytest
 from amaranth.sim import Simulator
 
+from xnorflow.hw.arithmetic.popcount import Popcount, popcount_latency
 from xnorflow.hw.families import FAMILIES
-from xnorflow.hw.popcount import Popcount, popcount_latency
 
 
 def run(dut, words, *, stall=0.0):

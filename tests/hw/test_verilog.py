@@ -9,11 +9,12 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from tests.hw.networks import random_conv_net, random_mlp
+from xnorflow.hw.arithmetic.constants import ConstantTable
 from xnorflow.hw.axi import AxiStreamTop
-from xnorflow.hw.constants import ConstantTable
 from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.folding import fold
-from xnorflow.hw.stream import Fifo, WidthConverter
+from xnorflow.hw.streams.fifo import Fifo
+from xnorflow.hw.streams.width_converter import WidthConverter
 from xnorflow.hw.verilog import component_verilog
 
 

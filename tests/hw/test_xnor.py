@@ -3,7 +3,7 @@ import pytest
 from amaranth import *
 from amaranth.sim import Simulator
 
-from xnorflow.hw.xnor import count_triples, encode_weights, share_parities
+from xnorflow.hw.arithmetic.xnor import count_triples, encode_weights, share_parities
 
 
 @pytest.mark.parametrize("simd", [1, 3, 5])

@@ -10,8 +10,8 @@ from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.families.ice40 import UP5K
 from xnorflow.hw.folding import fold
 from xnorflow.hw.generate import generate
-from xnorflow.hw.packets import FramesPerPacket
 from xnorflow.hw.steps import Folding
+from xnorflow.hw.streams.packets import FramesPerPacket
 from xnorflow.hw.verilog import component_verilog
 from xnorflow.network import Gate, Network
 from xnorflow.sim.bench import Simulator, available_simulators, build_bench, run_bench

@@ -1,6 +1,6 @@
 import numpy as np
 
-from xnorflow.hw.packets import FramesPerPacket
+from xnorflow.hw.streams.packets import FramesPerPacket
 from xnorflow.sim.description import Description
 
 

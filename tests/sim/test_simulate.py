@@ -18,9 +18,9 @@ from xnorflow.hw.design import Design
 from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.folding import fold
 from xnorflow.hw.generate import generate
-from xnorflow.hw.guard import VerdictGate
-from xnorflow.hw.packets import FramesPerPacket
 from xnorflow.hw.steps import Folding
+from xnorflow.hw.streams.guard import VerdictGate
+from xnorflow.hw.streams.packets import FramesPerPacket
 from xnorflow.network import (
     INPUT,
     ArgMax,

@@ -30,7 +30,7 @@ from xnorflow.cli.options import (
 from xnorflow.cli.shared import bar, console, load_frames, load_network, report_results, stages
 from xnorflow.errors import DesignError, ToolError
 from xnorflow.files import check_output
-from xnorflow.hw.packets import FramesPerPacket
+from xnorflow.hw.streams.packets import FramesPerPacket
 from xnorflow.network import BinaryConv, IntegerConv, Network
 from xnorflow.tables import design_table, plan_table
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from xnorflow.hw.packets import FramesPerPacket
+from xnorflow.hw.streams.packets import FramesPerPacket
 
 
 __all__ = [

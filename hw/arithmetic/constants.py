@@ -8,7 +8,7 @@ from amaranth import *
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from xnorflow.hw.counters import counter
+from xnorflow.hw.arithmetic.counters import counter
 
 
 __all__ = ["ConstantTable", "MemoryStyle", "Rom", "channel_rows"]

@@ -1,6 +1,6 @@
 """How memories fall on a device: block RAMs, distributed RAMs, or look-up tables."""
 
-from xnorflow.hw.constants import MemoryStyle
+from xnorflow.hw.arithmetic.constants import MemoryStyle
 
 
 __all__ = [

@@ -4,9 +4,9 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from xnorflow.hw.counters import counter
-from xnorflow.hw.packets import FramesPerPacket
-from xnorflow.hw.stream import lane_layout
+from xnorflow.hw.arithmetic.counters import counter
+from xnorflow.hw.streams.packets import FramesPerPacket
+from xnorflow.hw.streams.words import lane_layout
 
 
 __all__ = ["FrameGuard", "FramePacer", "VerdictGate", "frame_layout"]

@@ -1,0 +1,1 @@
+"""Arithmetic and memories that operators are made of, and what they cost."""

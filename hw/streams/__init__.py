@@ -1,0 +1,1 @@
+"""Units that move words and compute nothing, and what all units know of words."""
