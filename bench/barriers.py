@@ -12,11 +12,10 @@ import torch
 from record import record
 from rich.console import Console
 
-from xnorflow.hw.estimate import estimate, estimate_step
+from xnorflow.hw.compile.estimate import estimate
+from xnorflow.hw.compile.fold import fold
 from xnorflow.hw.families.ecp5 import ECP5_85F
-from xnorflow.hw.folding import fold
-from xnorflow.hw.steps import Hold
-from xnorflow.hw.streams.words import words_of
+from xnorflow.hw.ops.dynamic import FrameBufferStage
 from xnorflow.sw.data import Dataset
 from xnorflow.sw.lower import lower
 from xnorflow.sw.models import IntegerPixels
@@ -53,7 +52,9 @@ def main() -> None:
             model = Residual(named.config(method, pixels, grid=Grid(score_bits=10)))
             design = fold(lower(model), DEVICE, cycles=CYCLES)
             waiting = {
-                step: design.depths[step.name] for step in design.steps if isinstance(step, Hold)
+                stage: design.depths[stage.name]
+                for stage in design.stages
+                if isinstance(stage, FrameBufferStage)
             }
             rows.append({
                 "network": named.value,
@@ -61,11 +62,10 @@ def main() -> None:
                 "cycles_per_frame": design.cycles_per_frame,
                 "block_rams": estimate(design).block_rams,
                 "block_rams_of_frames": sum(
-                    estimate_step(step, DEVICE, depth).block_rams for step, depth in waiting.items()
+                    stage.resources(DEVICE, depth).block_rams for stage, depth in waiting.items()
                 ),
                 "words_beyond_a_frame": [
-                    round(depth / words_of(step.source, step.lanes) - 1, 3)
-                    for step, depth in waiting.items()
+                    round(depth / stage.words - 1, 3) for stage, depth in waiting.items()
                 ],
             })
             console.print(rows[-1])

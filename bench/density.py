@@ -17,9 +17,9 @@ from record import update
 from rich.console import Console
 from synthesis import PACKAGES, measure
 
+from xnorflow.hw.compile.fold import fold
 from xnorflow.hw.families.ecp5 import ECP5_85F
-from xnorflow.hw.folding import fold
-from xnorflow.hw.steps import Multiply
+from xnorflow.hw.ops.matrix import MatrixStage
 from xnorflow.network import Network
 from xnorflow.sw.lower import lower
 from xnorflow.sw.models import Chain, IntegerPixels, Method, Named
@@ -39,7 +39,9 @@ def main() -> None:
     # Nothing else goes onto the device: it may be as full as it gets.
     design = fold(network, ECP5_85F, cycles=CYCLES, fill=1.0)
     macs = sum(
-        step.vectors * step.matrix.size for step in design.steps if isinstance(step, Multiply)
+        stage.vectors * stage.matrix.size
+        for stage in design.stages
+        if isinstance(stage, MatrixStage)
     )
     found = measure(design)
     row = {

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 
 from xnorflow.boards.targets import ICEBREAKER, TARGETS, ULX3S_85F, Target
-from xnorflow.hw.design import Design
+from xnorflow.hw.compile.design import Design
+from xnorflow.hw.compile.fold import fold
 from xnorflow.hw.families.device import Device
-from xnorflow.hw.folding import fold
 from xnorflow.network import Network
 
 

@@ -3,14 +3,24 @@
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 
-__all__ = ["ROOT", "environment", "short", "worktree"]
+__all__ = ["ROOT", "environment", "function", "short", "worktree"]
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# Where functions are, and where they were.
+_MODULES = {
+    "estimate": ("xnorflow.hw.compile.estimate", "xnorflow.hw.estimate"),
+    "fold": ("xnorflow.hw.compile.fold", "xnorflow.hw.folding"),
+    "generate": ("xnorflow.hw.compile.emit", "xnorflow.hw.generate"),
+}
 
 
 @contextmanager
@@ -33,6 +43,17 @@ def short(revision: str) -> str:
 def environment(tree: Path) -> dict[str, str]:
     """That of a process which imports xnorflow from ``tree``."""
     return os.environ | {"PYTHONPATH": str(tree)}
+
+
+def function(name: str) -> Callable[..., Any]:
+    """Function of the xnorflow that this process imports, be it an earlier one."""
+    present, former = _MODULES[name]
+    try:
+        found = find_spec(present)
+    except ModuleNotFoundError:  # not even the package
+        found = None
+    imported: Callable[..., Any] = getattr(import_module(present if found else former), name)
+    return imported
 
 
 def _git(*arguments: str) -> str:

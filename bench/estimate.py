@@ -16,11 +16,12 @@ from record import update
 from rich.console import Console
 from synthesis import PACKAGES, measure, measure_units
 
-from xnorflow.hw.estimate import Resources, estimate, estimate_step
+from xnorflow.hw.arithmetic.resources import Resources
+from xnorflow.hw.compile.estimate import estimate
+from xnorflow.hw.compile.fold import fold
 from xnorflow.hw.families.device import Device
 from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.families.ice40 import UP5K
-from xnorflow.hw.folding import fold
 from xnorflow.network import Network
 from xnorflow.xnf import load
 
@@ -55,12 +56,12 @@ def main() -> None:
         design = fold(read(case.network), case.device, cycles=case.cycles, fill=1.0)
         steps = [
             {
-                "step": step.name,
-                "unit": type(step).__name__,
-                "estimated": values(estimate_step(step, design.device)),
+                "step": stage.name,
+                "unit": stage.component.__name__,
+                "estimated": values(stage.resources(design.device)),
                 "synthesised": values(found),
             }
-            for step, found in zip(design.steps, measure_units(design), strict=True)
+            for stage, found in zip(design.stages, measure_units(design), strict=True)
         ]
         guess, found = estimate(design), measure(design)
         row = {

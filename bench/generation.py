@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from earlier import ROOT, environment, short, worktree
+from earlier import ROOT, environment, function, short, worktree
 from record import update
 from rich.console import Console
 
@@ -100,8 +100,6 @@ def write(name: str, folder: Path) -> None:
     import torch
 
     from xnorflow.boards.targets import ULX3S_85F
-    from xnorflow.hw.folding import fold
-    from xnorflow.hw.generate import generate
     from xnorflow.network import BinaryConv, IntegerConv
     from xnorflow.sw.lower import lower
     from xnorflow.sw.models import Chain, IntegerPixels, Method, Named
@@ -125,10 +123,10 @@ def write(name: str, folder: Path) -> None:
     device = ULX3S_85F.device
     if name not in _FITTING:
         device = replace(device, name="large", luts=10**7, block_rams=10**5, multipliers=10**5)
-    design = fold(network, device, cycles=NETWORKS[name] or network.input.size)
+    design = function("fold")(network, device, cycles=NETWORKS[name] or network.input.size)
     layers = [node for node in network.nodes if isinstance(node, BinaryConv | IntegerConv)]
     start = time.process_time()
-    path = generate(design, folder)
+    path = function("generate")(design, folder)
     seconds = time.process_time() - start
     yosys = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     result = {

@@ -18,7 +18,7 @@ from designs import DESIGNS
 from record import update
 from rich.console import Console
 
-from xnorflow.hw.generate import generate
+from xnorflow.hw.compile.emit import generate
 from xnorflow.sim.bench import LanguageLevel, Simulator, build_bench, run_bench
 from xnorflow.sw.data import Dataset, load
 from xnorflow.sw.golden import golden

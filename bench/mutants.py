@@ -31,12 +31,12 @@ class Mutant:
     test: str
 
 
-UNITS = "tests/hw/test_dynamic.py"
+UNITS = "tests/hw/ops/test_dynamic.py"
 
 MUTANTS = (
     Mutant(
         "thresholds come one frame late",
-        "hw/dynamic.py",
+        "hw/ops/dynamic.py",
         """filled, used_up = Signal(), Signal()
         m.d.comb += [
             filled.eq(take & last_parameter),
@@ -50,80 +50,80 @@ MUTANTS = (
     ),
     Mutant(
         "the second shift is that of another frame",
-        "hw/dynamic.py",
+        "hw/ops/dynamic.py",
         "read.addr.eq(Cat(row, read_half)),",
         'read.addr.eq(Cat(row, ~read_half if name == "after" else read_half)),',
         f"{UNITS}::test_slopes_are_between_the_shifts_of_their_frame",
     ),
     Mutant(
         "tables do not change places with the last word of a frame",
-        "hw/dynamic.py",
+        "hw/ops/dynamic.py",
         "read_half.eq(read_half ^ used_up)",
         "read_half.eq(read_half)",
         f"{UNITS}::test_thresholds_are_those_of_their_frame",
     ),
     Mutant(
         "a frame buffer has room for one word less",
-        "hw/dynamic.py",
+        "hw/ops/dynamic.py",
         "queue = Fifo(self.i.p.shape(), self.depth)",
         "queue = Fifo(self.i.p.shape(), self.depth - 1)",
         f"{UNITS}::test_a_frame_buffer_holds_so_many_words",
     ),
     Mutant(
         "sums are not cleared between frames",
-        "hw/pool.py",
+        "hw/ops/pooling.py",
         'Mux(stage["first"], 0, before[n])',
         "before[n]",
-        "tests/hw/test_pool.py::test_sums_frames_up",
+        "tests/hw/ops/test_pooling.py::test_sums_frames_up",
     ),
     Mutant(
         "the comparison is turned round",
-        "hw/dynamic.py",
+        "hw/ops/dynamic.py",
         "bit.eq(value >= threshold),",
         "bit.eq(value <= threshold),",
         f"{UNITS}::test_thresholds_are_those_of_their_frame",
     ),
     Mutant(
         "a value at its threshold is below it",
-        "hw/dynamic.py",
+        "hw/ops/dynamic.py",
         "bit.eq(value >= threshold),",
         "bit.eq(value > threshold),",
         f"{UNITS}::test_a_threshold_can_be_the_mean",
     ),
     Mutant(
         "tables change places a row too early",
-        "hw/dynamic.py",
+        "hw/ops/dynamic.py",
         "used_up.eq(step & last_row & last_round),",
         "used_up.eq(step & last_round),",
         f"{UNITS}::test_thresholds_are_those_of_their_frame",
     ),
     Mutant(
         "parameters of a third frame are let in",
-        "hw/dynamic.py",
+        "hw/ops/dynamic.py",
         "self.i.ready.eq(full != 2),",
         "self.i.ready.eq(1),",
         f"{UNITS}::test_takes_no_more_parameters_than_two_frames",
     ),
     Mutant(
         "words do not wait for their parameters",
-        "hw/dynamic.py",
+        "hw/ops/dynamic.py",
         "self.ready.eq(full != 0),",
         "self.ready.eq(1),",
         f"{UNITS}::test_waits_for_its_parameters",
     ),
     Mutant(
         "a frame leaves its buffer before its parameters have come",
-        "hw/dynamic.py",
+        "hw/ops/dynamic.py",
         "queue.o.valid & (released != 0)),",
         "queue.o.valid),",
         f"{UNITS}::test_a_frame_buffer_keeps_its_frame",
     ),
     Mutant(
         "frames of single buffers begin a cycle too early",
-        "hw/guard.py",
+        "hw/streams/guard.py",
         "wait.eq(self.cycles - 1)",
         "wait.eq(self.cycles - 2)",
-        "tests/hw/test_guard.py::test_frames_begin_no_sooner_than_they_may",
+        "tests/hw/streams/test_guard.py::test_frames_begin_no_sooner_than_they_may",
     ),
     Mutant(
         "what the hyper function gives is rounded down in training",

@@ -17,7 +17,7 @@ from designs import DESIGNS
 from record import update
 from rich.console import Console
 
-from xnorflow.hw.generate import generate
+from xnorflow.hw.compile.emit import generate
 from xnorflow.sim.simulate import compile_accelerator, simulate
 from xnorflow.sw.data import Dataset, load
 from xnorflow.sw.golden import golden

@@ -15,20 +15,13 @@ import re
 import subprocess
 import sys
 import tempfile
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
-from earlier import ROOT, environment, short, worktree
+from earlier import ROOT, environment, function, short, worktree
 from rich.console import Console
 
 
 NETWORKS = sorted(path.stem for path in (ROOT / "zoo").glob("*.xnf"))
-# Where a function is now, and where it was.
-MODULES = {
-    "generate": ("xnorflow.hw.compile.emit", "xnorflow.hw.generate"),
-    "estimate": ("xnorflow.hw.compile.estimate", "xnorflow.hw.estimate"),
-}
 PORT = re.compile(r"port\$(\d+)\$")
 RENAMED = {'"unit": "PostProcess"': '"unit": "Affine"'}
 
@@ -87,18 +80,8 @@ def write(name: str, folder: Path, code: Path) -> None:
     from xnorflow.xnf import load
 
     design = DESIGNS[name].fold(load(ROOT / "zoo" / f"{name}.xnf"))
-    _function("generate")(design, folder)
-    Path(folder, "estimate").write_text(str(_function("estimate")(design)), encoding="utf-8")
-
-
-def _function(name):
-    """A function, from where this revision has it."""
-    present, former = MODULES[name]
-    try:
-        found = find_spec(present)
-    except ModuleNotFoundError:  # not even the package
-        found = None
-    return getattr(import_module(present if found else former), name)
+    function("generate")(design, folder)
+    Path(folder, "estimate").write_text(str(function("estimate")(design)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ from rich.console import Console
 from xnorflow.boards.build import build
 from xnorflow.boards.targets import ICEBREAKER
 from xnorflow.errors import XnorflowError
+from xnorflow.hw.compile.fold import fold
 from xnorflow.hw.families.device import Cell
-from xnorflow.hw.folding import fold
 from xnorflow.network import Network
 from xnorflow.sw.data import Dataset
 from xnorflow.sw.lower import lower

@@ -16,10 +16,10 @@ from amaranth.lib.wiring import Component
 
 from xnorflow.boards.report import read_usage
 from xnorflow.boards.tools import find_tools
-from xnorflow.hw.design import Design
-from xnorflow.hw.estimate import Resources
+from xnorflow.hw.arithmetic.resources import Resources
+from xnorflow.hw.compile.design import Design
+from xnorflow.hw.compile.emit import TOP, verilog_text
 from xnorflow.hw.families.device import Cell, Device
-from xnorflow.hw.generate import TOP, verilog_text
 
 
 __all__ = ["PACKAGES", "measure", "measure_component", "measure_units"]
@@ -34,8 +34,8 @@ def measure(design: Design) -> Resources:
 
 
 def measure_units(design: Design) -> list[Resources]:
-    """Resources of each step, synthesised on its own."""
-    return list(_measure(design, [f"{TOP}.core.{step.name}" for step in design.steps]))
+    """Resources of each stage, synthesised on its own."""
+    return list(_measure(design, [f"{TOP}.core.{stage.name}" for stage in design.stages]))
 
 
 def measure_component(component: Component, device: Device) -> Resources:

@@ -19,10 +19,10 @@ from amaranth.sim import Simulator
 from numpy.typing import NDArray
 from rich.console import Console
 
-from xnorflow.hw.accelerator import Accelerator
-from xnorflow.hw.design import Design
+from xnorflow.hw.compile.accelerator import Accelerator
+from xnorflow.hw.compile.design import Design
+from xnorflow.hw.compile.fold import fold
 from xnorflow.hw.families.ecp5 import ECP5_85F
-from xnorflow.hw.folding import fold
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
 from xnorflow.sw.models import IntegerPixels

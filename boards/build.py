@@ -15,7 +15,7 @@ from xnorflow.boards.tools import find_tools
 from xnorflow.boards.top import BoardTop
 from xnorflow.errors import DesignError, ToolError
 from xnorflow.files import locked, remove_file
-from xnorflow.hw.design import Design
+from xnorflow.hw.compile.design import Design
 from xnorflow.hw.families.device import Cell
 
 

@@ -16,9 +16,9 @@ from xnorflow.boards.cobs import CobsDecoder, CobsEncoder, packet_layout, receiv
 from xnorflow.boards.protocol import CRC_BYTES, Command, Info, Status, fingerprint
 from xnorflow.boards.uart import UartReceiver, UartTransmitter
 from xnorflow.frames import value_bytes
-from xnorflow.hw.accelerator import Accelerator
-from xnorflow.hw.argmax import result_layout
-from xnorflow.hw.design import Design
+from xnorflow.hw.compile.accelerator import Accelerator
+from xnorflow.hw.compile.design import Design
+from xnorflow.hw.ops.argmax import result_layout
 from xnorflow.hw.streams.guard import frame_layout
 from xnorflow.hw.streams.words import value_shape
 

@@ -6,8 +6,8 @@ import sysconfig
 from pathlib import Path
 
 from xnorflow.errors import DesignError, ToolError
-from xnorflow.hw.design import Design
-from xnorflow.hw.generate import TOP, generate
+from xnorflow.hw.compile.design import Design
+from xnorflow.hw.compile.emit import TOP, generate
 
 
 __all__ = ["write_netlist"]

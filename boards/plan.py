@@ -2,10 +2,9 @@
 
 from xnorflow.boards.targets import Target
 from xnorflow.errors import DesignError
-from xnorflow.hw.design import Design
-from xnorflow.hw.device import Family
-from xnorflow.hw.estimate import Resources, estimate
-from xnorflow.hw.memory import distributed_luts, register_luts
+from xnorflow.hw.arithmetic.resources import Resources, buffer
+from xnorflow.hw.compile.design import Design
+from xnorflow.hw.compile.estimate import estimate
 from xnorflow.network import FeatureMap
 
 
@@ -37,8 +36,7 @@ def link_resources(design: Design) -> Resources:
     )
     if design.device.block_rams:
         return link
-    in_luts = register_luts if design.device.family is Family.ICE40 else distributed_luts
-    return Resources(luts=link.luts + in_luts(*_PACKET))
+    return Resources(luts=link.luts) + buffer(design.device, *_PACKET)
 
 
 def estimate_link(frame: FeatureMap, *, lanes: int, classes: int, score_bits: int) -> Resources:

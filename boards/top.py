@@ -9,7 +9,7 @@ from xnorflow.boards.targets import Target
 from xnorflow.boards.uart import MIN_DIVISOR
 from xnorflow.errors import DesignError
 from xnorflow.frames import value_bytes
-from xnorflow.hw.design import Design
+from xnorflow.hw.compile.design import Design
 
 
 __all__ = ["BoardTop", "line_divisor"]

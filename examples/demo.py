@@ -22,9 +22,9 @@ from xnorflow.boards.plan import link_resources
 from xnorflow.boards.targets import ICEBREAKER
 from xnorflow.cache import redirect_tools
 from xnorflow.errors import LoweringError, ToolError, XnorflowError
+from xnorflow.hw.compile.emit import generate
+from xnorflow.hw.compile.fold import fold
 from xnorflow.hw.families.device import Cell
-from xnorflow.hw.folding import fold
-from xnorflow.hw.generate import generate
 from xnorflow.sim.simulate import compile_accelerator, first_difference, simulate
 from xnorflow.sw.checkpoint import load_checkpoint
 from xnorflow.sw.compare import compare

@@ -16,7 +16,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from xnorflow.hw.verilog import component_verilog
+from xnorflow.hw.compile.verilog import component_verilog
 from xnorflow.sim.verilate import HARNESSES, verilate
 
 

@@ -22,7 +22,7 @@ from xnorflow.cli import main
 from xnorflow.cli.board import smallest_design
 from xnorflow.cli.shared import load_network
 from xnorflow.files import locked
-from xnorflow.hw.estimate import Resources
+from xnorflow.hw.arithmetic.resources import Resources
 from xnorflow.hw.families.device import Cell
 from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.families.ice40 import UP5K

@@ -1,12 +1,14 @@
-"""Imports run one way: network ← sw, hw ← sim, boards ← cli."""
+"""Imports run one way: network ← sw, hw ← sim, boards ← cli; and in hw from floor to floor."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 
 ROOT = Path(__file__).parent.parent
+ROOMS = (["sw"], ["hw"], ["sim"], ["boards"])
 BASE = {
     "xnorflow.cache",
     "xnorflow.errors",
@@ -27,6 +29,8 @@ ALLOWED = {
     "sim": {"xnorflow.sim", "xnorflow.hw", "xnorflow.sw"},
     "boards": {"xnorflow.boards", "xnorflow.hw"},
 }
+FLOORS = ("families", "arithmetic", "streams", "ops", "compile")
+"""Folders of hw: each may import those before it."""
 FORBIDDEN = {"sw": {"amaranth", "cocotb"}, "hw": {"torch", "lightning", "cocotb"}}
 
 
@@ -60,3 +64,38 @@ def test_the_contract_stands_alone():
         path = ROOT / "xnorflow" / f"{module.removeprefix('xnorflow.')}.py"
         ours = {name for name in imports(path) if name.startswith("xnorflow.")}
         assert all(any(name.startswith(base) for base in BASE) for name in ours), path
+
+
+def modules_of(path):
+    """Our modules that a file imports."""
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] == "xnorflow":
+            relative = ROOT.joinpath(*parts[1 if parts[1:2] in ROOMS else 0 :])
+            if relative.with_suffix(".py").exists():
+                yield relative.with_suffix(".py")
+            elif (relative / "__init__.py").exists():
+                yield relative / "__init__.py"
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_floors_of_hw_import_one_way(floor):
+    below = FLOORS[: FLOORS.index(floor) + 1]
+    files = sorted((ROOT / "hw" / floor).rglob("*.py"))
+    assert files
+    for path in files:
+        for module in modules_of(path):
+            if module.is_relative_to(ROOT / "hw"):
+                assert module.relative_to(ROOT / "hw").parts[0] in below, f"{path} imports {module}"
+
+
+def test_hw_has_no_other_floors():
+    found = {path.relative_to(ROOT / "hw").parts[0] for path in (ROOT / "hw").rglob("*.py")}
+    assert found == {"__init__.py", *FLOORS}
+
+
+def test_no_import_circles():
+    """Not even by imports that run later."""
+    files = sorted((ROOT / "hw").rglob("*.py"))
+    # Raises a CycleError that names the modules.
+    TopologicalSorter({path: set(modules_of(path)) - {path} for path in files}).prepare()

@@ -1,7 +1,7 @@
 """The contract between software and hardware: what a network computes, in integers.
 
 A `Network` is a directed acyclic graph of nodes over feature maps, with one input and one output.
-Nothing here says how a node is executed (`xnorflow.sw.golden`) or built (`xnorflow.hw.design`).
+Nothing here says how a node is executed (`xnorflow.sw.golden`) or built (`xnorflow.hw.ops`).
 
 Conventions, stated once and used everywhere:
 

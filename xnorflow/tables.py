@@ -22,8 +22,8 @@ from xnorflow.network import (
 
 
 if TYPE_CHECKING:
-    from xnorflow.hw.design import Design
-    from xnorflow.hw.estimate import Resources
+    from xnorflow.hw.arithmetic.resources import Resources
+    from xnorflow.hw.compile.design import Design
 
 
 __all__ = ["design_table", "network_table", "plan_table"]
@@ -55,20 +55,20 @@ def network_table(network: Network) -> Table:
 
 def design_table(design: "Design") -> Table:
     """How the layers of a network are folded."""
-    from xnorflow.hw.steps import Multiply
+    from xnorflow.hw.ops.matrix import MatrixStage
 
     table = Table(title=design.network.name)
     table.add_column("layer", no_wrap=True)
     for head in ("matrix", "PE", "SIMD", "cycles"):
         table.add_column(head)
-    for step in design.steps:
-        if isinstance(step, Multiply):
+    for stage in design.stages:
+        if isinstance(stage, MatrixStage):
             table.add_row(
-                step.name,
-                f"{step.node.filters} × {step.node.taps}",
-                str(step.folding.pe),
-                str(step.folding.simd),
-                str(step.cycles),
+                stage.name,
+                f"{stage.node.filters} × {stage.node.taps}",
+                str(stage.folding.pe),
+                str(stage.folding.simd),
+                str(stage.cycles),
             )
     table.caption_justify = "left"
     table.caption = (
@@ -85,8 +85,8 @@ def plan_table(design: "Design", link: "Resources", *, parts: bool) -> Table:
     A layer's line counts all that is built up to the next one, what it is fed through included.
     The board's ``link`` to the host is not part of the accelerator.
     """
-    from xnorflow.hw.estimate import estimate, estimate_step
-    from xnorflow.hw.steps import Hold
+    from xnorflow.hw.compile.estimate import estimate
+    from xnorflow.hw.ops.dynamic import FrameBufferStage
 
     device = design.device
     table = Table(title=f"{design.network.name} on {device.name}")
@@ -94,9 +94,7 @@ def plan_table(design: "Design", link: "Resources", *, parts: bool) -> Table:
     for head in ("PE", "SIMD", "cycles", "buffer", "LUTs", "BRAMs", "DSPs"):
         table.add_column(head, justify="right")
     for line in _parts(design) if parts else _layers(design):
-        needs = [
-            estimate_step(step, device, design.depths.get(step.name)) for step in line["steps"]
-        ]
+        needs = [stage.resources(device, design.depths.get(stage.name)) for stage in line["stages"]]
         table.add_row(
             line["name"],
             *(f"{line[what]:,}" if what in line else ""
@@ -114,35 +112,35 @@ def plan_table(design: "Design", link: "Resources", *, parts: bool) -> Table:
     ):
         resources = budget.luts, budget.block_rams, budget.multipliers
         table.add_row(what, "", "", spent, "", *(f"{count:,}" for count in resources))
-    holds = [step for step in design.steps if isinstance(step, Hold)]
-    if holds:
-        blocks = sum(estimate_step(s, device, design.depths[s.name]).block_rams for s in holds)
+    held = [stage for stage in design.stages if isinstance(stage, FrameBufferStage)]
+    if held:
+        blocks = sum(s.resources(device, design.depths[s.name]).block_rams for s in held)
         table.caption = (
-            f"frames wait for their parameters in {len(holds)} of the parts, which take {blocks:,} "
+            f"frames wait for their parameters in {len(held)} of the parts, which take {blocks:,} "
             "block RAMs"
         )
     return table
 
 
 def _parts(design: "Design") -> Iterator[dict[str, Any]]:
-    """Every step, with what is known of it."""
-    from xnorflow.hw.generate import describe
+    """Every stage, with what is known of it."""
+    from xnorflow.hw.compile.emit import describe
 
-    for step, described in zip(design.steps, describe(design)["steps"], strict=True):
-        yield {**described, "steps": [step]}
+    for stage, described in zip(design.stages, describe(design)["steps"], strict=True):
+        yield {**described, "stages": [stage]}
 
 
 def _layers(design: "Design") -> Iterator[dict[str, Any]]:
-    """Steps from the first that feeds a layer to the last before the next one's."""
-    from xnorflow.hw.steps import Cut
+    """Stages from the first that feeds a layer to the last before the next one's."""
+    from xnorflow.hw.streams.skid_buffer import SkidBufferStage
 
-    line: dict[str, Any] = {"name": "input", "steps": []}
+    line: dict[str, Any] = {"name": "input", "stages": []}
     for part in _parts(design):
-        if isinstance(part["steps"][0], Cut):
-            if line["steps"]:
+        if isinstance(part["stages"][0], SkidBufferStage):
+            if line["stages"]:
                 yield line
-            line = {"name": part["name"], "steps": []}
-        line["steps"] += part["steps"]
+            line = {"name": part["name"], "stages": []}
+        line["stages"] += part["stages"]
         if "pe" in part:
             line |= {what: part[what] for what in ("name", "pe", "simd", "cycles")}
         if part["unit"] == "SlidingWindowUnit":

@@ -1,11 +1,19 @@
 """A queue of words."""
 
+from dataclasses import dataclass
+from fractions import Fraction
+
 from amaranth import *
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from xnorflow.hw.arithmetic.resources import Resources, buffer
+from xnorflow.hw.streams.stage import Stage
+from xnorflow.hw.streams.words import map_layout, value_bits
+from xnorflow.network import FeatureMap
 
-__all__ = ["Fifo"]
+
+__all__ = ["Fifo", "FifoStage"]
 
 
 class Fifo(wiring.Component):
@@ -58,3 +66,28 @@ class Fifo(wiring.Component):
             queue.r_en.eq(self.o.ready),
         ]
         return m
+
+
+@dataclass(frozen=True)
+class FifoStage(Stage):
+    """Keep words of ``lanes`` values until they are wanted."""
+
+    name: str
+    source: FeatureMap
+    lanes: int
+
+    component = Fifo
+    may_wait = True
+    least_depth = 0
+
+    def resources(self, device, depth=None):
+        return Resources(luts=40) + buffer(device, self.lanes * value_bits(self.source), depth)
+
+    def frames_kept(self, depth):
+        return Fraction(depth, self.busy)
+
+    def describe(self, depth):
+        return {"lanes": self.lanes, "depth": depth}
+
+    def build(self, device, depth):
+        return Fifo(map_layout(self.source, self.lanes), depth)

@@ -1,13 +1,20 @@
 """A stream for several consumers."""
 
+from dataclasses import dataclass
+from fractions import Fraction
+
 from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from xnorflow.hw.arithmetic.resources import Resources
 from xnorflow.hw.streams.skid_buffer import SkidBuffer
+from xnorflow.hw.streams.stage import Stage
+from xnorflow.hw.streams.words import map_layout, value_bits
+from xnorflow.network import FeatureMap
 
 
-__all__ = ["Fork"]
+__all__ = ["Fork", "ForkStage"]
 
 
 class Fork(wiring.Component):
@@ -68,3 +75,30 @@ class Fork(wiring.Component):
             m.d.sync += served.eq(Mux(skid.o.ready, 0, after))
 
         return m
+
+
+@dataclass(frozen=True)
+class ForkStage(Stage):
+    """Hand words of ``lanes`` values to several stages."""
+
+    name: str
+    source: FeatureMap
+    lanes: int
+    consumers: int
+
+    component = Fork
+
+    def resources(self, device, depth=None):
+        return Resources(luts=self.lanes * value_bits(self.source) + 10)
+
+    def frames_kept(self, depth):
+        return Fraction(1, self.busy)
+
+    def describe(self, depth):
+        return {"lanes": self.lanes, "consumers": self.consumers}
+
+    def build(self, device, depth):
+        return Fork(map_layout(self.source, self.lanes), self.consumers)
+
+    def outputs(self, unit):
+        return list(unit.o)

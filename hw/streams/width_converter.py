@@ -1,13 +1,20 @@
 """Narrow words become wide ones."""
 
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
 from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from xnorflow.hw.streams.words import lane_layout
+from xnorflow.hw.arithmetic.resources import Resources, registers
+from xnorflow.hw.streams.stage import Stage
+from xnorflow.hw.streams.words import lane_layout, value_bits, value_shape
+from xnorflow.network import FeatureMap
 
 
-__all__ = ["WidthConverter"]
+__all__ = ["WidthConverter", "WidthConverterStage"]
 
 
 class WidthConverter(wiring.Component):
@@ -92,3 +99,35 @@ class WidthConverter(wiring.Component):
                     m.d.sync += [slot.eq(0), self.o.valid.eq(1)]
 
         return m
+
+
+@dataclass(frozen=True)
+class WidthConverterStage(Stage):
+    """Gather ``ratio`` words of ``lanes`` values into one; ``words`` narrow words a vector."""
+
+    name: str
+    source: FeatureMap
+    lanes: int
+    ratio: int
+    words: int
+
+    component = WidthConverter
+
+    def passage(self, arrivals, device):
+        ends = np.append(np.arange(self.ratio, self.words, self.ratio), self.words) - 1
+        gathered = arrivals[0].reshape(-1, self.words)[:, ends].ravel()
+        return arrivals, gathered + self.registers(device)
+
+    def resources(self, device, depth=None):
+        width = self.lanes * self.ratio * value_bits(self.source)
+        return Resources(luts=12) + registers(device, width)
+
+    def frames_kept(self, depth):
+        return Fraction(2 * self.ratio, self.busy)
+
+    def describe(self, depth):
+        return {"lanes": self.lanes, "ratio": self.ratio}
+
+    def build(self, device, depth):
+        shape = value_shape(self.source.type)
+        return WidthConverter(shape, lanes=self.lanes, ratio=self.ratio, words=self.words)

@@ -1,13 +1,21 @@
 """Wide words become narrow ones."""
 
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
 from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from xnorflow.hw.streams.words import map_layout
+from xnorflow.hw.arithmetic.resources import Resources
+from xnorflow.hw.streams.stage import Stage
+from xnorflow.hw.streams.times import one_by_one
+from xnorflow.hw.streams.words import map_layout, value_bits
+from xnorflow.network import FeatureMap
 
 
-__all__ = ["WidthDivider"]
+__all__ = ["WidthDivider", "WidthDividerStage"]
 
 
 class WidthDivider(wiring.Component):
@@ -84,3 +92,38 @@ class WidthDivider(wiring.Component):
             m.d.sync += [self.o.valid.eq(self.i.valid), wide.eq(self.i.p)]
 
         return m
+
+
+@dataclass(frozen=True)
+class WidthDividerStage(Stage):
+    """Divide a word into ``ratio`` words of ``lanes`` values; ``words`` narrow words a vector."""
+
+    name: str
+    source: FeatureMap
+    lanes: int
+    ratio: int
+    words: int
+
+    component = WidthDivider
+    may_wait = True
+
+    def passage(self, arrivals, device):
+        # The first part of a word leaves when it has come, its others one by one.
+        parts = np.arange(self.words) % self.ratio == 0
+        first = np.tile(parts, len(arrivals[0]) // np.count_nonzero(parts))
+        ready = np.full(len(first), np.iinfo(np.int64).min // 2)
+        ready[first] = arrivals[0]
+        done = one_by_one(ready)
+        return [done[first]], done + self.registers(device)
+
+    def resources(self, device, depth=None):
+        return Resources(luts=self.lanes * (self.ratio - 1) * value_bits(self.source) + 20)
+
+    def frames_kept(self, depth):
+        return Fraction(2 * self.ratio, self.busy)
+
+    def describe(self, depth):
+        return {"lanes": self.lanes, "ratio": self.ratio}
+
+    def build(self, device, depth):
+        return WidthDivider(self.source, lanes=self.lanes, ratio=self.ratio, words=self.words)

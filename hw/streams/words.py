@@ -12,7 +12,15 @@ from amaranth.lib import data
 from xnorflow.network import Bit, Counts, FeatureMap, Int, UInt
 
 
-__all__ = ["check_lanes", "lane_layout", "map_layout", "value_shape", "vector_of", "words_of"]
+__all__ = [
+    "check_lanes",
+    "lane_layout",
+    "map_layout",
+    "value_bits",
+    "value_shape",
+    "vector_of",
+    "words_of",
+]
 
 
 def lane_layout(shape, lanes, *, popcount=None):
@@ -44,6 +52,11 @@ def value_shape(value_type):
             return signed(bits)
         case Counts(taps):
             return Shape.cast(range(taps + 1))
+
+
+def value_bits(feature_map):
+    """Bits of a value of a map."""
+    return value_shape(feature_map.type).width
 
 
 def map_layout(feature_map, lanes):

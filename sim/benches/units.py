@@ -18,25 +18,25 @@ from amaranth.lib.wiring import Out
 from cocotb.triggers import FallingEdge, ReadOnly
 from numpy.typing import NDArray
 
-from xnorflow.hw.argmax import ArgMax
 from xnorflow.hw.arithmetic.popcount import Popcount
-from xnorflow.hw.dynamic import DynamicThreshold, DynamicTwoSlope, FrameBuffer
 from xnorflow.hw.families import FAMILIES
-from xnorflow.hw.integer_mvu import IntegerMatrixVectorUnit
-from xnorflow.hw.join import Add, Concat
-from xnorflow.hw.mvu import MatrixVectorUnit
-from xnorflow.hw.peak import HalvingMaxPool
-from xnorflow.hw.pool import MaxPool, SumPool
-from xnorflow.hw.postprocess import PostProcess, TwoSlope
-from xnorflow.hw.shortcut import PadChannels, Subsample
+from xnorflow.hw.ops.affine import Affine
+from xnorflow.hw.ops.argmax import ArgMax
+from xnorflow.hw.ops.binary_conv import MatrixVectorUnit
+from xnorflow.hw.ops.dynamic import DynamicThreshold, DynamicTwoSlope, FrameBuffer
+from xnorflow.hw.ops.elementwise import Add, Concat
+from xnorflow.hw.ops.integer_conv import IntegerMatrixVectorUnit
+from xnorflow.hw.ops.pooling import HalvingMaxPool, MaxPool, SumPool
+from xnorflow.hw.ops.shortcut import PadChannels, Subsample
+from xnorflow.hw.ops.sliding_window import SlidingWindowUnit, Windows
+from xnorflow.hw.ops.threshold import Threshold
+from xnorflow.hw.ops.two_slope import TwoSlope
 from xnorflow.hw.streams.fifo import Fifo
 from xnorflow.hw.streams.fork import Fork
 from xnorflow.hw.streams.skid_buffer import SkidBuffer
 from xnorflow.hw.streams.width_converter import WidthConverter
 from xnorflow.hw.streams.width_divider import WidthDivider
 from xnorflow.hw.streams.words import lane_layout, value_shape
-from xnorflow.hw.swu import SlidingWindowUnit, Windows
-from xnorflow.hw.threshold import Threshold
 from xnorflow.network import INPUT, FeatureMap, Gate, Network, Rounding, UInt
 from xnorflow.network import Add as AddNode
 from xnorflow.network import Affine as AffineNode
@@ -165,7 +165,7 @@ def layer_cases(gate: Gate, popcount: bool) -> dict[str, Case]:
         "mvu_serial": matrix(first, 1, 1),
         "threshold": elementwise(Threshold, hidden, 3),
         "mvu_parallel": matrix(second, 7, 12),  # a vector a cycle, with spare synapses
-        "affine": elementwise(PostProcess, scores, 2),
+        "affine": elementwise(Affine, scores, 2),
         "argmax": Case(select, words("scores", 3), results, fold, select.latency, fold - 1),
     }
     suffix = f"{gate.value}_popcount" if popcount else gate.value
@@ -266,7 +266,7 @@ def residual_cases() -> dict[str, Case]:
         return Case(unit, inputs, expected, cycles, latency, completing, others=others)
 
     x = network.maps
-    affine = PostProcess(norm, x["stem"], lanes=2, vector=4)
+    affine = Affine(norm, x["stem"], lanes=2, vector=4)
     slopes = TwoSlope(act, x["norm"], lanes=2, vector=4)
     divider = WidthDivider(x["stem"], lanes=2, ratio=2, words=2)
     mean, sums = (SumPool(node, x[node.source], lanes=2) for node in (pool, total))

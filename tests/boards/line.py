@@ -8,7 +8,7 @@ from amaranth.sim import Simulator
 
 from xnorflow.boards.link import Link
 from xnorflow.boards.protocol import Info, Reply, decode_reply
-from xnorflow.hw.argmax import result_layout
+from xnorflow.hw.ops.argmax import result_layout
 from xnorflow.hw.streams.guard import frame_layout
 from xnorflow.hw.streams.words import value_shape
 from xnorflow.network import FeatureMap, UInt

@@ -13,7 +13,7 @@ from xnorflow.boards.plan import link_resources
 from xnorflow.boards.report import Usage
 from xnorflow.boards.targets import ICEBREAKER, TARGETS, ULX3S_85F
 from xnorflow.errors import DesignError, FormatError, ToolError
-from xnorflow.hw.estimate import estimate
+from xnorflow.hw.compile.estimate import estimate
 from xnorflow.hw.families.device import Cell
 from xnorflow.hw.families.ice40 import UP5K
 

@@ -9,9 +9,9 @@ import pytest
 from tests.hw.networks import random_mlp
 from xnorflow.boards.netlist import write_netlist
 from xnorflow.errors import DesignError
+from xnorflow.hw.compile.fold import fold
 from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.families.ice40 import UP5K
-from xnorflow.hw.folding import fold
 from xnorflow.sim.simulate import first_difference, simulate
 from xnorflow.sw.golden import golden
 

@@ -9,16 +9,16 @@ from tests.hw.networks import random_mlp
 from xnorflow.boards.targets import ICEBREAKER, TARGETS, ULX3S_85F, find_target
 from xnorflow.boards.top import BoardTop, line_divisor
 from xnorflow.errors import DesignError
-from xnorflow.hw.design import Design
+from xnorflow.hw.compile.plan import plan as plan_design
 from xnorflow.hw.families.ice40 import UP5K
-from xnorflow.hw.steps import Folding
+from xnorflow.hw.ops.matrix import Folding
 from xnorflow.network import UInt
 
 
 def tiny_design(target):
     network = random_mlp(1)
     foldings = {name: Folding(1, 1) for name in ("fc1", "fc2", "fc3")}
-    return Design(network, foldings, 1, target.device)
+    return plan_design(network, foldings, 1, target.device)
 
 
 def make_plan(target, clock=None):
@@ -100,7 +100,7 @@ def test_refuses_a_design_that_the_line_is_faster_than(bits, first, fits):
     """Bytes that nothing takes would be lost."""
     network = random_mlp(1, widths=(first, 5))  # of 16 pixels, 160 or 320 bits on the line
     network = replace(network, input=replace(network.input, type=UInt(bits)))
-    design = Design(network, dict.fromkeys(("fc1", "fc2", "fc3"), Folding(1, 1)), 1, UP5K)
+    design = plan_design(network, dict.fromkeys(("fc1", "fc2", "fc3"), Folding(1, 1)), 1, UP5K)
     assert design.cycles_per_frame == 16 * first
     if fits:
         top = BoardTop(design, ICEBREAKER, clock=12_000_000, baud=1_000_000)

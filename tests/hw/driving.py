@@ -6,7 +6,7 @@ import numpy as np
 from amaranth import ResetInserter, Signal
 from amaranth.sim import Simulator
 
-from xnorflow.hw.accelerator import Accelerator
+from xnorflow.hw.compile.accelerator import Accelerator
 
 
 def words_of(frame, lanes, *, spare=255):

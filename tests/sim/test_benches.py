@@ -5,14 +5,14 @@ import pytest
 from tests.hw.networks import dynamic_model, random_conv_net, random_mlp
 from xnorflow import xnf
 from xnorflow.errors import ToolError
-from xnorflow.hw.design import Design
+from xnorflow.hw.compile.emit import generate
+from xnorflow.hw.compile.fold import fold
+from xnorflow.hw.compile.plan import plan
+from xnorflow.hw.compile.verilog import component_verilog
 from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.families.ice40 import UP5K
-from xnorflow.hw.folding import fold
-from xnorflow.hw.generate import generate
-from xnorflow.hw.steps import Folding
+from xnorflow.hw.ops.matrix import Folding
 from xnorflow.hw.streams.packets import FramesPerPacket
-from xnorflow.hw.verilog import component_verilog
 from xnorflow.network import Gate, Network
 from xnorflow.sim.bench import Simulator, available_simulators, build_bench, run_bench
 from xnorflow.sim.benches import units
@@ -56,7 +56,7 @@ def make_case(directory, name):
         gate, popcount, layers, lanes, device = ACCELERATORS[name]
         network = random_mlp(1, side=5, widths=(10, 7), classes=4, gate=gate, popcount=popcount)
         foldings = {f"fc{n}": Folding(*layer) for n, layer in enumerate(layers, 1)}
-        design = Design(network, foldings, lanes, device)
+        design = plan(network, foldings, lanes, device)
     if name in PACKETS:
         design = dataclasses.replace(design, frames_per_packet=FramesPerPacket.ANY)
     generate(design, directory)

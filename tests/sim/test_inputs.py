@@ -8,9 +8,9 @@ from tests.hw.networks import First, input_net
 from xnorflow.boards.host import Board
 from xnorflow.boards.link import LinkTop
 from xnorflow.errors import DataError
+from xnorflow.hw.compile.emit import generate
+from xnorflow.hw.compile.fold import fold
 from xnorflow.hw.families.ecp5 import ECP5_85F
-from xnorflow.hw.folding import fold
-from xnorflow.hw.generate import generate
 from xnorflow.network import Bit, Int, UInt
 from xnorflow.sim.simulate import first_difference, simulate
 from xnorflow.sim.virtual_board import virtual_board

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from tests.hw.networks import dynamic_model, random_conv_net, random_mlp
+from xnorflow.hw.compile.emit import generate
+from xnorflow.hw.compile.fold import fold
 from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.families.ice40 import UP5K
-from xnorflow.hw.folding import fold
-from xnorflow.hw.generate import generate
 from xnorflow.sim.bench import (
     LanguageLevel,
     Simulator,

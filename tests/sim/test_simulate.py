@@ -14,11 +14,11 @@ from tests.resnet import random_resnet
 from tests.strategies import random_residual
 from xnorflow.errors import DataError, DesignError, FormatError, ToolError
 from xnorflow.hw import accelerator
-from xnorflow.hw.design import Design
+from xnorflow.hw.compile.emit import generate
+from xnorflow.hw.compile.fold import fold
+from xnorflow.hw.compile.plan import plan
 from xnorflow.hw.families.ecp5 import ECP5_85F
-from xnorflow.hw.folding import fold
-from xnorflow.hw.generate import generate
-from xnorflow.hw.steps import Folding
+from xnorflow.hw.ops.matrix import Folding
 from xnorflow.hw.streams.guard import VerdictGate
 from xnorflow.hw.streams.packets import FramesPerPacket
 from xnorflow.network import (
@@ -38,7 +38,7 @@ from xnorflow.sw.golden import golden
 
 
 NETWORK = random_mlp(2, side=5, widths=(10, 7), classes=4, popcount=True)
-DESIGN = Design(
+DESIGN = plan(
     NETWORK, {"fc1": Folding(4, 9), "fc2": Folding(3, 8), "fc3": Folding(2, 3)}, 3, ECP5_85F
 )
 FRAMES = np.random.default_rng(0).integers(0, 256, (500, 5, 5, 1), np.uint8)

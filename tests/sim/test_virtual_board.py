@@ -8,18 +8,18 @@ import pytest
 from tests.hw.networks import random_mlp
 from xnorflow.boards.host import Board
 from xnorflow.boards.link import LinkTop
-from xnorflow.hw.design import Design
+from xnorflow.hw.compile.fold import fold
+from xnorflow.hw.compile.plan import plan
 from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.families.ice40 import UP5K
-from xnorflow.hw.folding import fold
-from xnorflow.hw.steps import Folding
+from xnorflow.hw.ops.matrix import Folding
 from xnorflow.sim.virtual_board import Direction, Fault, FaultKind, virtual_board
 from xnorflow.sw.golden import golden
 from xnorflow.xnf import load
 
 
 NETWORK = random_mlp(2, side=5, widths=(10, 7), classes=4)
-DESIGN = Design(
+DESIGN = plan(
     NETWORK, {"fc1": Folding(4, 9), "fc2": Folding(3, 8), "fc3": Folding(2, 3)}, 3, ECP5_85F
 )
 FRAMES = np.random.default_rng(0).integers(0, 256, (40, 5, 5, 1), np.uint8)

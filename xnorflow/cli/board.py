@@ -23,7 +23,7 @@ from xnorflow.network import Network
 
 
 if TYPE_CHECKING:
-    from xnorflow.hw.design import Design
+    from xnorflow.hw.compile.design import Design
 
 
 __all__ = ["boards", "run", "smallest_design"]

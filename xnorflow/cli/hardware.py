@@ -2,9 +2,7 @@
 
 import shlex
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,15 +26,15 @@ from xnorflow.cli.options import (
     SingleOption,
 )
 from xnorflow.cli.shared import bar, console, load_frames, load_network, report_results, stages
-from xnorflow.errors import DesignError, ToolError
+from xnorflow.errors import ToolError
 from xnorflow.files import check_output
 from xnorflow.hw.streams.packets import FramesPerPacket
-from xnorflow.network import BinaryConv, IntegerConv, Network
+from xnorflow.network import Network
 from xnorflow.tables import design_table, plan_table
 
 
 if TYPE_CHECKING:
-    from xnorflow.hw.design import Design
+    from xnorflow.hw.compile.design import Design
 
 
 __all__ = ["build", "choose_design", "generate", "plan", "simulate"]
@@ -61,7 +59,7 @@ def plan(
     """
     from xnorflow.boards.plan import link_resources
     from xnorflow.boards.targets import find_target
-    from xnorflow.hw.folding import FILL
+    from xnorflow.hw.compile.fold import FILL
 
     design = choose_design(
         load_network(network),
@@ -99,7 +97,7 @@ def generate(
     Without a rate, the design takes one pixel a cycle if all layers are dense, a thousand frames a
     second otherwise, or is as fast as fits the FPGA.
     """
-    from xnorflow.hw.generate import generate as generate_files
+    from xnorflow.hw.compile.emit import generate as generate_files
 
     redirect_tools()
     design = choose_design(
@@ -136,7 +134,7 @@ def simulate(
     ] = 0.0,
 ) -> None:
     """Run frames through the RTL, and compare every score with the golden model's."""
-    from xnorflow.hw.generate import generate as generate_files
+    from xnorflow.hw.compile.emit import generate as generate_files
     from xnorflow.sim.simulate import compile_accelerator, first_difference
     from xnorflow.sim.simulate import simulate as run_simulation
 
@@ -269,45 +267,20 @@ def choose_design(
     """
     from xnorflow.boards.plan import link_resources
     from xnorflow.boards.targets import find_target
-    from xnorflow.hw import folding
-    from xnorflow.hw.steps import is_dense
+    from xnorflow.hw.compile.choose import choose
 
     target = find_target(board)
-    options = {
-        "single_buffered": single_buffered,
-        "beside": link_resources if linked else None,
-    }
-    fold = partial(folding.fold, network, target.device, **options)
-    if (cycles is not None) + (fps is not None) + fastest > 1:
-        raise DesignError("give only one of --cycles, --fps and --fastest")
-    hertz = target.clock if clock is None else _hertz(clock)
-    if fps is not None:
-        if not 0 < fps <= hertz:
-            raise DesignError(
-                f"frames a second must be more than 0 and at most the clock, {hertz}, not {fps:g}"
-            )
-        cycles = int(hertz / fps)
-    if cycles is not None:
-        return _folding(lambda: fold(cycles=cycles))
-    if not fastest:
-        dense = all(
-            is_dense(node, network.maps[node.source])
-            for node in network.nodes
-            if isinstance(node, BinaryConv | IntegerConv)
+    with console.status("folding …"):  # which takes a while with large networks
+        return choose(
+            network,
+            target.device,
+            clock=target.clock if clock is None else _hertz(clock),
+            cycles=cycles,
+            fps=fps,
+            fastest=fastest,
+            single_buffered=single_buffered,
+            beside=link_resources if linked else None,
         )
-        usual = network.input.size if dense else hertz // 1000
-        try:
-            return _folding(lambda: fold(cycles=usual))
-        except DesignError:
-            # What does not fit, or is too slow there, may at another rate.
-            pass
-    return _folding(lambda: folding.fold_fastest(network, target.device, **options))
-
-
-def _folding(find: "Callable[[], Design]") -> "Design":
-    """What ``find`` finds, which takes a while with large networks."""
-    with console.status("folding …"):
-        return find()
 
 
 def _hertz(clock: float) -> int:

@@ -1,0 +1,1 @@
+"""From a network to a design, and from a design to Verilog."""

@@ -1,0 +1,91 @@
+"""The accelerator: a design's stages, built and connected."""
+
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from xnorflow.hw.compile.design import Design
+from xnorflow.hw.ops.argmax import result_layout
+from xnorflow.hw.streams.fifo import Fifo
+from xnorflow.hw.streams.guard import FrameGuard, FramePacer, VerdictGate, frame_layout
+from xnorflow.hw.streams.words import value_shape
+from xnorflow.network import INPUT
+
+
+__all__ = ["Accelerator"]
+
+
+class Accelerator(wiring.Component):
+    """Classify frames: raw pixels in, label and scores out.
+
+    Frames may follow each other without a gap, one every ``design.cycles_per_frame`` cycles,
+    exactly. A frame that is too short, too long or marked bad gives no result; it is counted, and
+    does not touch the next one.
+
+    Parameters
+    ----------
+    design : :class:`Design`
+
+    Members
+    -------
+    i : ``In(stream.Signature(frame_layout(pixel, design.input_lanes)))``
+        Pixels, rows from the top, channels fastest; the last word of a frame, or of a packet of
+        frames, carries ``last``.
+    o : ``Out(stream.Signature(result_layout(classes, score_bits)))``
+        A transfer for every good frame.
+    frame_error : ``Out(1)``
+        High for a cycle when a frame has been dropped.
+    dropped_frames : ``Out(32)``
+        Number of frames dropped since reset.
+    """
+
+    def __init__(self, design: Design):
+        self.design = design
+        pixel = value_shape(design.network.input.type)
+        super().__init__({
+            "i": In(stream.Signature(frame_layout(pixel, design.input_lanes))),
+            "o": Out(stream.Signature(result_layout(design.classes, design.score_bits))),
+            "frame_error": Out(1),
+            "dropped_frames": Out(32),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        design = self.design
+
+        pixel = value_shape(design.network.input.type)
+        m.submodules.guard = guard = FrameGuard(
+            pixel,
+            lanes=design.input_lanes,
+            words=design.words_per_frame,
+            frames_per_packet=design.frames_per_packet,
+        )
+        m.submodules.verdicts = verdicts = Fifo(1, design.frames_in_flight)
+        m.submodules.gate = gate = VerdictGate(result_layout(design.classes, design.score_bits))
+        connect(m, flipped(self.i), guard.i)
+        connect(m, guard.o_verdict, verdicts.i)
+        connect(m, verdicts.o, gate.i_verdict)
+        connect(m, gate.o, flipped(self.o))
+        m.d.comb += [
+            self.frame_error.eq(guard.frame_error),
+            self.dropped_frames.eq(guard.dropped_frames),
+        ]
+
+        entry = guard.o
+        if design.single_buffered:
+            m.submodules.pacer = pacer = FramePacer(
+                guard.o.p.shape(), words=design.words_per_frame, cycles=design.cycles_per_frame
+            )
+            connect(m, entry, pacer.i)
+            entry = pacer.o
+        # What has several outputs hands them out one by one.
+        outputs = {INPUT: iter([entry])}
+        for stage in design.stages:
+            unit = stage.build(design.device, design.depths.get(stage.name))
+            m.submodules[stage.name] = unit
+            for source, name in zip(design.sources[stage.name], stage.inputs, strict=True):
+                connect(m, next(outputs[source]), getattr(unit, name))
+            outputs[stage.name] = iter(stage.outputs(unit))
+        connect(m, unit.o, gate.i)
+
+        return m

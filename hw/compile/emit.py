@@ -1,0 +1,101 @@
+"""Write a design to files: Verilog, memory contents, and a description for whoever talks to it."""
+
+import json
+from pathlib import Path
+
+from xnorflow import __version__
+from xnorflow.files import locked, remove_file, write_atomically
+from xnorflow.hw.compile.axi import AxiStreamTop, result_element_bits
+from xnorflow.hw.compile.design import Design
+from xnorflow.hw.compile.verilog import component_verilog
+from xnorflow.xnf import encode_type
+
+
+__all__ = ["describe", "generate", "verilog_text"]
+
+TOP = "accelerator"
+"""Name of the Verilog module, and of its file."""
+
+_LINT = {
+    "PROCASSINIT": "registers have their reset values from power-on",
+    "UNUSEDSIGNAL": "carries of sums, and lanes of a word, that nobody needs",
+    "WIDTHEXPAND": "narrow operands are extended as the language says",
+    "CASEOVERLAP": "of these conditions only one holds at a time",
+    "DECLFILENAME": "all modules are in one file",
+}
+"""Rules of ``verilator -Wall`` that the text does not keep, and why it need not."""
+
+
+def generate(design: Design, directory: Path | str) -> Path:
+    """Write ``accelerator.v`` and ``design.json`` into ``directory``.
+
+    The same network and folding give the same bytes. Memory contents are part of the Verilog.
+
+    Returns
+    -------
+    Path
+        The Verilog file.
+
+    Raises
+    ------
+    FormatError
+        If a file cannot be written, or another run writes to the folder.
+    """
+    with locked(directory) as folder:
+        return _write(design, folder)
+
+
+def _write(design: Design, directory: Path) -> Path:
+    """Write the files of a design into a folder."""
+    # Without its description, what an interrupted run leaves behind is not taken for a design.
+    remove_file(directory / "design.json")
+    path = directory / f"{TOP}.v"
+    write_atomically(path, verilog_text(design).encode())
+    description = json.dumps(describe(design), indent=2, ensure_ascii=False)
+    write_atomically(directory / "design.json", f"{description}\n".encode())
+    return path
+
+
+def verilog_text(design: Design) -> str:
+    """Verilog of the design's :class:`AxiStreamTop`.
+
+    It is Verilog of 2001, and right under every later level of the language; see
+    `xnorflow.hw.compile.verilog`. ``verilator -Wall`` has nothing to say about it but what pragmas
+    in the file switch off, each with its reason.
+    """
+    text = component_verilog(AxiStreamTop(design), TOP)
+    pragmas = "\n".join(
+        f"/* verilator lint_off {rule} */  // {reason}" for rule, reason in _LINT.items()
+    )
+    header = f"// xnorflow {__version__}: network {design.network.name}"
+    return f"{header}\n{pragmas}\n{text}"
+
+
+def describe(design: Design) -> dict:
+    """Everything that a host or a bench needs to know about a design, as plain JSON values."""
+    network = design.network
+    return {
+        "network": network.name,
+        "labels": list(network.labels),
+        "frame_shape": list(network.input.shape),
+        "pixel_type": encode_type(network.input.type),
+        "input_lanes": design.input_lanes,
+        "words_per_frame": design.words_per_frame,
+        "frames_per_packet": design.frames_per_packet.value,
+        "classes": design.classes,
+        "score_bits": design.score_bits,
+        "result_element_bits": result_element_bits(design),
+        "device": design.device.name,
+        "cycles_per_frame": design.cycles_per_frame,
+        "latency": design.latency,
+        "single_buffered": design.single_buffered,
+        "steps": [
+            {
+                "name": stage.name,
+                "sources": list(design.sources[stage.name]),
+                "unit": stage.component.__name__,
+                **stage.describe(design.depths.get(stage.name)),
+            }
+            for stage in design.stages
+        ],
+    }

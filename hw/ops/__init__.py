@@ -1,0 +1,1 @@
+"""Operators: a file each, with the stage of a pipeline and the component that it becomes."""

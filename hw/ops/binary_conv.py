@@ -1,0 +1,251 @@
+"""Matrix-vector unit: binary weights times a vector of bits, folded in time."""
+
+import numpy as np
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from xnorflow.hw.arithmetic.accumulator import accumulate
+from xnorflow.hw.arithmetic.constants import MemoryStyle
+from xnorflow.hw.arithmetic.memory import memory_style
+from xnorflow.hw.arithmetic.popcount import Popcount, counts_triples, popcount_latency
+from xnorflow.hw.arithmetic.registers import delayed
+from xnorflow.hw.arithmetic.resources import Resources, chain, registers
+from xnorflow.hw.arithmetic.xnor import count_triples, encode_weights, share_parities
+from xnorflow.hw.families.ecp5 import ECP5
+from xnorflow.hw.ops.matrix import MatrixStage
+from xnorflow.hw.ops.operands import Operands, delayed_marks, weight_rows
+from xnorflow.hw.streams.words import lane_layout
+from xnorflow.network import Gate
+
+
+__all__ = ["BinaryConvStage", "MatrixVectorUnit"]
+
+_LUTS_PER_CONSTANT_SYNAPSE = 1.7
+
+
+def _latency(simd, family):
+    """Clock cycles from a vector's last word to the first counts: ring, memory, popcount, sum."""
+    return Operands.latency + popcount_latency(_counted_lanes(simd), family) + 1
+
+
+def _rows(weights, *, pe, simd, gate, family):
+    """Contents of the weight memory, as `weight_rows` gives them; parities if lanes share them."""
+    encode = encode_weights if _shares_parities(simd, gate, family) else None
+    return weight_rows(weights, pe=pe, simd=simd, encode=encode)
+
+
+def _counted_lanes(simd):
+    """Lanes that a neuron's popcount counts.
+
+    Numbers up to a power of two take one bit more than those below it. So the last lane of as many
+    waits, and becomes the carry of the accumulator.
+    """
+    return simd - 1 if simd > 1 and simd & simd - 1 == 0 else simd
+
+
+def _shares_parities(simd, gate, family):
+    """Whether neurons share the parities of lanes: see `xnorflow.hw.arithmetic.xnor`."""
+    return gate is Gate.XNOR and counts_triples(_counted_lanes(simd), family)
+
+
+class MatrixVectorUnit(wiring.Component):
+    """Count, for every neuron, the synapses where the gate gives 1 (FINN: MVU).
+
+    Works on ``pe`` neurons and ``simd`` synapses of each in a cycle, so that a vector takes
+    ``neuron_fold * synapse_fold`` cycles, and the next one follows without a gap: see `Operands`.
+
+    Neither ``simd`` nor ``pe`` needs to divide the matrix: spare lanes of a vector's last word are
+    masked, spare neurons of the last fold deliver counts that mean nothing.
+
+    Parameters
+    ----------
+    weights : array of bool, (matrix_height, matrix_width)
+        Weight bits: a row a neuron, in the order in which activations arrive.
+    pe : :class:`int`
+        Neurons a cycle, 1…matrix_height.
+    simd : :class:`int`
+        Synapses a cycle and neuron, lanes of ``i``. May exceed matrix_width.
+    gate : :class:`Gate`
+        What is counted: equal bits (xnor), or bits that are both 1 (and).
+    popcount : :class:`bool`
+        Whether P, the number of ones in the vector, goes along with every word.
+    family : :class:`Family`
+        Whose logic the popcounts are made for.
+    weight_style : :class:`MemoryStyle`
+        Where weights are kept. With a single fold they are constants, and cost nothing.
+
+    Attributes
+    ----------
+    synapse_fold, neuron_fold : :class:`int`
+        Words of a vector; groups of ``pe`` neurons.
+    latency : :class:`int`
+        Clock cycles from the transfer of a vector's last word to the delivery of the first word
+        of counts, if the unit is idle.
+
+    Members
+    -------
+    i : ``In(stream.Signature(lane_layout(1, simd)))``
+        ``synapse_fold`` words a vector.
+    o : ``Out(stream.Signature(lane_layout(range(matrix_width + 1), pe, popcount=...)))``
+        ``neuron_fold`` words a vector, neuron 0 in lane 0 of the first one.
+
+    Raises
+    ------
+    :exc:`ValueError`
+        If ``pe`` or ``simd`` are out of range.
+    """
+
+    def __init__(
+        self,
+        weights,
+        *,
+        pe,
+        simd,
+        gate=Gate.XNOR,
+        popcount=False,
+        family=ECP5,
+        weight_style=MemoryStyle.AUTO,
+    ):
+        self.weights = np.asarray(weights, dtype=bool)
+        height, width = self.weights.shape
+        if not 1 <= pe <= height:
+            raise ValueError(f"PE must be from 1 to the {height} neurons, not {pe!r}")
+        if simd < 1:
+            raise ValueError(f"SIMD must be at least 1, not {simd!r}")
+        self.pe = pe
+        self.simd = simd
+        self.gate = gate
+        self.popcount = popcount
+        self.family = family
+        self.weight_style = weight_style
+        self.synapse_fold = -(-width // simd)
+        self.neuron_fold = -(-height // pe)
+        self.latency = _latency(simd, family)
+        self._count = range(width + 1)
+        super().__init__({
+            "i": In(stream.Signature(lane_layout(1, simd))),
+            "o": Out(
+                stream.Signature(
+                    lane_layout(self._count, pe, popcount=self._count if popcount else None)
+                )
+            ),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+
+        # The pipeline moves as one, unless counts wait to be taken.
+        en = Signal()
+        m.d.comb += en.eq(~self.o.valid | self.o.ready)
+
+        # Cycles 1 to 3: operands.
+        shares = _shares_parities(self.simd, self.gate, self.family)
+        m.submodules.operands = operands = Operands(
+            1,
+            _rows(self.weights, pe=self.pe, simd=self.simd, gate=self.gate, family=self.family),
+            self.pe * self.simd,
+            width=self.weights.shape[1],
+            simd=self.simd,
+            neuron_fold=self.neuron_fold,
+            style=self.weight_style,
+            **({"prepare": share_parities} if shares else {}),
+        )
+        connect(m, flipped(self.i), operands.i)
+        m.d.comb += operands.en.eq(en)
+        activation = operands.activation.as_value()
+
+        # Then, for as long as the popcounts take: count each neuron's synapses.
+        counted = _counted_lanes(self.simd)
+        latency = popcount_latency(counted, self.family)
+        valid, last = delayed_marks(m, en, operands.valid, operands.last, latency)
+        neurons = {
+            f"{p}": (operands.weights.word_select(p, self.simd), self.o.p.lanes[p])
+            for p in range(self.pe)
+        }
+        if self.popcount:
+            # P is what a neuron counts whose weights are all 1.
+            ones = np.ones(self.simd, np.uint8)
+            code = encode_weights(ones) if shares else ones
+            neurons["shared"] = Cat(Const(int(bit), 1) for bit in code), self.o.p.popcount
+        for name, (weights, target) in neurons.items():
+            m.submodules[f"popcount_{name}"] = counter = Popcount(
+                counted, family=self.family, counted=shares
+            )
+            # The last lane, if it is not counted, is the last of the prepared ones, too.
+            lanes = activation[: -1 if counted < self.simd else None]
+            gate = count_triples if shares else self._gate_lanes
+            m.d.comb += [counter.i.eq(gate(lanes, weights[:counted])), counter.en.eq(en)]
+            carry = None
+            if counted < self.simd:
+                carry = self._gate_lanes(activation[-1], weights[-1])
+                carry = delayed(m, en, {f"carry_{name}": carry}, latency)[f"carry_{name}"]
+
+            # Last cycle: accumulate over the synapse folds, into the output register.
+            accumulate(
+                m,
+                counter.o,
+                target,
+                en=en,
+                valid=valid,
+                last=last,
+                words=self.synapse_fold,
+                carry=carry,
+                name=f"sum_{name}",
+            )
+        with m.If(en):
+            m.d.sync += self.o.valid.eq(valid & last)
+
+        return m
+
+    def _gate_lanes(self, activations, weights):
+        """The gates of some lanes, a bit each."""
+        return activations & weights if self.gate is Gate.AND else ~(activations ^ weights)
+
+
+class BinaryConvStage(MatrixStage):
+    """Multiply bits with bits."""
+
+    component = MatrixVectorUnit
+    weight_bits = 1
+
+    def registers(self, device):
+        return _latency(self.folding.simd, device.family) - 1  # the ring takes one
+
+    def arithmetic(self, device):
+        """Gates, popcounts and accumulators."""
+        simd = self.folding.simd
+        neurons = self.folding.pe + self.node.popcount  # P is one more popcount
+        count = self.node.taps.bit_length()
+        counted = _counted_lanes(simd)
+        shared = 0
+        if self.rows == 1:
+            popcount = _LUTS_PER_CONSTANT_SYNAPSE * counted
+        elif not counts_triples(counted, device.family):
+            popcount = device.family.luts_per_added_synapse * counted
+        else:
+            # Each adder takes three bits to two. The first ones share parities.
+            triples, adders = counted // 3, counted - counted.bit_length()
+            popcount = 3 * triples + 2 * (adders - triples) + counted % 3
+            shared = simd
+        luts = round(neurons * popcount) + shared
+        if self.synapse_fold > 1 or counted < simd:
+            luts += neurons * chain(device, count + (counted < simd))
+        # The sum of a vector waits beside the one that is under way.
+        return Resources(luts=luts) + registers(device, neurons * count)
+
+    def describe(self, depth):
+        kind = {"gate": self.node.gate.value, "popcount": self.node.popcount}
+        return super().describe(depth) | kind
+
+    def build(self, device, depth):
+        pe, simd = self.folding.pe, self.folding.simd
+        return MatrixVectorUnit(
+            self.matrix,
+            pe=pe,
+            simd=simd,
+            gate=self.node.gate,
+            popcount=self.node.popcount,
+            family=device.family,
+            weight_style=memory_style(device, pe * simd, self.rows),
+        )

@@ -1,0 +1,203 @@
+"""Layers with weights: how they are folded in time, and what binary and integer ones share."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from xnorflow.errors import DesignError
+from xnorflow.hw.arithmetic.resources import (
+    CONTROL,
+    Resources,
+    buffer,
+    counters,
+    registers,
+    table,
+)
+from xnorflow.hw.ops.operands import ring_depth
+from xnorflow.hw.ops.sliding_window import SlidingWindowStage
+from xnorflow.hw.ops.stage import NodeStage, Segment, divisors
+from xnorflow.hw.streams.skid_buffer import SkidBufferStage
+from xnorflow.hw.streams.times import each
+from xnorflow.hw.streams.width_converter import WidthConverterStage
+from xnorflow.hw.streams.words import value_bits
+from xnorflow.network import BinaryConv, FeatureMap, IntegerConv, Network
+
+
+__all__ = ["Folding", "MatrixStage", "is_dense", "layers"]
+
+
+@dataclass(frozen=True)
+class Folding:
+    """How a layer is folded in time: ``pe`` neurons and ``simd`` synapses a cycle."""
+
+    pe: int
+    simd: int
+
+    def __post_init__(self):
+        for what, value in (("PE", self.pe), ("SIMD", self.simd)):
+            if not isinstance(value, int) or value < 1:
+                raise DesignError(f"{what} must be a positive integer, not {value!r}")
+
+
+def layers(network: Network) -> list[BinaryConv | IntegerConv]:
+    """The nodes that have a folding."""
+    return [node for node in network.nodes if isinstance(node, BinaryConv | IntegerConv)]
+
+
+def is_dense(node: BinaryConv | IntegerConv, source: FeatureMap) -> bool:
+    """Whether the kernel covers the whole map, so that it sees each frame as a single vector."""
+    return node.weights.shape[1:] == source.shape and node.padding == 0
+
+
+@dataclass(frozen=True)
+class MatrixStage(NodeStage):
+    """Multiply vectors with weights: windows, or the whole frame for a dense layer."""
+
+    node: BinaryConv | IntegerConv
+    source: FeatureMap
+    folding: Folding
+
+    hands_on = True
+
+    @property
+    def lanes(self) -> int:
+        return self.folding.simd
+
+    @property
+    def vectors(self) -> int:
+        """Vectors of a frame."""
+        delivered = self.node.infer(self.source)
+        return delivered.height * delivered.width
+
+    @property
+    def synapse_fold(self) -> int:
+        """Words of a vector."""
+        return -(-self.node.taps // self.folding.simd)
+
+    @property
+    def neuron_fold(self) -> int:
+        """Groups of neurons that take turns."""
+        return -(-self.node.filters // self.folding.pe)
+
+    @property
+    def matrix(self):
+        """Weights as a matrix, (filters, taps), in the order in which activations come."""
+        return self.node.weights.reshape(self.node.filters, self.node.taps)
+
+    @property
+    def rows(self) -> int:
+        """Rows of the weight memory, clock cycles a vector."""
+        return self.synapse_fold * self.neuron_fold
+
+    @property
+    def cycles(self) -> int:
+        """Clock cycles a frame."""
+        return self.vectors * self.rows
+
+    @property
+    def busy(self) -> int:
+        return self.cycles
+
+    @property
+    def weight_bits(self) -> int:
+        """Bits of a weight, as it is stored."""
+        raise NotImplementedError
+
+    @classmethod
+    def segment(cls, node, sources, fed, folding, pace):
+        (source,), (lanes,) = sources, fed
+        _check_folding(node, folding, source, lanes)
+        dense = is_dense(node, source)
+        ahead = [SkidBufferStage(f"{node.name}_cut", source, lanes)]
+        if folding.simd > lanes:
+            words = -(-(source.size if dense else source.channels) // lanes)
+            ratio = folding.simd // lanes
+            ahead.append(WidthConverterStage(f"{node.name}_width", source, lanes, ratio, words))
+        if not dense:
+            ahead.append(SlidingWindowStage(node, source, folding.simd))
+        return Segment((tuple(ahead),), cls(node, source, folding), folding.pe)
+
+    @classmethod
+    def foldings(cls, node, source, lanes, cycles):
+        """The least SIMD for each PE."""
+        if is_dense(node, source):
+            folds = range(1, min(node.filters, cycles) + 1)
+            pes = sorted({-(-node.filters // fold) for fold in folds})
+            for pe in pes:
+                simd = -(-node.taps // (cycles // -(-node.filters // pe)))
+                yield Folding(pe, -(-simd // lanes) * lanes)
+            return
+        delivered = node.infer(source)
+        budget = cycles // (delivered.height * delivered.width)  # of a window
+        least = source.channels + 1
+        for pe in divisors(node.filters):
+            for simd in divisors(source.channels):
+                if simd % lanes == 0 and node.taps // simd * (node.filters // pe) <= budget:
+                    if simd < least:  # fewer PE do with as many
+                        yield Folding(pe, simd)
+                    least = simd
+                    break
+
+    def passage(self, arrivals, device):
+        (times,) = arrivals
+        # A word can be worked on one cycle after it came; a cycle works on one word.
+        count = np.arange(len(times))
+        work = count + count // self.synapse_fold * self.synapse_fold * (self.neuron_fold - 1)
+        worked = work + np.maximum.accumulate(times + 1 - work)
+        last = worked[self.synapse_fold - 1 :: self.synapse_fold]
+        turns = np.arange(self.neuron_fold) * self.synapse_fold
+        return arrivals, each(last, turns) + self.registers(device)
+
+    def resources(self, device, depth=None):
+        pe, simd = self.folding.pe, self.folding.simd
+        width = simd * value_bits(self.source)
+        total = self.arithmetic(device) + Resources(luts=CONTROL)
+        total += table(device, pe * simd * self.weight_bits, self.rows)
+        total += counters(self.synapse_fold, self.neuron_fold)
+        # The ring of activations, with five numbers that say where it is written and read.
+        ring = ring_depth(self.synapse_fold, self.neuron_fold)
+        total += counters(*[ring] * 5) + registers(device, width)
+        if ring == 2:
+            return total + Resources(luts=width) + registers(device, 2 * width)
+        return total + buffer(device, width, ring)
+
+    def arithmetic(self, device) -> Resources:
+        """Estimated resources of what computes."""
+        raise NotImplementedError
+
+    def frames_kept(self, depth):
+        return Fraction(3, self.vectors)
+
+    def describe(self, depth):
+        return {
+            "neurons": self.node.filters,
+            "synapses": self.node.taps,
+            "pe": self.folding.pe,
+            "simd": self.folding.simd,
+            "cycles": self.cycles,
+        }
+
+
+def _check_folding(node, folding, source, lanes):
+    if not 1 <= folding.pe <= node.filters:
+        raise DesignError(
+            f"{node.name}: PE must be from 1 to the {node.filters} neurons, not {folding.pe}"
+        )
+    if is_dense(node, source):
+        most = -(-node.taps // lanes) * lanes
+        if folding.simd % lanes or not 1 <= folding.simd <= most:
+            raise DesignError(
+                f"{node.name}: SIMD must be a multiple of the {lanes} lanes that feed it, "
+                f"up to {most}, not {folding.simd}"
+            )
+        return
+    if folding.simd % lanes or source.channels % folding.simd:
+        raise DesignError(
+            f"{node.name}: SIMD must be a multiple of the {lanes} lanes that feed it, and divide "
+            f"the {source.channels} channels, not {folding.simd}"
+        )
+    if node.filters % folding.pe:
+        raise DesignError(
+            f"{node.name}: PE must divide the {node.filters} filters, not {folding.pe}"
+        )

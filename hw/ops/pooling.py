@@ -1,0 +1,473 @@
+"""Pooling: largest values, sums and means of windows."""
+
+import numpy as np
+from amaranth import *
+from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from xnorflow.hw.arithmetic.constants import ConstantTable, MemoryStyle, channel_rows
+from xnorflow.hw.arithmetic.counters import counter
+from xnorflow.hw.arithmetic.registers import registered_all
+from xnorflow.hw.arithmetic.resources import CONTROL, Resources, buffer, chain
+from xnorflow.hw.ops.stage import LaneStage, check_pixels, evened
+from xnorflow.hw.streams.times import pixels_of
+from xnorflow.hw.streams.words import check_lanes, lane_layout, map_layout, value_bits
+from xnorflow.network import AveragePool, GlobalSum, int_bits
+
+
+__all__ = [
+    "AveragePoolStage",
+    "GlobalSumStage",
+    "HalvingMaxPool",
+    "HalvingMaxPoolStage",
+    "MaxPool",
+    "MaxPoolStage",
+    "SumPool",
+]
+
+
+class MaxPool(wiring.Component):
+    """Largest bit of every window, or the smallest one on inverted channels.
+
+    Takes a word every cycle. A window's partial results wait in a memory of one row of windows
+    until its last pixel has come; an output that is not taken stalls everything.
+
+    Parameters
+    ----------
+    node : :class:`xnorflow.network.MaxPool`
+    source : :class:`xnorflow.network.FeatureMap`
+        The map that comes in.
+    lanes : :class:`int`
+        Channels a word; must divide the channels.
+
+    Attributes
+    ----------
+    latency : :class:`int`
+        Clock cycles from the transfer of a window's last word to its delivery: 3.
+
+    Members
+    -------
+    i, o : ``stream.Signature(lane_layout(1, lanes))``
+
+    Raises
+    ------
+    NetworkError
+        If the node does not fit its source.
+    :exc:`ValueError`
+        If the lanes do not divide the channels.
+    """
+
+    latency = 1 + ConstantTable.latency
+
+    def __init__(self, node, source, *, lanes):
+        node.infer(source)
+        check_lanes(source, lanes)
+        self.node = node
+        self.source = source
+        self.lanes = lanes
+        super().__init__({
+            "i": In(stream.Signature(lane_layout(1, lanes))),
+            "o": Out(stream.Signature(lane_layout(1, lanes))),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        size = self.node.size
+        en, step, result, stage, partial = _pool(
+            m, self, self.source, (size, size), unsigned(1), self.lanes
+        )
+
+        together = stage["data"] | partial
+        if self.node.inverted is not None and self.node.inverted.any():
+            layout, contents = _max_rows(self.node, lanes=self.lanes)
+            m.submodules.constants = constants = ConstantTable(
+                layout, contents, style=MemoryStyle.LOGIC
+            )
+            m.d.comb += [constants.en.eq(en), constants.step.eq(step)]
+            inverted = constants.row.inverted.as_value()
+            together = together & ~inverted | stage["data"] & partial & inverted
+        m.d.comb += result.eq(Mux(stage["first"], stage["data"], together))
+        output = Signal(self.lanes, reset_less=True)
+        m.d.comb += self.o.payload.as_value().eq(output)
+        with m.If(en):
+            m.d.sync += output.eq(result)
+
+        return m
+
+
+class SumPool(wiring.Component):
+    """Sum of every window, or its mean with ties rounded up.
+
+    Timing is that of `MaxPool`.
+
+    Parameters
+    ----------
+    node : :class:`xnorflow.network.AveragePool` or :class:`xnorflow.network.GlobalSum`
+    source : :class:`xnorflow.network.FeatureMap`
+        The map that comes in.
+    lanes : :class:`int`
+        Channels a word; must divide the channels.
+
+    Attributes
+    ----------
+    latency : :class:`int`
+        Clock cycles from the transfer of a window's last word to its delivery: 3.
+
+    Members
+    -------
+    i : ``In(stream.Signature(map_layout(source, lanes)))``
+    o : ``Out(stream.Signature(map_layout(node.infer(source), lanes)))``
+
+    Raises
+    ------
+    NetworkError
+        If the node does not fit its source.
+    :exc:`ValueError`
+        If the lanes do not divide the channels.
+    """
+
+    latency = MaxPool.latency
+
+    def __init__(self, node, source, *, lanes):
+        check_lanes(source, lanes)
+        self.node = node
+        self.source = source
+        self.lanes = lanes
+        super().__init__({
+            "i": In(stream.Signature(map_layout(source, lanes))),
+            "o": Out(stream.Signature(map_layout(node.infer(source), lanes))),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        window, shift = _window(self.node, self.source), 0
+        if isinstance(self.node, AveragePool):
+            shift = self.node.shift
+        pixels = window[0] * window[1]
+        low, high = pixels * self.source.type.low, pixels * self.source.type.high
+        sums = data.ArrayLayout(signed(int_bits(low, high)), self.lanes)
+        en, _, result, stage, partial = _pool(
+            m, self, self.source, window, sums.elem_shape, self.lanes
+        )
+
+        values, before, after = self.i.p.lanes.shape()(stage["data"]), sums(partial), sums(result)
+        half = (1 << shift) >> 1
+        for n in range(self.lanes):
+            m.d.comb += after[n].eq(values[n] + Mux(stage["first"], 0, before[n]))
+            output = Signal(self.o.p.lanes[n].shape(), name=f"output_{n}", reset_less=True)
+            m.d.comb += self.o.p.lanes[n].eq(output)
+            with m.If(en):
+                m.d.sync += output.eq((after[n] + half) >> shift)
+
+        return m
+
+
+class HalvingMaxPool(wiring.Component):
+    """Largest of the 3 × 3 values around every other pixel.
+
+    Takes a word every cycle. Largest values of three pixels side by side are found first, and from
+    these the largest of three rows; what windows have so far waits in a memory of one pixel, and in
+    one of a row of them. An output that is not taken stalls everything.
+
+    Parameters
+    ----------
+    node : :class:`xnorflow.network.HalvingMaxPool`
+    source : :class:`xnorflow.network.FeatureMap`
+        The map that comes in.
+    lanes : :class:`int`
+        Channels a word; must divide the channels.
+
+    Attributes
+    ----------
+    latency : :class:`int`
+        Clock cycles from the transfer of a window's last word to its delivery: 5.
+
+    Members
+    -------
+    i, o : ``stream.Signature(map_layout(source, lanes))``
+
+    Raises
+    ------
+    NetworkError
+        If the node does not fit its source.
+    :exc:`ValueError`
+        If the lanes do not divide the channels.
+    """
+
+    latency = 5
+
+    def __init__(self, node, source, *, lanes):
+        check_lanes(source, lanes)
+        self.source = source
+        self.lanes = lanes
+        super().__init__({
+            "i": In(stream.Signature(map_layout(source, lanes))),
+            "o": Out(stream.Signature(map_layout(node.infer(source), lanes))),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        source = self.source
+        words, row_words = _halving_words(source, self.lanes)
+
+        valid, en, step = Signal(), Signal(), Signal()
+        m.d.comb += [
+            en.eq(~valid | self.o.ready),
+            step.eq(en & self.i.valid),
+            self.i.ready.eq(en),
+            self.o.valid.eq(valid),
+        ]
+
+        # Where the word that comes in belongs: channels run fastest, then columns, then rows.
+        word, last_word = counter(m, "word", words, step)
+        column, last_column = counter(m, "column", source.width, step & last_word)
+        row, last_row = counter(m, "row", source.height, step & last_word & last_column)
+        first_word = Signal(range(row_words))  # of the window, in the memory of a row
+        with m.If(step & last_word):
+            with m.If(last_column):
+                m.d.sync += first_word.eq(0)
+            with m.Elif(_odd(column)):
+                m.d.sync += first_word.eq(first_word + words)
+
+        # Cycle 1: the word is registered. Cycles 2 and 3: the columns. Cycles 4 and 5: the rows.
+        down = {"address": (first_word + word)[: len(first_word)]} | _position(row, last_row)
+        along = {"address": word} | _position(column, last_column)
+        value = {"data": Value.cast(self.i.payload), "there": step}
+        stage = _stage(m, en, [value, along, down], "word")
+        stage = self._largest(m, en, stage, words, "columns")
+        stage = self._largest(m, en, stage, row_words, "rows")
+        (value,) = stage
+        m.d.comb += [valid.eq(value["there"]), Value.cast(self.o.payload).eq(value["data"])]
+
+        return m
+
+    def _largest(self, m, en, stage, depth, name):
+        """Largest values along one direction, two cycles later.
+
+        A ``stage`` has the word, ``data``, and whether it is ``there``; and then, for this
+        direction and those that follow, where it belongs: the ``address`` of its window in a memory
+        of ``depth`` words, and its `_position`. The result is the same without this direction.
+        """
+        m.submodules[name] = kept = memory.Memory(shape=len(stage[0]["data"]), depth=depth, init=[])
+        write = kept.write_port()
+        read = kept.read_port(transparent_for=(write,))
+        m.d.comb += [read.en.eq(en), read.addr.eq(stage[1]["address"])]
+        value, position, *others = _stage(m, en, stage, f"{name}_read")
+
+        lanes = data.ArrayLayout(signed(self.source.type.bits), self.lanes)
+        largest = Signal(lanes, name=f"{name}_largest")
+        for n in range(self.lanes):
+            new, before = lanes(value["data"])[n], lanes(read.data)[n]
+            m.d.comb += largest[n].eq(Mux(position["first"] | (new > before), new, before))
+        # A pixel in an odd place is the last one of its window, and the first one of the next.
+        m.d.comb += [
+            write.en.eq(en & value["there"]),
+            write.addr.eq(position["address"]),
+            write.data.eq(Mux(position["odd"], value["data"], largest)),
+        ]
+        there = value["there"] & (position["odd"] | position["last"])
+        result = {"data": largest.as_value(), "there": there}
+        return _stage(m, en, [result, *others], name)
+
+
+class _WindowStage(LaneStage):
+    """Pool windows that do not overlap."""
+
+    def passage(self, arrivals, device):
+        source, (height, width) = self.source, _window(self.node, self.source)
+        rows = slice(height - 1, source.height // height * height, height)
+        columns = slice(width - 1, source.width // width * width, width)
+        ends = pixels_of(arrivals[0], source, self.lanes)[:, rows, columns]
+        return arrivals, ends.ravel() + self.registers(device)
+
+    def frames_kept(self, depth):
+        return 1
+
+
+class MaxPoolStage(_WindowStage):
+    """Pool bits."""
+
+    component = MaxPool
+    hands_on = True
+
+    @classmethod
+    def segment(cls, node, sources, fed, folding, pace):
+        check_pixels(node, *sources, *fed, spare=False)
+        return super().segment(node, sources, fed, folding, pace)
+
+    def resources(self, device, depth=None):
+        words = self.source.width // self.node.size * (self.source.channels // self.lanes)
+        return Resources(luts=2 * self.lanes + 60) + buffer(device, self.lanes, words)
+
+    def describe(self, depth):
+        return {"lanes": self.lanes, "size": self.node.size}
+
+
+class GlobalSumStage(_WindowStage):
+    """Sum the frame up."""
+
+    component = SumPool
+
+    @classmethod
+    def segment(cls, node, sources, fed, folding, pace):
+        return evened(cls, node, sources, fed)
+
+    def resources(self, device, depth=None):
+        delivered, lanes = self.node.infer(self.source), self.lanes
+        sums, words = value_bits(delivered) + 4, delivered.width * (self.source.channels // lanes)
+        return Resources(luts=3 * lanes * sums + CONTROL) + buffer(device, lanes * sums, words)
+
+
+class AveragePoolStage(GlobalSumStage):
+    """Find the means of windows."""
+
+
+class HalvingMaxPoolStage(LaneStage):
+    """Find the largest value around every other pixel."""
+
+    component = HalvingMaxPool
+
+    @classmethod
+    def segment(cls, node, sources, fed, folding, pace):
+        return evened(cls, node, sources, fed)
+
+    def passage(self, arrivals, device):
+        # The last window of an odd number ends with the frame.
+        rows, columns = (
+            np.minimum(np.arange(1, side + 1, 2), side - 1)
+            for side in (self.source.height, self.source.width)
+        )
+        ends = pixels_of(arrivals[0], self.source, self.lanes)[:, rows][:, :, columns]
+        return arrivals, ends.ravel() + self.registers(device)
+
+    def resources(self, device, depth=None):
+        bits, lanes = value_bits(self.source), self.lanes
+        # In each direction a comparison, a choice, and another one of what is kept.
+        logic = 2 * lanes * (chain(device, bits, carry_out=True) + 2 * bits)
+        memories = (
+            buffer(device, lanes * bits, words) for words in _halving_words(self.source, lanes)
+        )
+        return sum(memories, Resources(luts=logic + 3 * CONTROL))
+
+    def frames_kept(self, depth):
+        return 1
+
+
+def _max_rows(node, *, lanes):
+    """Layout and contents of the constants of a `MaxPool`, as `channel_rows` gives them."""
+    columns = {"inverted": node.inverted.astype(int)}
+    return channel_rows(columns, lanes=lanes, vector=node.inverted.size)
+
+
+def _window(node, source):
+    """Rows and columns of a pool's windows."""
+    return (source.height, source.width) if isinstance(node, GlobalSum) else (node.size, node.size)
+
+
+def _pool(m, unit, source, window, shape, lanes):
+    """Pipeline of a pool with windows of ``window`` (rows, columns), up to the results.
+
+    Returns
+    -------
+    en : :class:`Signal`
+        Clock enable of everything.
+    step : :class:`Signal`
+        Whether a word comes in.
+    result : :class:`Signal`
+        To be driven with what the window has so far: ``lanes`` values of ``shape``. With the
+        window's last pixel, it is to be registered for the output.
+    stage : dict of :class:`str` to :class:`Signal`
+        The word, ``data``, and whether it is of the window's ``first`` pixel.
+    partial : :class:`Signal`
+        What the window had before that word.
+    """
+    words = source.channels // lanes
+    rows, columns = source.height // window[0], source.width // window[1]
+
+    valid = Signal()
+    en = Signal()
+    m.d.comb += [
+        en.eq(~valid | unit.o.ready),
+        unit.i.ready.eq(en),
+        unit.o.valid.eq(valid),
+    ]
+
+    # Where the word that comes in belongs: channels run fastest, then columns, then rows.
+    step = Signal()
+    m.d.comb += step.eq(en & unit.i.valid)
+    word, last_word = counter(m, "word", words, step)
+    column, last_column = counter(m, "column", source.width, step & last_word)
+    end_of_row = last_word & last_column
+    row, last_row = counter(m, "row", source.height, step & end_of_row)
+    column_phase = Signal(range(window[1]))
+    row_phase = Signal(range(window[0]))
+    first_word = Signal(range(columns * words))  # of the window, in the memory
+    last_column_phase, last_row_phase = Signal(), Signal()
+    m.d.comb += [
+        last_column_phase.eq(column_phase == window[1] - 1),
+        last_row_phase.eq(row_phase == window[0] - 1),
+    ]
+    with m.If(step & last_word):
+        with m.If(last_column):
+            m.d.sync += [column_phase.eq(0), first_word.eq(0)]
+            m.d.sync += row_phase.eq(Mux(last_row | last_row_phase, 0, row_phase + 1))
+        with m.Elif(last_column_phase):
+            m.d.sync += [column_phase.eq(0), first_word.eq(first_word + words)]
+        with m.Else():
+            m.d.sync += column_phase.eq(column_phase + 1)
+
+    # Cycle 1: the word is registered, and so is what is to be done with it.
+    # Rows and columns that do not fill a window go nowhere.
+    inside = (column < columns * window[1]) & (row < rows * window[0])
+    action = {
+        "data": Value.cast(unit.i.payload),
+        "address": (first_word + word)[: len(first_word)],
+        "first": (column_phase == 0) & (row_phase == 0),
+        "inside": step & inside,
+        "complete": step & inside & last_column_phase & last_row_phase,
+    }
+    first_stage = registered_all(m, en, action, "{}_1", resets=action)
+
+    # Cycle 2: what the window has so far comes out of the memory.
+    m.submodules.partial = partial = memory.Memory(
+        shape=Shape.cast(shape).width * lanes, depth=columns * words, init=[]
+    )
+    write = partial.write_port()
+    read = partial.read_port(transparent_for=(write,))
+    m.d.comb += [read.en.eq(en), read.addr.eq(first_stage["address"])]
+    stage = registered_all(m, en, first_stage, "{}_2", resets=action)
+
+    # Cycle 3: they are put together, in the memory or the output register.
+    result = Signal.like(write.data)
+    m.d.comb += [
+        write.en.eq(en & stage["inside"]),
+        write.addr.eq(stage["address"]),
+        write.data.eq(result),
+    ]
+    with m.If(en):
+        m.d.sync += valid.eq(stage["complete"])
+    return en, step, result, stage, read.data
+
+
+def _halving_words(source, lanes):
+    """Words of a `HalvingMaxPool`'s memories: of a pixel, and of a row that it delivers."""
+    words = source.channels // lanes
+    return words, -(-source.width // 2) * words
+
+
+def _odd(count):
+    """Whether a count is odd; it may have no bits."""
+    return (count & 1).any()
+
+
+def _position(count, last):
+    """What a place along one direction decides."""
+    return {"first": count == 0, "odd": _odd(count), "last": last}
+
+
+def _stage(m, en, stage, name):
+    """The values of a stage, an enabled cycle later."""
+    return [
+        registered_all(m, en, values, f"{name}_{n}_{{}}", resets=("there",))
+        for n, values in enumerate(stage)
+    ]

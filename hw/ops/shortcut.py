@@ -1,0 +1,220 @@
+"""Shortcuts without parameters: fewer pixels, more channels."""
+
+from math import gcd
+
+import numpy as np
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from xnorflow.hw.arithmetic.counters import counter
+from xnorflow.hw.arithmetic.resources import CONTROL, Resources
+from xnorflow.hw.ops.stage import LaneStage, Segment, even_lanes, evened, fewest, queued
+from xnorflow.hw.streams.times import one_by_one, pixels_of
+from xnorflow.hw.streams.words import check_lanes, map_layout, value_bits, words_of
+
+
+__all__ = ["PadChannels", "PadChannelsStage", "Subsample", "SubsampleStage"]
+
+
+class Subsample(wiring.Component):
+    """Let every ``stride``-th row and column through, from the first on.
+
+    Takes a word every cycle. Latency is 1 cycle.
+
+    Parameters
+    ----------
+    node : :class:`xnorflow.network.Subsample`
+    source : :class:`xnorflow.network.FeatureMap`
+        The map that comes in.
+    lanes : :class:`int`
+        Channels a word; must divide the channels.
+
+    Attributes
+    ----------
+    latency : :class:`int`
+        Clock cycles from the transfer of a word to its delivery: 1.
+
+    Members
+    -------
+    i, o : ``stream.Signature(map_layout(source, lanes))``
+
+    Raises
+    ------
+    NetworkError
+        If the node does not fit its source.
+    :exc:`ValueError`
+        If the lanes do not divide the channels.
+    """
+
+    latency = 1
+
+    def __init__(self, node, source, *, lanes):
+        node.infer(source)
+        check_lanes(source, lanes)
+        self.node = node
+        self.source = source
+        self._words = source.channels // lanes
+        super().__init__({
+            "i": In(stream.Signature(map_layout(source, lanes))),
+            "o": Out(stream.Signature(map_layout(source, lanes))),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+
+        en, step = Signal(), Signal()
+        m.d.comb += [
+            en.eq(~self.o.valid | self.o.ready),
+            self.i.ready.eq(en),
+            step.eq(en & self.i.valid),
+        ]
+        _, last_word = counter(m, "word", self._words, step)
+        _, last_column = counter(m, "column", self.source.width, step & last_word)
+        _, last_row = counter(m, "row", self.source.height, step & last_word & last_column)
+        column_phase, row_phase = (
+            Signal(range(self.node.stride), name=name) for name in ("column_phase", "row_phase")
+        )
+
+        def following(phase, last):
+            return Mux(last | (phase == self.node.stride - 1), 0, phase + 1)
+
+        with m.If(step & last_word):
+            m.d.sync += column_phase.eq(following(column_phase, last_column))
+            with m.If(last_column):
+                m.d.sync += row_phase.eq(following(row_phase, last_row))
+
+        output = Signal(self.o.p.shape(), reset_less=True)
+        m.d.comb += self.o.p.eq(output)
+        with m.If(en):
+            m.d.sync += [
+                self.o.valid.eq(step & (column_phase == 0) & (row_phase == 0)),
+                output.eq(self.i.p),
+            ]
+
+        return m
+
+
+class PadChannels(wiring.Component):
+    """Deliver words of zeros before and after those of every pixel.
+
+    Delivers a word every cycle, and takes none while it delivers zeros: those before a pixel as
+    soon as its first word waits. Latency is 1 cycle.
+
+    Parameters
+    ----------
+    node : :class:`xnorflow.network.PadChannels`
+    source : :class:`xnorflow.network.FeatureMap`
+        The map that comes in.
+    lanes : :class:`int`
+        Channels a word; must divide the channels, and how many come before and after.
+
+    Attributes
+    ----------
+    latency : :class:`int`
+        Clock cycles from the transfer of a word to its delivery: 1.
+
+    Members
+    -------
+    i : ``In(stream.Signature(map_layout(source, lanes)))``
+    o : ``Out(stream.Signature(map_layout(node.infer(source), lanes)))``
+
+    Raises
+    ------
+    NetworkError
+        If the node does not fit its source.
+    :exc:`ValueError`
+        If the lanes do not divide the channels.
+    """
+
+    latency = 1
+
+    def __init__(self, node, source, *, lanes):
+        parts = node.before, source.channels, node.after
+        if gcd(*parts) % lanes:
+            raise ValueError(f"Lanes must divide {parts} channels, not {lanes!r}")
+        self._words = tuple(part // lanes for part in parts)
+        super().__init__({
+            "i": In(stream.Signature(map_layout(source, lanes))),
+            "o": Out(stream.Signature(map_layout(node.infer(source), lanes))),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        before, channels, _ = self._words
+
+        en, step, inside, behind = Signal(), Signal(), Signal(), Signal()
+        word, _ = counter(m, "word", sum(self._words), step)
+        m.d.comb += [
+            en.eq(~self.o.valid | self.o.ready),
+            behind.eq(word >= before + channels),
+            inside.eq((word >= before) & ~behind),
+            self.i.ready.eq(en & inside),
+            step.eq(en & (self.i.valid | behind)),
+        ]
+        output = Signal(self.o.p.shape(), reset_less=True)
+        m.d.comb += self.o.p.eq(output)
+        with m.If(en):
+            m.d.sync += [
+                self.o.valid.eq(step),
+                output.as_value().eq(Mux(inside, self.i.p.as_value(), 0)),
+            ]
+
+        return m
+
+
+class SubsampleStage(LaneStage):
+    """Leave pixels out."""
+
+    component = Subsample
+
+    @classmethod
+    def segment(cls, node, sources, fed, folding, pace):
+        return evened(cls, node, sources, fed)
+
+    def passage(self, arrivals, device):
+        stride = self.node.stride
+        kept = pixels_of(arrivals[0], self.source, self.lanes)[:, ::stride, ::stride]
+        return arrivals, kept.ravel() + self.registers(device)
+
+    def resources(self, device, depth=None):
+        return Resources(luts=CONTROL // 2)
+
+    def describe(self, depth):
+        return {"lanes": self.lanes, "stride": self.node.stride}
+
+
+class PadChannelsStage(LaneStage):
+    """Add channels of zeros."""
+
+    component = PadChannels
+
+    @classmethod
+    def segment(cls, node, sources, fed, folding, pace):
+        (source,), (lanes,) = sources, fed
+        even_lanes(node, sources, fed)
+        most = gcd(node.before, source.channels, node.after)
+        common = fewest(node.infer(source).size, most, pace)
+        ahead = queued(node.name, source, lanes, common)
+        return Segment((ahead,), cls(node, source, common), common)
+
+    @property
+    def busy(self):
+        return words_of(self.node.infer(self.source), self.lanes)
+
+    def passage(self, arrivals, device):
+        # Zeros before a pixel wait for its first word; those behind it, for nothing.
+        words = arrivals[0].reshape(-1, self.source.channels // self.lanes)
+        before, after = self.node.before // self.lanes, self.node.after // self.lanes
+        ready = np.concatenate(
+            [np.repeat(words[:, :1], before, 1), words, np.repeat(words[:, -1:], after, 1)], 1
+        )
+        done = one_by_one(ready.ravel())
+        taken = done.reshape(ready.shape)[:, before : before + words.shape[1]]
+        return [taken.ravel()], done + self.registers(device)
+
+    def resources(self, device, depth=None):
+        return Resources(luts=self.lanes * value_bits(self.source) + CONTROL // 4)
+
+    def describe(self, depth):
+        return {"lanes": self.lanes, "before": self.node.before, "after": self.node.after}

@@ -1,0 +1,201 @@
+"""Threshold-compare: counts or integers become bits."""
+
+import numpy as np
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from xnorflow.hw.arithmetic.constants import ConstantTable, MemoryStyle, channel_rows
+from xnorflow.hw.arithmetic.memory import table_style
+from xnorflow.hw.arithmetic.resources import (
+    CONTROL,
+    Resources,
+    bits_of,
+    chain,
+    products,
+    registers,
+    table,
+)
+from xnorflow.hw.ops.stage import LaneStage, check_pixels
+from xnorflow.hw.streams.words import lane_layout, map_layout, value_bits, vector_of
+
+
+__all__ = ["Threshold", "ThresholdStage"]
+
+
+def threshold_latency(node):
+    """Clock cycles that a `Threshold` takes; the P term costs one."""
+    return ConstantTable.latency + (1 if node.popcount_weights is None else 2)
+
+
+def threshold_rows(node, *, lanes, vector):
+    """Layout and contents of the constants of a `Threshold`, as `channel_rows` gives them."""
+    columns = {"threshold": node.thresholds}
+    if node.popcount_weights is not None:
+        columns["weight"] = node.popcount_weights
+    if node.inverted is not None:
+        columns["inverted"] = node.inverted.astype(np.int64)
+    return channel_rows(columns, lanes=lanes, vector=vector)
+
+
+class Threshold(wiring.Component):
+    """Compare each value with its channel's threshold.
+
+    Computes ``2**fraction * x + popcount_weight * P >= threshold``, complemented on inverted
+    channels. Where thresholds depend on a pixel's border class, pixels are counted. Takes a word
+    every cycle; an output that is not taken stalls the whole pipeline.
+
+    Parameters
+    ----------
+    node : :class:`xnorflow.network.Threshold`
+        The constants.
+    source : :class:`xnorflow.network.FeatureMap`
+        What the values are.
+    lanes : :class:`int`
+        Values a word.
+    vector : :class:`int`
+        Values of a vector: the channels of a pixel, or several whole pixels.
+    style : :class:`MemoryStyle`
+        Where the constants are kept.
+
+    Attributes
+    ----------
+    latency : :class:`int`
+        Clock cycles from input transfer to delivery: 3, and with the P term 4.
+
+    Members
+    -------
+    i : ``In(stream.Signature(map_layout(source, lanes)))``
+    o : ``Out(stream.Signature(lane_layout(1, lanes)))``
+
+    Raises
+    ------
+    NetworkError
+        If the node does not fit its source.
+    """
+
+    def __init__(self, node, source, *, lanes, vector, style=MemoryStyle.AUTO):
+        node.infer(source)
+        self.node = node
+        self.lanes = lanes
+        self.latency = threshold_latency(node)
+        layout, rows = threshold_rows(node, lanes=lanes, vector=vector)
+        # If all words need the same row, thresholds are part of the logic.
+        self._fixed = layout.from_bits(rows[0]) if len(rows) == 1 else None
+        self._constants = ConstantTable(layout, rows, style=style, classes=node.classes)
+        super().__init__({
+            "i": In(stream.Signature(map_layout(source, lanes))),
+            "o": Out(stream.Signature(lane_layout(1, lanes))),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.constants = constants = self._constants
+
+        valid = Signal(self.latency)
+        en = Signal()
+        m.d.comb += [
+            en.eq(~self.o.valid | self.o.ready),
+            self.i.ready.eq(en),
+            self.o.valid.eq(valid[-1]),
+            constants.en.eq(en),
+            constants.step.eq(self.i.valid),
+        ]
+
+        # Cycles 1 and 2: the word waits for its constants.
+        waiting = Signal(self.i.p.shape(), reset_less=True)
+        word = Signal(self.i.p.shape(), reset_less=True)
+        row = constants.row
+        stages = [valid.eq(Cat(self.i.valid, valid)), waiting.eq(self.i.p), word.eq(waiting)]
+
+        for n in range(self.lanes):
+            count = word.lanes[n] << self.node.fraction
+            inverted = row.inverted[n] if self.node.inverted is not None else Const(0)
+            bit = Signal(name=f"bit_{n}", reset_less=True)
+            m.d.comb += self.o.p.lanes[n].eq(bit)
+            if self.node.popcount_weights is None:
+                # Cycle 3: compare.
+                if self._fixed is None:
+                    reached = count >= row.threshold[n]
+                else:
+                    reached = _at_least(count, self._fixed.threshold[n])
+                stages.append(bit.eq(reached ^ inverted))
+            else:
+                # Cycle 3: one multiplication, with the popcount that all channels share.
+                terms = [count - row.threshold[n], row.weight[n] * word.popcount, inverted]
+                margin, product, flip = registers = [
+                    Signal(term.shape(), name=f"{name}_{n}", reset_less=True)
+                    for name, term in zip(("margin", "product", "flip"), terms, strict=True)
+                ]
+                stages += [r.eq(term) for r, term in zip(registers, terms, strict=True)]
+                # Cycle 4: compare.
+                stages.append(bit.eq((margin + product >= 0) ^ flip))
+        with m.If(en):
+            m.d.sync += stages
+
+        return m
+
+
+def _at_least(value, constant):
+    """Whether a value reaches a constant, bit by bit from the lowest.
+
+    That is an AND or an OR a bit, three of which fit a look-up table of four inputs. A subtraction
+    in a carry chain would take one a bit.
+    """
+    bits = list(value)
+    if value.shape().signed:
+        bits[-1] = ~bits[-1]
+        constant += 1 << len(bits) - 1
+    if constant >> len(bits):  # negative, or too large
+        return Const(constant < 0)
+    result = Const(1)
+    for n, bit in enumerate(bits):
+        result = bit & result if constant >> n & 1 else bit | result
+    return result
+
+
+class ThresholdStage(LaneStage):
+    """Compare with thresholds."""
+
+    component = Threshold
+    hands_on = True
+
+    @classmethod
+    def segment(cls, node, sources, fed, folding, pace):
+        if node.classes is not None:
+            check_pixels(node, *sources, *fed)
+        return super().segment(node, sources, fed, folding, pace)
+
+    def registers(self, device):
+        return threshold_latency(self.node)
+
+    def resources(self, device, depth=None):
+        """A comparison a lane, behind words that wait for their thresholds."""
+        node, lanes, value = self.node, self.lanes, value_bits(self.source)
+        classes = len(np.atleast_2d(node.thresholds))
+        words = -(-self.source.channels // lanes) * classes
+        shift = _trailing_zeros(node.thresholds) if node.fraction == 0 else 0
+        bits = max(1, value - shift)
+        threshold = bits_of(node.thresholds)
+        total = Resources(luts=CONTROL) + registers(device, 2 * lanes * bits)
+        if node.popcount_weights is not None:
+            weight = bits_of(node.popcount_weights)
+            chains = chain(device, threshold) + chain(device, max(threshold, weight + value))
+            total += Resources(luts=lanes * chains)
+            total += products(device, lanes, value, weight)
+            return total + table(device, lanes * (threshold + weight), words)
+        if words == 1:
+            return total + Resources(luts=lanes * -(-(bits - 1) // 3))
+        total += Resources(luts=lanes * chain(device, bits, carry_out=True))
+        return total + table(device, lanes * threshold, words)
+
+    def build(self, device, depth):
+        vector = vector_of(self.source, self.lanes)
+        style = table_style(device, *threshold_rows(self.node, lanes=self.lanes, vector=vector))
+        return Threshold(self.node, self.source, lanes=self.lanes, vector=vector, style=style)
+
+
+def _trailing_zeros(values):
+    """Low bits that are 0 in all values."""
+    together = int(np.bitwise_or.reduce(np.ravel(values)))
+    return (together & -together).bit_length() - 1 if together else 0

@@ -1,0 +1,134 @@
+"""Two slopes, one for values that are negative."""
+
+import numpy as np
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from xnorflow.hw.arithmetic.clipping import clipped
+from xnorflow.hw.arithmetic.constants import (
+    ConstantTable,
+    MemoryStyle,
+    are_shifts,
+    channel_rows,
+    fetch,
+)
+from xnorflow.hw.arithmetic.memory import table_style
+from xnorflow.hw.arithmetic.registers import registered
+from xnorflow.hw.arithmetic.resources import CONTROL, Resources, bits_of, products, table
+from xnorflow.hw.ops.stage import LaneStage, paced
+from xnorflow.hw.streams.words import map_layout, value_bits, vector_of
+
+
+__all__ = ["TwoSlope", "TwoSlopeStage", "slope_bits", "slope_rows"]
+
+
+def slope_rows(node, *, lanes, vector):
+    """Layout and contents of the constants of a `TwoSlope`, as `channel_rows` gives them."""
+    columns = {"positive": node.positive, "negative": node.negative}
+    return channel_rows(columns, lanes=lanes, vector=vector)
+
+
+def slope_bits(node):
+    """Bits of a slope."""
+    return bits_of(np.concatenate([node.positive, node.negative]))
+
+
+def _slopes_are_shifts(node):
+    """Whether a `TwoSlope` needs no multiplier."""
+    return are_shifts(node.positive) and are_shifts(node.negative)
+
+
+class TwoSlope(wiring.Component):
+    """Multiply each value by one of its channel's two slopes, round and clip.
+
+    Takes a word every cycle; an output that is not taken stalls the whole pipeline. Two slopes that
+    all channels share, such as ReLU's 1 and 0, cost no multiplier if they are powers of two or 0.
+
+    Parameters
+    ----------
+    node : :class:`xnorflow.network.TwoSlope`
+        The constants.
+    source : :class:`xnorflow.network.FeatureMap`
+        What the values are.
+    lanes : :class:`int`
+        Values a word.
+    vector : :class:`int`
+        Values of a vector: the channels of a pixel, or several whole pixels.
+    style : :class:`MemoryStyle`
+        Where the constants are kept.
+
+    Attributes
+    ----------
+    latency : :class:`int`
+        Clock cycles from input transfer to delivery: 5.
+
+    Members
+    -------
+    i : ``In(stream.Signature(map_layout(source, lanes)))``
+    o : ``Out(stream.Signature(map_layout(node.infer(source), lanes)))``
+
+    Raises
+    ------
+    NetworkError
+        If the node does not fit its source.
+    """
+
+    latency = ConstantTable.latency + 3
+
+    def __init__(self, node, source, *, lanes, vector, style=MemoryStyle.AUTO):
+        self.node = node
+        self.lanes = lanes
+        self._slopes = ConstantTable(*slope_rows(node, lanes=lanes, vector=vector), style=style)
+        super().__init__({
+            "i": In(stream.Signature(map_layout(source, lanes))),
+            "o": Out(stream.Signature(map_layout(node.infer(source), lanes))),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.slopes = slopes = self._slopes
+        en, word = fetch(m, self, slopes)
+
+        rounding = self.node.rounding
+        shifts = _slopes_are_shifts(self.node)
+        for n in range(self.lanes):
+            positive, negative = slopes.row.positive[n], slopes.row.negative[n]
+            # Cycle 3: the slope. A register in front of the multiplier keeps it fast.
+            value = registered(m, en, word.lanes[n], f"value_{n}")
+            # Cycle 4: the product. Cycle 5: what is rounded away is left out.
+            if shifts:
+                # Synthesis knows the constants, but not which values a register can take.
+                product = Mux(value[-1], negative * value, positive * value)
+            else:
+                slope = Mux(word.lanes[n][-1], negative, positive)
+                product = registered(m, en, slope, f"slope_{n}") * value
+            product = registered(m, en, product, f"product_{n}")
+            rounded = clipped((product + rounding.half) >> rounding.shift, rounding.bits)
+            output = registered(m, en, rounded, f"output_{n}")
+            m.d.comb += self.o.p.lanes[n].eq(output)
+
+        return m
+
+
+class TwoSlopeStage(LaneStage):
+    """Multiply by one of two slopes."""
+
+    component = TwoSlope
+
+    @classmethod
+    def segment(cls, node, sources, fed, folding, pace):
+        return paced(cls, node, *sources, *fed, pace)
+
+    def resources(self, device, depth=None):
+        node, lanes, slopes = self.node, self.lanes, slope_bits(self.node)
+        total = Resources(luts=lanes * (slopes + 2 * node.rounding.bits) + CONTROL)
+        if _slopes_are_shifts(node):
+            return total
+        total += products(device, lanes, value_bits(self.source), slopes)
+        return total + table(device, 2 * lanes * slopes, -(-self.source.channels // lanes))
+
+    def build(self, device, depth):
+        vector = vector_of(self.source, self.lanes)
+        style = table_style(device, *slope_rows(self.node, lanes=self.lanes, vector=vector))
+        return TwoSlope(self.node, self.source, lanes=self.lanes, vector=vector, style=style)

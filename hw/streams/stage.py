@@ -1,0 +1,99 @@
+"""A stage of a pipeline: what is known of a component before it is built."""
+
+from fractions import Fraction
+from typing import ClassVar
+
+import numpy as np
+from amaranth.lib.wiring import Component
+
+from xnorflow.hw.arithmetic.resources import Resources
+from xnorflow.hw.families.device import Device
+from xnorflow.hw.streams.words import words_of
+
+
+__all__ = ["Stage"]
+
+
+class Stage:
+    """What takes words of ``lanes`` values from ``source``, and becomes one component.
+
+    A stage is a frozen dataclass. What is here is right for a component that delivers a word for
+    every word, a fixed number of cycles later; others say what is different.
+
+    Attributes
+    ----------
+    name : str
+        Of the component, too.
+    component : type of Component
+        What it becomes.
+    inputs : tuple of str
+        Ports of the component, one for each stage that feeds it.
+    may_wait : bool
+        Whether words may wait in it for longer than the schedule says.
+    least_depth : int or None
+        Words that its buffer must hold at least, if it has one; 0 if it may be left out.
+    """
+
+    component: ClassVar[type[Component]]
+    inputs: ClassVar[tuple[str, ...]] = ("i",)
+    may_wait: ClassVar[bool] = False
+    least_depth: int | None = None
+
+    def registers(self, device: Device) -> int:
+        """Registers that a word passes, memories of activations not counted."""
+        return self.component.latency
+
+    @property
+    def busy(self) -> int:
+        """Clock cycles for which a frame keeps it busy."""
+        return words_of(self.source, self.lanes)
+
+    def passage(self, arrivals: list[np.ndarray], device: Device) -> tuple[list, np.ndarray]:
+        """Follow words through it while nothing behind it holds them up.
+
+        Parameters
+        ----------
+        arrivals : list of int array
+            For each source, the clock cycles in which its words are offered.
+        device : Device
+            What it is built for.
+
+        Returns
+        -------
+        taken : list of int array
+            The cycles in which they are taken.
+        departures : int array
+            The cycles in which words leave.
+        """
+        return arrivals, arrivals[0] + self.registers(device)
+
+    def scheduled(self, arrivals, device, stages) -> tuple[list, np.ndarray, int | None]:
+        """The same at an even pace, and the depth that its buffer needs for that.
+
+        ``stages`` has all of the pipeline by name.
+        """
+        return *self.passage(arrivals, device), None
+
+    def resources(self, device: Device, depth: int | None = None) -> Resources:
+        """Estimated resources, with a buffer of that ``depth``."""
+        raise NotImplementedError
+
+    def frames_in(self, device: Device, depth: int | None) -> Fraction:
+        """Bound on the frames in it: a register holds a word, a small part of a frame."""
+        return Fraction(self.registers(device), self.busy) + self.frames_kept(depth)
+
+    def frames_kept(self, depth: int | None) -> Fraction | int:
+        """The same for what is in none of these registers."""
+        return 0
+
+    def describe(self, depth: int | None) -> dict:
+        """What design.json says of it, besides its name, its sources and its component."""
+        return {"lanes": self.lanes}
+
+    def build(self, device: Device, depth: int | None) -> Component:
+        """Make the component."""
+        raise NotImplementedError
+
+    def outputs(self, unit: Component) -> list:
+        """Streams that the component hands out, one for each stage that it feeds."""
+        return [unit.o]

@@ -1,0 +1,66 @@
+# amaranth: UnusedElaboratable=no
+import numpy as np
+import pytest
+
+from xnorflow.hw.ops.elementwise import Add, Concat
+from xnorflow.network import Add as AddNode
+from xnorflow.network import Concat as ConcatNode
+from xnorflow.network import FeatureMap, Int
+from xnorflow.sim.pysim import transact
+
+
+def words(values, lanes):
+    return [{"lanes": word} for word in values.reshape(-1, lanes).tolist()]
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.5])
+@pytest.mark.parametrize("lanes", [1, 2, 4])
+@pytest.mark.parametrize("bits", [4, 6, 9])
+def test_adds_and_clips(bits, lanes, stall):
+    rng = np.random.default_rng(bits)
+    source, other = FeatureMap(2, 3, 4, Int(6)), FeatureMap(2, 3, 4, Int(5))
+    a, b = rng.integers(-32, 32, (3, 2, 3, 4)), rng.integers(-16, 16, (3, 2, 3, 4))
+    dut = Add(AddNode("sum", "a", "b", bits), source, other, lanes=lanes)
+
+    outputs = transact(
+        dut, words(a, lanes), a.size // lanes, other=words(b, lanes), stall=stall, seed=bits
+    )
+
+    expected = np.clip(a + b, -1 << bits - 1, (1 << bits - 1) - 1)
+    assert [list(out.lanes) for out in outputs] == expected.reshape(-1, lanes).tolist()
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.5])
+@pytest.mark.parametrize(("channels", "lanes"), [((4, 4), 2), ((2, 6), 2), ((3, 1), 1)])
+def test_puts_channels_behind_each_other(channels, lanes, stall):
+    rng = np.random.default_rng(lanes)
+    source, other = (FeatureMap(2, 3, n, Int(6)) for n in channels)
+    a, b = (rng.integers(-32, 32, (3, 2, 3, n)) for n in channels)
+    dut = Concat(ConcatNode("both", "a", "b"), source, other, lanes=lanes)
+    expected = np.concatenate([a, b], axis=3)
+
+    outputs = transact(
+        dut, words(a, lanes), expected.size // lanes, other=words(b, lanes), stall=stall
+    )
+
+    assert [list(out.lanes) for out in outputs] == expected.reshape(-1, lanes).tolist()
+
+
+def test_adds_a_pair_every_cycle():
+    x = FeatureMap(1, 1, 1, Int(4))
+    dut = Add(AddNode("sum", "a", "b", 5), x, x, lanes=1)
+    inputs = [{"lanes": [3]}] * 40
+    transact(dut, inputs, 40, other=inputs, max_cycles=40 + dut.latency)
+
+
+def test_delivers_a_word_of_both_every_cycle():
+    x = FeatureMap(1, 1, 1, Int(4))
+    dut = Concat(ConcatNode("both", "a", "b"), x, x, lanes=1)
+    inputs = [{"lanes": [3]}] * 40
+    transact(dut, inputs, 80, other=inputs, max_cycles=80 + dut.latency)
+
+
+def test_rejects_lanes():
+    a, b = FeatureMap(1, 1, 4, Int(4)), FeatureMap(1, 1, 6, Int(4))
+    with pytest.raises(ValueError, match=r"^Lanes must divide 4 and 6 channels, not 4$"):
+        Concat(ConcatNode("both", "a", "b"), a, b, lanes=4)
