@@ -35,10 +35,8 @@ def choose(
 
     Parameters
     ----------
-    network : :class:`Network`
-        What to build.
-    device : :class:`Device`
-        What it must fit.
+    network, device, single_buffered, beside
+        As for `fold`.
     clock : :class:`int`
         Frequency in Hz.
     cycles : :class:`int`, optional
@@ -47,8 +45,6 @@ def choose(
         Fewest frames a second.
     fastest : :class:`bool`
         Whether it is to be as fast as fits.
-    single_buffered, beside
-        As for `fold`.
 
     Raises
     ------

@@ -32,12 +32,8 @@ class Design:
 
     Attributes
     ----------
-    network : :class:`Network`
-    foldings : mapping of :class:`str` to :class:`Folding`
-        Of the layers with weights, by name.
-    input_lanes : :class:`int`
-        Input values a word.
-    device : :class:`Device`
+    network, foldings, input_lanes, device, single_buffered, frames_per_packet
+        As for `xnorflow.hw.compile.plan.plan`.
     pace : :class:`int`
         Clock cycles a frame that streams of integers keep.
     stages : tuple of Stage
@@ -48,10 +44,6 @@ class Design:
         Words that each buffer holds, by the name of its stage.
     cycles_per_frame : :class:`int`
         From one result to the next when frames come without a gap; the input takes them no sooner.
-    single_buffered : :class:`bool`
-        Whether what waits for its frame's parameters does not hold more than a frame.
-    frames_per_packet : :class:`FramesPerPacket`
-        Whether ``last`` ends every frame on the input, or a packet of them.
 
     Raises
     ------

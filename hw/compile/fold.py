@@ -89,13 +89,7 @@ def fold_fastest(
 
     Parameters
     ----------
-    network : :class:`Network`
-        What to build.
-    device : :class:`Device`
-        What it must fit.
-    fill : :class:`float`
-        Part of the device's look-up tables that may be used.
-    single_buffered, beside
+    network, device, fill, single_buffered, beside
         As for `fold`.
 
     Raises

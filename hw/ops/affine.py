@@ -16,7 +16,7 @@ from xnorflow.hw.arithmetic.constants import (
 from xnorflow.hw.arithmetic.memory import table_style
 from xnorflow.hw.arithmetic.registers import registered
 from xnorflow.hw.arithmetic.resources import Resources, bits_of, chain, products, table
-from xnorflow.hw.ops.stage import LaneStage, check_pixels, paced
+from xnorflow.hw.ops.stage import PacedStage
 from xnorflow.hw.streams.words import map_layout, value_bits, vector_of
 from xnorflow.network import int_bits
 
@@ -133,16 +133,10 @@ class Affine(wiring.Component):
         return m
 
 
-class AffineStage(LaneStage):
+class AffineStage(PacedStage):
     """Scale and shift, and round."""
 
     component = Affine
-
-    @classmethod
-    def segment(cls, node, sources, fed, folding, pace):
-        if node.classes is not None:
-            check_pixels(node, *sources, *fed)
-        return paced(cls, node, *sources, *fed, pace)
 
     def registers(self, device):
         return affine_latency(self.node)

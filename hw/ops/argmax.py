@@ -138,6 +138,7 @@ class ArgMaxStage(LaneStage):
     """Find the label."""
 
     component = ArgMax
+    frames_kept = 1
 
     def passage(self, arrivals, device):
         words = -(-self.source.channels // self.lanes)
@@ -148,9 +149,6 @@ class ArgMaxStage(LaneStage):
         comparison = chain(device, bits, carry_out=True) + bits + ceil_log2(channels)
         kept = registers(device, bits * (channels + 2 * self.lanes))
         return Resources(luts=self.lanes * comparison) + kept
-
-    def frames_kept(self, depth):
-        return 1
 
     def build(self, device, depth):
         return ArgMax(self.source, lanes=self.lanes)

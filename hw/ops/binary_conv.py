@@ -2,8 +2,7 @@
 
 import numpy as np
 from amaranth import *
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.lib.wiring import connect, flipped
 
 from xnorflow.hw.arithmetic.accumulator import accumulate
 from xnorflow.hw.arithmetic.constants import MemoryStyle
@@ -13,9 +12,8 @@ from xnorflow.hw.arithmetic.registers import delayed
 from xnorflow.hw.arithmetic.resources import Resources, chain, registers
 from xnorflow.hw.arithmetic.xnor import count_triples, encode_weights, share_parities
 from xnorflow.hw.families.ecp5 import ECP5
-from xnorflow.hw.ops.matrix import MatrixStage
+from xnorflow.hw.ops.matrix import MatrixStage, MatrixUnit
 from xnorflow.hw.ops.operands import Operands, delayed_marks, weight_rows
-from xnorflow.hw.streams.words import lane_layout
 from xnorflow.network import Gate
 
 
@@ -49,51 +47,21 @@ def _shares_parities(simd, gate, family):
     return gate is Gate.XNOR and counts_triples(_counted_lanes(simd), family)
 
 
-class MatrixVectorUnit(wiring.Component):
+class MatrixVectorUnit(MatrixUnit):
     """Count, for every neuron, the synapses where the gate gives 1 (FINN: MVU).
-
-    Works on ``pe`` neurons and ``simd`` synapses of each in a cycle, so that a vector takes
-    ``neuron_fold * synapse_fold`` cycles, and the next one follows without a gap: see `Operands`.
-
-    Neither ``simd`` nor ``pe`` needs to divide the matrix: spare lanes of a vector's last word are
-    masked, spare neurons of the last fold deliver counts that mean nothing.
 
     Parameters
     ----------
     weights : array of bool, (matrix_height, matrix_width)
-        Weight bits: a row a neuron, in the order in which activations arrive.
-    pe : :class:`int`
-        Neurons a cycle, 1…matrix_height.
-    simd : :class:`int`
-        Synapses a cycle and neuron, lanes of ``i``. May exceed matrix_width.
+        Weight bits.
     gate : :class:`Gate`
         What is counted: equal bits (xnor), or bits that are both 1 (and).
     popcount : :class:`bool`
         Whether P, the number of ones in the vector, goes along with every word.
     family : :class:`Family`
         Whose logic the popcounts are made for.
-    weight_style : :class:`MemoryStyle`
-        Where weights are kept. With a single fold they are constants, and cost nothing.
-
-    Attributes
-    ----------
-    synapse_fold, neuron_fold : :class:`int`
-        Words of a vector; groups of ``pe`` neurons.
-    latency : :class:`int`
-        Clock cycles from the transfer of a vector's last word to the delivery of the first word
-        of counts, if the unit is idle.
-
-    Members
-    -------
-    i : ``In(stream.Signature(lane_layout(1, simd)))``
-        ``synapse_fold`` words a vector.
-    o : ``Out(stream.Signature(lane_layout(range(matrix_width + 1), pe, popcount=...)))``
-        ``neuron_fold`` words a vector, neuron 0 in lane 0 of the first one.
-
-    Raises
-    ------
-    :exc:`ValueError`
-        If ``pe`` or ``simd`` are out of range.
+    pe, simd, weight_style
+        As for every `MatrixUnit`.
     """
 
     def __init__(
@@ -107,30 +75,21 @@ class MatrixVectorUnit(wiring.Component):
         family=ECP5,
         weight_style=MemoryStyle.AUTO,
     ):
-        self.weights = np.asarray(weights, dtype=bool)
-        height, width = self.weights.shape
-        if not 1 <= pe <= height:
-            raise ValueError(f"PE must be from 1 to the {height} neurons, not {pe!r}")
-        if simd < 1:
-            raise ValueError(f"SIMD must be at least 1, not {simd!r}")
-        self.pe = pe
-        self.simd = simd
         self.gate = gate
         self.popcount = popcount
         self.family = family
-        self.weight_style = weight_style
-        self.synapse_fold = -(-width // simd)
-        self.neuron_fold = -(-height // pe)
+        weights = np.asarray(weights, dtype=bool)
+        count = range(weights.shape[1] + 1)
+        super().__init__(
+            weights,
+            1,
+            count,
+            pe=pe,
+            simd=simd,
+            weight_style=weight_style,
+            popcount=count if popcount else None,
+        )
         self.latency = _latency(simd, family)
-        self._count = range(width + 1)
-        super().__init__({
-            "i": In(stream.Signature(lane_layout(1, simd))),
-            "o": Out(
-                stream.Signature(
-                    lane_layout(self._count, pe, popcount=self._count if popcount else None)
-                )
-            ),
-        })
 
     def elaborate(self, platform):
         m = Module()

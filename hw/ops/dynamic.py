@@ -14,7 +14,6 @@ while the other half is read, and the halves change places at the edge of a fram
 """
 
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 from amaranth import *
@@ -41,7 +40,7 @@ from xnorflow.hw.arithmetic.resources import (
 from xnorflow.hw.ops.stage import NodeStage, Segment, even_lanes, fewest, queued
 from xnorflow.hw.ops.two_slope import slope_bits, slope_rows
 from xnorflow.hw.streams.fifo import Fifo
-from xnorflow.hw.streams.stage import Stage
+from xnorflow.hw.streams.stage import StreamStage
 from xnorflow.hw.streams.times import frames_of, one_by_one, postponed, queue_depth
 from xnorflow.hw.streams.words import (
     check_lanes,
@@ -451,12 +450,9 @@ def _fetch(m, unit, table):
 
 
 @dataclass(frozen=True)
-class FrameBufferStage(Stage):
+class FrameBufferStage(StreamStage):
     """Keep words of ``lanes`` values until the parameters of their frame have come."""
 
-    name: str
-    source: FeatureMap
-    lanes: int
     parameters: FeatureMap
     parameter_lanes: int
 
@@ -474,9 +470,7 @@ class FrameBufferStage(Stage):
         """Words of a frame's parameters."""
         return words_of(self.parameters, self.parameter_lanes)
 
-    @property
-    def least_depth(self) -> int:
-        return self.words
+    least_depth = words
 
     @property
     def busy(self):
@@ -493,13 +487,7 @@ class FrameBufferStage(Stage):
         return arrivals, went, max(self.words, queue_depth(arrivals[0], went))
 
     def resources(self, device, depth=None):
-        return Resources(luts=60) + buffer(device, self.lanes * value_bits(self.source), depth)
-
-    def frames_kept(self, depth):
-        return Fraction(depth, self.busy)
-
-    def describe(self, depth):
-        return {"lanes": self.lanes, "depth": depth}
+        return Resources(luts=60) + buffer(device, self.width, depth)
 
     def build(self, device, depth):
         return FrameBuffer(

@@ -4,59 +4,31 @@ from math import gcd, lcm
 
 import numpy as np
 from amaranth import *
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
 
 from xnorflow.hw.arithmetic.clipping import clipped
 from xnorflow.hw.arithmetic.counters import counter
 from xnorflow.hw.arithmetic.resources import CONTROL, Resources
 from xnorflow.hw.ops.stage import JoinStage, Segment, even_lanes, fewest, queued
+from xnorflow.hw.ops.unit import JoinUnit
 from xnorflow.hw.streams.times import one_by_one
-from xnorflow.hw.streams.words import map_layout, value_bits, words_of
+from xnorflow.hw.streams.words import words_of
 
 
 __all__ = ["Add", "AddStage", "Concat", "ConcatStage"]
 
 
-class Add(wiring.Component):
+class Add(JoinUnit):
     """Add two streams, value by value; sums that do not fit are clipped.
 
     Words are taken in pairs, one every cycle. Latency is 1 cycle.
-
-    Parameters
-    ----------
-    node : :class:`xnorflow.network.Add`
-    source, other : :class:`xnorflow.network.FeatureMap`
-        The maps that come in.
-    lanes : :class:`int`
-        Values a word.
 
     Attributes
     ----------
     latency : :class:`int`
         Clock cycles from the transfer of a pair to the delivery of its sum: 1.
-
-    Members
-    -------
-    i : ``In(stream.Signature(map_layout(source, lanes)))``
-    i_other : ``In(stream.Signature(map_layout(other, lanes)))``
-    o : ``Out(stream.Signature(map_layout(node.infer(source, other), lanes)))``
-
-    Raises
-    ------
-    NetworkError
-        If the node does not fit its sources.
     """
 
     latency = 1
-
-    def __init__(self, node, source, other, *, lanes):
-        self.node = node
-        super().__init__({
-            "i": In(stream.Signature(map_layout(source, lanes))),
-            "i_other": In(stream.Signature(map_layout(other, lanes))),
-            "o": Out(stream.Signature(map_layout(node.infer(source, other), lanes))),
-        })
 
     def elaborate(self, platform):
         m = Module()
@@ -78,36 +50,15 @@ class Add(wiring.Component):
         return m
 
 
-class Concat(wiring.Component):
+class Concat(JoinUnit):
     """Put the channels of two streams behind each other, pixel by pixel.
 
     Delivers a word every cycle. Latency is 1 cycle.
-
-    Parameters
-    ----------
-    node : :class:`xnorflow.network.Concat`
-    source, other : :class:`xnorflow.network.FeatureMap`
-        The maps that come in.
-    lanes : :class:`int`
-        Channels a word; must divide those of both maps.
 
     Attributes
     ----------
     latency : :class:`int`
         Clock cycles from the transfer of a word to its delivery: 1.
-
-    Members
-    -------
-    i : ``In(stream.Signature(map_layout(source, lanes)))``
-    i_other : ``In(stream.Signature(map_layout(other, lanes)))``
-    o : ``Out(stream.Signature(map_layout(node.infer(source, other), lanes)))``
-
-    Raises
-    ------
-    NetworkError
-        If the node does not fit its sources.
-    :exc:`ValueError`
-        If the lanes do not divide the channels.
     """
 
     latency = 1
@@ -118,11 +69,7 @@ class Concat(wiring.Component):
                 f"Lanes must divide {source.channels} and {other.channels} channels, not {lanes!r}"
             )
         self._words = source.channels // lanes, other.channels // lanes
-        super().__init__({
-            "i": In(stream.Signature(map_layout(source, lanes))),
-            "i_other": In(stream.Signature(map_layout(other, lanes))),
-            "o": Out(stream.Signature(map_layout(node.infer(source, other), lanes))),
-        })
+        super().__init__(node, source, other, lanes=lanes)
 
     def elaborate(self, platform):
         m = Module()
@@ -193,7 +140,7 @@ class ConcatStage(JoinStage):
         return taken, done + self.registers(device)
 
     def resources(self, device, depth=None):
-        return Resources(luts=self.lanes * value_bits(self.source) + CONTROL // 4)
+        return Resources(luts=self.width + CONTROL // 4)
 
 
 def _joined(cls, node, sources, fed, common):

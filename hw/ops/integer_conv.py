@@ -2,8 +2,7 @@
 
 import numpy as np
 from amaranth import *
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.lib.wiring import connect, flipped
 from amaranth.utils import ceil_log2
 
 from xnorflow.hw.arithmetic.accumulator import accumulate, add_with_carry
@@ -11,9 +10,9 @@ from xnorflow.hw.arithmetic.constants import MemoryStyle
 from xnorflow.hw.arithmetic.memory import memory_style
 from xnorflow.hw.arithmetic.registers import registered, registered_all
 from xnorflow.hw.arithmetic.resources import Resources, chain, products
-from xnorflow.hw.ops.matrix import MatrixStage
+from xnorflow.hw.ops.matrix import MatrixStage, MatrixUnit
 from xnorflow.hw.ops.operands import Operands, delayed_marks, weight_rows
-from xnorflow.hw.streams.words import lane_layout, value_bits, value_shape
+from xnorflow.hw.streams.words import value_bits, value_shape
 from xnorflow.network import Bit
 
 
@@ -37,68 +36,18 @@ def weight_coding(weights):
     return Shape.cast(range(min(low, -1), high + 1)).width, weights, 0
 
 
-class IntegerMatrixVectorUnit(wiring.Component):
+class IntegerMatrixVectorUnit(MatrixUnit):
     """Weighted sums of a vector, for every neuron (FINN: MVU with integer operands).
 
-    Timing, folding and tails are those of a `MatrixVectorUnit`. Products of two wide operands
-    become multipliers (DSPs, where the device has them); activations that are bits, and weights
-    that are all ±1, are only added or subtracted.
-
-    Parameters
-    ----------
-    weights : array of int, (matrix_height, matrix_width)
-        A row a neuron, in the order in which activations arrive.
-    shape : :class:`ShapeLike`
-        One activation.
-    result : :class:`ShapeLike`
-        One sum; it must hold every partial sum, too.
-    pe : :class:`int`
-        Neurons a cycle, 1…matrix_height.
-    simd : :class:`int`
-        Synapses a cycle and neuron, lanes of ``i``.
-    weight_style : :class:`MemoryStyle`
-        Where weights are kept.
-
-    Attributes
-    ----------
-    synapse_fold, neuron_fold : :class:`int`
-        Words of a vector; groups of ``pe`` neurons.
-    latency : :class:`int`
-        Clock cycles from the transfer of a vector's last word to the delivery of the first word
-        of sums, if the unit is idle.
-
-    Members
-    -------
-    i : ``In(stream.Signature(lane_layout(shape, simd)))``
-        ``synapse_fold`` words a vector.
-    o : ``Out(stream.Signature(lane_layout(result, pe)))``
-        ``neuron_fold`` words a vector, neuron 0 in lane 0 of the first one.
-
-    Raises
-    ------
-    :exc:`ValueError`
-        If ``pe`` or ``simd`` are out of range.
+    Products of two wide operands become multipliers (DSPs, where the device has them); activations
+    that are bits, and weights that are all ±1, are only added or subtracted. The shape of a result
+    must hold every partial sum, too.
     """
 
     def __init__(self, weights, shape, result, *, pe, simd, weight_style=MemoryStyle.AUTO):
-        self.weights = np.asarray(weights, np.int64)
-        height, width = self.weights.shape
-        if not 1 <= pe <= height:
-            raise ValueError(f"PE must be from 1 to the {height} neurons, not {pe!r}")
-        if simd < 1:
-            raise ValueError(f"SIMD must be at least 1, not {simd!r}")
-        self.shape = Shape.cast(shape)
-        self.result = Shape.cast(result)
-        self.pe = pe
-        self.simd = simd
-        self.weight_style = weight_style
-        self.synapse_fold = -(-width // simd)
-        self.neuron_fold = -(-height // pe)
+        weights = np.asarray(weights, np.int64)
+        super().__init__(weights, shape, result, pe=pe, simd=simd, weight_style=weight_style)
         self.latency = _latency(simd)
-        super().__init__({
-            "i": In(stream.Signature(lane_layout(self.shape, simd))),
-            "o": Out(stream.Signature(lane_layout(self.result, pe))),
-        })
 
     def elaborate(self, platform):
         m = Module()

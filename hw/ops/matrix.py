@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
 
 from xnorflow.errors import DesignError
 from xnorflow.hw.arithmetic.resources import (
@@ -19,12 +22,12 @@ from xnorflow.hw.ops.sliding_window import SlidingWindowStage
 from xnorflow.hw.ops.stage import NodeStage, Segment, divisors
 from xnorflow.hw.streams.skid_buffer import SkidBufferStage
 from xnorflow.hw.streams.times import each
-from xnorflow.hw.streams.width_converter import WidthConverterStage
-from xnorflow.hw.streams.words import value_bits
+from xnorflow.hw.streams.width_converters import WidthConverterStage
+from xnorflow.hw.streams.words import lane_layout
 from xnorflow.network import BinaryConv, FeatureMap, IntegerConv, Network
 
 
-__all__ = ["Folding", "MatrixStage", "is_dense", "layers"]
+__all__ = ["Folding", "MatrixStage", "MatrixUnit", "is_dense", "layers"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,71 @@ class Folding:
         for what, value in (("PE", self.pe), ("SIMD", self.simd)):
             if not isinstance(value, int) or value < 1:
                 raise DesignError(f"{what} must be a positive integer, not {value!r}")
+
+
+class MatrixUnit(wiring.Component):
+    """Works on ``pe`` neurons and ``simd`` synapses of each in a cycle; see `Operands`.
+
+    A vector takes ``neuron_fold * synapse_fold`` cycles, and the next one follows without a gap.
+    Neither ``simd`` nor ``pe`` needs to divide the matrix: spare lanes of a vector's last word are
+    masked, spare neurons of the last fold deliver what means nothing.
+
+    Parameters
+    ----------
+    weights : array of int, (matrix_height, matrix_width)
+        A row a neuron, in the order in which activations arrive.
+    shape : :class:`ShapeLike`
+        One activation.
+    result : :class:`ShapeLike`
+        One result.
+    popcount : :class:`ShapeLike`, optional
+        Of P, where it goes along.
+    pe : :class:`int`
+        Neurons a cycle, 1…matrix_height.
+    simd : :class:`int`
+        Synapses a cycle and neuron, lanes of ``i``. May exceed matrix_width.
+    weight_style : :class:`MemoryStyle`
+        Where weights are kept. With a single fold they are constants, and cost nothing.
+
+    Attributes
+    ----------
+    synapse_fold, neuron_fold : :class:`int`
+        Words of a vector; groups of ``pe`` neurons.
+    latency : :class:`int`
+        Clock cycles from the transfer of a vector's last word to the delivery of the first word of
+        results, if the unit is idle.
+
+    Members
+    -------
+    i : ``In(stream.Signature(lane_layout(shape, simd)))``
+        ``synapse_fold`` words a vector.
+    o : ``Out(stream.Signature(lane_layout(result, pe, popcount=popcount)))``
+        ``neuron_fold`` words a vector, neuron 0 in lane 0 of the first one.
+
+    Raises
+    ------
+    :exc:`ValueError`
+        If ``pe`` or ``simd`` are out of range.
+    """
+
+    def __init__(self, weights, shape, result, *, pe, simd, weight_style, popcount=None):
+        height, width = weights.shape
+        if not 1 <= pe <= height:
+            raise ValueError(f"PE must be from 1 to the {height} neurons, not {pe!r}")
+        if simd < 1:
+            raise ValueError(f"SIMD must be at least 1, not {simd!r}")
+        self.weights = weights
+        self.shape = Shape.cast(shape)
+        self.result = Shape.cast(result)
+        self.pe = pe
+        self.simd = simd
+        self.weight_style = weight_style
+        self.synapse_fold = -(-width // simd)
+        self.neuron_fold = -(-height // pe)
+        super().__init__({
+            "i": In(stream.Signature(lane_layout(shape, simd))),
+            "o": Out(stream.Signature(lane_layout(result, pe, popcount=popcount))),
+        })
 
 
 def layers(network: Network) -> list[BinaryConv | IntegerConv]:
@@ -58,6 +126,7 @@ class MatrixStage(NodeStage):
     source: FeatureMap
     folding: Folding
 
+    facts = ("folding.pe", "folding.simd", "cycles")
     hands_on = True
 
     @property
@@ -95,9 +164,7 @@ class MatrixStage(NodeStage):
         """Clock cycles a frame."""
         return self.vectors * self.rows
 
-    @property
-    def busy(self) -> int:
-        return self.cycles
+    busy = cycles
 
     @property
     def weight_bits(self) -> int:
@@ -151,32 +218,27 @@ class MatrixStage(NodeStage):
 
     def resources(self, device, depth=None):
         pe, simd = self.folding.pe, self.folding.simd
-        width = simd * value_bits(self.source)
         total = self.arithmetic(device) + Resources(luts=CONTROL)
         total += table(device, pe * simd * self.weight_bits, self.rows)
         total += counters(self.synapse_fold, self.neuron_fold)
         # The ring of activations, with five numbers that say where it is written and read.
         ring = ring_depth(self.synapse_fold, self.neuron_fold)
-        total += counters(*[ring] * 5) + registers(device, width)
+        total += counters(*[ring] * 5) + registers(device, self.width)
         if ring == 2:
-            return total + Resources(luts=width) + registers(device, 2 * width)
-        return total + buffer(device, width, ring)
+            return total + Resources(luts=self.width) + registers(device, 2 * self.width)
+        return total + buffer(device, self.width, ring)
 
     def arithmetic(self, device) -> Resources:
         """Estimated resources of what computes."""
         raise NotImplementedError
 
-    def frames_kept(self, depth):
+    @property
+    def frames_kept(self):
         return Fraction(3, self.vectors)
 
     def describe(self, depth):
-        return {
-            "neurons": self.node.filters,
-            "synapses": self.node.taps,
-            "pe": self.folding.pe,
-            "simd": self.folding.simd,
-            "cycles": self.cycles,
-        }
+        sizes = {"neurons": self.node.filters, "synapses": self.node.taps}
+        return sizes | super().describe(depth)
 
 
 def _check_folding(node, folding, source, lanes):

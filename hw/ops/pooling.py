@@ -2,16 +2,16 @@
 
 import numpy as np
 from amaranth import *
-from amaranth.lib import data, memory, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import data, memory
 
 from xnorflow.hw.arithmetic.constants import ConstantTable, MemoryStyle, channel_rows
 from xnorflow.hw.arithmetic.counters import counter
 from xnorflow.hw.arithmetic.registers import registered_all
 from xnorflow.hw.arithmetic.resources import CONTROL, Resources, buffer, chain
-from xnorflow.hw.ops.stage import LaneStage, check_pixels, evened
+from xnorflow.hw.ops.stage import EvenStage, LaneStage, check_pixels
+from xnorflow.hw.ops.unit import MapUnit
 from xnorflow.hw.streams.times import pixels_of
-from xnorflow.hw.streams.words import check_lanes, lane_layout, map_layout, value_bits
+from xnorflow.hw.streams.words import value_bits
 from xnorflow.network import AveragePool, GlobalSum, int_bits
 
 
@@ -26,49 +26,19 @@ __all__ = [
 ]
 
 
-class MaxPool(wiring.Component):
+class MaxPool(MapUnit):
     """Largest bit of every window, or the smallest one on inverted channels.
 
     Takes a word every cycle. A window's partial results wait in a memory of one row of windows
     until its last pixel has come; an output that is not taken stalls everything.
 
-    Parameters
-    ----------
-    node : :class:`xnorflow.network.MaxPool`
-    source : :class:`xnorflow.network.FeatureMap`
-        The map that comes in.
-    lanes : :class:`int`
-        Channels a word; must divide the channels.
-
     Attributes
     ----------
     latency : :class:`int`
         Clock cycles from the transfer of a window's last word to its delivery: 3.
-
-    Members
-    -------
-    i, o : ``stream.Signature(lane_layout(1, lanes))``
-
-    Raises
-    ------
-    NetworkError
-        If the node does not fit its source.
-    :exc:`ValueError`
-        If the lanes do not divide the channels.
     """
 
     latency = 1 + ConstantTable.latency
-
-    def __init__(self, node, source, *, lanes):
-        node.infer(source)
-        check_lanes(source, lanes)
-        self.node = node
-        self.source = source
-        self.lanes = lanes
-        super().__init__({
-            "i": In(stream.Signature(lane_layout(1, lanes))),
-            "o": Out(stream.Signature(lane_layout(1, lanes))),
-        })
 
     def elaborate(self, platform):
         m = Module()
@@ -95,48 +65,18 @@ class MaxPool(wiring.Component):
         return m
 
 
-class SumPool(wiring.Component):
+class SumPool(MapUnit):
     """Sum of every window, or its mean with ties rounded up.
 
     Timing is that of `MaxPool`.
-
-    Parameters
-    ----------
-    node : :class:`xnorflow.network.AveragePool` or :class:`xnorflow.network.GlobalSum`
-    source : :class:`xnorflow.network.FeatureMap`
-        The map that comes in.
-    lanes : :class:`int`
-        Channels a word; must divide the channels.
 
     Attributes
     ----------
     latency : :class:`int`
         Clock cycles from the transfer of a window's last word to its delivery: 3.
-
-    Members
-    -------
-    i : ``In(stream.Signature(map_layout(source, lanes)))``
-    o : ``Out(stream.Signature(map_layout(node.infer(source), lanes)))``
-
-    Raises
-    ------
-    NetworkError
-        If the node does not fit its source.
-    :exc:`ValueError`
-        If the lanes do not divide the channels.
     """
 
     latency = MaxPool.latency
-
-    def __init__(self, node, source, *, lanes):
-        check_lanes(source, lanes)
-        self.node = node
-        self.source = source
-        self.lanes = lanes
-        super().__init__({
-            "i": In(stream.Signature(map_layout(source, lanes))),
-            "o": Out(stream.Signature(map_layout(node.infer(source), lanes))),
-        })
 
     def elaborate(self, platform):
         m = Module()
@@ -162,48 +102,20 @@ class SumPool(wiring.Component):
         return m
 
 
-class HalvingMaxPool(wiring.Component):
+class HalvingMaxPool(MapUnit):
     """Largest of the 3 × 3 values around every other pixel.
 
     Takes a word every cycle. Largest values of three pixels side by side are found first, and from
     these the largest of three rows; what windows have so far waits in a memory of one pixel, and in
     one of a row of them. An output that is not taken stalls everything.
 
-    Parameters
-    ----------
-    node : :class:`xnorflow.network.HalvingMaxPool`
-    source : :class:`xnorflow.network.FeatureMap`
-        The map that comes in.
-    lanes : :class:`int`
-        Channels a word; must divide the channels.
-
     Attributes
     ----------
     latency : :class:`int`
         Clock cycles from the transfer of a window's last word to its delivery: 5.
-
-    Members
-    -------
-    i, o : ``stream.Signature(map_layout(source, lanes))``
-
-    Raises
-    ------
-    NetworkError
-        If the node does not fit its source.
-    :exc:`ValueError`
-        If the lanes do not divide the channels.
     """
 
     latency = 5
-
-    def __init__(self, node, source, *, lanes):
-        check_lanes(source, lanes)
-        self.source = source
-        self.lanes = lanes
-        super().__init__({
-            "i": In(stream.Signature(map_layout(source, lanes))),
-            "o": Out(stream.Signature(map_layout(node.infer(source), lanes))),
-        })
 
     def elaborate(self, platform):
         m = Module()
@@ -273,6 +185,8 @@ class HalvingMaxPool(wiring.Component):
 class _WindowStage(LaneStage):
     """Pool windows that do not overlap."""
 
+    frames_kept = 1
+
     def passage(self, arrivals, device):
         source, (height, width) = self.source, _window(self.node, self.source)
         rows = slice(height - 1, source.height // height * height, height)
@@ -280,14 +194,12 @@ class _WindowStage(LaneStage):
         ends = pixels_of(arrivals[0], source, self.lanes)[:, rows, columns]
         return arrivals, ends.ravel() + self.registers(device)
 
-    def frames_kept(self, depth):
-        return 1
-
 
 class MaxPoolStage(_WindowStage):
     """Pool bits."""
 
     component = MaxPool
+    facts = ("lanes", "node.size")
     hands_on = True
 
     @classmethod
@@ -299,18 +211,11 @@ class MaxPoolStage(_WindowStage):
         words = self.source.width // self.node.size * (self.source.channels // self.lanes)
         return Resources(luts=2 * self.lanes + 60) + buffer(device, self.lanes, words)
 
-    def describe(self, depth):
-        return {"lanes": self.lanes, "size": self.node.size}
 
-
-class GlobalSumStage(_WindowStage):
+class GlobalSumStage(EvenStage, _WindowStage):
     """Sum the frame up."""
 
     component = SumPool
-
-    @classmethod
-    def segment(cls, node, sources, fed, folding, pace):
-        return evened(cls, node, sources, fed)
 
     def resources(self, device, depth=None):
         delivered, lanes = self.node.infer(self.source), self.lanes
@@ -322,14 +227,11 @@ class AveragePoolStage(GlobalSumStage):
     """Find the means of windows."""
 
 
-class HalvingMaxPoolStage(LaneStage):
+class HalvingMaxPoolStage(EvenStage):
     """Find the largest value around every other pixel."""
 
     component = HalvingMaxPool
-
-    @classmethod
-    def segment(cls, node, sources, fed, folding, pace):
-        return evened(cls, node, sources, fed)
+    frames_kept = 1
 
     def passage(self, arrivals, device):
         # The last window of an odd number ends with the frame.
@@ -348,9 +250,6 @@ class HalvingMaxPoolStage(LaneStage):
             buffer(device, lanes * bits, words) for words in _halving_words(self.source, lanes)
         )
         return sum(memories, Resources(luts=logic + 3 * CONTROL))
-
-    def frames_kept(self, depth):
-        return 1
 
 
 def _max_rows(node, *, lanes):

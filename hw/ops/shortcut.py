@@ -9,56 +9,27 @@ from amaranth.lib.wiring import In, Out
 
 from xnorflow.hw.arithmetic.counters import counter
 from xnorflow.hw.arithmetic.resources import CONTROL, Resources
-from xnorflow.hw.ops.stage import LaneStage, Segment, even_lanes, evened, fewest, queued
+from xnorflow.hw.ops.stage import EvenStage, LaneStage, Segment, even_lanes, fewest, queued
+from xnorflow.hw.ops.unit import MapUnit
 from xnorflow.hw.streams.times import one_by_one, pixels_of
-from xnorflow.hw.streams.words import check_lanes, map_layout, value_bits, words_of
+from xnorflow.hw.streams.words import map_layout, words_of
 
 
 __all__ = ["PadChannels", "PadChannelsStage", "Subsample", "SubsampleStage"]
 
 
-class Subsample(wiring.Component):
+class Subsample(MapUnit):
     """Let every ``stride``-th row and column through, from the first on.
 
     Takes a word every cycle. Latency is 1 cycle.
-
-    Parameters
-    ----------
-    node : :class:`xnorflow.network.Subsample`
-    source : :class:`xnorflow.network.FeatureMap`
-        The map that comes in.
-    lanes : :class:`int`
-        Channels a word; must divide the channels.
 
     Attributes
     ----------
     latency : :class:`int`
         Clock cycles from the transfer of a word to its delivery: 1.
-
-    Members
-    -------
-    i, o : ``stream.Signature(map_layout(source, lanes))``
-
-    Raises
-    ------
-    NetworkError
-        If the node does not fit its source.
-    :exc:`ValueError`
-        If the lanes do not divide the channels.
     """
 
     latency = 1
-
-    def __init__(self, node, source, *, lanes):
-        node.infer(source)
-        check_lanes(source, lanes)
-        self.node = node
-        self.source = source
-        self._words = source.channels // lanes
-        super().__init__({
-            "i": In(stream.Signature(map_layout(source, lanes))),
-            "o": Out(stream.Signature(map_layout(source, lanes))),
-        })
 
     def elaborate(self, platform):
         m = Module()
@@ -69,7 +40,7 @@ class Subsample(wiring.Component):
             self.i.ready.eq(en),
             step.eq(en & self.i.valid),
         ]
-        _, last_word = counter(m, "word", self._words, step)
+        _, last_word = counter(m, "word", self.source.channels // self.lanes, step)
         _, last_column = counter(m, "column", self.source.width, step & last_word)
         _, last_row = counter(m, "row", self.source.height, step & last_word & last_column)
         column_phase, row_phase = (
@@ -163,14 +134,11 @@ class PadChannels(wiring.Component):
         return m
 
 
-class SubsampleStage(LaneStage):
+class SubsampleStage(EvenStage):
     """Leave pixels out."""
 
     component = Subsample
-
-    @classmethod
-    def segment(cls, node, sources, fed, folding, pace):
-        return evened(cls, node, sources, fed)
+    facts = ("lanes", "node.stride")
 
     def passage(self, arrivals, device):
         stride = self.node.stride
@@ -180,14 +148,12 @@ class SubsampleStage(LaneStage):
     def resources(self, device, depth=None):
         return Resources(luts=CONTROL // 2)
 
-    def describe(self, depth):
-        return {"lanes": self.lanes, "stride": self.node.stride}
-
 
 class PadChannelsStage(LaneStage):
     """Add channels of zeros."""
 
     component = PadChannels
+    facts = ("lanes", "node.before", "node.after")
 
     @classmethod
     def segment(cls, node, sources, fed, folding, pace):
@@ -214,7 +180,4 @@ class PadChannelsStage(LaneStage):
         return [taken.ravel()], done + self.registers(device)
 
     def resources(self, device, depth=None):
-        return Resources(luts=self.lanes * value_bits(self.source) + CONTROL // 4)
-
-    def describe(self, depth):
-        return {"lanes": self.lanes, "before": self.node.before, "after": self.node.after}
+        return Resources(luts=self.width + CONTROL // 4)

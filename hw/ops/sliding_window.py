@@ -16,7 +16,7 @@ from xnorflow.hw.arithmetic.memory import buffer_style
 from xnorflow.hw.arithmetic.resources import Resources, buffer, registers
 from xnorflow.hw.streams.stage import Stage
 from xnorflow.hw.streams.times import each, one_by_one
-from xnorflow.hw.streams.words import check_lanes, map_layout, value_bits
+from xnorflow.hw.streams.words import check_lanes, map_layout
 from xnorflow.network import BinaryConv, FeatureMap, IntegerConv
 
 
@@ -268,18 +268,24 @@ class SlidingWindowStage(Stage):
     lanes: int
 
     component = SlidingWindowUnit
+    facts = ("lanes", "kernel", "node.stride", "node.padding")
     may_wait = True
 
     @property
     def name(self) -> str:
         return f"{self.node.name}_windows"
 
+    @property
+    def kernel(self) -> list[int]:
+        """Rows and columns of a window."""
+        return list(self.node.weights.shape[1:3])
+
     @cached_property
     def windows(self) -> Windows:
         """Geometry of the windows."""
         return Windows(
             self.source,
-            kernel=self.node.weights.shape[1:3],
+            kernel=self.kernel,
             stride=self.node.stride,
             padding=self.node.padding,
             lanes=self.lanes,
@@ -338,23 +344,16 @@ class SlidingWindowStage(Stage):
         if depth is None:
             # It is known only when the whole pipeline is; this is a good guess.
             depth = w.least_depth + w.stride * w.row_words
-        width = self.lanes * value_bits(self.source)
         control = _CONTROL + 4 * self.node.padding * depth.bit_length()
-        total = Resources(luts=control) + buffer(device, width, _ring_size(depth), buffer_style)
-        return total + registers(device, width)
+        total = Resources(luts=control) + buffer(
+            device, self.width, _ring_size(depth), buffer_style
+        )
+        return total + registers(device, self.width)
 
-    def frames_kept(self, depth):
-        return 1 + Fraction(depth, self.windows.frame_words)
-
-    def describe(self, depth):
-        return {
-            "lanes": self.lanes,
-            "kernel": list(self.node.weights.shape[1:3]),
-            "stride": self.node.stride,
-            "padding": self.node.padding,
-            "depth": depth,
-        }
+    def frames_in(self, device, depth):
+        held = Fraction(depth, self.windows.frame_words)
+        return 1 + held + Fraction(self.registers(device), self.busy)
 
     def build(self, device, depth):
-        style = buffer_style(device, self.lanes * value_bits(self.source), _ring_size(depth))
+        style = buffer_style(device, self.width, _ring_size(depth))
         return SlidingWindowUnit(self.windows, depth=depth, style=style)

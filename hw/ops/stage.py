@@ -14,23 +14,22 @@ from typing import ClassVar
 from xnorflow.errors import DesignError
 from xnorflow.hw.streams.fifo import FifoStage
 from xnorflow.hw.streams.stage import Stage
-from xnorflow.hw.streams.width_converter import WidthConverterStage
-from xnorflow.hw.streams.width_divider import WidthDividerStage
+from xnorflow.hw.streams.width_converters import WidthConverterStage, WidthDividerStage
 from xnorflow.network import FeatureMap, Node
 
 
 __all__ = [
+    "EvenStage",
     "JoinStage",
     "LaneStage",
     "NodeStage",
+    "PacedStage",
     "Segment",
     "adapted",
     "check_pixels",
     "divisors",
     "even_lanes",
-    "evened",
     "fewest",
-    "paced",
     "queued",
 ]
 
@@ -97,6 +96,7 @@ class NodeStage(Stage):
         DesignError
             If the folding or the lanes do not work out.
         """
+        check_borders(node, sources, fed)
         return Segment(((),), cls(node, *sources, *fed), *fed)
 
     @classmethod
@@ -115,6 +115,30 @@ class LaneStage(NodeStage):
 
     def build(self, device, depth):
         return self.component(self.node, self.source, lanes=self.lanes)
+
+
+class EvenStage(LaneStage):
+    """What does not take the spare lanes of a word."""
+
+    @classmethod
+    def segment(cls, node, sources, fed, folding, pace):
+        (source,), (lanes,) = sources, fed
+        (even,) = even_lanes(node, sources, fed)
+        return Segment((adapted(node.name, source, lanes, even),), cls(node, source, even), even)
+
+
+class PacedStage(LaneStage):
+    """What has a multiplier a lane, and gets the fewest that keep the pace."""
+
+    @classmethod
+    def segment(cls, node, sources, fed, folding, pace):
+        check_borders(node, sources, fed)
+        (source,), (lanes,) = sources, fed
+        # A word of a whole pixel, such as a dense layer's, stays as it is.
+        few = lanes
+        if source.size > source.channels and source.channels % lanes == 0:
+            few = fewest(source.size, lanes, pace)
+        return Segment((adapted(node.name, source, lanes, few),), cls(node, source, few), few)
 
 
 @dataclass(frozen=True)
@@ -161,15 +185,6 @@ def queued(name, source, lanes, wanted):
     return *adapted(name, source, lanes, wanted), FifoStage(f"{name}_queue", source, wanted)
 
 
-def paced(cls, node, source, lanes, pace):
-    """Segment of a node with a multiplier a lane, which gets the fewest that keep the pace."""
-    # A word of a whole pixel, such as a dense layer's, stays as it is.
-    few = lanes
-    if source.size > source.channels and source.channels % lanes == 0:
-        few = fewest(source.size, lanes, pace)
-    return Segment((adapted(node.name, source, lanes, few),), cls(node, source, few), few)
-
-
 def even_lanes(node, sources, fed):
     """For each source, the most lanes of those that feed it that divide its channels."""
     for source, lanes in zip(sources, fed, strict=True):
@@ -177,11 +192,10 @@ def even_lanes(node, sources, fed):
     return [gcd(source.channels, lanes) for source, lanes in zip(sources, fed, strict=True)]
 
 
-def evened(cls, node, sources, fed):
-    """Segment of a node that does not take the spare lanes of a word."""
-    (source,), (lanes,) = sources, fed
-    (common,) = even_lanes(node, sources, fed)
-    return Segment((adapted(node.name, source, lanes, common),), cls(node, source, common), common)
+def check_borders(node, sources, fed):
+    """Check that words do not cut pixels, if what happens to one depends on where it is."""
+    if getattr(node, "classes", None) is not None:
+        check_pixels(node, *sources, *fed)
 
 
 def check_pixels(node, source, lanes, *, spare=True):

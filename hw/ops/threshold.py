@@ -16,7 +16,7 @@ from xnorflow.hw.arithmetic.resources import (
     registers,
     table,
 )
-from xnorflow.hw.ops.stage import LaneStage, check_pixels
+from xnorflow.hw.ops.stage import LaneStage
 from xnorflow.hw.streams.words import lane_layout, map_layout, value_bits, vector_of
 
 
@@ -159,12 +159,6 @@ class ThresholdStage(LaneStage):
 
     component = Threshold
     hands_on = True
-
-    @classmethod
-    def segment(cls, node, sources, fed, folding, pace):
-        if node.classes is not None:
-            check_pixels(node, *sources, *fed)
-        return super().segment(node, sources, fed, folding, pace)
 
     def registers(self, device):
         return threshold_latency(self.node)

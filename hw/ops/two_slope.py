@@ -16,7 +16,7 @@ from xnorflow.hw.arithmetic.constants import (
 from xnorflow.hw.arithmetic.memory import table_style
 from xnorflow.hw.arithmetic.registers import registered
 from xnorflow.hw.arithmetic.resources import CONTROL, Resources, bits_of, products, table
-from xnorflow.hw.ops.stage import LaneStage, paced
+from xnorflow.hw.ops.stage import PacedStage
 from xnorflow.hw.streams.words import map_layout, value_bits, vector_of
 
 
@@ -111,14 +111,10 @@ class TwoSlope(wiring.Component):
         return m
 
 
-class TwoSlopeStage(LaneStage):
+class TwoSlopeStage(PacedStage):
     """Multiply by one of two slopes."""
 
     component = TwoSlope
-
-    @classmethod
-    def segment(cls, node, sources, fed, folding, pace):
-        return paced(cls, node, *sources, *fed, pace)
 
     def resources(self, device, depth=None):
         node, lanes, slopes = self.node, self.lanes, slope_bits(self.node)

@@ -1,16 +1,12 @@
 """A queue of words."""
 
-from dataclasses import dataclass
-from fractions import Fraction
-
 from amaranth import *
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorflow.hw.arithmetic.resources import Resources, buffer
-from xnorflow.hw.streams.stage import Stage
-from xnorflow.hw.streams.words import map_layout, value_bits
-from xnorflow.network import FeatureMap
+from xnorflow.hw.streams.stage import StreamStage
+from xnorflow.hw.streams.words import map_layout
 
 
 __all__ = ["Fifo", "FifoStage"]
@@ -68,26 +64,15 @@ class Fifo(wiring.Component):
         return m
 
 
-@dataclass(frozen=True)
-class FifoStage(Stage):
+class FifoStage(StreamStage):
     """Keep words of ``lanes`` values until they are wanted."""
-
-    name: str
-    source: FeatureMap
-    lanes: int
 
     component = Fifo
     may_wait = True
-    least_depth = 0
+    least_depth = 1
 
     def resources(self, device, depth=None):
-        return Resources(luts=40) + buffer(device, self.lanes * value_bits(self.source), depth)
-
-    def frames_kept(self, depth):
-        return Fraction(depth, self.busy)
-
-    def describe(self, depth):
-        return {"lanes": self.lanes, "depth": depth}
+        return Resources(luts=40) + buffer(device, self.width, depth)
 
     def build(self, device, depth):
         return Fifo(map_layout(self.source, self.lanes), depth)

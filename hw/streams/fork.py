@@ -1,7 +1,6 @@
 """A stream for several consumers."""
 
 from dataclasses import dataclass
-from fractions import Fraction
 
 from amaranth import *
 from amaranth.lib import stream, wiring
@@ -9,9 +8,8 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorflow.hw.arithmetic.resources import Resources
 from xnorflow.hw.streams.skid_buffer import SkidBuffer
-from xnorflow.hw.streams.stage import Stage
-from xnorflow.hw.streams.words import map_layout, value_bits
-from xnorflow.network import FeatureMap
+from xnorflow.hw.streams.stage import StreamStage
+from xnorflow.hw.streams.words import map_layout
 
 
 __all__ = ["Fork", "ForkStage"]
@@ -78,24 +76,17 @@ class Fork(wiring.Component):
 
 
 @dataclass(frozen=True)
-class ForkStage(Stage):
+class ForkStage(StreamStage):
     """Hand words of ``lanes`` values to several stages."""
 
-    name: str
-    source: FeatureMap
-    lanes: int
     consumers: int
 
     component = Fork
+    facts = ("lanes", "consumers")
+    words_kept = 1
 
     def resources(self, device, depth=None):
-        return Resources(luts=self.lanes * value_bits(self.source) + 10)
-
-    def frames_kept(self, depth):
-        return Fraction(1, self.busy)
-
-    def describe(self, depth):
-        return {"lanes": self.lanes, "consumers": self.consumers}
+        return Resources(luts=self.width + 10)
 
     def build(self, device, depth):
         return Fork(map_layout(self.source, self.lanes), self.consumers)

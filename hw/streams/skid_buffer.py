@@ -1,16 +1,12 @@
 """A cut through the paths of ``valid`` and ``ready``."""
 
-from dataclasses import dataclass
-from fractions import Fraction
-
 from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorflow.hw.arithmetic.resources import Resources, registers
-from xnorflow.hw.streams.stage import Stage
-from xnorflow.hw.streams.words import map_layout, value_bits
-from xnorflow.network import FeatureMap
+from xnorflow.hw.streams.stage import StreamStage
+from xnorflow.hw.streams.words import map_layout
 
 
 __all__ = ["SkidBuffer", "SkidBufferStage"]
@@ -62,22 +58,14 @@ class SkidBuffer(wiring.Component):
         return m
 
 
-@dataclass(frozen=True)
-class SkidBufferStage(Stage):
+class SkidBufferStage(StreamStage):
     """Keep a layer's ``ready`` from reaching the one before it in the same cycle."""
 
-    name: str
-    source: FeatureMap
-    lanes: int
-
     component = SkidBuffer
+    words_kept = 1
 
     def resources(self, device, depth=None):
-        width = self.lanes * value_bits(self.source)
-        return Resources(luts=width + 3) + registers(device, width)
-
-    def frames_kept(self, depth):
-        return Fraction(1, self.busy)
+        return Resources(luts=self.width + 3) + registers(device, self.width)
 
     def build(self, device, depth):
         return SkidBuffer(map_layout(self.source, self.lanes))

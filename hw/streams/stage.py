@@ -1,6 +1,8 @@
 """A stage of a pipeline: what is known of a component before it is built."""
 
+from dataclasses import dataclass
 from fractions import Fraction
+from operator import attrgetter
 from typing import ClassVar
 
 import numpy as np
@@ -8,10 +10,11 @@ from amaranth.lib.wiring import Component
 
 from xnorflow.hw.arithmetic.resources import Resources
 from xnorflow.hw.families.device import Device
-from xnorflow.hw.streams.words import words_of
+from xnorflow.hw.streams.words import value_bits, words_of
+from xnorflow.network import FeatureMap
 
 
-__all__ = ["Stage"]
+__all__ = ["Stage", "StreamStage"]
 
 
 class Stage:
@@ -28,16 +31,28 @@ class Stage:
         What it becomes.
     inputs : tuple of str
         Ports of the component, one for each stage that feeds it.
+    facts : tuple of str
+        Attributes that design.json has.
+    words_kept, frames_kept : int or Fraction
+        Words, and frames, that it holds at most, besides a word in each register and its buffer.
     may_wait : bool
         Whether words may wait in it for longer than the schedule says.
     least_depth : int or None
-        Words that its buffer must hold at least, if it has one; 0 if it may be left out.
+        Words that its buffer must hold at least, if it has one.
     """
 
     component: ClassVar[type[Component]]
     inputs: ClassVar[tuple[str, ...]] = ("i",)
+    facts: ClassVar[tuple[str, ...]] = ("lanes",)
+    words_kept: int = 0
+    frames_kept: int | Fraction = 0
     may_wait: ClassVar[bool] = False
     least_depth: int | None = None
+
+    @property
+    def width(self) -> int:
+        """Bits of the values of a word."""
+        return self.lanes * value_bits(self.source)
 
     def registers(self, device: Device) -> int:
         """Registers that a word passes, memories of activations not counted."""
@@ -79,16 +94,15 @@ class Stage:
         raise NotImplementedError
 
     def frames_in(self, device: Device, depth: int | None) -> Fraction:
-        """Bound on the frames in it: a register holds a word, a small part of a frame."""
-        return Fraction(self.registers(device), self.busy) + self.frames_kept(depth)
-
-    def frames_kept(self, depth: int | None) -> Fraction | int:
-        """The same for what is in none of these registers."""
-        return 0
+        """Bound on the frames in it: a word is a small part of a frame."""
+        words = self.registers(device) + (depth or self.words_kept)
+        return Fraction(words, self.busy) + self.frames_kept
 
     def describe(self, depth: int | None) -> dict:
         """What design.json says of it, besides its name, its sources and its component."""
-        return {"lanes": self.lanes}
+        facts = {fact: attrgetter(fact)(self) for fact in self.facts}
+        facts = {fact.rpartition(".")[2]: value for fact, value in facts.items()}
+        return facts if self.least_depth is None else facts | {"depth": depth}
 
     def build(self, device: Device, depth: int | None) -> Component:
         """Make the component."""
@@ -97,3 +111,12 @@ class Stage:
     def outputs(self, unit: Component) -> list:
         """Streams that the component hands out, one for each stage that it feeds."""
         return [unit.o]
+
+
+@dataclass(frozen=True)
+class StreamStage(Stage):
+    """What only moves words of ``lanes`` values."""
+
+    name: str
+    source: FeatureMap
+    lanes: int

@@ -34,8 +34,7 @@ from xnorflow.hw.ops.two_slope import TwoSlope
 from xnorflow.hw.streams.fifo import Fifo
 from xnorflow.hw.streams.fork import Fork
 from xnorflow.hw.streams.skid_buffer import SkidBuffer
-from xnorflow.hw.streams.width_converter import WidthConverter
-from xnorflow.hw.streams.width_divider import WidthDivider
+from xnorflow.hw.streams.width_converters import WidthConverter, WidthDivider
 from xnorflow.hw.streams.words import lane_layout, value_shape
 from xnorflow.network import INPUT, FeatureMap, Gate, Network, Rounding, UInt
 from xnorflow.network import Add as AddNode

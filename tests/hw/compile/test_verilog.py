@@ -15,7 +15,7 @@ from xnorflow.hw.compile.fold import fold
 from xnorflow.hw.compile.verilog import component_verilog
 from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.streams.fifo import Fifo
-from xnorflow.hw.streams.width_converter import WidthConverter
+from xnorflow.hw.streams.width_converters import WidthConverter
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,7 @@ from amaranth.sim import Simulator
 from xnorflow.hw.streams.fifo import Fifo
 from xnorflow.hw.streams.fork import Fork
 from xnorflow.hw.streams.skid_buffer import SkidBuffer
-from xnorflow.hw.streams.width_converter import WidthConverter
-from xnorflow.hw.streams.width_divider import WidthDivider
+from xnorflow.hw.streams.width_converters import WidthConverter, WidthDivider
 from xnorflow.hw.streams.words import check_lanes, map_layout
 from xnorflow.network import Bit, Counts, FeatureMap, Int, UInt
 from xnorflow.sim.pysim import transact

@@ -1,0 +1,79 @@
+"""What components of nodes have in common: their parameters, and their ports."""
+
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from xnorflow.hw.streams.words import check_lanes, map_layout
+
+
+__all__ = ["JoinUnit", "MapUnit"]
+
+
+class MapUnit(wiring.Component):
+    """Takes the words of a map, whole pixels after each other.
+
+    Parameters
+    ----------
+    node : :class:`xnorflow.network.Node`
+        Of the unit's name.
+    source : :class:`xnorflow.network.FeatureMap`
+        The map that comes in.
+    lanes : :class:`int`
+        Channels a word; must divide the channels.
+
+    Members
+    -------
+    i : ``In(stream.Signature(map_layout(source, lanes)))``
+    o : ``Out(stream.Signature(map_layout(node.infer(source), lanes)))``
+
+    Raises
+    ------
+    NetworkError
+        If the node does not fit its source.
+    :exc:`ValueError`
+        If the lanes do not divide the channels.
+    """
+
+    def __init__(self, node, source, *, lanes):
+        delivered = node.infer(source)
+        check_lanes(source, lanes)
+        self.node = node
+        self.source = source
+        self.lanes = lanes
+        super().__init__({
+            "i": In(stream.Signature(map_layout(source, lanes))),
+            "o": Out(stream.Signature(map_layout(delivered, lanes))),
+        })
+
+
+class JoinUnit(wiring.Component):
+    """Takes the words of two maps.
+
+    Parameters
+    ----------
+    node : :class:`xnorflow.network.Node`
+        Of the unit's name.
+    source, other : :class:`xnorflow.network.FeatureMap`
+        The maps that come in.
+    lanes : :class:`int`
+        Values a word.
+
+    Members
+    -------
+    i : ``In(stream.Signature(map_layout(source, lanes)))``
+    i_other : ``In(stream.Signature(map_layout(other, lanes)))``
+    o : ``Out(stream.Signature(map_layout(node.infer(source, other), lanes)))``
+
+    Raises
+    ------
+    NetworkError
+        If the node does not fit its sources.
+    """
+
+    def __init__(self, node, source, other, *, lanes):
+        self.node = node
+        super().__init__({
+            "i": In(stream.Signature(map_layout(source, lanes))),
+            "i_other": In(stream.Signature(map_layout(other, lanes))),
+            "o": Out(stream.Signature(map_layout(node.infer(source, other), lanes))),
+        })
