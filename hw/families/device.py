@@ -19,68 +19,30 @@ class Cell(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Family:
-    """How logic is best expressed for a family of FPGAs, and what its tools are called.
-
-    Attributes
-    ----------
-    name : str
-    lut_inputs : int
-        Of a look-up table.
-    levels_per_stage : int
-        Levels of a popcount between two registers; the first one also holds the XNOR in front.
-    adders_from : int or None
-        Width from which on a tree of adders is smaller than one of counters (bench/popcount.py), if
-        there is one.
-    luts_per_added_synapse : float
-        Gate and popcount where that is a tree of adders (bench/popcount.py).
-    luts_per_partial_product : float
-        Of two bits, in a product without a multiplier.
-    paired_chains : bool
-        Whether a carry chain takes its look-up tables in pairs, and a pair more where it begins,
-        and where its carry leaves it.
-    packed_registers : bool
-        Whether flip-flops without logic take look-up tables, as they do in whole logic cells.
-    distributed_rams : bool
-        Whether look-up tables may be memories that are written.
-    synthesis : str
-        Command of Yosys.
-    synthesis_options : tuple of str
-        Of it, always.
-    multiplier_options : tuple of str
-        Of it, where a device has multipliers, and where it has none.
-    bare_options : tuple of str
-        Of it, for logic that is measured on its own, without pads, buffers of clocks and
-        multipliers.
-    no_carries : str
-        Its option that forbids carry chains.
-    cells : mapping of str to Cell
-        What nextpnr calls its cells.
-    models : str or None
-        Where Yosys has Verilog models of all cells of a netlist, if it has them.
-    suffix : str or None
-        Of files with bitstreams, where these are built.
-    pll : type or None
-        Settings of its PLL; see `xnorflow.boards.clock`.
-    """
+    """How logic is best expressed for a family of FPGAs, and what its tools are called."""
 
     name: str
-    lut_inputs: int
-    levels_per_stage: int
-    synthesis: str
-    no_carries: str
+    lut_inputs: int  # of a look-up table
+    levels_per_stage: int  # of a popcount, between registers; the first also holds the XNOR
+    synthesis: str  # command of Yosys
+    no_carries: str  # its option that forbids carry chains
     adders_from: int | None = None
+    """Width of a popcount from which on adders are smaller than counters (bench/popcount.py)."""
     luts_per_added_synapse: float = 2.0
-    luts_per_partial_product: float = 2.8
+    """Gate and popcount where that is a tree of adders (bench/popcount.py)."""
+    luts_per_partial_product: float = 2.8  # of two bits, in a product without a multiplier
     paired_chains: bool = False
-    packed_registers: bool = False
-    distributed_rams: bool = True
+    """Whether carry chains take look-up tables in pairs, and one pair more at each end."""
+    packed_registers: bool = False  # whether flip-flops without logic take look-up tables
+    distributed_rams: bool = True  # whether look-up tables may be memories that are written
     synthesis_options: tuple[str, ...] = ("-nowidelut",)  # wide multiplexers ruin popcounts
-    multiplier_options: tuple[str, str] = ("", "-nodsp")
+    multiplier_options: tuple[str, str] = ("", "-nodsp")  # with multipliers, and without
     bare_options: tuple[str, ...] = ()
-    cells: Mapping[str, Cell] = field(default_factory=dict)
-    models: str | None = None
-    suffix: str | None = None
-    pll: type | None = None
+    """For logic that is measured on its own, without pads, clock buffers and multipliers."""
+    cells: Mapping[str, Cell] = field(default_factory=dict)  # by their names in nextpnr
+    models: str | None = None  # where Yosys has Verilog models of all cells, if it has them
+    suffix: str | None = None  # of files with bitstreams, where these are built
+    pll: type | None = None  # settings of its PLL: see xnorflow.boards.clock
 
     def __str__(self):
         return self.name

@@ -2,8 +2,6 @@
 
 import numpy as np
 from amaranth import *
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
 
 from xnorflow.hw.arithmetic.clipping import clipped
 from xnorflow.hw.arithmetic.constants import (
@@ -17,7 +15,8 @@ from xnorflow.hw.arithmetic.memory import table_style
 from xnorflow.hw.arithmetic.registers import registered
 from xnorflow.hw.arithmetic.resources import Resources, bits_of, chain, products, table
 from xnorflow.hw.ops.stage import PacedStage
-from xnorflow.hw.streams.words import map_layout, value_bits, vector_of
+from xnorflow.hw.ops.unit import LaneUnit
+from xnorflow.hw.streams.words import value_bits, vector_of
 from xnorflow.network import int_bits
 
 
@@ -43,7 +42,7 @@ def offset_rows(node, *, lanes, vector):
     return channel_rows({"offset": node.offset + half}, lanes=lanes, vector=vector)
 
 
-class Affine(wiring.Component):
+class Affine(LaneUnit):
     """Scale and shift each value by its channel's constants.
 
     Computes ``scale * x + popcount_scale * P + offset``, then rounds and clips. Where offsets
@@ -53,12 +52,8 @@ class Affine(wiring.Component):
 
     Parameters
     ----------
-    node : :class:`xnorflow.network.Affine`
-        The constants.
-    source : :class:`xnorflow.network.FeatureMap`
-        What the values are.
-    lanes : :class:`int`
-        Values a word.
+    node, source, lanes
+        As for every `LaneUnit`.
     vector : :class:`int`
         Values of a vector: the channels of a pixel, or several whole pixels.
     scale_style, offset_style : :class:`MemoryStyle`
@@ -68,16 +63,6 @@ class Affine(wiring.Component):
     ----------
     latency : :class:`int`
         Clock cycles from input transfer to delivery: 4, and with rounding 5.
-
-    Members
-    -------
-    i : ``In(stream.Signature(map_layout(source, lanes)))``
-    o : ``Out(stream.Signature(map_layout(node.infer(source), lanes)))``
-
-    Raises
-    ------
-    NetworkError
-        If the node does not fit its source.
     """
 
     def __init__(
@@ -90,8 +75,7 @@ class Affine(wiring.Component):
         scale_style=MemoryStyle.AUTO,
         offset_style=MemoryStyle.AUTO,
     ):
-        self.node = node
-        self.lanes = lanes
+        super().__init__(node, source, lanes=lanes)
         self.latency = affine_latency(node)
         self._scales = ConstantTable(
             *scale_rows(node, lanes=lanes, vector=vector), style=scale_style
@@ -99,10 +83,6 @@ class Affine(wiring.Component):
         self._offsets = ConstantTable(
             *offset_rows(node, lanes=lanes, vector=vector), style=offset_style, classes=node.classes
         )
-        super().__init__({
-            "i": In(stream.Signature(map_layout(source, lanes))),
-            "o": Out(stream.Signature(map_layout(node.infer(source), lanes))),
-        })
         low, high = node.bounds(source)
         half = 0 if node.rounding is None else node.rounding.half
         self._sum = signed(int_bits(int(low.min()), int(high.max()) + half))

@@ -253,7 +253,21 @@ class FrameTable(wiring.Component):
         return m
 
 
-class DynamicThreshold(wiring.Component):
+class _DynamicUnit(wiring.Component):
+    """Takes the words of a map, and one by one the parameters of their frame."""
+
+    def __init__(self, node, source, parameters, lanes):
+        delivered = node.infer(source, parameters)
+        self.node = node
+        self.lanes = lanes
+        super().__init__({
+            "i": In(stream.Signature(map_layout(source, lanes))),
+            "i_parameters": In(stream.Signature(map_layout(parameters, 1))),
+            "o": Out(stream.Signature(map_layout(delivered, lanes))),
+        })
+
+
+class DynamicThreshold(_DynamicUnit):
     """Compare each value with its channel's threshold in this frame.
 
     Takes a word every cycle, as soon as the frame's parameters have come; an output that is not
@@ -289,18 +303,11 @@ class DynamicThreshold(wiring.Component):
     latency = FrameTable.latency + 1
 
     def __init__(self, node, source, parameters, *, lanes):
-        node.infer(source, parameters)
         shared = parameters.channels == 1
-        self.node = node
-        self.lanes = lanes
+        super().__init__(node, source, parameters, lanes)
         self._table = _table(
             {"threshold": node.first}, source, parameters, lanes=lanes, shared=shared
         )
-        super().__init__({
-            "i": In(stream.Signature(map_layout(source, lanes))),
-            "i_parameters": In(stream.Signature(map_layout(parameters, 1))),
-            "o": Out(stream.Signature(lane_layout(1, lanes))),
-        })
 
     def elaborate(self, platform):
         m = Module()
@@ -323,7 +330,7 @@ class DynamicThreshold(wiring.Component):
         return m
 
 
-class DynamicTwoSlope(wiring.Component):
+class DynamicTwoSlope(_DynamicUnit):
     """Shift each value, multiply it by one of its channel's two slopes, and shift that.
 
     Both shifts are those of this frame. Takes a word every cycle, as soon as they have come; an
@@ -331,11 +338,8 @@ class DynamicTwoSlope(wiring.Component):
 
     Parameters
     ----------
-    node : :class:`xnorflow.network.DynamicTwoSlope`
-    source, parameters : :class:`xnorflow.network.FeatureMap`
-        The maps that come in.
-    lanes : :class:`int`
-        Values a word; must divide the channels.
+    node, source, parameters, lanes
+        As for a `DynamicThreshold`.
     style : :class:`MemoryStyle`
         Where the slopes are kept.
 
@@ -343,37 +347,17 @@ class DynamicTwoSlope(wiring.Component):
     ----------
     latency : :class:`int`
         Clock cycles from input transfer to delivery: 6.
-
-    Members
-    -------
-    i : ``In(stream.Signature(map_layout(source, lanes)))``
-    i_parameters : ``In(stream.Signature(map_layout(parameters, 1)))``
-    o : ``Out(stream.Signature(map_layout(node.infer(source, parameters), lanes)))``
-
-    Raises
-    ------
-    NetworkError
-        If the node does not fit its sources.
-    :exc:`ValueError`
-        If the lanes do not divide the channels.
     """
 
     latency = FrameTable.latency + 4
 
     def __init__(self, node, source, parameters, *, lanes, style=MemoryStyle.AUTO):
-        self.node = node
-        self.lanes = lanes
+        super().__init__(node, source, parameters, lanes)
         columns = {"before": node.first, "after": node.first + source.channels}
-        delivered = node.infer(source, parameters)
         self._table = _table(columns, source, parameters, lanes=lanes)
         self._slopes = ConstantTable(
             *slope_rows(node, lanes=lanes, vector=source.channels), style=style
         )
-        super().__init__({
-            "i": In(stream.Signature(map_layout(source, lanes))),
-            "i_parameters": In(stream.Signature(map_layout(parameters, 1))),
-            "o": Out(stream.Signature(map_layout(delivered, lanes))),
-        })
 
     def elaborate(self, platform):
         m = Module()

@@ -4,15 +4,13 @@ from math import gcd
 
 import numpy as np
 from amaranth import *
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
 
 from xnorflow.hw.arithmetic.counters import counter
 from xnorflow.hw.arithmetic.resources import CONTROL, Resources
 from xnorflow.hw.ops.stage import EvenStage, LaneStage, Segment, even_lanes, fewest, queued
-from xnorflow.hw.ops.unit import MapUnit
+from xnorflow.hw.ops.unit import LaneUnit, MapUnit
 from xnorflow.hw.streams.times import one_by_one, pixels_of
-from xnorflow.hw.streams.words import map_layout, words_of
+from xnorflow.hw.streams.words import words_of
 
 
 __all__ = ["PadChannels", "PadChannelsStage", "Subsample", "SubsampleStage"]
@@ -66,36 +64,21 @@ class Subsample(MapUnit):
         return m
 
 
-class PadChannels(wiring.Component):
+class PadChannels(LaneUnit):
     """Deliver words of zeros before and after those of every pixel.
 
     Delivers a word every cycle, and takes none while it delivers zeros: those before a pixel as
     soon as its first word waits. Latency is 1 cycle.
-
-    Parameters
-    ----------
-    node : :class:`xnorflow.network.PadChannels`
-    source : :class:`xnorflow.network.FeatureMap`
-        The map that comes in.
-    lanes : :class:`int`
-        Channels a word; must divide the channels, and how many come before and after.
 
     Attributes
     ----------
     latency : :class:`int`
         Clock cycles from the transfer of a word to its delivery: 1.
 
-    Members
-    -------
-    i : ``In(stream.Signature(map_layout(source, lanes)))``
-    o : ``Out(stream.Signature(map_layout(node.infer(source), lanes)))``
-
     Raises
     ------
-    NetworkError
-        If the node does not fit its source.
     :exc:`ValueError`
-        If the lanes do not divide the channels.
+        If the lanes do not divide the channels, and how many come before and after.
     """
 
     latency = 1
@@ -105,10 +88,7 @@ class PadChannels(wiring.Component):
         if gcd(*parts) % lanes:
             raise ValueError(f"Lanes must divide {parts} channels, not {lanes!r}")
         self._words = tuple(part // lanes for part in parts)
-        super().__init__({
-            "i": In(stream.Signature(map_layout(source, lanes))),
-            "o": Out(stream.Signature(map_layout(node.infer(source), lanes))),
-        })
+        super().__init__(node, source, lanes=lanes)
 
     def elaborate(self, platform):
         m = Module()

@@ -2,11 +2,10 @@
 
 import numpy as np
 from amaranth import *
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
 
-from xnorflow.hw.arithmetic.constants import ConstantTable, MemoryStyle, channel_rows
+from xnorflow.hw.arithmetic.constants import ConstantTable, MemoryStyle, channel_rows, fetch
 from xnorflow.hw.arithmetic.memory import table_style
+from xnorflow.hw.arithmetic.registers import registered_all
 from xnorflow.hw.arithmetic.resources import (
     CONTROL,
     Resources,
@@ -17,7 +16,8 @@ from xnorflow.hw.arithmetic.resources import (
     table,
 )
 from xnorflow.hw.ops.stage import LaneStage
-from xnorflow.hw.streams.words import lane_layout, map_layout, value_bits, vector_of
+from xnorflow.hw.ops.unit import LaneUnit
+from xnorflow.hw.streams.words import value_bits, vector_of
 
 
 __all__ = ["Threshold", "ThresholdStage"]
@@ -38,7 +38,7 @@ def threshold_rows(node, *, lanes, vector):
     return channel_rows(columns, lanes=lanes, vector=vector)
 
 
-class Threshold(wiring.Component):
+class Threshold(LaneUnit):
     """Compare each value with its channel's threshold.
 
     Computes ``2**fraction * x + popcount_weight * P >= threshold``, complemented on inverted
@@ -47,12 +47,8 @@ class Threshold(wiring.Component):
 
     Parameters
     ----------
-    node : :class:`xnorflow.network.Threshold`
-        The constants.
-    source : :class:`xnorflow.network.FeatureMap`
-        What the values are.
-    lanes : :class:`int`
-        Values a word.
+    node, source, lanes
+        As for every `LaneUnit`.
     vector : :class:`int`
         Values of a vector: the channels of a pixel, or several whole pixels.
     style : :class:`MemoryStyle`
@@ -62,52 +58,24 @@ class Threshold(wiring.Component):
     ----------
     latency : :class:`int`
         Clock cycles from input transfer to delivery: 3, and with the P term 4.
-
-    Members
-    -------
-    i : ``In(stream.Signature(map_layout(source, lanes)))``
-    o : ``Out(stream.Signature(lane_layout(1, lanes)))``
-
-    Raises
-    ------
-    NetworkError
-        If the node does not fit its source.
     """
 
     def __init__(self, node, source, *, lanes, vector, style=MemoryStyle.AUTO):
-        node.infer(source)
-        self.node = node
-        self.lanes = lanes
+        super().__init__(node, source, lanes=lanes)
         self.latency = threshold_latency(node)
         layout, rows = threshold_rows(node, lanes=lanes, vector=vector)
         # If all words need the same row, thresholds are part of the logic.
         self._fixed = layout.from_bits(rows[0]) if len(rows) == 1 else None
         self._constants = ConstantTable(layout, rows, style=style, classes=node.classes)
-        super().__init__({
-            "i": In(stream.Signature(map_layout(source, lanes))),
-            "o": Out(stream.Signature(lane_layout(1, lanes))),
-        })
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.constants = constants = self._constants
-
-        valid = Signal(self.latency)
-        en = Signal()
-        m.d.comb += [
-            en.eq(~self.o.valid | self.o.ready),
-            self.i.ready.eq(en),
-            self.o.valid.eq(valid[-1]),
-            constants.en.eq(en),
-            constants.step.eq(self.i.valid),
-        ]
-
         # Cycles 1 and 2: the word waits for its constants.
-        waiting = Signal(self.i.p.shape(), reset_less=True)
-        word = Signal(self.i.p.shape(), reset_less=True)
-        row = constants.row
-        stages = [valid.eq(Cat(self.i.valid, valid)), waiting.eq(self.i.p), word.eq(waiting)]
+        en, word = fetch(m, self, constants)
 
+        row = constants.row
+        stages = []
         for n in range(self.lanes):
             count = word.lanes[n] << self.node.fraction
             inverted = row.inverted[n] if self.node.inverted is not None else Const(0)
@@ -122,12 +90,9 @@ class Threshold(wiring.Component):
                 stages.append(bit.eq(reached ^ inverted))
             else:
                 # Cycle 3: one multiplication, with the popcount that all channels share.
-                terms = [count - row.threshold[n], row.weight[n] * word.popcount, inverted]
-                margin, product, flip = registers = [
-                    Signal(term.shape(), name=f"{name}_{n}", reset_less=True)
-                    for name, term in zip(("margin", "product", "flip"), terms, strict=True)
-                ]
-                stages += [r.eq(term) for r, term in zip(registers, terms, strict=True)]
+                product = row.weight[n] * word.popcount
+                terms = {"margin": count - row.threshold[n], "product": product, "flip": inverted}
+                margin, product, flip = registered_all(m, en, terms, f"{{}}_{n}").values()
                 # Cycle 4: compare.
                 stages.append(bit.eq((margin + product >= 0) ^ flip))
         with m.If(en):

@@ -2,8 +2,6 @@
 
 import numpy as np
 from amaranth import *
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
 
 from xnorflow.hw.arithmetic.clipping import clipped
 from xnorflow.hw.arithmetic.constants import (
@@ -17,7 +15,8 @@ from xnorflow.hw.arithmetic.memory import table_style
 from xnorflow.hw.arithmetic.registers import registered
 from xnorflow.hw.arithmetic.resources import CONTROL, Resources, bits_of, products, table
 from xnorflow.hw.ops.stage import PacedStage
-from xnorflow.hw.streams.words import map_layout, value_bits, vector_of
+from xnorflow.hw.ops.unit import LaneUnit
+from xnorflow.hw.streams.words import value_bits, vector_of
 
 
 __all__ = ["TwoSlope", "TwoSlopeStage", "slope_bits", "slope_rows"]
@@ -39,7 +38,7 @@ def _slopes_are_shifts(node):
     return are_shifts(node.positive) and are_shifts(node.negative)
 
 
-class TwoSlope(wiring.Component):
+class TwoSlope(LaneUnit):
     """Multiply each value by one of its channel's two slopes, round and clip.
 
     Takes a word every cycle; an output that is not taken stalls the whole pipeline. Two slopes that
@@ -47,12 +46,8 @@ class TwoSlope(wiring.Component):
 
     Parameters
     ----------
-    node : :class:`xnorflow.network.TwoSlope`
-        The constants.
-    source : :class:`xnorflow.network.FeatureMap`
-        What the values are.
-    lanes : :class:`int`
-        Values a word.
+    node, source, lanes
+        As for every `LaneUnit`.
     vector : :class:`int`
         Values of a vector: the channels of a pixel, or several whole pixels.
     style : :class:`MemoryStyle`
@@ -62,28 +57,13 @@ class TwoSlope(wiring.Component):
     ----------
     latency : :class:`int`
         Clock cycles from input transfer to delivery: 5.
-
-    Members
-    -------
-    i : ``In(stream.Signature(map_layout(source, lanes)))``
-    o : ``Out(stream.Signature(map_layout(node.infer(source), lanes)))``
-
-    Raises
-    ------
-    NetworkError
-        If the node does not fit its source.
     """
 
     latency = ConstantTable.latency + 3
 
     def __init__(self, node, source, *, lanes, vector, style=MemoryStyle.AUTO):
-        self.node = node
-        self.lanes = lanes
+        super().__init__(node, source, lanes=lanes)
         self._slopes = ConstantTable(*slope_rows(node, lanes=lanes, vector=vector), style=style)
-        super().__init__({
-            "i": In(stream.Signature(map_layout(source, lanes))),
-            "o": Out(stream.Signature(map_layout(node.infer(source), lanes))),
-        })
 
     def elaborate(self, platform):
         m = Module()

@@ -6,11 +6,11 @@ from amaranth.lib.wiring import In, Out
 from xnorflow.hw.streams.words import check_lanes, map_layout
 
 
-__all__ = ["JoinUnit", "MapUnit"]
+__all__ = ["JoinUnit", "LaneUnit", "MapUnit"]
 
 
-class MapUnit(wiring.Component):
-    """Takes the words of a map, whole pixels after each other.
+class LaneUnit(wiring.Component):
+    """Takes the words of a map.
 
     Parameters
     ----------
@@ -19,7 +19,7 @@ class MapUnit(wiring.Component):
     source : :class:`xnorflow.network.FeatureMap`
         The map that comes in.
     lanes : :class:`int`
-        Channels a word; must divide the channels.
+        Values a word.
 
     Members
     -------
@@ -30,13 +30,10 @@ class MapUnit(wiring.Component):
     ------
     NetworkError
         If the node does not fit its source.
-    :exc:`ValueError`
-        If the lanes do not divide the channels.
     """
 
     def __init__(self, node, source, *, lanes):
         delivered = node.infer(source)
-        check_lanes(source, lanes)
         self.node = node
         self.source = source
         self.lanes = lanes
@@ -44,6 +41,20 @@ class MapUnit(wiring.Component):
             "i": In(stream.Signature(map_layout(source, lanes))),
             "o": Out(stream.Signature(map_layout(delivered, lanes))),
         })
+
+
+class MapUnit(LaneUnit):
+    """Takes the words of a map whose pixels they do not cut.
+
+    Raises
+    ------
+    :exc:`ValueError`
+        If the lanes do not divide the channels.
+    """
+
+    def __init__(self, node, source, *, lanes):
+        check_lanes(source, lanes)
+        super().__init__(node, source, lanes=lanes)
 
 
 class JoinUnit(wiring.Component):
