@@ -5,7 +5,7 @@
 
 Every network becomes the design that bench/designs.py has for it, with the code of both revisions.
 What they write is compared by its digests; the line that names the version is left out, ports
-without a name are numbered as they come, and units that have been renamed have their present names
+without a name are numbered from 0, and units that have been renamed have their present names
 on both sides. Ends with 1 if anything differs.
 """
 
@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from itertools import groupby
 from pathlib import Path
 
 from earlier import ROOT, environment, function, short, worktree
@@ -67,9 +68,17 @@ def digests(name: str, code: Path) -> dict[str, str]:
 
 
 def _renumbered(verilog: str) -> str:
-    """Verilog with the ports that have only a number, that of a net, numbered as they come."""
-    numbers: dict[str, int] = {}
-    return PORT.sub(lambda port: f"port${numbers.setdefault(port[1], len(numbers))}$", verilog)
+    """Verilog with the ports that have only a number, that of a net, numbered from 0.
+
+    Yosys sorts them as words, 10 before 9; here they stand in the order of their numbers.
+    """
+    ranks = {n: f"{rank:06}" for rank, n in enumerate(sorted(set(map(int, PORT.findall(verilog)))))}
+    lines = PORT.sub(lambda port: f"port${ranks[int(port[1])]}$", verilog).splitlines()
+    for n, line in enumerate(lines):
+        if line.startswith("module ") and PORT.search(line):
+            lines[n] = ", ".join(sorted(line.split(", ")))
+    runs = groupby(lines, key=lambda line: PORT.search(line) is not None)
+    return "\n".join(line for ports, run in runs for line in (sorted(run) if ports else run))
 
 
 def write(name: str, folder: Path, code: Path) -> None:

@@ -5,7 +5,6 @@ from amaranth import *
 
 from xnorflow.hw.arithmetic.constants import ConstantTable, MemoryStyle, channel_rows, fetch
 from xnorflow.hw.arithmetic.memory import table_style
-from xnorflow.hw.arithmetic.registers import registered_all
 from xnorflow.hw.arithmetic.resources import (
     CONTROL,
     Resources,
@@ -90,9 +89,12 @@ class Threshold(LaneUnit):
                 stages.append(bit.eq(reached ^ inverted))
             else:
                 # Cycle 3: one multiplication, with the popcount that all channels share.
-                product = row.weight[n] * word.popcount
-                terms = {"margin": count - row.threshold[n], "product": product, "flip": inverted}
-                margin, product, flip = registered_all(m, en, terms, f"{{}}_{n}").values()
+                terms = [count - row.threshold[n], row.weight[n] * word.popcount, inverted]
+                margin, product, flip = waiting = [
+                    Signal(term.shape(), name=f"{name}_{n}", reset_less=True)
+                    for name, term in zip(("margin", "product", "flip"), terms, strict=True)
+                ]
+                stages += [r.eq(term) for r, term in zip(waiting, terms, strict=True)]
                 # Cycle 4: compare.
                 stages.append(bit.eq((margin + product >= 0) ^ flip))
         with m.If(en):
