@@ -176,7 +176,7 @@ def generation() -> str:
 
     def change(row: dict[str, Any], what: str) -> str:
         before, now = (
-            "more" if row[when] is None or row[when][what] is None else f"{row[when][what]:g}"
+            "> 120" if row[when][what] is None else f"{row[when][what]:g}"
             for when in ("before", "now")
         )
         return f"{before} → {now}"
