@@ -7,7 +7,7 @@ The earlier revision is checked out into a temporary worktree. Both execute the 
 in turns, first on cores that have nothing else to do and then with a process on each core that
 counts for ever; what is given is the median of all turns, and of the ratios of two that follow
 each other. The last rows are of whole commands, `xnorflow eval` on all 10,000 images, on busy cores
-on 500, their start included, once each. Do it on a machine that has no other work. Writes
+on 200, their start included, once each. Do it on a machine that has no other work. Writes
 results/golden.json.
 """
 
@@ -31,15 +31,14 @@ from rich.console import Console
 
 # Images of a turn: enough for several batches in each thread.
 IMAGES = {
-    "cifar10-cnv": 250,
-    "cifar10-resnet20-adabin": 150,
-    "cifar10-resnet20-dybnn": 150,
+    "cifar10-cnv": 120,
+    "cifar10-resnet20-adabin": 60,
     "mnist-sfc-sign": 10_000,
     "mnist-lfc-sign": 10_000,
 }
 COMMANDS = ("cifar10-cnv", "cifar10-resnet20-adabin")
 # Images of a command, by whether the cores are busy: some revisions are very slow then.
-COMMAND_IMAGES = {False: 10_000, True: 500}
+COMMAND_IMAGES = {False: 10_000, True: 200}
 TURNS = 3
 # A turn is repeated until it has taken so many seconds.
 _LEAST = 0.5

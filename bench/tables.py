@@ -94,7 +94,7 @@ def golden() -> str:
         "Images that the golden model executes in a second, beside those of an earlier revision, "
         "`python bench/golden.py`: medians, and that of the ratios, on cores that are idle or each "
         "busy with another process; `eval` is the whole command on 10,000 images, on busy cores on "
-        "500.",
+        "200.",
         ["network", "", "cores", "before", "now", "ratio"],
         rows,
     )
