@@ -53,7 +53,7 @@ class Description:
 
     @classmethod
     def load(cls, directory: Path | str) -> "Description":
-        """Read ``design.json`` of a folder that `xnorflow.hw.generate.generate` wrote.
+        """Read ``design.json`` of a folder that `xnorflow.hw.compile.emit.generate` wrote.
 
         Raises
         ------

@@ -61,7 +61,7 @@ def compile_accelerator(directory: Path | str, *, cache: Path | str | None = Non
     Parameters
     ----------
     directory : Path
-        What `xnorflow.hw.generate.generate` wrote.
+        What `xnorflow.hw.compile.emit.generate` wrote.
     cache : Path, optional
         Folder of compiled simulations; the user's by default.
 
@@ -98,7 +98,7 @@ def simulate(
     Parameters
     ----------
     directory : Path
-        What `xnorflow.hw.generate.generate` wrote.
+        What `xnorflow.hw.compile.emit.generate` wrote.
     frames : (frames, height, width, channels) array of integers
         Raw pixels.
     progress : callable, optional

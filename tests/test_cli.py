@@ -138,11 +138,13 @@ def test_simulate_compares_with_golden(cli, files, frames):
 
 
 def test_simulate_fails_when_the_hardware_is_wrong(cli, files, monkeypatch):
-    from xnorflow.hw import mvu
+    from xnorflow.hw.ops import binary_conv
 
-    rows = mvu.weight_rows
+    rows = binary_conv.weight_rows
     monkeypatch.setattr(
-        mvu, "weight_rows", lambda *args, **folds: [row ^ 1 for row in rows(*args, **folds)]
+        binary_conv,
+        "weight_rows",
+        lambda *args, **folds: [row ^ 1 for row in rows(*args, **folds)],
     )
     code, _, err = cli("simulate", "net.xnf", "--input", "frames.npy")
     assert code == 1

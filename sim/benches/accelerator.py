@@ -1,7 +1,7 @@
 """Bench of a whole accelerator: every score of every frame is the golden model's.
 
 The environment variable ``XNORFLOW_CASE`` names a folder with ``network.xnf`` and what
-`xnorflow.hw.generate.generate` wrote for it.
+`xnorflow.hw.compile.emit.generate` wrote for it.
 """
 
 import os

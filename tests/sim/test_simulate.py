@@ -13,7 +13,7 @@ from tests.hw.networks import random_conv_net, random_mlp
 from tests.resnet import random_resnet
 from tests.strategies import random_residual
 from xnorflow.errors import DataError, DesignError, FormatError, ToolError
-from xnorflow.hw import accelerator
+from xnorflow.hw.compile import accelerator
 from xnorflow.hw.compile.emit import generate
 from xnorflow.hw.compile.fold import fold
 from xnorflow.hw.compile.plan import plan
