@@ -17,7 +17,7 @@ _LINT = "/* verilator lint_off WIDTH */\n/* verilator lint_off UNOPTFLAT */\n"
 
 
 def write_netlist(design: Design, directory: Path) -> Path:
-    """Write the files of `xnorflow.hw.compile.emit.generate`, but the synthesised netlist as Verilog.
+    """Write what `xnorflow.hw.compile.emit.generate` does, but the synthesised netlist as Verilog.
 
     Look-up tables, carries, flip-flops, block RAMs and multipliers are those that a bitstream is
     placed from, and they simulate by the models that come with the wheel of Yosys.
