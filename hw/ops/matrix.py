@@ -1,5 +1,6 @@
 """Layers with weights: how they are folded in time, and what binary and integer ones share."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -167,9 +168,9 @@ class MatrixStage(NodeStage):
     busy = cycles
 
     @property
+    @abstractmethod
     def weight_bits(self) -> int:
         """Bits of a weight, as it is stored."""
-        raise NotImplementedError
 
     @classmethod
     def segment(cls, node, sources, fed, folding, pace):
@@ -228,9 +229,9 @@ class MatrixStage(NodeStage):
             return total + Resources(luts=self.width) + registers(device, 2 * self.width)
         return total + buffer(device, self.width, ring)
 
+    @abstractmethod
     def arithmetic(self, device) -> Resources:
         """Estimated resources of what computes."""
-        raise NotImplementedError
 
     @property
     def frames_kept(self):

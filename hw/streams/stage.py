@@ -1,5 +1,6 @@
 """A stage of a pipeline: what is known of a component before it is built."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
 from operator import attrgetter
@@ -17,7 +18,7 @@ from xnorflow.network import FeatureMap
 __all__ = ["Stage", "StreamStage"]
 
 
-class Stage:
+class Stage(ABC):
     """What takes words of ``lanes`` values from ``source``, and becomes one component.
 
     A stage is a frozen dataclass. What is here is right for a component that delivers a word for
@@ -89,9 +90,9 @@ class Stage:
         """
         return *self.passage(arrivals, device), None
 
+    @abstractmethod
     def resources(self, device: Device, depth: int | None = None) -> Resources:
         """Estimated resources, with a buffer of that ``depth``."""
-        raise NotImplementedError
 
     def frames_in(self, device: Device, depth: int | None) -> Fraction:
         """Bound on the frames in it: a word is a small part of a frame."""
@@ -104,9 +105,9 @@ class Stage:
         facts = {fact.rpartition(".")[2]: value for fact, value in facts.items()}
         return facts if self.least_depth is None else facts | {"depth": depth}
 
+    @abstractmethod
     def build(self, device: Device, depth: int | None) -> Component:
         """Make the component."""
-        raise NotImplementedError
 
     def outputs(self, unit: Component) -> list:
         """Streams that the component hands out, one for each stage that it feeds."""
