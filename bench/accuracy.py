@@ -14,12 +14,12 @@ from pathlib import Path
 from record import update
 from rich.console import Console
 
+from xnorflow.ir.xnf import load as load_network
 from xnorflow.sw.checkpoint import load_checkpoint
 from xnorflow.sw.compare import compare
 from xnorflow.sw.data import Dataset, load
 from xnorflow.sw.golden import golden
 from xnorflow.sw.train import MODEL_FILE
-from xnorflow.xnf import load as load_network
 
 
 def zoo_networks() -> list[str]:

@@ -20,10 +20,10 @@ from synthesis import PACKAGES, measure
 from xnorflow.hw.compile.fold import fold
 from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.ops.matrix import MatrixStage
-from xnorflow.network import Network
+from xnorflow.ir import Network
+from xnorflow.ir.xnf import load
 from xnorflow.sw.lower import lower
 from xnorflow.sw.models import Chain, IntegerPixels, Method, Named
-from xnorflow.xnf import load
 
 
 ZOO = Path("zoo/cifar10-cnv.xnf")

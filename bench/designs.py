@@ -6,7 +6,7 @@ from xnorflow.boards.targets import ICEBREAKER, TARGETS, ULX3S_85F, Target
 from xnorflow.hw.compile.design import Design
 from xnorflow.hw.compile.fold import fold
 from xnorflow.hw.families.device import Device
-from xnorflow.network import Network
+from xnorflow.ir import Network
 
 
 __all__ = ["DESIGNS", "Case"]

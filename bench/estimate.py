@@ -22,8 +22,8 @@ from xnorflow.hw.compile.fold import fold
 from xnorflow.hw.families.device import Device
 from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.families.ice40 import UP5K
-from xnorflow.network import Network
-from xnorflow.xnf import load
+from xnorflow.ir import Network
+from xnorflow.ir.xnf import load
 
 
 @dataclass(frozen=True)

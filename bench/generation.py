@@ -100,12 +100,12 @@ def write(name: str, folder: Path) -> None:
     import torch
 
     from xnorflow.boards.targets import ULX3S_85F
-    from xnorflow.network import BinaryConv, IntegerConv
+    from xnorflow.ir import BinaryConv, IntegerConv
+    from xnorflow.ir.xnf import load
     from xnorflow.sw.lower import lower
     from xnorflow.sw.models import Chain, IntegerPixels, Method, Named
     from xnorflow.sw.residual import Residual
     from xnorflow.sw.residual_names import NamedResidual
-    from xnorflow.xnf import load
 
     torch.manual_seed(1)
     pixels = IntegerPixels(mean=(0.5,) * 3, deviation=(0.25,) * 3)

@@ -107,9 +107,9 @@ def serve() -> None:
     """Execute what the standard input asks for, with the code that PYTHONPATH leads to."""
     import torch
 
+    from xnorflow.ir.xnf import load as load_network
     from xnorflow.sw.data import Dataset, load
     from xnorflow.sw.golden import golden
-    from xnorflow.xnf import load as load_network
 
     for line in sys.stdin:
         name, threads = line.split()

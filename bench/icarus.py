@@ -19,10 +19,10 @@ from record import update
 from rich.console import Console
 
 from xnorflow.hw.compile.emit import generate
+from xnorflow.ir.xnf import load as load_network
 from xnorflow.sim.bench import LanguageLevel, Simulator, build_bench, run_bench
 from xnorflow.sw.data import Dataset, load
 from xnorflow.sw.golden import golden
-from xnorflow.xnf import load as load_network
 
 
 NETWORKS = [

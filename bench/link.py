@@ -18,7 +18,7 @@ from xnorflow.boards.protocol import Info
 from xnorflow.hw.families.device import Device
 from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.families.ice40 import UP5K
-from xnorflow.values import FeatureMap, UInt
+from xnorflow.ir.values import FeatureMap, UInt
 
 
 FRAME = FeatureMap(28, 28, 1, UInt(8))

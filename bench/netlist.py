@@ -17,10 +17,10 @@ from record import update
 from rich.console import Console
 
 from xnorflow.boards.netlist import write_netlist
+from xnorflow.ir.xnf import load as load_network
 from xnorflow.sim.simulate import simulate
 from xnorflow.sw.data import Dataset, load
 from xnorflow.sw.golden import golden
-from xnorflow.xnf import load as load_network
 
 
 IMAGES = {"mnist-conv-up5k": 100}

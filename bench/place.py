@@ -16,7 +16,7 @@ from rich.console import Console
 
 from xnorflow.boards.build import build
 from xnorflow.hw.families.device import Cell
-from xnorflow.xnf import load
+from xnorflow.ir.xnf import load
 
 
 SEED = 1

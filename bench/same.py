@@ -86,7 +86,7 @@ def write(name: str, folder: Path, code: Path) -> None:
     sys.path.insert(0, str(code / "bench"))
     from designs import DESIGNS
 
-    from xnorflow.xnf import load
+    from xnorflow.ir.xnf import load
 
     design = DESIGNS[name].fold(load(ROOT / "zoo" / f"{name}.xnf"))
     function("generate")(design, folder)

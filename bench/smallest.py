@@ -20,7 +20,7 @@ from xnorflow.boards.targets import ICEBREAKER
 from xnorflow.errors import XnorflowError
 from xnorflow.hw.compile.fold import fold
 from xnorflow.hw.families.device import Cell
-from xnorflow.network import Network
+from xnorflow.ir import Network
 from xnorflow.sw.data import Dataset
 from xnorflow.sw.lower import lower
 from xnorflow.sw.models import IntegerPixels

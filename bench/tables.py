@@ -9,7 +9,7 @@ from typing import Any
 
 from record import read_rows, read_versions
 
-from xnorflow.xnf import load
+from xnorflow.ir.xnf import load
 
 
 ROOT = Path(__file__).parent.parent

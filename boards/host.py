@@ -23,7 +23,7 @@ from xnorflow.boards.protocol import (
 )
 from xnorflow.errors import LinkError
 from xnorflow.frames import frame_bytes
-from xnorflow.network import Network
+from xnorflow.ir import Network
 
 
 __all__ = ["BAUD", "Board", "Results"]

@@ -5,7 +5,7 @@ from xnorflow.errors import DesignError
 from xnorflow.hw.arithmetic.resources import Resources, buffer
 from xnorflow.hw.compile.design import Design
 from xnorflow.hw.compile.estimate import estimate
-from xnorflow.network import FeatureMap
+from xnorflow.ir import FeatureMap
 
 
 __all__ = ["check_plan", "estimate_link", "link_resources"]

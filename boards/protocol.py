@@ -10,9 +10,8 @@ from binascii import crc_hqx
 from dataclasses import dataclass
 from enum import IntEnum, unique
 
-from xnorflow import xnf
 from xnorflow.errors import NetworkError
-from xnorflow.network import FeatureMap, Int, Network, UInt, ValueType
+from xnorflow.ir import FeatureMap, Int, Network, UInt, ValueType, xnf
 
 
 __all__ = [

@@ -25,6 +25,7 @@ from xnorflow.errors import LoweringError, ToolError, XnorflowError
 from xnorflow.hw.compile.emit import generate
 from xnorflow.hw.compile.fold import fold
 from xnorflow.hw.families.device import Cell
+from xnorflow.ir.xnf import save
 from xnorflow.sim.simulate import compile_accelerator, first_difference, simulate
 from xnorflow.sw.checkpoint import load_checkpoint
 from xnorflow.sw.compare import compare
@@ -34,7 +35,6 @@ from xnorflow.sw.lower import lower
 from xnorflow.sw.models import Named
 from xnorflow.sw.recipes import DEMO, DEMO_CONV, Recipe
 from xnorflow.sw.train import MODEL_FILE, train
-from xnorflow.xnf import save
 
 
 @dataclass(frozen=True)

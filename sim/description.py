@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from xnorflow.errors import FormatError, NetworkError
 from xnorflow.frames import frame_bytes, value_bytes
 from xnorflow.hw.streams.packets import FramesPerPacket
-from xnorflow.network import FeatureMap
-from xnorflow.xnf import decode_type
+from xnorflow.ir import FeatureMap
+from xnorflow.ir.xnf import decode_type
 
 
 __all__ = ["Description"]

@@ -15,7 +15,7 @@ import torch
 
 from xnorflow.errors import FormatError, NetworkError
 from xnorflow.files import read_file, write_atomically
-from xnorflow.network import Provenance
+from xnorflow.ir import Provenance
 from xnorflow.sw.kinds import Config, Model, build
 from xnorflow.sw.models import Chain, ChainConfig, ConvConfig, IntegerPixels, Method
 from xnorflow.sw.nn.activations import RSign

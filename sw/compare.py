@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from xnorflow.frames import check_frames
-from xnorflow.network import BinaryConv, Int, IntegerConv, Network, ValueType
+from xnorflow.ir import BinaryConv, Int, IntegerConv, Network, ValueType
 from xnorflow.sw.golden import golden
 from xnorflow.sw.kinds import Model
 from xnorflow.sw.models import Chain

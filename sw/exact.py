@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xnorflow.errors import LoweringError
-from xnorflow.network import BinaryConv, FeatureMap, Gate, IntegerConv
+from xnorflow.ir import BinaryConv, FeatureMap, Gate, IntegerConv
 from xnorflow.sw.borders import Borders, find_borders
 from xnorflow.sw.nn.activations import ActivationLevels
 from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d

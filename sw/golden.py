@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from xnorflow.frames import check_frames
-from xnorflow.network import (
+from xnorflow.ir import (
     INPUT,
     Add,
     Affine,

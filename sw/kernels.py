@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from xnorflow.network import (
+from xnorflow.ir import (
     Add,
     Affine,
     BinaryConv,

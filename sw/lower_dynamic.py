@@ -7,7 +7,7 @@ stream back for all of it, in a single buffer.
 import numpy as np
 from numpy.typing import NDArray
 
-from xnorflow.network import (
+from xnorflow.ir import (
     Affine,
     DynamicThreshold,
     DynamicTwoSlope,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from xnorflow.errors import LoweringError
-from xnorflow.network import (
+from xnorflow.ir import (
     INPUT,
     Add,
     Affine,

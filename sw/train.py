@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from xnorflow.errors import DataError
-from xnorflow.network import Provenance
+from xnorflow.ir import Provenance
 from xnorflow.sw.checkpoint import Checkpoint, save_checkpoint
 from xnorflow.sw.data import ImageData
 from xnorflow.sw.fit import EVALUATION_BATCH, device_of, fit

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from xnorflow.network import (
+from xnorflow.ir import (
     INPUT,
     Add,
     Affine,

@@ -9,7 +9,7 @@ import torch
 from hypothesis import strategies as st
 
 from tests.residuals import scrambled
-from xnorflow.network import (
+from xnorflow.ir import (
     INPUT,
     Add,
     Affine,

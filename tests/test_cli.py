@@ -26,12 +26,12 @@ from xnorflow.hw.arithmetic.resources import Resources
 from xnorflow.hw.families.device import Cell
 from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.families.ice40 import UP5K
-from xnorflow.network import Int
+from xnorflow.ir import Int
+from xnorflow.ir.xnf import load, save
 from xnorflow.sw import data, fit
 from xnorflow.sw.checkpoint import load_checkpoint
 from xnorflow.sw.data import ImageData
 from xnorflow.sw.golden import golden
-from xnorflow.xnf import load, save
 
 
 NETWORK = random_mlp(1, popcount=True)

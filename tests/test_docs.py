@@ -14,7 +14,7 @@ import pytest
 
 from xnorflow.cli import main
 from xnorflow.errors import NetworkError
-from xnorflow.network import (
+from xnorflow.ir import (
     Add,
     Affine,
     ArgMax,

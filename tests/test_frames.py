@@ -5,7 +5,7 @@ import pytest
 
 from xnorflow.errors import DataError
 from xnorflow.frames import check_frames, frame_bytes, frame_dtype, value_bytes
-from xnorflow.network import Bit, FeatureMap, Int, UInt
+from xnorflow.ir import Bit, FeatureMap, Int, UInt
 
 
 DTYPES = [np.dtype(kind) for kind in "bBhHiIlLqQ?"]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xnorflow.errors import NetworkError, XnorflowError
-from xnorflow.network import (
+from xnorflow.ir import (
     INPUT,
     Affine,
     ArgMax,

@@ -12,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import networks, random_frames
-from xnorflow import xnf
 from xnorflow.errors import FormatError
-from xnorflow.network import (
+from xnorflow.ir import (
     INPUT,
     Affine,
     ArgMax,
@@ -27,6 +26,7 @@ from xnorflow.network import (
     Provenance,
     Threshold,
     UInt,
+    xnf,
 )
 from xnorflow.sw.golden import golden
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from xnorflow.ir.xnf import load as load_network
 from xnorflow.sw.data import Dataset, fetch, load
 from xnorflow.sw.golden import golden
-from xnorflow.xnf import load as load_network
 
 
 ZOO = Path(__file__).parent.parent / "zoo"

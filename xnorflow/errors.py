@@ -1,7 +1,7 @@
 """Errors that a user can cause. The command line prints them as one sentence and exits with 1.
 
 XnorflowError
-├── NetworkError   a network that breaks the contract of xnorflow.network
+├── NetworkError   a network that breaks the contract of xnorflow.ir
 ├── FormatError    a file that is damaged, foreign, or of a newer version
 ├── DataError      a data set or an array that is missing or not what it should be
 ├── LoweringError  a model that has no exact integer network

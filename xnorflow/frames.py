@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.errors import DataError
-from xnorflow.network import FeatureMap, ValueType
+from xnorflow.ir import FeatureMap, ValueType
 
 
 __all__ = ["check_frames", "frame_bytes", "frame_dtype", "value_bytes"]

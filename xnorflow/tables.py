@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from xnorflow.network import (
+from xnorflow.ir import (
     BinaryConv,
     Bit,
     Counts,

@@ -18,6 +18,7 @@ import torch
 
 from xnorflow.errors import DataError, LoweringError
 from xnorflow.files import write_atomically
+from xnorflow.ir.xnf import dumps
 from xnorflow.sw.adabin_import import GRID, PIXELS, STEM_BITS, import_adabin_resnet20
 from xnorflow.sw.checkpoint import Checkpoint, load_checkpoint
 from xnorflow.sw.compare import Comparison, compare
@@ -39,7 +40,6 @@ from xnorflow.sw.recipes import (
 from xnorflow.sw.residual_config import ResidualConfig, ResidualMethod
 from xnorflow.sw.residual_names import NamedResidual
 from xnorflow.sw.train import MODEL_FILE, train
-from xnorflow.xnf import dumps
 
 
 ZOO = Path(__file__).parent

@@ -14,7 +14,7 @@ from xnorflow.hw.arithmetic.memory import (
     memory_style,
     register_luts,
 )
-from xnorflow.network import int_bits
+from xnorflow.ir import int_bits
 
 
 __all__ = [

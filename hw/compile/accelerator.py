@@ -9,7 +9,7 @@ from xnorflow.hw.ops.argmax import result_layout
 from xnorflow.hw.streams.fifo import Fifo
 from xnorflow.hw.streams.guard import FrameGuard, FramePacer, VerdictGate, frame_layout
 from xnorflow.hw.streams.words import value_shape
-from xnorflow.network import INPUT
+from xnorflow.ir import INPUT
 
 
 __all__ = ["Accelerator"]

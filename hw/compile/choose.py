@@ -8,7 +8,7 @@ from xnorflow.hw.compile.design import Design
 from xnorflow.hw.compile.fold import fold, fold_fastest
 from xnorflow.hw.families.device import Device
 from xnorflow.hw.ops.matrix import is_dense, layers
-from xnorflow.network import Network
+from xnorflow.ir import Network
 
 
 __all__ = ["choose"]

@@ -15,8 +15,8 @@ from xnorflow.hw.families.device import Device
 from xnorflow.hw.ops.matrix import Folding, layers
 from xnorflow.hw.streams.packets import FramesPerPacket
 from xnorflow.hw.streams.stage import Stage
-from xnorflow.network import INPUT, Network, int_bits
-from xnorflow.values import MAX_BITS
+from xnorflow.ir import INPUT, Network, int_bits
+from xnorflow.ir.values import MAX_BITS
 
 
 __all__ = ["Design", "check_foldings", "check_names", "words_per_frame"]

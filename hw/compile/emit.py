@@ -8,7 +8,7 @@ from xnorflow.files import locked, remove_file, write_atomically
 from xnorflow.hw.compile.axi import AxiStreamTop, result_element_bits
 from xnorflow.hw.compile.design import Design
 from xnorflow.hw.compile.verilog import component_verilog
-from xnorflow.xnf import encode_type
+from xnorflow.ir.xnf import encode_type
 
 
 __all__ = ["describe", "generate", "verilog_text"]

@@ -16,7 +16,7 @@ from xnorflow.hw.ops.kinds import STAGES
 from xnorflow.hw.ops.matrix import is_dense, layers
 from xnorflow.hw.ops.stage import divisors
 from xnorflow.hw.streams.fifo import FifoStage
-from xnorflow.network import INPUT, Network, sources_of
+from xnorflow.ir import INPUT, Network, sources_of
 
 
 __all__ = ["FILL", "fold", "fold_fastest"]

@@ -13,7 +13,7 @@ from xnorflow.hw.ops.stage import Segment
 from xnorflow.hw.streams.fifo import FifoStage
 from xnorflow.hw.streams.fork import ForkStage
 from xnorflow.hw.streams.packets import FramesPerPacket
-from xnorflow.network import (
+from xnorflow.ir import (
     INPUT,
     DynamicThreshold,
     DynamicTwoSlope,

@@ -15,7 +15,7 @@ from xnorflow.hw.ops.dynamic import FrameBufferStage
 from xnorflow.hw.streams.fifo import Fifo, FifoStage
 from xnorflow.hw.streams.stage import Stage
 from xnorflow.hw.streams.times import queue_depth
-from xnorflow.network import INPUT
+from xnorflow.ir import INPUT
 
 
 __all__ = ["buffer_depths", "departures", "single_period"]

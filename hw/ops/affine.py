@@ -17,7 +17,7 @@ from xnorflow.hw.arithmetic.resources import Resources, bits_of, chain, products
 from xnorflow.hw.ops.stage import PacedStage
 from xnorflow.hw.ops.unit import LaneUnit
 from xnorflow.hw.streams.words import value_bits, vector_of
-from xnorflow.network import int_bits
+from xnorflow.ir import int_bits
 
 
 __all__ = ["Affine", "AffineStage"]

@@ -8,7 +8,7 @@ from amaranth.utils import ceil_log2
 from xnorflow.hw.arithmetic.resources import Resources, chain, registers
 from xnorflow.hw.ops.stage import LaneStage
 from xnorflow.hw.streams.words import map_layout, value_bits, value_shape
-from xnorflow.network import int_bits
+from xnorflow.ir import int_bits
 
 
 __all__ = ["ArgMax", "ArgMaxStage", "result_layout"]
@@ -29,7 +29,7 @@ class ArgMax(wiring.Component):
 
     Parameters
     ----------
-    source : :class:`xnorflow.network.FeatureMap`
+    source : :class:`xnorflow.ir.FeatureMap`
         The scores, a 1×1 map; results have them as signed integers of the narrowest type that
         holds them.
     lanes : :class:`int`

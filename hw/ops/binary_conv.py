@@ -14,7 +14,7 @@ from xnorflow.hw.arithmetic.xnor import count_triples, encode_weights, share_par
 from xnorflow.hw.families.ecp5 import ECP5
 from xnorflow.hw.ops.matrix import MatrixStage, MatrixUnit
 from xnorflow.hw.ops.operands import Operands, delayed_marks, weight_rows
-from xnorflow.network import Gate
+from xnorflow.ir import Gate
 
 
 __all__ = ["BinaryConvStage", "MatrixVectorUnit"]

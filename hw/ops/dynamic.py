@@ -50,7 +50,7 @@ from xnorflow.hw.streams.words import (
     value_shape,
     words_of,
 )
-from xnorflow.network import FeatureMap, Node
+from xnorflow.ir import FeatureMap, Node
 
 
 __all__ = [
@@ -275,8 +275,8 @@ class DynamicThreshold(_DynamicUnit):
 
     Parameters
     ----------
-    node : :class:`xnorflow.network.DynamicThreshold`
-    source, parameters : :class:`xnorflow.network.FeatureMap`
+    node : :class:`xnorflow.ir.DynamicThreshold`
+    source, parameters : :class:`xnorflow.ir.FeatureMap`
         The maps that come in.
     lanes : :class:`int`
         Values a word; must divide the channels.

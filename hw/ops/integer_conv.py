@@ -13,7 +13,7 @@ from xnorflow.hw.arithmetic.resources import Resources, chain, products
 from xnorflow.hw.ops.matrix import MatrixStage, MatrixUnit
 from xnorflow.hw.ops.operands import Operands, delayed_marks, weight_rows
 from xnorflow.hw.streams.words import value_bits, value_shape
-from xnorflow.network import Bit
+from xnorflow.ir import Bit
 
 
 __all__ = ["IntegerConvStage", "IntegerMatrixVectorUnit", "weight_coding"]

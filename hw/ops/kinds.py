@@ -1,6 +1,6 @@
 """The stage that each kind of node becomes."""
 
-from xnorflow import network
+from xnorflow import ir
 from xnorflow.hw.ops.affine import AffineStage
 from xnorflow.hw.ops.argmax import ArgMaxStage
 from xnorflow.hw.ops.binary_conv import BinaryConvStage
@@ -22,20 +22,20 @@ from xnorflow.hw.ops.two_slope import TwoSlopeStage
 __all__ = ["STAGES"]
 
 STAGES: dict[type, type[NodeStage]] = {
-    network.Add: AddStage,
-    network.Affine: AffineStage,
-    network.ArgMax: ArgMaxStage,
-    network.AveragePool: AveragePoolStage,
-    network.BinaryConv: BinaryConvStage,
-    network.Concat: ConcatStage,
-    network.DynamicThreshold: DynamicThresholdStage,
-    network.DynamicTwoSlope: DynamicTwoSlopeStage,
-    network.GlobalSum: GlobalSumStage,
-    network.HalvingMaxPool: HalvingMaxPoolStage,
-    network.IntegerConv: IntegerConvStage,
-    network.MaxPool: MaxPoolStage,
-    network.PadChannels: PadChannelsStage,
-    network.Subsample: SubsampleStage,
-    network.Threshold: ThresholdStage,
-    network.TwoSlope: TwoSlopeStage,
+    ir.Add: AddStage,
+    ir.Affine: AffineStage,
+    ir.ArgMax: ArgMaxStage,
+    ir.AveragePool: AveragePoolStage,
+    ir.BinaryConv: BinaryConvStage,
+    ir.Concat: ConcatStage,
+    ir.DynamicThreshold: DynamicThresholdStage,
+    ir.DynamicTwoSlope: DynamicTwoSlopeStage,
+    ir.GlobalSum: GlobalSumStage,
+    ir.HalvingMaxPool: HalvingMaxPoolStage,
+    ir.IntegerConv: IntegerConvStage,
+    ir.MaxPool: MaxPoolStage,
+    ir.PadChannels: PadChannelsStage,
+    ir.Subsample: SubsampleStage,
+    ir.Threshold: ThresholdStage,
+    ir.TwoSlope: TwoSlopeStage,
 }

@@ -25,7 +25,7 @@ from xnorflow.hw.streams.skid_buffer import SkidBufferStage
 from xnorflow.hw.streams.times import each
 from xnorflow.hw.streams.width_converters import WidthConverterStage
 from xnorflow.hw.streams.words import lane_layout
-from xnorflow.network import BinaryConv, FeatureMap, IntegerConv, Network
+from xnorflow.ir import BinaryConv, FeatureMap, IntegerConv, Network
 
 
 __all__ = ["Folding", "MatrixStage", "MatrixUnit", "is_dense", "layers"]

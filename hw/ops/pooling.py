@@ -12,7 +12,7 @@ from xnorflow.hw.ops.stage import EvenStage, LaneStage, check_pixels
 from xnorflow.hw.ops.unit import MapUnit
 from xnorflow.hw.streams.times import pixels_of
 from xnorflow.hw.streams.words import value_bits
-from xnorflow.network import AveragePool, GlobalSum, int_bits
+from xnorflow.ir import AveragePool, GlobalSum, int_bits
 
 
 __all__ = [

@@ -17,7 +17,7 @@ from xnorflow.hw.arithmetic.resources import Resources, buffer, registers
 from xnorflow.hw.streams.stage import Stage
 from xnorflow.hw.streams.times import each, one_by_one
 from xnorflow.hw.streams.words import check_lanes, map_layout
-from xnorflow.network import BinaryConv, FeatureMap, IntegerConv
+from xnorflow.ir import BinaryConv, FeatureMap, IntegerConv
 
 
 __all__ = ["SlidingWindowStage", "SlidingWindowUnit", "Windows"]

@@ -15,7 +15,7 @@ from xnorflow.errors import DesignError
 from xnorflow.hw.streams.fifo import FifoStage
 from xnorflow.hw.streams.stage import Stage
 from xnorflow.hw.streams.width_converters import WidthConverterStage, WidthDividerStage
-from xnorflow.network import FeatureMap, Node
+from xnorflow.ir import FeatureMap, Node
 
 
 __all__ = [

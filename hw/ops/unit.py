@@ -14,9 +14,9 @@ class LaneUnit(wiring.Component):
 
     Parameters
     ----------
-    node : :class:`xnorflow.network.Node`
+    node : :class:`xnorflow.ir.Node`
         Of the unit's name.
-    source : :class:`xnorflow.network.FeatureMap`
+    source : :class:`xnorflow.ir.FeatureMap`
         The map that comes in.
     lanes : :class:`int`
         Values a word.
@@ -62,9 +62,9 @@ class JoinUnit(wiring.Component):
 
     Parameters
     ----------
-    node : :class:`xnorflow.network.Node`
+    node : :class:`xnorflow.ir.Node`
         Of the unit's name.
-    source, other : :class:`xnorflow.network.FeatureMap`
+    source, other : :class:`xnorflow.ir.FeatureMap`
         The maps that come in.
     lanes : :class:`int`
         Values a word.

@@ -12,7 +12,7 @@ from amaranth.lib.wiring import Component
 from xnorflow.hw.arithmetic.resources import Resources
 from xnorflow.hw.families.device import Device
 from xnorflow.hw.streams.words import value_bits, words_of
-from xnorflow.network import FeatureMap
+from xnorflow.ir import FeatureMap
 
 
 __all__ = ["Stage", "StreamStage"]

@@ -105,7 +105,7 @@ class WidthDivider(wiring.Component):
 
     Parameters
     ----------
-    source : :class:`xnorflow.network.FeatureMap`
+    source : :class:`xnorflow.ir.FeatureMap`
         What the values are.
     lanes : :class:`int`
         Values of a narrow word.

@@ -9,7 +9,7 @@ reads them masks them. Words are counted; nothing inside an accelerator marks fi
 from amaranth import *
 from amaranth.lib import data
 
-from xnorflow.network import Bit, Counts, FeatureMap, Int, UInt
+from xnorflow.ir import Bit, Counts, FeatureMap, Int, UInt
 
 
 __all__ = [
@@ -42,7 +42,7 @@ def lane_layout(shape, lanes, *, popcount=None):
 
 
 def value_shape(value_type):
-    """Shape of one value of a :class:`xnorflow.network.ValueType`."""
+    """Shape of one value of a :class:`xnorflow.ir.ValueType`."""
     match value_type:
         case Bit():
             return unsigned(1)
@@ -60,7 +60,7 @@ def value_bits(feature_map):
 
 
 def map_layout(feature_map, lanes):
-    """Payload of a word of :class:`xnorflow.network.FeatureMap` ``feature_map``."""
+    """Payload of a word of :class:`xnorflow.ir.FeatureMap` ``feature_map``."""
     shape = value_shape(feature_map.type)
     popcount = isinstance(feature_map.type, Counts) and feature_map.type.popcount
     return lane_layout(shape, lanes, popcount=shape if popcount else None)

@@ -14,8 +14,8 @@ import numpy as np
 from cocotb.triggers import FallingEdge, ReadOnly
 from numpy.typing import NDArray
 
-from xnorflow import xnf
 from xnorflow.hw.streams.packets import FramesPerPacket
+from xnorflow.ir import xnf
 from xnorflow.sim.description import Description
 from xnorflow.sim.streams import (
     Monitor,

@@ -36,23 +36,23 @@ from xnorflow.hw.streams.fork import Fork
 from xnorflow.hw.streams.skid_buffer import SkidBuffer
 from xnorflow.hw.streams.width_converters import WidthConverter, WidthDivider
 from xnorflow.hw.streams.words import lane_layout, value_shape
-from xnorflow.network import INPUT, FeatureMap, Gate, Network, Rounding, UInt
-from xnorflow.network import Add as AddNode
-from xnorflow.network import Affine as AffineNode
-from xnorflow.network import ArgMax as ArgMaxNode
-from xnorflow.network import AveragePool as AveragePoolNode
-from xnorflow.network import BinaryConv as BinaryConvNode
-from xnorflow.network import Concat as ConcatNode
-from xnorflow.network import DynamicThreshold as DynamicThresholdNode
-from xnorflow.network import DynamicTwoSlope as DynamicTwoSlopeNode
-from xnorflow.network import GlobalSum as GlobalSumNode
-from xnorflow.network import HalvingMaxPool as HalvingMaxPoolNode
-from xnorflow.network import IntegerConv as IntegerConvNode
-from xnorflow.network import MaxPool as MaxPoolNode
-from xnorflow.network import PadChannels as PadChannelsNode
-from xnorflow.network import Subsample as SubsampleNode
-from xnorflow.network import Threshold as ThresholdNode
-from xnorflow.network import TwoSlope as TwoSlopeNode
+from xnorflow.ir import INPUT, FeatureMap, Gate, Network, Rounding, UInt
+from xnorflow.ir import Add as AddNode
+from xnorflow.ir import Affine as AffineNode
+from xnorflow.ir import ArgMax as ArgMaxNode
+from xnorflow.ir import AveragePool as AveragePoolNode
+from xnorflow.ir import BinaryConv as BinaryConvNode
+from xnorflow.ir import Concat as ConcatNode
+from xnorflow.ir import DynamicThreshold as DynamicThresholdNode
+from xnorflow.ir import DynamicTwoSlope as DynamicTwoSlopeNode
+from xnorflow.ir import GlobalSum as GlobalSumNode
+from xnorflow.ir import HalvingMaxPool as HalvingMaxPoolNode
+from xnorflow.ir import IntegerConv as IntegerConvNode
+from xnorflow.ir import MaxPool as MaxPoolNode
+from xnorflow.ir import PadChannels as PadChannelsNode
+from xnorflow.ir import Subsample as SubsampleNode
+from xnorflow.ir import Threshold as ThresholdNode
+from xnorflow.ir import TwoSlope as TwoSlopeNode
 from xnorflow.sim.streams import Transfer, amaranth_stream, receive, reset, send, start_clock
 from xnorflow.sw.golden import golden
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from xnorflow.errors import NetworkError
-from xnorflow.network import Rounding
+from xnorflow.ir import Rounding
 from xnorflow.sw.nn.grid import Grid, mean_shift, place
 from xnorflow.sw.nn.optional import bias_of
 from xnorflow.sw.nn.slopes import TwoSlope, bend

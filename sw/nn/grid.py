@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from xnorflow.errors import NetworkError
-from xnorflow.network import Rounding
+from xnorflow.ir import Rounding
 
 
 __all__ = ["Grid", "hardtanh", "mean_shift", "place"]

@@ -11,7 +11,7 @@ from xnorflow.boards.protocol import Info, Reply, decode_reply
 from xnorflow.hw.ops.argmax import result_layout
 from xnorflow.hw.streams.guard import frame_layout
 from xnorflow.hw.streams.words import value_shape
-from xnorflow.network import FeatureMap, UInt
+from xnorflow.ir import FeatureMap, UInt
 
 
 DIVISOR = 4

@@ -16,7 +16,7 @@ from tests.strategies import random_network
 from xnorflow.boards.host import Board
 from xnorflow.boards.protocol import Command, Status, cobs_decode, fingerprint, packet
 from xnorflow.errors import DataError, LinkError
-from xnorflow.network import FeatureMap, UInt
+from xnorflow.ir import FeatureMap, UInt
 
 
 FRAMES = np.random.default_rng(1).integers(0, 256, (5, 2, 3, 1), dtype=np.uint8)

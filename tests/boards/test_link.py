@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.boards.line import DIVISOR, INFO, Bench, run, scores_of
 from xnorflow.boards.protocol import Command, Info, Status, encode_request, packet
 from xnorflow.frames import frame_bytes
-from xnorflow.network import FeatureMap, Int, UInt
+from xnorflow.ir import FeatureMap, Int, UInt
 
 
 FRAME = bytes([0, 1, 255, 7, 0, 200])

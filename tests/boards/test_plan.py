@@ -8,7 +8,7 @@ from tests.boards.test_top import tiny_design
 from xnorflow.boards.link import describe
 from xnorflow.boards.plan import estimate_link, link_resources
 from xnorflow.boards.targets import ULX3S_85F
-from xnorflow.values import FeatureMap, UInt
+from xnorflow.ir.values import FeatureMap, UInt
 
 
 MEASURED = json.loads(

@@ -18,7 +18,7 @@ from xnorflow.boards.protocol import (
     fingerprint,
     packet,
 )
-from xnorflow.network import Bit, FeatureMap, Int, UInt
+from xnorflow.ir import Bit, FeatureMap, Int, UInt
 
 
 # Long runs without a zero, too: blocks of COBS are 254 bytes.

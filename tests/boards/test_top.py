@@ -12,7 +12,7 @@ from xnorflow.errors import DesignError
 from xnorflow.hw.compile.plan import plan as plan_design
 from xnorflow.hw.families.ice40 import UP5K
 from xnorflow.hw.ops.matrix import Folding
-from xnorflow.network import UInt
+from xnorflow.ir import UInt
 
 
 def tiny_design(target):

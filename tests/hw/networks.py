@@ -5,7 +5,7 @@ from enum import Enum
 import numpy as np
 
 from tests.residuals import scrambled
-from xnorflow.network import (
+from xnorflow.ir import (
     INPUT,
     Add,
     Affine,

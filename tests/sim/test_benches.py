@@ -3,7 +3,6 @@ import dataclasses
 import pytest
 
 from tests.hw.networks import dynamic_model, random_conv_net, random_mlp
-from xnorflow import xnf
 from xnorflow.errors import ToolError
 from xnorflow.hw.compile.emit import generate
 from xnorflow.hw.compile.fold import fold
@@ -13,7 +12,7 @@ from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.families.ice40 import UP5K
 from xnorflow.hw.ops.matrix import Folding
 from xnorflow.hw.streams.packets import FramesPerPacket
-from xnorflow.network import Gate, Network
+from xnorflow.ir import Gate, Network, xnf
 from xnorflow.sim.bench import Simulator, available_simulators, build_bench, run_bench
 from xnorflow.sim.benches import units
 

@@ -11,7 +11,7 @@ from xnorflow.errors import DataError
 from xnorflow.hw.compile.emit import generate
 from xnorflow.hw.compile.fold import fold
 from xnorflow.hw.families.ecp5 import ECP5_85F
-from xnorflow.network import Bit, Int, UInt
+from xnorflow.ir import Bit, Int, UInt
 from xnorflow.sim.simulate import first_difference, simulate
 from xnorflow.sim.virtual_board import virtual_board
 from xnorflow.sw.golden import golden

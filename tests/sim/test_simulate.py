@@ -21,7 +21,7 @@ from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.ops.matrix import Folding
 from xnorflow.hw.streams.guard import VerdictGate
 from xnorflow.hw.streams.packets import FramesPerPacket
-from xnorflow.network import (
+from xnorflow.ir import (
     INPUT,
     ArgMax,
     BinaryConv,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xnorflow.errors import FormatError
-from xnorflow.network import Provenance
+from xnorflow.ir import Provenance
 from xnorflow.sw.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from xnorflow.sw.models import Chain, ChainConfig, ConvConfig, IntegerPixels, Method
 from xnorflow.sw.nn.conv import Border

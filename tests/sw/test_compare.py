@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from xnorflow.errors import DataError
-from xnorflow.network import Network, Threshold
+from xnorflow.ir import Network, Threshold
 from xnorflow.sw.compare import compare
 from xnorflow.sw.lower import lower
 from xnorflow.sw.models import Chain, ChainConfig, ConvConfig, IntegerPixels, Method

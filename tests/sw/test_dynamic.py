@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xnorflow.errors import NetworkError
-from xnorflow.network import (
+from xnorflow.ir import (
     INPUT,
     Affine,
     ArgMax,

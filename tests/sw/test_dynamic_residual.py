@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.residuals import scrambled
 from tests.sw.test_residual import PIXELS, UNITS, frames, random_model
 from xnorflow.errors import NetworkError
-from xnorflow.network import DynamicThreshold, DynamicTwoSlope, GlobalSum, sources_of
+from xnorflow.ir import DynamicThreshold, DynamicTwoSlope, GlobalSum, sources_of
 from xnorflow.sw.compare import compare
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower

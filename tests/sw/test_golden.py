@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.strategies import networks, random_frames
 from xnorflow.errors import DataError
-from xnorflow.network import (
+from xnorflow.ir import (
     INPUT,
     Add,
     Affine,

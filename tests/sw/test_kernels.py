@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.strategies import networks
 from xnorflow.errors import NetworkError
-from xnorflow.network import (
+from xnorflow.ir import (
     INPUT,
     Add,
     Affine,

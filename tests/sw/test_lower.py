@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from xnorflow import xnf
 from xnorflow.errors import LoweringError
-from xnorflow.network import BinaryConv, Gate, Provenance
+from xnorflow.ir import BinaryConv, Gate, Provenance, xnf
 from xnorflow.sw.compare import compare
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower

@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from xnorflow import xnf
 from xnorflow.errors import LoweringError
-from xnorflow.network import BinaryConv, Gate, IntegerConv, MaxPool, Threshold
+from xnorflow.ir import BinaryConv, Gate, IntegerConv, MaxPool, Threshold, xnf
 from xnorflow.sw import exact
 from xnorflow.sw.compare import compare
 from xnorflow.sw.data import Dataset, fetch, is_fetched, load

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from tests.strategies import PIXELS, REPEATING, UNITS, model_of_any_form, random_model
 from xnorflow.errors import LoweringError, NetworkError
-from xnorflow.network import (
+from xnorflow.ir import (
     Affine,
     BinaryConv,
     Concat,

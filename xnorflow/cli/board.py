@@ -19,7 +19,7 @@ from xnorflow.cli.options import (
 from xnorflow.cli.shared import bar, console, load_frames, load_network, report_results
 from xnorflow.errors import DesignError, LinkError
 from xnorflow.files import check_output
-from xnorflow.network import Network
+from xnorflow.ir import Network
 
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from xnorflow.cli.shared import bar, console, load_frames, load_network, report_
 from xnorflow.errors import ToolError
 from xnorflow.files import check_output
 from xnorflow.hw.streams.packets import FramesPerPacket
-from xnorflow.network import Network
+from xnorflow.ir import Network
 from xnorflow.tables import design_table, plan_table
 
 

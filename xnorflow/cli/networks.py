@@ -32,7 +32,7 @@ def lower(
 
     With --dataset, also compare every binary activation with the model's in float64.
     """
-    from xnorflow.xnf import save
+    from xnorflow.ir.xnf import save
 
     check_output(out)
     with console.status("loading PyTorch and the model …"):

@@ -22,7 +22,7 @@ from rich.progress import (
 
 from xnorflow.errors import DataError
 from xnorflow.files import write_atomically
-from xnorflow.network import Network
+from xnorflow.ir import Network
 
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ console = Console(markup=False)
 
 def load_network(text: str) -> Network:
     """Load a network from a file, or from the zoo."""
-    from xnorflow.xnf import load
+    from xnorflow.ir.xnf import load
 
     if not text.startswith("zoo:"):
         return load(text)

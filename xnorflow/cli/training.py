@@ -12,7 +12,7 @@ from xnorflow.cli.options import LimitOption
 from xnorflow.cli.shared import bar, console
 from xnorflow.errors import DataError
 from xnorflow.files import check_output
-from xnorflow.network import Provenance
+from xnorflow.ir import Provenance
 
 
 __all__ = ["import_", "teach", "train"]
@@ -182,6 +182,7 @@ def import_(
 
     First in real numbers, to show that it is what they have, and then on the fixed-point grid.
     """
+    from xnorflow.ir.xnf import save
     from xnorflow.sw.adabin_import import GRID, import_adabin_resnet20, in_real_numbers
     from xnorflow.sw.calibrate import CALIBRATED_ON, calibrate
     from xnorflow.sw.checkpoint import Checkpoint, save_checkpoint
@@ -189,7 +190,6 @@ def import_(
     from xnorflow.sw.golden import golden
     from xnorflow.sw.lower import lower as lower_model
     from xnorflow.sw.train import accuracy
-    from xnorflow.xnf import save
 
     if kind != "adabin-resnet20":
         raise DataError(f"{kind!r} cannot be imported: only adabin-resnet20 can")

@@ -13,7 +13,7 @@ from xnorflow.hw.compile.plan import plan
 from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.families.ice40 import UP5K
 from xnorflow.hw.ops.matrix import Folding
-from xnorflow.network import (
+from xnorflow.ir import (
     Affine,
     ArgMax,
     BinaryConv,

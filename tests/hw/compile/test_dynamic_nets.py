@@ -18,7 +18,7 @@ from xnorflow.hw.compile.schedule import buffer_depths
 from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.families.ice40 import UP5K
 from xnorflow.hw.ops.dynamic import FrameBufferStage
-from xnorflow.network import Affine, DynamicThreshold, DynamicTwoSlope, Network, Rounding
+from xnorflow.ir import Affine, DynamicThreshold, DynamicTwoSlope, Network, Rounding
 from xnorflow.sim.simulate import first_difference, simulate
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower

@@ -11,7 +11,7 @@ from xnorflow.hw.compile.emit import describe, generate, verilog_text
 from xnorflow.hw.compile.fold import fold
 from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.families.ice40 import UP5K
-from xnorflow.network import Gate
+from xnorflow.ir import Gate
 from xnorflow.sim.tools import find_verilator
 
 

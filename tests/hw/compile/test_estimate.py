@@ -14,9 +14,9 @@ from xnorflow.hw.families.ecp5 import ECP5, ECP5_85F
 from xnorflow.hw.families.ice40 import ICE40, UP5K
 from xnorflow.hw.ops.affine import Affine, AffineStage
 from xnorflow.hw.ops.two_slope import TwoSlope, TwoSlopeStage
-from xnorflow.network import Affine as AffineNode
-from xnorflow.network import Counts, FeatureMap, Int, Rounding
-from xnorflow.network import TwoSlope as TwoSlopeNode
+from xnorflow.ir import Affine as AffineNode
+from xnorflow.ir import Counts, FeatureMap, Int, Rounding
+from xnorflow.ir import TwoSlope as TwoSlopeNode
 
 
 MULTIPLIERS = {ICE40: "SB_MAC16", ECP5: "MULT18X18D"}

@@ -16,7 +16,7 @@ from xnorflow.hw.ops.affine import AffineStage
 from xnorflow.hw.ops.elementwise import AddStage
 from xnorflow.hw.ops.matrix import MatrixStage
 from xnorflow.hw.ops.two_slope import TwoSlopeStage
-from xnorflow.network import (
+from xnorflow.ir import (
     INPUT,
     Affine,
     ArgMax,

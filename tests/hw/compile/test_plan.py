@@ -8,7 +8,7 @@ from xnorflow.hw.compile.fold import fold
 from xnorflow.hw.compile.plan import plan
 from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.ops.matrix import Folding
-from xnorflow.network import (
+from xnorflow.ir import (
     Affine,
     ArgMax,
     BinaryConv,

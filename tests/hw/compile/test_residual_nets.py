@@ -19,7 +19,7 @@ from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.families.xilinx7 import XILINX7
 from xnorflow.hw.ops.matrix import Folding
 from xnorflow.hw.streams.fifo import FifoStage
-from xnorflow.network import Add, BinaryConv, DynamicThreshold, Threshold
+from xnorflow.ir import Add, BinaryConv, DynamicThreshold, Threshold
 from xnorflow.sim.simulate import first_difference, simulate
 from xnorflow.sw.compare import compare
 from xnorflow.sw.golden import golden

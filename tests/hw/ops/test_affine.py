@@ -3,9 +3,9 @@ import pytest
 
 from xnorflow.hw.ops.affine import Affine
 from xnorflow.hw.ops.two_slope import TwoSlope
-from xnorflow.network import Affine as AffineNode
-from xnorflow.network import Counts, FeatureMap, Int, Rounding
-from xnorflow.network import TwoSlope as TwoSlopeNode
+from xnorflow.ir import Affine as AffineNode
+from xnorflow.ir import Counts, FeatureMap, Int, Rounding
+from xnorflow.ir import TwoSlope as TwoSlopeNode
 from xnorflow.sim.pysim import transact
 
 

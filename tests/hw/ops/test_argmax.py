@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from xnorflow.hw.ops.argmax import ArgMax
-from xnorflow.network import Bit, Counts, FeatureMap, Int, UInt
+from xnorflow.ir import Bit, Counts, FeatureMap, Int, UInt
 from xnorflow.sim.pysim import transact
 
 

@@ -6,7 +6,7 @@ from xnorflow.hw.families.ecp5 import ECP5
 from xnorflow.hw.families.ice40 import ICE40
 from xnorflow.hw.ops.binary_conv import MatrixVectorUnit
 from xnorflow.hw.ops.operands import weight_rows
-from xnorflow.network import Gate
+from xnorflow.ir import Gate
 from xnorflow.sim.pysim import transact
 
 

@@ -8,9 +8,9 @@ from amaranth.sim import Simulator
 
 from xnorflow.hw.ops.dynamic import DynamicThreshold, DynamicTwoSlope, FrameBuffer
 from xnorflow.hw.streams.words import lane_layout
-from xnorflow.network import DynamicThreshold as ThresholdNode
-from xnorflow.network import DynamicTwoSlope as TwoSlopeNode
-from xnorflow.network import FeatureMap, Int, Rounding
+from xnorflow.ir import DynamicThreshold as ThresholdNode
+from xnorflow.ir import DynamicTwoSlope as TwoSlopeNode
+from xnorflow.ir import FeatureMap, Int, Rounding
 from xnorflow.sim.pysim import transact
 
 

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 from xnorflow.hw.ops.elementwise import Add, Concat
-from xnorflow.network import Add as AddNode
-from xnorflow.network import Concat as ConcatNode
-from xnorflow.network import FeatureMap, Int
+from xnorflow.ir import Add as AddNode
+from xnorflow.ir import Concat as ConcatNode
+from xnorflow.ir import FeatureMap, Int
 from xnorflow.sim.pysim import transact
 
 

@@ -7,7 +7,7 @@ from xnorflow.hw.compile.plan import plan
 from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.ops.matrix import Folding
 from xnorflow.hw.ops.pooling import HalvingMaxPool
-from xnorflow.network import (
+from xnorflow.ir import (
     INPUT,
     Affine,
     ArgMax,
@@ -18,7 +18,7 @@ from xnorflow.network import (
     Rounding,
     UInt,
 )
-from xnorflow.network import HalvingMaxPool as Node
+from xnorflow.ir import HalvingMaxPool as Node
 from xnorflow.sim.pysim import transact
 from xnorflow.sw.golden import golden
 

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from xnorflow.hw.ops.pooling import MaxPool, SumPool
-from xnorflow.network import AveragePool, Bit, FeatureMap, GlobalSum, Int
-from xnorflow.network import MaxPool as Node
+from xnorflow.ir import AveragePool, Bit, FeatureMap, GlobalSum, Int
+from xnorflow.ir import MaxPool as Node
 from xnorflow.sim.pysim import transact
 
 

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 from xnorflow.hw.ops.shortcut import PadChannels, Subsample
-from xnorflow.network import FeatureMap, Int
-from xnorflow.network import PadChannels as PadChannelsNode
-from xnorflow.network import Subsample as SubsampleNode
+from xnorflow.ir import FeatureMap, Int
+from xnorflow.ir import PadChannels as PadChannelsNode
+from xnorflow.ir import Subsample as SubsampleNode
 from xnorflow.sim.pysim import transact
 
 

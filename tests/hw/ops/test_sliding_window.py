@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from xnorflow.hw.ops.sliding_window import SlidingWindowUnit, Windows
-from xnorflow.network import Bit, FeatureMap, UInt
+from xnorflow.ir import Bit, FeatureMap, UInt
 from xnorflow.sim.pysim import transact
 
 

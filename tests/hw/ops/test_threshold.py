@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from xnorflow.hw.ops.threshold import Threshold
-from xnorflow.network import Counts, FeatureMap, Int, UInt
-from xnorflow.network import Threshold as ThresholdNode
+from xnorflow.ir import Counts, FeatureMap, Int, UInt
+from xnorflow.ir import Threshold as ThresholdNode
 from xnorflow.sim.pysim import transact
 
 

@@ -8,7 +8,7 @@ from xnorflow.hw.streams.fork import Fork
 from xnorflow.hw.streams.skid_buffer import SkidBuffer
 from xnorflow.hw.streams.width_converters import WidthConverter, WidthDivider
 from xnorflow.hw.streams.words import check_lanes, map_layout
-from xnorflow.network import Bit, Counts, FeatureMap, Int, UInt
+from xnorflow.ir import Bit, Counts, FeatureMap, Int, UInt
 from xnorflow.sim.pysim import transact
 
 

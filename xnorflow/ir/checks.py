@@ -1,38 +1,23 @@
 """What nodes check of themselves and of what feeds them; violations are `NetworkError`."""
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.errors import NetworkError
-from xnorflow.values import (
+from xnorflow.ir.values import (
     MAX_BITS,
-    MAX_SIDE,
     Bit,
     Counts,
     FeatureMap,
     Int,
     UInt,
     ValueType,
-    check_range,
     int_bits,
 )
 
-
-if TYPE_CHECKING:
-    from xnorflow.nodes import (
-        Affine,
-        BinaryConv,
-        DynamicTwoSlope,
-        IntegerConv,
-        Node,
-        Threshold,
-        TwoSlope,
-    )
 
 __all__ = [
     "INPUT",
@@ -45,11 +30,8 @@ __all__ = [
     "check_name",
     "check_parameters",
     "check_popcount",
-    "check_windows",
     "freeze",
     "freeze_classes",
-    "freeze_slopes",
-    "infer_windows",
     "spell",
     "spell_shape",
     "sum_type",
@@ -93,25 +75,6 @@ def check_name(name: object) -> None:
         )
 
 
-def check_windows(node: BinaryConv | IntegerConv) -> None:
-    """Check stride and padding of a convolution."""
-    _, rows, columns, _ = node.weights.shape
-    check_range(f"{node.name}: stride", node.stride, 1, MAX_SIDE)
-    check_range(f"{node.name}: padding", node.padding, 0, min(rows, columns) - 1)
-
-
-def infer_windows(node: BinaryConv | IntegerConv, x: FeatureMap, type_: ValueType) -> FeatureMap:
-    """Map of what ``node`` delivers for every window of ``x``."""
-    _, rows, columns, channels = node.weights.shape
-    height, width = x.height + 2 * node.padding - rows, x.width + 2 * node.padding - columns
-    if channels != x.channels or height < 0 or width < 0:
-        raise NetworkError(
-            f"{node.name}: a kernel of {rows}×{columns}×{channels} does not fit a map of "
-            f"{spell_shape(x)}"
-        )
-    return FeatureMap(height // node.stride + 1, width // node.stride + 1, node.filters, type_)
-
-
 def check_channels(name: str, channels: int, x: FeatureMap) -> None:
     """Check that ``x`` is not of bits, and has so many channels."""
     if isinstance(x.type, Bit):
@@ -134,7 +97,7 @@ def check_popcount(name: str, wanted: bool, x: FeatureMap) -> None:
 
 
 def freeze(
-    node: Node, what: str, dtype: type, dimensions: int, *, shape: tuple[int, ...] | None = None
+    node: Any, what: str, dtype: type, dimensions: int, *, shape: tuple[int, ...] | None = None
 ) -> None:
     """Check the name of ``node``, and replace its array ``what`` by a read-only copy."""
     check_name(node.name)
@@ -150,17 +113,7 @@ def freeze(
     object.__setattr__(node, what, array)
 
 
-def freeze_slopes(node: TwoSlope | DynamicTwoSlope) -> None:
-    """As `freeze`, for both slopes."""
-    freeze(node, "positive", np.int64, 1)
-    freeze(node, "negative", np.int64, 1, shape=node.positive.shape)
-    slopes = np.concatenate([node.positive, node.negative])
-    bits = int_bits(int(slopes.min()), int(slopes.max()))
-    if bits > MAX_WEIGHT_BITS:
-        raise NetworkError(f"{node.name}: its slopes need {bits} bits, more than {MAX_WEIGHT_BITS}")
-
-
-def freeze_classes(node: Threshold | Affine, count: int) -> None:
+def freeze_classes(node: Any, count: int) -> None:
     """As `freeze`, for border classes, of which there must be ``count``."""
     freeze(node, "classes", np.int64, 2)
     if not np.array_equal(np.unique(np.asarray(node.classes)), np.arange(count)):
@@ -169,7 +122,7 @@ def freeze_classes(node: Threshold | Affine, count: int) -> None:
         )
 
 
-def check_classes(node: Threshold | Affine, x: FeatureMap) -> None:
+def check_classes(node: Any, x: FeatureMap) -> None:
     """Check that border classes are those of all pixels of ``x``."""
     if node.classes is not None and node.classes.shape != (x.height, x.width):
         raise NetworkError(

@@ -40,7 +40,7 @@ from numpy.typing import NDArray
 
 from xnorflow.errors import FormatError, NetworkError
 from xnorflow.files import read_file, write_atomically
-from xnorflow.network import (
+from xnorflow.ir import (
     Add,
     Affine,
     ArgMax,

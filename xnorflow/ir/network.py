@@ -1,101 +1,28 @@
-"""The contract between software and hardware: what a network computes, in integers.
-
-A `Network` is a directed acyclic graph of nodes over feature maps, with one input and one output.
-Nothing here says how a node is executed (`xnorflow.sw.golden`) or built (`xnorflow.hw.ops`).
-
-Conventions, stated once and used everywhere:
-
-- Bit 1 is the upper level of a two-level set (+1), bit 0 the lower level (−1, or 0).
-  ``x >= threshold`` gives 1, so sign(0) = +1.
-- Feature maps are NHWC; a kernel is (row, column, channel); channels run fastest.
-  Lane 0 of a hardware word is its least significant bit, and holds the lowest index.
-- A tap outside the frame has bit 0 (integer taps: 0). Nothing is masked in the datapath.
-- With u and v the bits of activation and weight over the N taps of a kernel:
-  ``M = #{u = v}`` (xnor gate), ``A = #{u and v}`` (and gate), and ``P = #{u}``, which all
-  filters share.
-- Rounding is to the nearest integer, ties going up; what does not fit is clipped (`Rounding`).
-- The class label is the arg-max of the scores; ties go to the lowest index.
-
-The parts are in `xnorflow.values` (what flows along edges), `xnorflow.nodes` and
-`xnorflow.stream_nodes` (what is computed), and can all be imported from here.
-"""
+"""A network: a checked graph of nodes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from xnorflow.checks import INPUT, check_name
 from xnorflow.errors import NetworkError
-from xnorflow.nodes import (
-    Affine,
+from xnorflow.ir.checks import INPUT, check_name
+from xnorflow.ir.nodes import (
     ArgMax,
-    BinaryConv,
-    DynamicThreshold,
-    DynamicTwoSlope,
-    Gate,
-    IntegerConv,
-    MaxPool,
     Node,
     Threshold,
-    TwoSlope,
     sources_of,
 )
-from xnorflow.stream_nodes import (
-    Add,
-    AveragePool,
-    Concat,
-    GlobalSum,
-    HalvingMaxPool,
-    PadChannels,
-    Subsample,
-)
-from xnorflow.values import (
+from xnorflow.ir.values import (
     Bit,
-    Counts,
     FeatureMap,
     Int,
-    Rounding,
     UInt,
-    ValueType,
     check_range,
-    int_bits,
 )
 
 
-__all__ = [
-    "INPUT",
-    "Add",
-    "Affine",
-    "ArgMax",
-    "AveragePool",
-    "BinaryConv",
-    "Bit",
-    "Concat",
-    "Counts",
-    "DynamicThreshold",
-    "DynamicTwoSlope",
-    "FeatureMap",
-    "Gate",
-    "GlobalSum",
-    "HalvingMaxPool",
-    "Int",
-    "IntegerConv",
-    "MaxPool",
-    "Network",
-    "Node",
-    "PadChannels",
-    "Provenance",
-    "Rounding",
-    "Subsample",
-    "Threshold",
-    "TwoSlope",
-    "UInt",
-    "ValueType",
-    "clip_thresholds",
-    "int_bits",
-    "sources_of",
-]
+__all__ = ["Network", "Provenance", "clip_thresholds"]
 
 _MAX_TEXT = 200
 

@@ -1,0 +1,173 @@
+"""Convolutions: counts of binary products, and weighted sums."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xnorflow.errors import NetworkError
+from xnorflow.ir.checks import MAX_WEIGHT_BITS, freeze, spell, spell_shape, sum_type
+from xnorflow.ir.values import (
+    MAX_SIDE,
+    Bit,
+    Counts,
+    FeatureMap,
+    Int,
+    UInt,
+    ValueType,
+    check_range,
+    int_bits,
+)
+
+
+__all__ = ["BinaryConv", "Gate", "IntegerConv"]
+
+
+class Gate(Enum):
+    """What combines an activation bit with a weight bit."""
+
+    XNOR = "xnor"
+    AND = "and"
+
+
+@dataclass(frozen=True, eq=False)
+class BinaryConv:
+    """Count, for every filter and window, the taps where the gate gives 1: bit → counts.
+
+    ``y[r, c, f] = #{(i, j, k): gate(x[s·r + i − p, s·c + j − p, k], weights[f, i, j, k])}`` with
+    the stride s and the padding p; a tap outside the frame has x = 0. A dense layer is a kernel
+    that covers the whole map.
+
+    Parameters
+    ----------
+    name, source : str
+        This node, and the node (or `INPUT`) that feeds it.
+    weights : bool array, (filters, rows, columns, channels)
+        Weight bits.
+    gate : Gate
+        Whether M (xnor) or A (and) is counted.
+    popcount : bool
+        Whether P goes along with the counts, for thresholds that use it (AdaBin).
+    stride : int
+        Pixels from one window to the next, in both directions.
+    padding : int
+        Pixels outside the frame that windows reach on each side, less than the kernel's sides.
+    """
+
+    name: str
+    source: str
+    weights: NDArray[np.bool_]
+    gate: Gate = Gate.XNOR
+    popcount: bool = False
+    stride: int = 1
+    padding: int = 0
+
+    def __post_init__(self) -> None:
+        freeze(self, "weights", np.bool_, 4)
+        if not isinstance(self.gate, Gate):
+            raise NetworkError(f"{self.name}: the gate must be a Gate, not {self.gate!r}")
+        check_windows(self)
+
+    @property
+    def filters(self) -> int:
+        """Number of filters (neurons)."""
+        return self.weights.shape[0]
+
+    @property
+    def taps(self) -> int:
+        """N, the synapses of one filter."""
+        return self.weights[0].size
+
+    def infer(self, x: FeatureMap) -> FeatureMap:
+        """Map that this node delivers for the map ``x``."""
+        if not isinstance(x.type, Bit):
+            raise NetworkError(f"{self.name}: the input must be bits, not {spell(x.type)}")
+        return infer_windows(self, x, Counts(self.taps, self.popcount))
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerConv:
+    """Weighted sums of every window: bits or integers → integers.
+
+    ``y[r, c, f] = Σ weights[f, i, j, k] · x[s·r + i − p, s·c + j − p, k]``, as for `BinaryConv`;
+    an x outside the frame is 0. For first layers on pixels, and for last layers.
+
+    Parameters
+    ----------
+    name, source : str
+        This node, and the node (or `INPUT`) that feeds it.
+    weights : int array, (filters, rows, columns, channels)
+        At most 16 bits each.
+    stride, padding : int
+        As for `BinaryConv`.
+    """
+
+    name: str
+    source: str
+    weights: NDArray[np.int64]
+    stride: int = 1
+    padding: int = 0
+
+    def __post_init__(self) -> None:
+        freeze(self, "weights", np.int64, 4)
+        if self.weight_bits > MAX_WEIGHT_BITS:
+            raise NetworkError(
+                f"{self.name}: its weights need {self.weight_bits} bits, more than "
+                f"{MAX_WEIGHT_BITS}"
+            )
+        check_windows(self)
+
+    @property
+    def filters(self) -> int:
+        """Number of filters (neurons)."""
+        return self.weights.shape[0]
+
+    @property
+    def taps(self) -> int:
+        """N, the synapses of one filter."""
+        return self.weights[0].size
+
+    @property
+    def weight_bits(self) -> int:
+        """Width of the narrowest two's complement integer that holds every weight."""
+        return int_bits(int(self.weights.min()), int(self.weights.max()))
+
+    def bounds(self, x: FeatureMap) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
+        """Smallest and largest sum of each filter: two (filters,) arrays of Python integers."""
+        # A window may reach outside the frame, where x is 0.
+        low, high = min(0, x.type.low), max(0, x.type.high)
+        weights = self.weights.reshape(self.filters, -1)
+        # In Python's integers: a hostile file can ask for products beyond 64 bits.
+        positive = np.maximum(weights, 0).sum(axis=1).astype(object)
+        negative = np.minimum(weights, 0).sum(axis=1).astype(object)
+        return positive * low + negative * high, positive * high + negative * low
+
+    def infer(self, x: FeatureMap) -> FeatureMap:
+        """Map that this node delivers for the map ``x``; its width is the narrowest that fits."""
+        if not isinstance(x.type, Bit | UInt | Int):
+            raise NetworkError(
+                f"{self.name}: the input must be bits or integers, not {spell(x.type)}"
+            )
+        low, high = self.bounds(x)
+        bits = int_bits(int(low.min()), int(high.max()))
+        return infer_windows(self, x, sum_type(self.name, bits))
+
+
+def check_windows(node: BinaryConv | IntegerConv) -> None:
+    """Check stride and padding of a convolution."""
+    _, rows, columns, _ = node.weights.shape
+    check_range(f"{node.name}: stride", node.stride, 1, MAX_SIDE)
+    check_range(f"{node.name}: padding", node.padding, 0, min(rows, columns) - 1)
+
+
+def infer_windows(node: BinaryConv | IntegerConv, x: FeatureMap, type_: ValueType) -> FeatureMap:
+    """Map of what ``node`` delivers for every window of ``x``."""
+    _, rows, columns, channels = node.weights.shape
+    height, width = x.height + 2 * node.padding - rows, x.width + 2 * node.padding - columns
+    if channels != x.channels or height < 0 or width < 0:
+        raise NetworkError(
+            f"{node.name}: a kernel of {rows}×{columns}×{channels} does not fit a map of "
+            f"{spell_shape(x)}"
+        )
+    return FeatureMap(height // node.stride + 1, width // node.stride + 1, node.filters, type_)

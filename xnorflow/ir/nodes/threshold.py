@@ -1,0 +1,94 @@
+"""Comparison with static thresholds."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xnorflow.errors import NetworkError
+from xnorflow.ir.checks import (
+    bounds_of,
+    check_channels,
+    check_classes,
+    check_popcount,
+    freeze,
+    freeze_classes,
+)
+from xnorflow.ir.values import MAX_FRACTION, Bit, FeatureMap, check_range
+
+
+__all__ = ["Threshold"]
+
+
+@dataclass(frozen=True, eq=False)
+class Threshold:
+    """Compare every value with its channel's threshold: counts or integers → bit.
+
+    ``y[r, c, k] = (2^fraction · x[r, c, k] + popcount_weights[k] · P[r, c] ≥ thresholds[k])``,
+    complemented on channels that are ``inverted``. With ``classes``, it is
+    ``thresholds[classes[r, c], k]``: windows that reach outside the frame have other thresholds.
+
+    A threshold equal to the smallest left side makes the comparison constant 1, one above the
+    largest constant 0: that is how degenerate channels are written.
+
+    Parameters
+    ----------
+    name, source : str
+        This node, and the node (or `INPUT`) that feeds it.
+    thresholds : int array, (channels,), or (border classes, channels) with ``classes``
+    popcount_weights : int array, (channels,), optional
+        ρ of each channel in units of 2^−fraction; needs counts that carry P.
+    fraction : int
+        Fractional bits of ρ.
+    inverted : bool array, (channels,), optional
+        Channels whose comparison is turned round (a negative batch-norm scale with the and gate).
+    classes : int array, (height, width), optional
+        Border class of each pixel: 0, 1, …, each of which occurs.
+    """
+
+    name: str
+    source: str
+    thresholds: NDArray[np.int64]
+    popcount_weights: NDArray[np.int64] | None = None
+    fraction: int = 0
+    inverted: NDArray[np.bool_] | None = None
+    classes: NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        freeze(self, "thresholds", np.int64, 1 if self.classes is None else 2)
+        for what, dtype in (("popcount_weights", np.int64), ("inverted", np.bool_)):
+            if getattr(self, what) is not None:
+                freeze(self, what, dtype, 1, shape=(self.channels,))
+        check_range(f"{self.name}: fraction", self.fraction, 0, MAX_FRACTION)
+        if self.classes is not None:
+            freeze_classes(self, len(self.thresholds))
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return self.thresholds.shape[-1]
+
+    def bounds(self, x: FeatureMap) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Smallest and largest left side of the comparison, per channel: two (channels,) arrays."""
+        factor = np.full(self.channels, 1 << self.fraction, np.int64)
+        return bounds_of(self.name, x, factor, self.popcount_weights, np.zeros_like(factor)[None])
+
+    def clipped(self, x: FeatureMap) -> "Threshold":
+        """The same comparison of the map ``x``, with thresholds in the range that `infer` accepts.
+
+        Those below it make a constant 1, those above it a constant 0, and so do its ends.
+        """
+        low, high = self.bounds(x)
+        return replace(self, thresholds=np.clip(self.thresholds, low, high + 1))
+
+    def infer(self, x: FeatureMap) -> FeatureMap:
+        """Map that this node delivers for the map ``x``."""
+        check_channels(self.name, self.channels, x)
+        check_popcount(self.name, self.popcount_weights is not None, x)
+        check_classes(self, x)
+        low, high = self.bounds(x)
+        if np.any(self.thresholds < low) or np.any(self.thresholds > high + 1):
+            raise NetworkError(
+                f"{self.name}: a threshold lies outside the range of what it is compared with"
+            )
+        return FeatureMap(x.height, x.width, x.channels, Bit())
