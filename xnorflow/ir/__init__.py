@@ -43,7 +43,17 @@ from xnorflow.ir.nodes import (
     TwoSlope,
     sources_of,
 )
-from xnorflow.ir.values import Bit, Counts, FeatureMap, Int, Rounding, UInt, ValueType, int_bits
+from xnorflow.ir.values import (
+    Bit,
+    Counts,
+    FeatureMap,
+    Int,
+    Quantisation,
+    Rounding,
+    UInt,
+    ValueType,
+    int_bits,
+)
 
 
 __all__ = [
@@ -69,6 +79,7 @@ __all__ = [
     "Node",
     "PadChannels",
     "Provenance",
+    "Quantisation",
     "Rounding",
     "Subsample",
     "Threshold",

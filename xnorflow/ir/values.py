@@ -1,5 +1,6 @@
 """Values that flow along the edges of a network: types, grids, and shapes."""
 
+import math
 from dataclasses import dataclass
 
 from xnorflow.errors import NetworkError
@@ -13,6 +14,7 @@ __all__ = [
     "Counts",
     "FeatureMap",
     "Int",
+    "Quantisation",
     "Rounding",
     "UInt",
     "ValueType",
@@ -172,3 +174,26 @@ def check_range(what: str, value: object, low: int, high: int) -> None:
     """Check that ``value`` is an integer from ``low`` to ``high``."""
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise NetworkError(f"{what} must be an integer from {low} to {high}, not {value!r}")
+
+
+@dataclass(frozen=True)
+class Quantisation:
+    """What the integers of an input stand for: ``scale · (q − zero_point)``.
+
+    Attributes
+    ----------
+    scale : float
+        Positive and finite.
+    zero_point : int
+        The integer that stands for 0.
+    """
+
+    scale: float = 1.0
+    zero_point: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.scale, float) or not 0 < self.scale < math.inf:
+            raise NetworkError(
+                f"the scale of an input must be a positive number, not {self.scale!r}"
+            )
+        check_range("zero point of an input", self.zero_point, -(1 << 31), (1 << 31) - 1)

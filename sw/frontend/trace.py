@@ -1,0 +1,64 @@
+"""Trace of a PyTorch module: what calls what, with the shape of everything in between."""
+
+import torch
+from torch import fx, nn
+from torch.fx.passes.shape_prop import ShapeProp
+
+from xnorflow.errors import LoweringError
+from xnorflow.ir import FeatureMap
+
+
+__all__ = ["trace"]
+
+_LEAVES = "torch.nn", "torch.ao.nn", "xnorflow.sw.nn"
+
+
+class _Tracer(fx.Tracer):
+    """Stops at layers: those of PyTorch, and ours."""
+
+    def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
+        """Whether a module is one layer, whatever it is made of."""
+        if isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict):
+            return False
+        return module.__module__.startswith(_LEAVES)
+
+
+def trace(model: nn.Module, frame: FeatureMap) -> fx.GraphModule:
+    """Trace ``model``, which takes a batch of frames (N, channels, height, width).
+
+    Parameters
+    ----------
+    model : Module
+        In evaluation mode. The result shares its modules and parameters.
+    frame : FeatureMap
+        What a frame is like. The model is executed once, on a frame of zeros.
+
+    Returns
+    -------
+    GraphModule
+        Its nodes have the shape of what they deliver in ``meta["tensor_meta"].shape``.
+
+    Raises
+    ------
+    LoweringError
+        If the model cannot be traced, or does not take such frames.
+    """
+    tracer = _Tracer()
+    try:
+        graph = tracer.trace(model)
+    except (fx.proxy.TraceError, TypeError, NotImplementedError) as error:
+        raise LoweringError(
+            f"the model cannot be traced: {error}; its forward must not depend on values"
+        ) from None
+    module = fx.GraphModule(tracer.root, graph)
+    parameter = next(iter(model.parameters()), torch.zeros(()))
+    example = parameter.new_zeros(1, frame.channels, frame.height, frame.width)
+    try:
+        with torch.no_grad():
+            ShapeProp(module).propagate(example)
+    except RuntimeError as error:
+        raise LoweringError(
+            f"the model does not take frames of {frame.channels} channels and "
+            f"{frame.height}×{frame.width} pixels: {str(error).splitlines()[0]}"
+        ) from None
+    return module
