@@ -16,7 +16,7 @@ _LEAVES = "torch.nn", "torch.ao.nn", "xnorflow.sw.nn"
 class _Tracer(fx.Tracer):
     """Stops at layers: those of PyTorch, and ours."""
 
-    def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
+    def is_leaf_module(self, module: nn.Module, _name: str) -> bool:
         """Whether a module is one layer, whatever it is made of."""
         if isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict):
             return False
