@@ -15,7 +15,7 @@ from xnorflow.ir import BinaryConv, Gate, Provenance, xnf
 from xnorflow.sw.compare import compare
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
-from xnorflow.sw.models import Chain, ChainConfig, Method
+from xnorflow.sw.models.chain import Chain, ChainConfig, Method
 from xnorflow.sw.nn.activations import AdaBinActivation, RSign, Sign
 from xnorflow.sw.nn.weights import AdaBinWeight, SignWeight, SiManForm, SiManWeight
 

@@ -1,0 +1,1 @@
+"""Models that have a name, each readable alone."""
