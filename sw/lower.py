@@ -25,10 +25,10 @@ from xnorflow.ir import (
     Threshold,
     UInt,
 )
-from xnorflow.sw.borders import merge_classes
 from xnorflow.sw.exact import ExactLayer, Layer, read
 from xnorflow.sw.kinds import Model
 from xnorflow.sw.lower_residual import residual_nodes
+from xnorflow.sw.lowering.borders import merge_classes
 from xnorflow.sw.models import Chain
 from xnorflow.sw.nn.activations import ActivationLevels
 from xnorflow.sw.nn.conv import BinaryConv2d, IntegerConv2d
