@@ -77,10 +77,10 @@ class TwoSlope:
 
 @dataclass(frozen=True)
 class Clip:
-    """``x`` within ``low`` … ``high``: hardtanh."""
+    """``x`` within ``low`` … ``high``, where there are such limits: hardtanh."""
 
-    low: RootSum
-    high: RootSum
+    low: RootSum | None
+    high: RootSum | None
 
 
 @dataclass(frozen=True)
