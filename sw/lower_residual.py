@@ -36,9 +36,9 @@ from xnorflow.ir import (
     Threshold,
     TwoSlope,
 )
-from xnorflow.sw.borders import find_borders, merge_classes
 from xnorflow.sw.exact import to_integers
 from xnorflow.sw.lower_dynamic import sign_nodes, slope_nodes
+from xnorflow.sw.lowering.borders import find_borders, merge_classes
 from xnorflow.sw.nn.conv import BinaryConv2d
 from xnorflow.sw.nn.dynamic import DyPReLU
 from xnorflow.sw.nn.grid import Grid, mean_shift

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xnorflow.sw.borders import find_borders, merge_classes
+from xnorflow.sw.lowering.borders import find_borders, merge_classes
 
 
 @given(

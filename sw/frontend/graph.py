@@ -1,0 +1,181 @@
+"""What front ends deliver: a graph of exact numbers, for `xnorflow.sw.lowering`.
+
+Values are those of the model in exact arithmetic. A scale may be irrational, since batch
+normalisation divides by a standard deviation and AdaBin multiplies with one.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xnorflow.sw.lowering.roots import Root, RootSum
+from xnorflow.sw.nn.activations import ActivationLevels
+
+
+__all__ = [
+    "Binarise",
+    "Clip",
+    "Concat",
+    "Flatten",
+    "GlobalAverage",
+    "Graph",
+    "MaxPool",
+    "Operation",
+    "Scale",
+    "Sum",
+    "TwoSlope",
+    "WeightedSum",
+    "Weights",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """Levels ``scale[f] · (code[f, …] + centre[f] · 2^−fraction)``.
+
+    Attributes
+    ----------
+    code : int array, (filters, rows, columns, channels), or (filters, features)
+        ±1 for binary weights, otherwise integers. Features are in the order of PyTorch's flatten:
+        channel, row, column.
+    binary : bool
+    scales : tuple of Root, (filters,)
+    centres : tuple of int, (filters,)
+        ρ, 0 but for binary weights; it is 2^fraction for weights {0, 2·scale}.
+    fraction : int
+    """
+
+    code: NDArray[np.int64]
+    binary: bool
+    scales: tuple[Root, ...]
+    centres: tuple[int, ...]
+    fraction: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """``gain[c] · x + shift[c]``: batch normalisation, biases, constants.
+
+    Attributes
+    ----------
+    gain : tuple of Root, (channels,) or (1,)
+    shift : tuple of RootSum, (channels,) or (1,)
+    """
+
+    gain: tuple[Root, ...]
+    shift: tuple[RootSum, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class TwoSlope:
+    """``p[c] · max(x, 0) + n[c] · min(x, 0)``: PReLU and ReLU; (channels,) or (1,) each."""
+
+    positive: tuple[Root, ...]
+    negative: tuple[Root, ...]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """``x`` within ``low`` … ``high``, where there are such limits: hardtanh."""
+
+    low: RootSum | None
+    high: RootSum | None
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """Largest value of windows of ``size`` × ``size``, side by side."""
+
+    size: int
+
+
+@dataclass(frozen=True)
+class GlobalAverage:
+    """Mean over all pixels."""
+
+
+@dataclass(frozen=True)
+class Flatten:
+    """A vector of all values, in the order channel, row, column."""
+
+
+@dataclass(frozen=True, eq=False)
+class Binarise:
+    """One of two levels, by a threshold for each channel or for all of them."""
+
+    levels: ActivationLevels
+
+
+@dataclass(frozen=True, eq=False)
+class WeightedSum:
+    """Convolution or dense layer, of bits or of an input of integers.
+
+    Attributes
+    ----------
+    weights : Weights
+    stride, padding : int
+        Of a convolution.
+    lower_border : bool
+        Whether taps outside the frame stand for the lower level, and not for the number 0.
+    dense : bool
+        Whether every window is the whole map.
+    """
+
+    weights: Weights
+    stride: int = 1
+    padding: int = 0
+    lower_border: bool = False
+    dense: bool = False
+
+
+@dataclass(frozen=True)
+class Concat:
+    """The channels of several maps behind each other."""
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Several maps, added value by value."""
+
+
+Function = (
+    Scale
+    | TwoSlope
+    | Clip
+    | MaxPool
+    | GlobalAverage
+    | Flatten
+    | Binarise
+    | WeightedSum
+    | Concat
+    | Sum
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """A function of what other operations deliver.
+
+    Attributes
+    ----------
+    name : str
+        Unlike any other, as nodes of a network are named.
+    origin : str
+        What a user calls it, for errors: where it stands in the model, and what it is.
+    function : Function
+    sources : tuple of str
+        Names of operations, or `xnorflow.ir.INPUT`.
+    """
+
+    name: str
+    origin: str
+    function: Function
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Operations, each after its sources; the last one has the scores."""
+
+    operations: tuple[Operation, ...]

@@ -1,0 +1,182 @@
+"""Operations of the modules that a traced PyTorch model calls."""
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from xnorflow.errors import LoweringError
+from xnorflow.sw.frontend.graph import (
+    Binarise,
+    Clip,
+    Flatten,
+    Function,
+    GlobalAverage,
+    MaxPool,
+    Scale,
+    TwoSlope,
+    WeightedSum,
+    Weights,
+)
+from xnorflow.sw.lowering.roots import ONE, Root, RootSum
+from xnorflow.sw.nn.activations import ActivationQuantiser
+from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
+from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
+from xnorflow.sw.nn.weights import WeightLevels
+
+
+__all__ = ["ACCEPTED", "Functions", "clip", "read_module", "two_slopes"]
+
+ACCEPTED = (
+    "xnorflow's layers, BatchNorm1d/2d, MaxPool2d, AdaptiveAvgPool2d(1), PReLU, ReLU, Hardtanh, "
+    "Identity, Dropout, Flatten, + - * / with constants, and torch.cat"
+)
+
+_NO_SCALE = Root(Fraction())
+
+Functions = list[tuple[str, Function]]
+"""Functions one after the other, each with what its name ends in."""
+
+
+def read_module(module: nn.Module, origin: str, shape: tuple[int, ...]) -> Functions:
+    """Functions of a module that gets a tensor of a ``shape``."""
+    match module:
+        case ActivationQuantiser():
+            return [("", Binarise(module.levels()))]
+        case BinaryConv2d() | BinaryLinear() | IntegerConv2d() | IntegerLinear():
+            return _of_layer(module)
+        case nn.BatchNorm1d() | nn.BatchNorm2d():
+            return [("", _of_norm(module, origin))]
+        case nn.MaxPool2d():
+            windows = module.kernel_size, module.stride, module.padding, module.dilation
+            return _pool(*windows, module.ceil_mode, origin)
+        case nn.AdaptiveAvgPool2d() | nn.AvgPool2d():
+            size = getattr(module, "output_size", None) or module.kernel_size
+            return _average(size, shape, origin, adaptive=isinstance(module, nn.AdaptiveAvgPool2d))
+        case nn.PReLU():
+            return [("", two_slopes(module.weight))]
+        case nn.ReLU():
+            return [("", two_slopes(torch.zeros(1)))]
+        case nn.Hardtanh():
+            return [("", clip(module.min_val, module.max_val))]
+        case nn.Flatten():
+            return [("", Flatten())]
+        case nn.Identity() | nn.Dropout() | nn.Dropout2d() | nn.Softmax() | nn.LogSoftmax():
+            return []
+        case nn.Linear() | nn.Conv2d():
+            raise LoweringError(
+                f"{origin} has weights of floating point: use BinaryLinear, IntegerLinear, "
+                "BinaryConv2d or IntegerConv2d, or prepare(model, grid), which makes them integers"
+            )
+        case _:
+            raise LoweringError(f"{origin} cannot be lowered: what can is {ACCEPTED}")
+
+
+def _of_layer(
+    layer: BinaryConv2d | BinaryLinear | IntegerConv2d | IntegerLinear,
+) -> Functions:
+    """What binarises or normalises the input of a layer, and its sums."""
+    match layer:
+        case IntegerConv2d():
+            code, scale = layer.encode()
+            means = tuple(RootSum.rational(-255 * Fraction(mean)) for mean in layer.mean)
+            weights = _integer(code.permute(0, 2, 3, 1), scale)
+            return [
+                ("_centred", Scale((ONE,), means)),
+                ("", WeightedSum(weights, layer.stride, layer.padding)),
+            ]
+        case IntegerLinear():
+            code, scale = layer.weight_quantiser.encode(layer.weight)
+            return [
+                ("_bits", Binarise(layer.activation_quantiser.levels())),
+                ("", WeightedSum(_integer(code, scale), dense=True)),
+            ]
+        case BinaryConv2d():
+            levels = layer.weight_quantiser.levels(layer.weight.flatten(1))
+            shape = layer.weight.permute(0, 2, 3, 1).shape
+            bits = levels.bits.reshape(layer.weight.shape).permute(0, 2, 3, 1).reshape(shape)
+            lower = layer.border is Border.LOWER
+            sums = WeightedSum(_binary(levels, bits), layer.stride, layer.padding, lower)
+        case BinaryLinear():
+            levels = layer.weight_quantiser.levels(layer.weight)
+            sums = WeightedSum(_binary(levels, levels.bits), dense=True)
+    return [("_bits", Binarise(layer.activation_quantiser.levels())), ("", sums)]
+
+
+def _binary(levels: WeightLevels, bits: Tensor) -> Weights:
+    return Weights(
+        np.where(bits.numpy(), 1, -1),
+        binary=True,
+        scales=tuple(
+            Root(Fraction(1), s) if s else Root(Fraction(0)) for s in levels.scale_squared
+        ),
+        centres=tuple(levels.centres.tolist()),
+        fraction=levels.fraction,
+    )
+
+
+def _integer(code: Tensor, scale: Tensor) -> Weights:
+    scales = tuple(Root(Fraction(value)) for value in scale.tolist())
+    return Weights(code.detach().numpy().astype(np.int64), False, scales, (0,) * len(scales))
+
+
+def _of_norm(norm: nn.BatchNorm1d | nn.BatchNorm2d, origin: str) -> Scale:
+    mean, variance = norm.running_mean, norm.running_var
+    if mean is None or variance is None:
+        raise LoweringError(
+            f"{origin} has no running statistics: make it with track_running_stats=True"
+        )
+    channels = norm.num_features
+    weight = [1.0] * channels if norm.weight is None else norm.weight.tolist()
+    bias = [0.0] * channels if norm.bias is None else norm.bias.tolist()
+    squares = [Fraction(value) + Fraction(norm.eps) for value in variance.tolist()]
+    if min(squares) <= 0:
+        raise LoweringError(f"{origin} has a variance that is not above 0")
+    gains = tuple(
+        Root(Fraction(gain), 1 / square) for gain, square in zip(weight, squares, strict=True)
+    )
+    shifts = tuple(
+        RootSum.rational(shift) - RootSum.of(gain) * Root(Fraction(centre))
+        for gain, shift, centre in zip(gains, bias, mean.tolist(), strict=True)
+    )
+    return Scale(gains, shifts)
+
+
+def _pool(
+    size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, origin: str
+) -> Functions:
+    sides = {*_pair(size), *_pair(size if stride in (None, []) else stride)}
+    if len(sides) > 1 or {*_pair(padding)} != {0} or {*_pair(dilation)} != {1} or ceil_mode:
+        raise LoweringError(
+            f"{origin} must have square windows side by side, without padding, dilation or "
+            "ceil mode"
+        )
+    (side,) = sides
+    return [] if side == 1 else [("", MaxPool(side))]
+
+
+def _average(size: Any, shape: tuple[int, ...], origin: str, *, adaptive: bool) -> Functions:
+    whole = (1, 1) if adaptive else tuple(shape[2:])
+    if _pair(size) != whole:
+        raise LoweringError(
+            f"{origin} must average the whole map here; other averages need a fixed-point grid: "
+            "prepare(model, grid)"
+        )
+    return [("", GlobalAverage())]
+
+
+def two_slopes(negative: Tensor) -> TwoSlope:
+    """PReLU with the slopes ``negative``, (channels,) or (1,)."""
+    return TwoSlope((ONE,), tuple(Root(Fraction(n)) for n in negative.reshape(-1).tolist()))
+
+
+def clip(low: float | None, high: float | None) -> Clip:
+    """Hardtanh; an end that is None is open."""
+    ends = (None if end is None else RootSum.rational(end) for end in (low, high))
+    return Clip(*ends)
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else tuple(value)

@@ -1,0 +1,302 @@
+"""Lowering of a graph without a fixed-point grid: every activation is a bit, and every bit exact.
+
+Batch normalisation, scales, biases and pools change what is known of an edge; a binariser makes a
+threshold of it, and the end of the graph makes scores.
+"""
+
+from collections import Counter
+from dataclasses import replace
+from fractions import Fraction
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xnorflow.errors import LoweringError
+from xnorflow.ir import (
+    INPUT,
+    Affine,
+    BinaryConv,
+    FeatureMap,
+    Gate,
+    GlobalSum,
+    IntegerConv,
+    Node,
+    Quantisation,
+    Threshold,
+    sources_of,
+)
+from xnorflow.ir import (
+    Concat as ConcatNode,
+)
+from xnorflow.ir import (
+    MaxPool as MaxPoolNode,
+)
+from xnorflow.sw.frontend.graph import (
+    Binarise,
+    Clip,
+    Concat,
+    Flatten,
+    GlobalAverage,
+    Graph,
+    MaxPool,
+    Operation,
+    Scale,
+    Sum,
+    TwoSlope,
+    WeightedSum,
+)
+from xnorflow.sw.lowering.edges import Bits, Edge, Joined, Sums, scaled, total
+from xnorflow.sw.lowering.roots import Root, RootSum
+from xnorflow.sw.lowering.scores import scores
+from xnorflow.sw.lowering.thresholds import thresholds
+from xnorflow.sw.lowering.windows import weigh
+
+
+__all__ = ["exact_nodes"]
+
+_T = TypeVar("_T")
+
+
+def exact_nodes(graph: Graph, frame: FeatureMap, quantisation: Quantisation) -> list[Node]:
+    """All nodes of ``graph`` up to its ``scores``, for frames that are what ``frame`` is.
+
+    Raises
+    ------
+    LoweringError
+        If an operation cannot be lowered where it stands.
+    """
+    return _Lowering(frame, quantisation).lower(graph)
+
+
+class _Lowering:
+    """Nodes so far, and what is known of the edges."""
+
+    def __init__(self, frame: FeatureMap, quantisation: Quantisation) -> None:
+        self.nodes: dict[str, Node] = {}
+        self.maps = {INPUT: frame}
+        scale = Fraction(quantisation.scale)
+        channels = frame.channels
+        self.edges: dict[str, Edge] = {
+            INPUT: Sums(
+                INPUT,
+                frame,
+                (Root(scale),) * channels,
+                ((RootSum.rational(-scale * quantisation.zero_point),) * channels,),
+                np.zeros((frame.height, frame.width), np.int64),
+                ((frame.type.low, frame.type.high),) * channels,
+            )
+        }
+        self.binarised: dict[tuple[int, Binarise], Bits] = {}
+
+    def lower(self, graph: Graph) -> list[Node]:
+        """Nodes of all operations, and scores of the last one."""
+        for operation in graph.operations:
+            inputs = [self.edges[source] for source in operation.sources]
+            self.edges[operation.name] = self._apply(operation, *inputs)
+        last = graph.operations[-1]
+        edge = self.edges[last.name]
+        if not isinstance(edge, Sums):
+            raise LoweringError(f"{last.origin} cannot be the end: its output must be sums")
+        self._add(scores(edge, "scores", last.origin))
+        return complement(list(self.nodes.values()))
+
+    def _add(self, *nodes: Node) -> None:
+        for node in nodes:
+            self.maps[node.name] = node.infer(*(self.maps[source] for source in sources_of(node)))
+            self.nodes[node.name] = node
+
+    def _apply(self, operation: Operation, x: Edge, *others: Edge) -> Edge:
+        function = operation.function
+        match function:
+            case Binarise():
+                return self._binarise(operation, function, x)
+            case WeightedSum():
+                node, sums = weigh(operation, x)
+                self._add(node)
+                return sums
+            case Concat():
+                return self._concat(operation, (x, *others))
+            case Flatten():
+                return x
+            case GlobalAverage():
+                return self._average(operation, x)
+            case Sum():
+                raise LoweringError(
+                    f"{operation.origin} adds maps whose scales have nothing in common: put the "
+                    "model on a fixed-point grid with prepare(model, grid)"
+                )
+            case MaxPool() if isinstance(x, Bits):
+                return self._pool(operation, function, x)
+            case Scale() | TwoSlope() | Clip() | MaxPool():
+                return _then(operation, x, function)
+
+    def _binarise(self, operation: Operation, function: Binarise, x: Edge) -> Bits:
+        if isinstance(x, Bits):
+            raise LoweringError(f"{operation.origin} binarises what is binary already")
+        if isinstance(x, Joined):
+            bits = [
+                self._binarise(
+                    replace(operation, name=f"{operation.name}_{n}"),
+                    _part(function, x, n),
+                    part,
+                )
+                for n, part in enumerate(x.parts)
+            ]
+            return self._join(operation, bits)
+        known = id(x), function
+        if known not in self.binarised:
+            nodes = thresholds(x, function.levels, operation.name, operation.origin)
+            self._add(*nodes)
+            last = nodes[-1].name
+            levels = function.levels
+            self.binarised[known] = Bits(last, self.maps[last], levels.low, levels.step)
+        return self.binarised[known]
+
+    def _pool(self, operation: Operation, pool: MaxPool, x: Bits) -> Bits:
+        inverted = np.ones(x.map.channels, np.bool_) if x.step < 0 else None
+        self._add(MaxPoolNode(operation.name, x.node, pool.size, inverted))
+        return replace(x, node=operation.name, map=self.maps[operation.name])
+
+    def _concat(self, operation: Operation, edges: tuple[Edge, ...]) -> Edge:
+        bits = [edge for edge in edges if isinstance(edge, Bits)]
+        if len(bits) == len(edges):
+            return self._join(operation, bits)
+        parts: list[Sums] = []
+        for edge in edges:
+            if isinstance(edge, Bits):
+                raise LoweringError(
+                    f"{operation.origin} joins bits with sums: binarise all of them, or none"
+                )
+            parts += edge.parts if isinstance(edge, Joined) else [edge]
+        return Joined(tuple(parts))
+
+    def _join(self, operation: Operation, parts: list[Bits]) -> Bits:
+        if len({(part.low, part.step) for part in parts}) > 1:
+            raise LoweringError(f"{operation.origin} joins bits that stand for different levels")
+        first, *rest = parts
+        joined = first.node
+        for n, part in enumerate(rest, 1):
+            name = operation.name if n == len(rest) else f"{operation.name}_join{n}"
+            self._add(ConcatNode(name, joined, part.node))
+            joined = name
+        return replace(first, node=joined, map=self.maps[joined])
+
+    def _average(self, operation: Operation, x: Edge) -> Sums:
+        if not isinstance(x, Sums):
+            raise LoweringError(f"{operation.origin} averages sums, not bits")
+        x = scaled(x, operation.origin)
+        if any(x.centres) or x.node == INPUT:
+            raise LoweringError(
+                f"{operation.origin} cannot average these sums exactly: put the model on a "
+                "fixed-point grid with prepare(model, grid)"
+            )
+        name, channels, pixels = operation.name, x.map.channels, x.map.height * x.map.width
+        one = np.ones(channels, np.int64)
+        whole = Affine(f"{name}_counts", x.node, one, 0 * one)
+        self._add(whole, GlobalSum(name, whole.name))
+        share = Root(Fraction(1, pixels))
+        times = np.bincount(x.classes.reshape(-1), minlength=len(x.offsets)).tolist()
+        offsets = [
+            total([
+                row[k] * Root(Fraction(n, pixels)) for row, n in zip(x.offsets, times, strict=True)
+            ])
+            for k in range(channels)
+        ]
+        return Sums(
+            name,
+            self.maps[name],
+            tuple(gain * share for gain in x.gains),
+            (tuple(offsets),),
+            np.zeros((1, 1), np.int64),
+            tuple((pixels * low, pixels * high) for low, high in x.bounds),
+        )
+
+
+def _then(operation: Operation, x: Edge, step: Scale | TwoSlope | Clip | MaxPool) -> Edge:
+    """``x`` with one more step behind it."""
+    if isinstance(x, Bits):
+        raise LoweringError(
+            f"{operation.origin} stands behind an activation quantiser, where only a max-pool, a "
+            "concatenation, a flatten or a layer can be"
+        )
+    if isinstance(step, TwoSlope) and any(
+        slope.sign < 0 for slope in step.positive + step.negative
+    ):
+        raise LoweringError(
+            f"{operation.origin} has negative slopes, so what follows is no threshold: put the "
+            "model on a fixed-point grid with prepare(model, grid)"
+        )
+    if isinstance(x, Joined):
+        return Joined(tuple(part.then(_slice(step, x, n)) for n, part in enumerate(x.parts)))
+    return x.then(step)
+
+
+def _part(function: Binarise, x: Joined, n: int) -> Binarise:
+    """What binarises the n-th part of ``x``."""
+    levels = function.levels
+    where = _range(x, n)
+    if len(levels.thresholds) == 1:
+        return function
+    return Binarise(
+        replace(levels, thresholds=levels.thresholds[where], inverted=levels.inverted[where])
+    )
+
+
+def _slice(
+    step: Scale | TwoSlope | Clip | MaxPool, x: Joined, n: int
+) -> Scale | TwoSlope | Clip | MaxPool:
+    """``step`` for the channels of the n-th part of ``x``."""
+    where = _range(x, n)
+    match step:
+        case Scale():
+            return Scale(_cut(step.gain, where), _cut(step.shift, where))
+        case TwoSlope():
+            return TwoSlope(_cut(step.positive, where), _cut(step.negative, where))
+        case _:
+            return step
+
+
+def _cut(values: tuple[_T, ...], where: slice) -> tuple[_T, ...]:
+    return values if len(values) == 1 else values[where]
+
+
+def _range(x: Joined, n: int) -> slice:
+    start = sum(part.map.channels for part in x.parts[:n])
+    return slice(start, start + x.parts[n].map.channels)
+
+
+def complement(nodes: list[Node]) -> list[Node]:
+    """The same nodes, with filters complemented where their threshold is inverted.
+
+    That makes M of N − M, a sum of products its opposite, and ρ its opposite, and so the
+    comparison need not be inverted. For the and gate there is no such thing; nor can it be done
+    where something else reads the sums.
+    """
+    readers = Counter(source for node in nodes for source in sources_of(node))
+    found = {node.name: node for node in nodes}
+    for node in nodes:
+        if not isinstance(node, Threshold) or node.inverted is None or readers[node.source] > 1:
+            continue
+        match found.get(node.source):
+            case BinaryConv(gate=Gate.XNOR) as layer:
+                flipped = node.inverted[:, None, None, None]
+                found[layer.name] = replace(layer, weights=layer.weights ^ flipped)
+                found[node.name] = _turn(node, node.inverted, layer.taps << node.fraction)
+            case IntegerConv() as layer:
+                signs = np.where(node.inverted, -1, 1)[:, None, None, None]
+                found[layer.name] = replace(layer, weights=signs * layer.weights)
+                found[node.name] = _turn(node, node.inverted, 0)
+    return list(found.values())
+
+
+def _turn(node: Threshold, inverted: NDArray[np.bool_], whole: int) -> Threshold:
+    """Threshold of ``whole − x`` on ``inverted`` channels, on which x was compared inversely."""
+    weights = node.popcount_weights
+    return replace(
+        node,
+        # x < t is the same as whole − x ≥ whole + 1 − t.
+        thresholds=np.where(inverted, whole + 1 - node.thresholds, node.thresholds),
+        popcount_weights=None if weights is None else np.where(inverted, -weights, weights),
+        inverted=None,
+    )

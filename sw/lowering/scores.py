@@ -1,0 +1,106 @@
+"""Scores of a last layer, as integers that are in the order of the logits."""
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xnorflow.errors import LoweringError
+from xnorflow.ir import Affine
+from xnorflow.sw.lowering.edges import Sums, scaled
+from xnorflow.sw.lowering.roots import Root, RootSum
+
+
+__all__ = ["scores"]
+
+# Scores of weights and activations on grids have far fewer steps to a unit.
+_FINEST = 1 << 16
+_FINEST_SHARE = 16
+
+
+def scores(sums: Sums, name: str, origin: str) -> Affine:
+    """Node that makes integer scores of ``sums``: logits times a positive number.
+
+    It is the same number for all classes and frames. Where biases have no common unit with the
+    sums, scores are rounded down to one in which no two classes that differ become equal, whatever
+    the sums are: the order of the classes is that of the logits, and so is the label.
+
+    Raises
+    ------
+    LoweringError
+        If classes have different scales, or a scale of 0.
+    """
+    sums = scaled(sums, origin)
+    if sums.map.height != 1 or sums.map.width != 1:
+        raise LoweringError(
+            f"the output is a map of {sums.map.height}×{sums.map.width} pixels from {origin}: "
+            "it must be one value for each class"
+        )
+    first = sums.gains[0]
+    if not all(gain.sign for gain in sums.gains):
+        raise LoweringError(f"the scale of {origin} is 0, so its scores are all equal")
+    unit = Root(abs(first.factor), first.radicand).inverse
+    slopes = [RootSum.of(gain * unit).as_rational() for gain in sums.gains]
+    if None in slopes or len({abs(slope) for slope in slopes if slope}) > 1:
+        raise LoweringError(
+            f"the classes of {origin} have different scales, so its scores are no integers: give "
+            "its weights one scale, as in SignWeight(shared_scale=True), and no batch "
+            "normalisation, or put the model on a fixed-point grid with prepare(model, grid)"
+        )
+    signs = [Fraction(slope) for slope in slopes if slope]
+    centres = sums.centres or (0,) * len(signs)
+    popcounts = [
+        sign * Fraction(centre, 1 << sums.fraction)
+        for sign, centre in zip(signs, centres, strict=True)
+    ]
+    # A kernel that covers the whole map has one window, and so one border class.
+    times, offsets = _offsets([offset * unit for offset in sums.offsets[0]], [*signs, *popcounts])
+    return Affine(
+        name,
+        sums.node,
+        scale=_integers([sign * times for sign in signs]),
+        offset=np.array(offsets, np.int64),
+        popcount_scale=_integers([each * times for each in popcounts]) if any(centres) else None,
+    )
+
+
+def _offsets(exact: list[RootSum], others: list[Fraction]) -> tuple[int, list[int]]:
+    """Steps to a unit, and offsets in such steps, so that ``others`` are whole numbers of them."""
+    rational = [offset.as_rational() for offset in exact]
+    if None not in rational:
+        known = [each for each in rational if each is not None]
+        steps = math.lcm(*(term.denominator for term in [*others, *known]))
+        if steps <= _FINEST:
+            return steps, [int(each * steps) for each in known]
+    whole = math.lcm(*(term.denominator for term in others))
+    in_steps = [offset * Root(Fraction(whole)) for offset in exact]
+    floors = [offset.floor() for offset in in_steps]
+    shares = [
+        offset - RootSum.rational(floor) for offset, floor in zip(in_steps, floors, strict=True)
+    ]
+    for bits in range(_FINEST_SHARE + 1):
+        rounded = [(share * Root(Fraction(1 << bits))).floor() for share in shares]
+        if _same_order(rounded, shares):
+            return whole << bits, [
+                (floor << bits) + share for floor, share in zip(floors, rounded, strict=True)
+            ]
+    raise LoweringError(
+        f"the biases of the classes differ by less than 2^-{_FINEST_SHARE} of the sums' unit: put "
+        "the centres of activations and weights on coarser grids, as in "
+        "AdaBinActivation(fraction=4)"
+    )
+
+
+def _same_order(rounded: list[int], exact: list[RootSum]) -> bool:
+    """Whether values that were rounded down are equal only where they were before."""
+    order = sorted(range(len(rounded)), key=rounded.__getitem__)
+    return all(
+        rounded[a] < rounded[b] or (exact[a] - exact[b]).sign == 0 for a, b in pairwise(order)
+    )
+
+
+def _integers(values: Sequence[Fraction]) -> NDArray[np.int64]:
+    return np.array([int(value) for value in values], np.int64)

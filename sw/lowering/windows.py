@@ -1,0 +1,188 @@
+"""Convolutions and dense layers as sums of integers.
+
+With u and v the bits of activation and weight over the N taps of a window, V = Σv, Nc and Vc the
+same over those taps that are inside the frame, activation levels a + s·u and weight levels
+α·(2v − 1 + ρ), a filter's sum of products is α·Q with
+
+- ``Q = s·(M + ρ·P) + s·(V − N) + a·(2Vc − Nc + ρ·Nc)``, for the xnor gate;
+- ``Q = 2s·A + 2a·Vc`` where ρ = 1, for the and gate;
+- ``Q = s·Σq·u + a·Σq`` for integer weights α·q, the second sum over taps inside the frame;
+- ``Q = g·Σq·x + Σq·o``, the second sum over taps inside the frame, for those on inputs g·x + o.
+
+Taps outside the frame have u = 0 or x = 0. Where they stand for the lower level, they count as
+inside.
+"""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xnorflow.errors import LoweringError
+from xnorflow.ir import BinaryConv, FeatureMap, Gate, Int, IntegerConv, UInt
+from xnorflow.sw.frontend.graph import Operation, WeightedSum
+from xnorflow.sw.lowering.borders import Borders, find_borders
+from xnorflow.sw.lowering.edges import Bits, Edge, Sums, scaled, total
+from xnorflow.sw.lowering.roots import ONE, Root, RootSum
+
+
+__all__ = ["weigh"]
+
+
+def weigh(operation: Operation, x: Edge) -> tuple[BinaryConv | IntegerConv, Sums]:
+    """Node of a convolution or dense layer of ``x``, and what it delivers.
+
+    Raises
+    ------
+    LoweringError
+        If it does not take what ``x`` is.
+    """
+    layer = operation.function
+    assert isinstance(layer, WeightedSum)
+    if isinstance(x, Bits):
+        return _on_bits(operation, layer, x)
+    if isinstance(x, Sums) and not layer.weights.binary:
+        return _on_integers(operation, layer, scaled(x, operation.origin))
+    raise LoweringError(
+        f"{operation.origin} takes bits: put an activation quantiser, such as Sign(), in "
+        "front of it"
+    )
+
+
+def _on_bits(
+    operation: Operation, layer: WeightedSum, x: Bits
+) -> tuple[BinaryConv | IntegerConv, Sums]:
+    code, borders = _windows(operation, layer, x.map)
+    weights, taps = layer.weights, code[0].size
+    filters = len(code)
+    where = operation.name, x.node
+    low, step = x.low, x.step
+    if not weights.binary:
+        inside = np.einsum("cij,fij->cf", borders.inside.astype(np.int64), code.sum(axis=3))
+        offsets = [[low * int(q) for q in row] for row in inside]
+        sums = IntegerConv(*where, code, layer.stride, layer.padding)
+        return sums, _sums(sums, x.map, layer, borders, step, offsets, _reach(code, (0, 1)))
+    bits = code > 0
+    rho = [Fraction(centre, 1 << weights.fraction) for centre in weights.centres]
+    taps_inside, ones_inside = borders.count(bits)
+    if all(centre == 1 for centre in rho):
+        node = BinaryConv(*where, bits, Gate.AND, False, layer.stride, layer.padding)
+        offsets = [[2 * low * int(vc) for vc in row] for row in ones_inside]
+        return node, _sums(node, x.map, layer, borders, 2 * step, offsets, ((0, taps),) * filters)
+    ones = bits.sum(axis=(1, 2, 3))  # of each filter
+    offsets = [
+        [
+            step * (int(v) - taps) + low * (2 * int(vc) - nc + centre * nc)
+            for v, vc, centre in zip(ones, row, rho, strict=True)
+        ]
+        for nc, row in zip(taps_inside.tolist(), ones_inside, strict=True)
+    ]
+    popcount = any(weights.centres)
+    node = BinaryConv(*where, bits, Gate.XNOR, popcount, layer.stride, layer.padding)
+    bounds = ((0, taps),) * filters
+    return node, _sums(node, x.map, layer, borders, step, offsets, bounds, centred=popcount)
+
+
+def _on_integers(operation: Operation, layer: WeightedSum, x: Sums) -> tuple[IntegerConv, Sums]:
+    if not isinstance(x.map.type, UInt | Int) or len(x.offsets) > 1:
+        raise LoweringError(f"{operation.origin} takes bits, or the model's input")
+    if not all(gain.sign for gain in x.gains):
+        raise LoweringError(f"{operation.origin} gets an input that is multiplied with 0")
+    gains = {RootSum.of(gain * x.gains[0].inverse).as_rational() for gain in x.gains}
+    if gains != {Fraction(1)}:
+        raise LoweringError(
+            f"{operation.origin} takes inputs with one scale for all channels: give the mean and "
+            "the standard deviation of each channel to an IntegerConv2d instead"
+        )
+    code, borders = _windows(operation, layer, x.map)
+    # (border classes, filters, channels)
+    inside = np.einsum("cij,fijk->cfk", borders.inside.astype(np.int64), code)
+    gain = x.gains[0]
+    offsets = [
+        [
+            total([
+                offset * Root(Fraction(int(q)))
+                for offset, q in zip(x.offsets[0], sums, strict=True)
+            ])
+            * gain.inverse
+            for sums in row
+        ]
+        for row in inside
+    ]
+    node = IntegerConv(operation.name, x.node, code, layer.stride, layer.padding)
+    bounds = _reach(code, (min(0, x.map.type.low), x.map.type.high))
+    sums = _sums(node, x.map, layer, borders, Fraction(1), offsets, bounds, gain=gain)
+    return node, sums
+
+
+def _windows(
+    operation: Operation, layer: WeightedSum, x: FeatureMap
+) -> tuple[NDArray[np.int64], Borders]:
+    """Weights (filters, rows, columns, channels), and the border classes of windows of ``x``."""
+    code = layer.weights.code
+    if layer.dense:
+        if code.shape[1] != x.size:
+            raise LoweringError(
+                f"{operation.origin} takes {code.shape[1]} values, but it gets a map of "
+                f"{x.height}×{x.width}×{x.channels}"
+            )
+        # Features are in the order channel, row, column.
+        code = code.reshape(-1, x.channels, x.height, x.width).transpose(0, 2, 3, 1)
+    _, rows, columns, channels = code.shape
+    room = min(x.height - rows, x.width - columns) + 2 * layer.padding
+    if channels != x.channels or room < 0:
+        raise LoweringError(
+            f"{operation.origin} takes maps of {channels} channels and at least {rows}×{columns} "
+            f"pixels, padding included, but it gets one of {x.height}×{x.width}×{x.channels}"
+        )
+    borders = find_borders(
+        (x.height, x.width), (rows, columns), stride=layer.stride, padding=layer.padding
+    )
+    if layer.lower_border:
+        borders = Borders(np.zeros_like(borders.classes), np.ones_like(borders.inside[:1]))
+    return code, borders
+
+
+def _sums(
+    node: BinaryConv | IntegerConv,
+    x: FeatureMap,
+    layer: WeightedSum,
+    borders: Borders,
+    slope: Fraction,
+    offsets: Sequence[Sequence[Fraction | RootSum]],
+    bounds: tuple[tuple[int, int], ...],
+    *,
+    centred: bool = False,
+    gain: Root = ONE,
+) -> Sums:
+    """What ``node`` delivers, times α: ``slope·x + offsets``, and that times ``gain``."""
+    scales = [scale * gain for scale in layer.weights.scales]
+    return Sums(
+        node.name,
+        node.infer(x),
+        gains=tuple(scale * Root(slope) for scale in scales),
+        offsets=tuple(
+            tuple(
+                (offset if isinstance(offset, RootSum) else RootSum.rational(offset)) * scale
+                for offset, scale in zip(row, scales, strict=True)
+            )
+            for row in offsets
+        ),
+        classes=borders.classes,
+        bounds=bounds,
+        centres=layer.weights.centres if centred else (),
+        # Without ρ there is nothing to have fractional bits.
+        fraction=layer.weights.fraction if centred else 0,
+    )
+
+
+def _reach(code: NDArray[np.int64], values: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+    """Smallest and largest sum of each filter, of inputs within ``values``; 0 is one of them."""
+    rows = code.reshape(len(code), -1)
+    positive, negative = np.maximum(rows, 0).sum(axis=1), np.minimum(rows, 0).sum(axis=1)
+    low, high = values
+    return tuple(
+        (low * int(p) + high * int(n), high * int(p) + low * int(n))
+        for p, n in zip(positive, negative, strict=True)
+    )
