@@ -18,6 +18,7 @@ from xnorflow.sw.nn.slopes import bend
 
 
 __all__ = [
+    "Constant",
     "GridAdd",
     "GridAverage",
     "GridDyPReLU",
@@ -185,3 +186,15 @@ class GridShift(nn.Module):
         """Map ``x`` (N, channels, H, W)."""
         rounded = place(bias, self.codes(bias).detach() * 2.0**-self.grid.fraction)
         return self.grid.clip(x + rounded[:, None, None])
+
+
+class Constant(nn.Module):
+    """The same for every frame, and not a part of the state."""
+
+    def __init__(self, value: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("value", value, persistent=False)
+
+    def forward(self) -> Tensor:
+        """The constant."""
+        return self.get_buffer("value")

@@ -116,6 +116,7 @@ class Combine(torch.autograd.Function):
         constant: Tensor | None,
         scale: Tensor,
     ) -> Tensor:
+        """Combine the terms."""
         ctx.save_for_backward(popcounts, rho, scale)
         factor = scale[:, None, None]
         y = sums * factor if constant is None else torch.addcmul(constant * factor, sums, factor)
@@ -125,6 +126,7 @@ class Combine(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of all terms but the scale."""
         popcounts, rho, scale = ctx.saved_tensors
         scaled = grads[0] * scale[:, None, None]
         of_popcounts = of_rho = of_constant = None
@@ -243,9 +245,7 @@ class _IntegerWeights:
             # What is left is about 1/Σ|q|, which this writes with eight significant bits and more.
             width = self._bits() + synapses.bit_length() + 8
             fraction = self.grid.fraction
-        return Sums(
-            smooth, sums, scale, shift, constant=constant, width=width, fraction=fraction
-        )
+        return Sums(smooth, sums, scale, shift, constant=constant, width=width, fraction=fraction)
 
     def _bits(self) -> int:
         return _CONV_BITS
@@ -362,10 +362,13 @@ class GridNorm1d(_GridNorm, nn.BatchNorm1d):  # type: ignore[misc]
     """PyTorch's `BatchNorm1d` of sums."""
 
 
-def scale_sums(x: Sums, factor: float) -> Sums:
-    """``factor`` times ``x``."""
+def scale_sums(x: Sums, factor: float | Tensor) -> Sums:
+    """``factor`` times ``x``: a number, or (filters,)."""
     shift = None if x.shift is None else factor * x.shift
-    return x._replace(smooth=factor * x.smooth, slope=factor * x.slope, shift=shift)
+    wide = factor
+    if isinstance(factor, Tensor) and x.smooth.dim() == 4:
+        wide = factor[:, None, None]
+    return x._replace(smooth=wide * x.smooth, slope=factor * x.slope, shift=shift)
 
 
 # -- what rounds them -----------------------------------------------------------------------------
@@ -382,7 +385,8 @@ class Round(nn.Module):
         """Map ``x + offset``, the offset being (filters,)."""
         out = x.smooth if offset is None else x.smooth + offset[:, None, None]
         with torch.no_grad():
-            exact = self.fold(x, offset).apply(x.sums * 2.0**x.fraction, x.popcounts, self.grid)
+            sums = x.sums * 2.0**x.fraction if x.fraction else x.sums
+            exact = self.fold(x, offset).apply(sums, x.popcounts, self.grid)
         return place(out, exact)
 
     @torch.no_grad()
