@@ -11,7 +11,7 @@ from xnorflow.frames import check_frames
 from xnorflow.ir import BinaryConv, Int, IntegerConv, Network, ValueType
 from xnorflow.sw.frontend.reader import observe
 from xnorflow.sw.golden import golden
-from xnorflow.sw.models import Chain
+from xnorflow.sw.models.chain import Chain
 from xnorflow.sw.nn.conv import BinaryConv2d
 from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
 from xnorflow.sw.residual import Residual

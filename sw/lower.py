@@ -32,7 +32,7 @@ from xnorflow.sw.frontend.reader import graph_of
 from xnorflow.sw.lower_residual import residual_nodes
 from xnorflow.sw.lowering.borders import merge_classes
 from xnorflow.sw.lowering.exact import exact_nodes
-from xnorflow.sw.models import Chain
+from xnorflow.sw.models.chain import Chain
 from xnorflow.sw.nn.conv import BinaryConv2d, IntegerConv2d
 from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
 from xnorflow.sw.nn.quantiser import ActivationLevels

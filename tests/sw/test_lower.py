@@ -15,7 +15,7 @@ from xnorflow.ir import BinaryConv, Gate, Provenance, xnf
 from xnorflow.sw.compare import compare
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
-from xnorflow.sw.models import Chain, ChainConfig, Method
+from xnorflow.sw.models.chain import Chain, ChainConfig, Method
 from xnorflow.sw.nn.adabin import AdaBinActivation, AdaBinWeight
 from xnorflow.sw.nn.sign import RSign, Sign, SignWeight
 from xnorflow.sw.nn.siman import SiManForm, SiManWeight
