@@ -33,9 +33,9 @@ from xnorflow.sw.lower_residual import residual_nodes
 from xnorflow.sw.lowering.borders import merge_classes
 from xnorflow.sw.lowering.exact import exact_nodes
 from xnorflow.sw.models.chain import Chain
-from xnorflow.sw.nn.activations import ActivationLevels
 from xnorflow.sw.nn.conv import BinaryConv2d, IntegerConv2d
 from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
+from xnorflow.sw.nn.quantiser import ActivationLevels
 from xnorflow.sw.residual import Residual
 from xnorflow.sw.thresholds import Rule, decide, is_falling, read_rules
 

@@ -28,7 +28,6 @@ from xnorflow.sw.frontend.functions import (
     module_of,
 )
 from xnorflow.sw.frontend.trace import trace
-from xnorflow.sw.nn.activations import Sign
 from xnorflow.sw.nn.conv import BinaryConv2d, IntegerConv2d
 from xnorflow.sw.nn.dynamic import FrameMean, HyperFunction
 from xnorflow.sw.nn.frame import DyPReLU, DySign
@@ -48,6 +47,7 @@ from xnorflow.sw.nn.grid_layers import (
 )
 from xnorflow.sw.nn.prelu import Maxout, RPReLU
 from xnorflow.sw.nn.shortcuts import IntegerPointwise, PadChannels, RepeatChannels, Subsample
+from xnorflow.sw.nn.sign import Sign
 from xnorflow.sw.nn.sums import (
     GridBinaryConv,
     GridConv,

@@ -61,6 +61,7 @@ from xnorflow.sw.nn.grid_layers import (
 from xnorflow.sw.nn.shortcuts import PadChannels as Pad
 from xnorflow.sw.nn.shortcuts import RepeatChannels
 from xnorflow.sw.nn.shortcuts import Subsample as Skip
+from xnorflow.sw.nn.siman import SiManForm, SiManWeight
 from xnorflow.sw.nn.sums import (
     Folded,
     GridBinaryConv,
@@ -76,7 +77,6 @@ from xnorflow.sw.nn.sums import (
     VectorSums,
     scale_sums,
 )
-from xnorflow.sw.nn.weights import SiManForm, SiManWeight
 
 
 __all__ = ["grid_nodes"]

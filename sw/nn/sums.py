@@ -18,9 +18,9 @@ from torch.nn import functional
 
 from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
 from xnorflow.sw.nn.grid import Grid, mean_shift, place
+from xnorflow.sw.nn.integer import IntegerWeight
 from xnorflow.sw.nn.optional import affine_of, bias_of
 from xnorflow.sw.nn.shortcuts import IntegerPointwise
-from xnorflow.sw.nn.weights import IntegerWeight
 
 
 __all__ = [

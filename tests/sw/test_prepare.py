@@ -17,7 +17,7 @@ from xnorflow.sw.lowering.grid import grid_nodes
 from xnorflow.sw.models.former import load_residual_state
 from xnorflow.sw.models.methods import ResidualMethod
 from xnorflow.sw.nn.shortcuts import Shortcut
-from xnorflow.sw.nn.weights import SiManWeight
+from xnorflow.sw.nn.siman import SiManWeight
 from xnorflow.sw.residual_config import StemConfig, UnitForm
 
 
