@@ -11,7 +11,7 @@ import operator
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import fx, nn
@@ -63,7 +63,7 @@ from xnorflow.sw.nn.sums import (
 )
 
 
-__all__ = ["prepare"]
+__all__ = ["is_prepared", "prepare"]
 
 
 class _Kind(Enum):
@@ -137,6 +137,11 @@ def prepare(model: nn.Module, grid: Grid, frame: FeatureMap) -> fx.GraphModule:
     prepared = _Rewrite(trace(model, frame), grid).result()
     prepared.meta |= {"grid": grid, "frame": frame}
     return prepared.train(training)
+
+
+def is_prepared(model: nn.Module) -> TypeGuard[fx.GraphModule]:
+    """Whether `prepare` made a ``model``."""
+    return isinstance(model, fx.GraphModule) and "grid" in model.meta
 
 
 class _Rewrite:
