@@ -15,7 +15,7 @@ from rich.console import Console
 from xnorflow.hw.compile.estimate import estimate
 from xnorflow.hw.compile.fold import fold
 from xnorflow.hw.families.ecp5 import ECP5_85F
-from xnorflow.hw.ops.dynamic import FrameBufferStage
+from xnorflow.hw.ops.frame_buffer import FrameBufferStage
 from xnorflow.sw.data import Dataset
 from xnorflow.sw.lower import lower
 from xnorflow.sw.models.chain import IntegerPixels

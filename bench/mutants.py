@@ -36,7 +36,7 @@ UNITS = "tests/hw/ops/test_dynamic.py"
 MUTANTS = (
     Mutant(
         "thresholds come one frame late",
-        "hw/ops/dynamic.py",
+        "hw/ops/frame_table.py",
         """filled, used_up = Signal(), Signal()
         m.d.comb += [
             filled.eq(take & last_parameter),
@@ -50,21 +50,21 @@ MUTANTS = (
     ),
     Mutant(
         "the second shift is that of another frame",
-        "hw/ops/dynamic.py",
+        "hw/ops/frame_table.py",
         "read.addr.eq(Cat(row, read_half)),",
         'read.addr.eq(Cat(row, ~read_half if name == "after" else read_half)),',
         f"{UNITS}::test_slopes_are_between_the_shifts_of_their_frame",
     ),
     Mutant(
         "tables do not change places with the last word of a frame",
-        "hw/ops/dynamic.py",
+        "hw/ops/frame_table.py",
         "read_half.eq(read_half ^ used_up)",
         "read_half.eq(read_half)",
         f"{UNITS}::test_thresholds_are_those_of_their_frame",
     ),
     Mutant(
         "a frame buffer has room for one word less",
-        "hw/ops/dynamic.py",
+        "hw/ops/frame_buffer.py",
         "queue = Fifo(self.i.p.shape(), self.depth)",
         "queue = Fifo(self.i.p.shape(), self.depth - 1)",
         f"{UNITS}::test_a_frame_buffer_holds_so_many_words",
@@ -78,42 +78,42 @@ MUTANTS = (
     ),
     Mutant(
         "the comparison is turned round",
-        "hw/ops/dynamic.py",
+        "hw/ops/dynamic_threshold.py",
         "bit.eq(value >= threshold),",
         "bit.eq(value <= threshold),",
         f"{UNITS}::test_thresholds_are_those_of_their_frame",
     ),
     Mutant(
         "a value at its threshold is below it",
-        "hw/ops/dynamic.py",
+        "hw/ops/dynamic_threshold.py",
         "bit.eq(value >= threshold),",
         "bit.eq(value > threshold),",
         f"{UNITS}::test_a_threshold_can_be_the_mean",
     ),
     Mutant(
         "tables change places a row too early",
-        "hw/ops/dynamic.py",
+        "hw/ops/frame_table.py",
         "used_up.eq(step & last_row & last_round),",
         "used_up.eq(step & last_round),",
         f"{UNITS}::test_thresholds_are_those_of_their_frame",
     ),
     Mutant(
         "parameters of a third frame are let in",
-        "hw/ops/dynamic.py",
+        "hw/ops/frame_table.py",
         "self.i.ready.eq(full != 2),",
         "self.i.ready.eq(1),",
         f"{UNITS}::test_takes_no_more_parameters_than_two_frames",
     ),
     Mutant(
         "words do not wait for their parameters",
-        "hw/ops/dynamic.py",
+        "hw/ops/frame_table.py",
         "self.ready.eq(full != 0),",
         "self.ready.eq(1),",
         f"{UNITS}::test_waits_for_its_parameters",
     ),
     Mutant(
         "a frame leaves its buffer before its parameters have come",
-        "hw/ops/dynamic.py",
+        "hw/ops/frame_buffer.py",
         "queue.o.valid & (released != 0)),",
         "queue.o.valid),",
         f"{UNITS}::test_a_frame_buffer_keeps_its_frame",

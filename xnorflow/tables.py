@@ -86,7 +86,7 @@ def plan_table(design: "Design", link: "Resources", *, parts: bool) -> Table:
     The board's ``link`` to the host is not part of the accelerator.
     """
     from xnorflow.hw.compile.estimate import estimate
-    from xnorflow.hw.ops.dynamic import FrameBufferStage
+    from xnorflow.hw.ops.frame_buffer import FrameBufferStage
 
     device = design.device
     table = Table(title=f"{design.network.name} on {device.name}")

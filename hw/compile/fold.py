@@ -11,7 +11,7 @@ from xnorflow.hw.compile.design import Design
 from xnorflow.hw.compile.estimate import estimate
 from xnorflow.hw.compile.plan import plan, segment_of
 from xnorflow.hw.families.device import Device
-from xnorflow.hw.ops.dynamic import FrameBufferStage
+from xnorflow.hw.ops.frame_buffer import FrameBufferStage
 from xnorflow.hw.ops.kinds import STAGES
 from xnorflow.hw.ops.matrix import is_dense, layers
 from xnorflow.hw.ops.stage import divisors

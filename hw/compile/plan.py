@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from xnorflow.hw.compile.design import Design, check_foldings, check_names, words_per_frame
 from xnorflow.hw.compile.schedule import buffer_depths, single_period
 from xnorflow.hw.families.device import Device
-from xnorflow.hw.ops.dynamic import FrameBufferStage
+from xnorflow.hw.ops.frame_buffer import FrameBufferStage
 from xnorflow.hw.ops.kinds import STAGES
 from xnorflow.hw.ops.matrix import Folding, layers
 from xnorflow.hw.ops.stage import Segment

@@ -11,7 +11,7 @@ import numpy as np
 
 from xnorflow.errors import DesignError
 from xnorflow.hw.families.device import Device
-from xnorflow.hw.ops.dynamic import FrameBufferStage
+from xnorflow.hw.ops.frame_buffer import FrameBufferStage
 from xnorflow.hw.streams.fifo import Fifo, FifoStage
 from xnorflow.hw.streams.stage import Stage
 from xnorflow.hw.streams.times import queue_depth

@@ -4,7 +4,8 @@ from xnorflow import ir
 from xnorflow.hw.ops.affine import AffineStage
 from xnorflow.hw.ops.argmax import ArgMaxStage
 from xnorflow.hw.ops.binary_conv import BinaryConvStage
-from xnorflow.hw.ops.dynamic import DynamicThresholdStage, DynamicTwoSlopeStage
+from xnorflow.hw.ops.dynamic_threshold import DynamicThresholdStage
+from xnorflow.hw.ops.dynamic_two_slope import DynamicTwoSlopeStage
 from xnorflow.hw.ops.elementwise import AddStage, ConcatStage
 from xnorflow.hw.ops.integer_conv import IntegerConvStage
 from xnorflow.hw.ops.pooling import (

@@ -23,8 +23,10 @@ from xnorflow.hw.families import FAMILIES
 from xnorflow.hw.ops.affine import Affine
 from xnorflow.hw.ops.argmax import ArgMax
 from xnorflow.hw.ops.binary_conv import MatrixVectorUnit
-from xnorflow.hw.ops.dynamic import DynamicThreshold, DynamicTwoSlope, FrameBuffer
+from xnorflow.hw.ops.dynamic_threshold import DynamicThreshold
+from xnorflow.hw.ops.dynamic_two_slope import DynamicTwoSlope
 from xnorflow.hw.ops.elementwise import Add, Concat
+from xnorflow.hw.ops.frame_buffer import FrameBuffer
 from xnorflow.hw.ops.integer_conv import IntegerMatrixVectorUnit
 from xnorflow.hw.ops.pooling import HalvingMaxPool, MaxPool, SumPool
 from xnorflow.hw.ops.shortcut import PadChannels, Subsample

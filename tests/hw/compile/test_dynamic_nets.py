@@ -17,7 +17,7 @@ from xnorflow.hw.compile.plan import plan
 from xnorflow.hw.compile.schedule import buffer_depths
 from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.families.ice40 import UP5K
-from xnorflow.hw.ops.dynamic import FrameBufferStage
+from xnorflow.hw.ops.frame_buffer import FrameBufferStage
 from xnorflow.ir import Affine, DynamicThreshold, DynamicTwoSlope, Network, Rounding
 from xnorflow.sim.simulate import first_difference, simulate
 from xnorflow.sw.golden import golden

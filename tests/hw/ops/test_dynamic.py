@@ -6,7 +6,9 @@ import pytest
 from amaranth import ResetInserter, Signal
 from amaranth.sim import Simulator
 
-from xnorflow.hw.ops.dynamic import DynamicThreshold, DynamicTwoSlope, FrameBuffer
+from xnorflow.hw.ops.dynamic_threshold import DynamicThreshold
+from xnorflow.hw.ops.dynamic_two_slope import DynamicTwoSlope
+from xnorflow.hw.ops.frame_buffer import FrameBuffer
 from xnorflow.hw.streams.words import lane_layout
 from xnorflow.ir import DynamicThreshold as ThresholdNode
 from xnorflow.ir import DynamicTwoSlope as TwoSlopeNode
