@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from xnorflow.hw.arithmetic.counters import counter
 
 
-__all__ = ["ConstantTable", "MemoryStyle", "Rom", "are_shifts", "channel_rows", "fetch"]
+__all__ = ["ConstantTable", "MemoryStyle", "Rom", "are_shifts", "channel_rows"]
 
 
 class MemoryStyle(Enum):
@@ -221,24 +221,3 @@ def are_shifts(factors):
     """
     (first, *others) = set(factors.tolist())
     return not others and first & (first - 1) == 0
-
-
-def fetch(m, unit, *tables):
-    """Handshake of a ``unit`` that moves as one: its clock enable, and words with their constants.
-
-    Both are there 2 enabled cycles after a transfer.
-    """
-    valid = Signal(unit.latency)
-    en = Signal()
-    m.d.comb += [
-        en.eq(~unit.o.valid | unit.o.ready),
-        unit.i.ready.eq(en),
-        unit.o.valid.eq(valid[-1]),
-    ]
-    for table in tables:
-        m.d.comb += [table.en.eq(en), table.step.eq(unit.i.valid)]
-    waiting = Signal(unit.i.p.shape(), reset_less=True)
-    word = Signal(unit.i.p.shape(), reset_less=True)
-    with m.If(en):
-        m.d.sync += [valid.eq(Cat(unit.i.valid, valid)), waiting.eq(unit.i.p), word.eq(waiting)]
-    return en, word

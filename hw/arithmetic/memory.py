@@ -11,7 +11,6 @@ __all__ = [
     "logic_luts",
     "memory_style",
     "register_luts",
-    "table_style",
 ]
 
 _LUTS_PER_DISTRIBUTED_RAM = 6
@@ -60,11 +59,6 @@ def memory_style(device, width, depth):
     if small and _spares_blocks(device, logic_luts(width, depth), width, depth):
         return MemoryStyle.LOGIC
     return MemoryStyle.BLOCK
-
-
-def table_style(device, layout, rows):
-    """Where a table of constants belongs."""
-    return memory_style(device, layout.size, len(rows))
 
 
 def buffer_style(device, width, depth):

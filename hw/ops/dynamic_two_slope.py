@@ -3,14 +3,13 @@
 from amaranth import *
 
 from xnorflow.hw.arithmetic.clipping import clipped
-from xnorflow.hw.arithmetic.constants import ConstantTable, MemoryStyle
-from xnorflow.hw.arithmetic.memory import table_style
 from xnorflow.hw.arithmetic.registers import delayed, registered
 from xnorflow.hw.arithmetic.resources import Resources, chain, products, table
+from xnorflow.hw.ops.channel_constants import channel_table
 from xnorflow.hw.ops.dynamic import DynamicStage, DynamicUnit
 from xnorflow.hw.ops.frame_table import FrameTable
 from xnorflow.hw.ops.stage import even_lanes, fewest
-from xnorflow.hw.ops.two_slope import slope_bits, slope_rows
+from xnorflow.hw.ops.two_slope import slope_bits, slope_columns
 from xnorflow.hw.streams.words import value_bits
 
 
@@ -27,8 +26,8 @@ class DynamicTwoSlope(DynamicUnit):
     ----------
     node, source, parameters, lanes
         As for every `DynamicUnit`.
-    style : :class:`MemoryStyle`
-        Where the slopes are kept.
+    device : :class:`Device`, optional
+        What it is for: see `channel_table`.
 
     Attributes
     ----------
@@ -38,12 +37,10 @@ class DynamicTwoSlope(DynamicUnit):
 
     latency = FrameTable.latency + 4
 
-    def __init__(self, node, source, parameters, *, lanes, style=MemoryStyle.AUTO):
+    def __init__(self, node, source, parameters, *, lanes, device=None):
         columns = {"before": node.first, "after": node.first + source.channels}
         super().__init__(node, source, parameters, lanes=lanes, columns=columns)
-        self._slopes = ConstantTable(
-            *slope_rows(node, lanes=lanes, vector=source.channels), style=style
-        )
+        self._slopes = channel_table(slope_columns(node), source, lanes=lanes, device=device)
 
     def elaborate(self, platform):
         m = Module()
@@ -101,8 +98,6 @@ class DynamicTwoSlopeStage(DynamicStage):
         return total + self._table_resources(device, columns=2, lanes=lanes)
 
     def build(self, device, depth):
-        rows = slope_rows(self.node, lanes=self.lanes, vector=self.source.channels)
-        style = table_style(device, *rows)
         return DynamicTwoSlope(
-            self.node, self.source, self.parameters, lanes=self.lanes, style=style
+            self.node, self.source, self.parameters, lanes=self.lanes, device=device
         )

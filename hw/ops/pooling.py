@@ -49,10 +49,9 @@ class MaxPool(MapUnit):
 
         together = stage["data"] | partial
         if self.node.inverted is not None and self.node.inverted.any():
-            layout, contents = _max_rows(self.node, lanes=self.lanes)
-            m.submodules.constants = constants = ConstantTable(
-                layout, contents, style=MemoryStyle.LOGIC
-            )
+            columns = {"inverted": self.node.inverted.astype(int)}
+            rows = channel_rows(columns, lanes=self.lanes, vector=self.node.inverted.size)
+            m.submodules.constants = constants = ConstantTable(*rows, style=MemoryStyle.LOGIC)
             m.d.comb += [constants.en.eq(en), constants.step.eq(step)]
             inverted = constants.row.inverted.as_value()
             together = together & ~inverted | stage["data"] & partial & inverted
@@ -250,12 +249,6 @@ class HalvingMaxPoolStage(EvenStage):
             buffer(device, lanes * bits, words) for words in _halving_words(self.source, lanes)
         )
         return sum(memories, Resources(luts=logic + 3 * CONTROL))
-
-
-def _max_rows(node, *, lanes):
-    """Layout and contents of the constants of a `MaxPool`, as `channel_rows` gives them."""
-    columns = {"inverted": node.inverted.astype(int)}
-    return channel_rows(columns, lanes=lanes, vector=node.inverted.size)
 
 
 def _window(node, source):

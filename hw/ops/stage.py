@@ -140,6 +140,9 @@ class PacedStage(LaneStage):
             few = fewest(source.size, lanes, pace)
         return Segment((adapted(node.name, source, lanes, few),), cls(node, source, few), few)
 
+    def build(self, device, depth):
+        return self.component(self.node, self.source, lanes=self.lanes, device=device)
+
 
 @dataclass(frozen=True)
 class JoinStage(NodeStage):

@@ -3,8 +3,7 @@
 import numpy as np
 from amaranth import *
 
-from xnorflow.hw.arithmetic.constants import ConstantTable, MemoryStyle, channel_rows, fetch
-from xnorflow.hw.arithmetic.memory import table_style
+from xnorflow.hw.arithmetic.constants import ConstantTable
 from xnorflow.hw.arithmetic.resources import (
     CONTROL,
     Resources,
@@ -14,9 +13,9 @@ from xnorflow.hw.arithmetic.resources import (
     registers,
     table,
 )
+from xnorflow.hw.ops.channel_constants import ConstantUnit
 from xnorflow.hw.ops.stage import LaneStage
-from xnorflow.hw.ops.unit import LaneUnit
-from xnorflow.hw.streams.words import value_bits, vector_of
+from xnorflow.hw.streams.words import value_bits
 
 
 __all__ = ["Threshold", "ThresholdStage"]
@@ -27,31 +26,11 @@ def threshold_latency(node):
     return ConstantTable.latency + (1 if node.popcount_weights is None else 2)
 
 
-def threshold_rows(node, *, lanes, vector):
-    """Layout and contents of the constants of a `Threshold`, as `channel_rows` gives them."""
-    columns = {"threshold": node.thresholds}
-    if node.popcount_weights is not None:
-        columns["weight"] = node.popcount_weights
-    if node.inverted is not None:
-        columns["inverted"] = node.inverted.astype(np.int64)
-    return channel_rows(columns, lanes=lanes, vector=vector)
-
-
-class Threshold(LaneUnit):
+class Threshold(ConstantUnit):
     """Compare each value with its channel's threshold.
 
     Computes ``2**fraction * x + popcount_weight * P >= threshold``, complemented on inverted
-    channels. Where thresholds depend on a pixel's border class, pixels are counted. Takes a word
-    every cycle; an output that is not taken stalls the whole pipeline.
-
-    Parameters
-    ----------
-    node, source, lanes
-        As for every `LaneUnit`.
-    vector : :class:`int`
-        Values of a vector: the channels of a pixel, or several whole pixels.
-    style : :class:`MemoryStyle`
-        Where the constants are kept.
+    channels.
 
     Attributes
     ----------
@@ -59,21 +38,28 @@ class Threshold(LaneUnit):
         Clock cycles from input transfer to delivery: 3, and with the P term 4.
     """
 
-    def __init__(self, node, source, *, lanes, vector, style=MemoryStyle.AUTO):
-        super().__init__(node, source, lanes=lanes)
+    def __init__(self, node, source, *, lanes, device=None):
+        super().__init__(node, source, lanes=lanes, device=device)
         self.latency = threshold_latency(node)
-        layout, rows = threshold_rows(node, lanes=lanes, vector=vector)
-        # If all words need the same row, thresholds are part of the logic.
-        self._fixed = layout.from_bits(rows[0]) if len(rows) == 1 else None
-        self._constants = ConstantTable(layout, rows, style=style, classes=node.classes)
+
+    @staticmethod
+    def columns(node):
+        """Thresholds, and where there are any weights of P and directions."""
+        columns = {"threshold": node.thresholds}
+        if node.popcount_weights is not None:
+            columns["weight"] = node.popcount_weights
+        if node.inverted is not None:
+            columns["inverted"] = node.inverted.astype(np.int64)
+        return {"constants": columns}
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.constants = constants = self._constants
         # Cycles 1 and 2: the word waits for its constants.
-        en, word = fetch(m, self, constants)
+        en, word, row = self._fetch(m)
 
-        row = constants.row
+        # If all words need the same row, thresholds are part of the logic.
+        rows = self._tables["constants"].rows
+        fixed = row.shape().from_bits(rows[0]) if len(rows) == 1 else None
         stages = []
         for n in range(self.lanes):
             count = word.lanes[n] << self.node.fraction
@@ -82,10 +68,10 @@ class Threshold(LaneUnit):
             m.d.comb += self.o.p.lanes[n].eq(bit)
             if self.node.popcount_weights is None:
                 # Cycle 3: compare.
-                if self._fixed is None:
+                if fixed is None:
                     reached = count >= row.threshold[n]
                 else:
-                    reached = _at_least(count, self._fixed.threshold[n])
+                    reached = _at_least(count, fixed.threshold[n])
                 stages.append(bit.eq(reached ^ inverted))
             else:
                 # Cycle 3: one multiplication, with the popcount that all channels share.
@@ -151,9 +137,7 @@ class ThresholdStage(LaneStage):
         return total + table(device, lanes * threshold, words)
 
     def build(self, device, depth):
-        vector = vector_of(self.source, self.lanes)
-        style = table_style(device, *threshold_rows(self.node, lanes=self.lanes, vector=vector))
-        return Threshold(self.node, self.source, lanes=self.lanes, vector=vector, style=style)
+        return Threshold(self.node, self.source, lanes=self.lanes, device=device)
 
 
 def _trailing_zeros(values):

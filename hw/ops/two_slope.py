@@ -4,28 +4,20 @@ import numpy as np
 from amaranth import *
 
 from xnorflow.hw.arithmetic.clipping import clipped
-from xnorflow.hw.arithmetic.constants import (
-    ConstantTable,
-    MemoryStyle,
-    are_shifts,
-    channel_rows,
-    fetch,
-)
-from xnorflow.hw.arithmetic.memory import table_style
+from xnorflow.hw.arithmetic.constants import ConstantTable, are_shifts
 from xnorflow.hw.arithmetic.registers import registered
 from xnorflow.hw.arithmetic.resources import CONTROL, Resources, bits_of, products, table
+from xnorflow.hw.ops.channel_constants import ConstantUnit
 from xnorflow.hw.ops.stage import PacedStage
-from xnorflow.hw.ops.unit import LaneUnit
-from xnorflow.hw.streams.words import value_bits, vector_of
+from xnorflow.hw.streams.words import value_bits
 
 
-__all__ = ["TwoSlope", "TwoSlopeStage", "slope_bits", "slope_rows"]
+__all__ = ["TwoSlope", "TwoSlopeStage", "slope_bits", "slope_columns"]
 
 
-def slope_rows(node, *, lanes, vector):
-    """Layout and contents of the constants of a `TwoSlope`, as `channel_rows` gives them."""
-    columns = {"positive": node.positive, "negative": node.negative}
-    return channel_rows(columns, lanes=lanes, vector=vector)
+def slope_columns(node):
+    """Columns of a table of slopes."""
+    return {"positive": node.positive, "negative": node.negative}
 
 
 def slope_bits(node):
@@ -38,20 +30,11 @@ def _slopes_are_shifts(node):
     return are_shifts(node.positive) and are_shifts(node.negative)
 
 
-class TwoSlope(LaneUnit):
+class TwoSlope(ConstantUnit):
     """Multiply each value by one of its channel's two slopes, round and clip.
 
-    Takes a word every cycle; an output that is not taken stalls the whole pipeline. Two slopes that
-    all channels share, such as ReLU's 1 and 0, cost no multiplier if they are powers of two or 0.
-
-    Parameters
-    ----------
-    node, source, lanes
-        As for every `LaneUnit`.
-    vector : :class:`int`
-        Values of a vector: the channels of a pixel, or several whole pixels.
-    style : :class:`MemoryStyle`
-        Where the constants are kept.
+    Two slopes that all channels share, such as ReLU's 1 and 0, cost no multiplier if they are
+    powers of two or 0.
 
     Attributes
     ----------
@@ -61,19 +44,19 @@ class TwoSlope(LaneUnit):
 
     latency = ConstantTable.latency + 3
 
-    def __init__(self, node, source, *, lanes, vector, style=MemoryStyle.AUTO):
-        super().__init__(node, source, lanes=lanes)
-        self._slopes = ConstantTable(*slope_rows(node, lanes=lanes, vector=vector), style=style)
+    @staticmethod
+    def columns(node):
+        """Both slopes."""
+        return {"slopes": slope_columns(node)}
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.slopes = slopes = self._slopes
-        en, word = fetch(m, self, slopes)
+        en, word, slopes = self._fetch(m)
 
         rounding = self.node.rounding
         shifts = _slopes_are_shifts(self.node)
         for n in range(self.lanes):
-            positive, negative = slopes.row.positive[n], slopes.row.negative[n]
+            positive, negative = slopes.positive[n], slopes.negative[n]
             # Cycle 3: the slope. A register in front of the multiplier keeps it fast.
             value = registered(m, en, word.lanes[n], f"value_{n}")
             # Cycle 4: the product. Cycle 5: what is rounded away is left out.
@@ -103,8 +86,3 @@ class TwoSlopeStage(PacedStage):
             return total
         total += products(device, lanes, value_bits(self.source), slopes)
         return total + table(device, 2 * lanes * slopes, -(-self.source.channels // lanes))
-
-    def build(self, device, depth):
-        vector = vector_of(self.source, self.lanes)
-        style = table_style(device, *slope_rows(self.node, lanes=self.lanes, vector=vector))
-        return TwoSlope(self.node, self.source, lanes=self.lanes, vector=vector, style=style)

@@ -147,7 +147,7 @@ def layer_cases(gate: Gate, popcount: bool) -> dict[str, Case]:
 
     def elementwise(unit_class: Any, node: Any, lanes: int) -> Case:
         source = network.maps[node.source]
-        unit = unit_class(node, source, lanes=lanes, vector=source.size)
+        unit = unit_class(node, source, lanes=lanes)
         count = -(-source.size // lanes)
         return Case(
             unit, words(node.source, lanes), words(node.name, lanes), count, unit.latency
@@ -204,7 +204,7 @@ def convolution_cases() -> dict[str, Case]:
         scores.weights.reshape(3, -1), unsigned(1), value_shape(network.maps["scores"].type),
         pe=2, simd=5,
     )  # fmt: skip
-    compare = Threshold(bits, network.maps["stem"], lanes=2, vector=4)
+    compare = Threshold(bits, network.maps["stem"], lanes=2)
     largest = MaxPool(pool, network.maps["bits"], lanes=2)
     return {
         "windows": Case(
@@ -267,8 +267,8 @@ def residual_cases() -> dict[str, Case]:
         return Case(unit, inputs, expected, cycles, latency, completing, others=others)
 
     x = network.maps
-    affine = Affine(norm, x["stem"], lanes=2, vector=4)
-    slopes = TwoSlope(act, x["norm"], lanes=2, vector=4)
+    affine = Affine(norm, x["stem"], lanes=2)
+    slopes = TwoSlope(act, x["norm"], lanes=2)
     divider = WidthDivider(x["stem"], lanes=2, ratio=2, words=2)
     mean, sums = (SumPool(node, x[node.source], lanes=2) for node in (pool, total))
     return {

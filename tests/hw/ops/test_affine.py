@@ -25,7 +25,7 @@ def test_scales_and_shifts(scale, popcount, lanes, stall):
     for vector, count in zip(values, popcounts, strict=True):
         for word in np.resize(np.append(vector, [5]), fold * lanes).reshape(fold, lanes):
             inputs.append({"lanes": word.tolist()} | ({"popcount": int(count)} if popcount else {}))
-    dut = Affine(node, source, lanes=lanes, vector=3)
+    dut = Affine(node, source, lanes=lanes)
 
     outputs = transact(dut, inputs, len(inputs), stall=stall)
 
@@ -38,7 +38,7 @@ def test_scales_and_shifts(scale, popcount, lanes, stall):
 
 def test_takes_a_word_every_cycle():
     node = AffineNode("scores", "fc", np.array([1, 2]), np.array([0, 1]))
-    dut = Affine(node, FeatureMap(1, 1, 2, Counts(4)), lanes=1, vector=2)
+    dut = Affine(node, FeatureMap(1, 1, 2, Counts(4)), lanes=1)
     transact(dut, [{"lanes": [3]}] * 40, 40, max_cycles=40 + dut.latency)
 
 
@@ -71,7 +71,7 @@ def test_rounds_offsets_of_border_classes(popcount, shift, lanes, stall):
         for pixel, (p,) in zip(frames.reshape(-1, 4), shared.reshape(-1, 1), strict=True)
         for word in pixel.reshape(-1, lanes)
     ]
-    dut = Affine(node, source, lanes=lanes, vector=4)
+    dut = Affine(node, source, lanes=lanes)
 
     outputs = transact(dut, inputs, len(inputs), stall=stall)
 
@@ -87,7 +87,7 @@ def test_rounds_offsets_of_border_classes(popcount, shift, lanes, stall):
 
 def test_rounding_takes_a_word_every_cycle():
     node = AffineNode("norm", "conv", np.array([3]), np.array([1]), rounding=Rounding(1, 6))
-    dut = Affine(node, FeatureMap(1, 1, 1, Counts(4)), lanes=1, vector=1)
+    dut = Affine(node, FeatureMap(1, 1, 1, Counts(4)), lanes=1)
     assert dut.latency == 5
     transact(dut, [{"lanes": [3]}] * 40, 40, max_cycles=40 + dut.latency)
 
@@ -110,7 +110,7 @@ def test_multiplies_by_one_of_two_slopes(positive, negative, shift, lanes, stall
     spare = -3 % lanes
     padded = np.pad(values, ((0, 0), (0, spare)), constant_values=99)
     inputs = [{"lanes": word} for word in padded.reshape(-1, lanes).tolist()]
-    dut = TwoSlope(node, FeatureMap(1, 1, 3, Int(8)), lanes=lanes, vector=3)
+    dut = TwoSlope(node, FeatureMap(1, 1, 3, Int(8)), lanes=lanes)
 
     outputs = transact(dut, inputs, len(inputs), stall=stall)
 
@@ -121,5 +121,5 @@ def test_multiplies_by_one_of_two_slopes(positive, negative, shift, lanes, stall
 
 def test_two_slopes_take_a_word_every_cycle():
     node = TwoSlopeNode("act", "add", np.array([1]), np.array([2]), Rounding(0, 8))
-    dut = TwoSlope(node, FeatureMap(1, 1, 1, Int(4)), lanes=1, vector=1)
+    dut = TwoSlope(node, FeatureMap(1, 1, 1, Int(4)), lanes=1)
     transact(dut, [{"lanes": [3]}] * 40, 40, max_cycles=40 + dut.latency)

@@ -34,7 +34,7 @@ def test_compares_counts(lanes, inverted, stall):
     flip = rng.integers(0, 2, 6).astype(bool) if inverted else None
     node = ThresholdNode("act", "fc", thresholds, inverted=flip)
     values = np.concatenate([rng.integers(0, 21, (6, 6)), [thresholds.clip(0, 20)]])
-    dut = Threshold(node, source, lanes=lanes, vector=6)
+    dut = Threshold(node, source, lanes=lanes)
 
     outputs = transact(dut, list(words(values, lanes, rng)), 7 * -(-6 // lanes), stall=stall)
 
@@ -54,7 +54,7 @@ def test_adds_the_popcount_term(lanes, stall):
     # Thresholds that some frames meet exactly, and some miss by one.
     thresholds = left[0] + [0, 1, 0, 1, 0]
     node = ThresholdNode("act", "fc", thresholds, weights, 8, np.arange(5) % 2 == 0)
-    dut = Threshold(node, source, lanes=lanes, vector=5)
+    dut = Threshold(node, source, lanes=lanes)
 
     inputs = list(words(values, lanes, rng, popcounts))
     outputs = transact(dut, inputs, 20 * -(-5 // lanes), stall=stall)
@@ -73,7 +73,7 @@ def test_every_value_and_threshold(value_type):
 
     # All thresholds at once are logic, one after the other a memory.
     for lanes in (thresholds.size, 1):
-        dut = Threshold(node, source, lanes=lanes, vector=thresholds.size)
+        dut = Threshold(node, source, lanes=lanes)
         inputs = list(words(frames, lanes, np.random.default_rng(0)))
         outputs = transact(dut, inputs, len(inputs))
         assert np.array_equal(bits(outputs, thresholds.size, lanes), frames >= thresholds)
@@ -88,7 +88,7 @@ def test_lanes_may_span_pixels(shape, lanes):
     source = FeatureMap(*shape, UInt(8))
     node = ThresholdNode("bits", "input", rng.integers(0, 256, shape[2]))
     values = rng.integers(0, 256, (3, *shape))
-    dut = Threshold(node, source, lanes=lanes, vector=source.size)
+    dut = Threshold(node, source, lanes=lanes)
 
     inputs = list(words(values.reshape(3, -1), lanes, rng))
     outputs = transact(dut, inputs, len(inputs))
@@ -99,7 +99,7 @@ def test_lanes_may_span_pixels(shape, lanes):
 
 def test_compares_signed_values():
     node = ThresholdNode("act", "sum", np.array([-3, 0, 5]))
-    dut = Threshold(node, FeatureMap(1, 1, 3, Int(5)), lanes=3, vector=3)
+    dut = Threshold(node, FeatureMap(1, 1, 3, Int(5)), lanes=3)
     outputs = transact(dut, [{"lanes": [-3, -1, 5]}, {"lanes": [-4, 0, 4]}], 2)
     assert [list(out.lanes) for out in outputs] == [[1, 0, 1], [0, 1, 0]]
 
@@ -107,9 +107,7 @@ def test_compares_signed_values():
 @pytest.mark.parametrize("weights", [None, np.array([3, -3])])
 def test_takes_a_word_every_cycle(weights):
     source = FeatureMap(1, 1, 2, Counts(20, popcount=weights is not None))
-    dut = Threshold(
-        ThresholdNode("act", "fc", np.array([3, 4]), weights), source, lanes=1, vector=2
-    )
+    dut = Threshold(ThresholdNode("act", "fc", np.array([3, 4]), weights), source, lanes=1)
     word = {"lanes": [3]} | ({} if weights is None else {"popcount": 1})
     transact(dut, [word] * 40, 40, max_cycles=40 + dut.latency)
 
@@ -122,7 +120,7 @@ def test_thresholds_of_border_classes(stall):
     thresholds = rng.integers(5, 16, (5, 4))
     node = ThresholdNode("act", "conv", thresholds, inverted=np.arange(4) > 2, classes=classes)
     frames = rng.integers(0, 21, (3, 3, 4, 4))
-    dut = Threshold(node, source, lanes=2, vector=4)
+    dut = Threshold(node, source, lanes=2)
 
     outputs = transact(
         dut, [{"lanes": word} for word in frames.reshape(-1, 2).tolist()], 3 * 24, stall=stall

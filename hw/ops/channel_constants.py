@@ -1,0 +1,96 @@
+"""Constants of channels: tables of them, and units that compute with what is in these."""
+
+import numpy as np
+from amaranth import *
+
+from xnorflow.hw.arithmetic.constants import ConstantTable, MemoryStyle, channel_rows
+from xnorflow.hw.arithmetic.memory import memory_style
+from xnorflow.hw.ops.unit import LaneUnit
+from xnorflow.hw.streams.words import vector_of
+
+
+__all__ = ["ConstantUnit", "channel_table"]
+
+
+def channel_table(columns, source, *, lanes, device=None, classes=None):
+    """Table of the constants that words of a map need.
+
+    Parameters
+    ----------
+    columns : dict of :class:`str` to array of :class:`int`, (channels,) or (classes, channels)
+        Constants by name.
+    source : :class:`xnorflow.ir.FeatureMap`
+        The map that comes in.
+    lanes : :class:`int`
+        Values a word.
+    device : :class:`Device`, optional
+        What it is for, which decides where it is kept; if nothing is said, Yosys does.
+    classes : array of :class:`int`, (height, width), optional
+        Border class of each pixel, for columns that depend on it.
+    """
+    layout, rows = channel_rows(columns, lanes=lanes, vector=vector_of(source, lanes))
+    style = MemoryStyle.AUTO if device is None else memory_style(device, layout.size, len(rows))
+    if all(np.ndim(values) == 1 for values in columns.values()):
+        classes = None
+    return ConstantTable(layout, rows, style=style, classes=classes)
+
+
+class ConstantUnit(LaneUnit):
+    """Computes with each value and the constants of its channel.
+
+    Takes a word every cycle; an output that is not taken stalls the whole pipeline. Where constants
+    depend on a pixel's border class, pixels are counted.
+
+    Parameters
+    ----------
+    node, source, lanes
+        As for every `LaneUnit`.
+    device : :class:`Device`, optional
+        What it is for: see `channel_table`.
+
+    Attributes
+    ----------
+    latency : :class:`int`
+        Clock cycles from input transfer to delivery.
+    """
+
+    def __init__(self, node, source, *, lanes, device=None):
+        super().__init__(node, source, lanes=lanes)
+        classes = getattr(node, "classes", None)
+        self._tables = {
+            name: channel_table(columns, source, lanes=lanes, device=device, classes=classes)
+            for name, columns in self.columns(node).items()
+        }
+
+    @staticmethod
+    def columns(node):
+        """Columns of the unit's tables, by their names."""
+        raise NotImplementedError
+
+    def _fetch(self, m):
+        """Handshake of a unit that moves as one, and its tables.
+
+        Returns
+        -------
+        en : :class:`Signal`
+            Clock enable of everything.
+        word : :class:`View`
+            A word, 2 enabled cycles after its transfer.
+        rows : :class:`View`
+            Of each table, the row for that word.
+        """
+        valid = Signal(self.latency)
+        en = Signal()
+        m.d.comb += [
+            en.eq(~self.o.valid | self.o.ready),
+            self.i.ready.eq(en),
+            self.o.valid.eq(valid[-1]),
+        ]
+        for name, table in self._tables.items():
+            m.submodules[name] = table
+            m.d.comb += [table.en.eq(en), table.step.eq(self.i.valid)]
+        waiting = Signal(self.i.p.shape(), reset_less=True)
+        word = Signal(self.i.p.shape(), reset_less=True)
+        with m.If(en):
+            m.d.sync += [valid.eq(Cat(self.i.valid, valid)), waiting.eq(self.i.p), word.eq(waiting)]
+        return en, word, *(table.row for table in self._tables.values())
