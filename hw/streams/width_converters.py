@@ -16,16 +16,13 @@ from xnorflow.hw.streams.words import lane_layout, map_layout, value_shape
 __all__ = ["WidthConverter", "WidthConverterStage", "WidthDivider", "WidthDividerStage"]
 
 
-class WidthConverter(wiring.Component):
-    """Gather the narrow words of a vector into wide ones (FINN: DWC).
-
-    Accepts a word every cycle. A wide word is delivered 1 cycle after its last narrow one; the last
-    word of a vector leaves as soon as the vector is complete, whatever its spare lanes hold.
+class _WidthUnit(wiring.Component):
+    """Between narrow words of a vector and wide ones.
 
     Parameters
     ----------
-    shape : :class:`ShapeLike`
-        One value.
+    i, o : :class:`Layout`
+        Words that come in, and words that are delivered.
     lanes : :class:`int`
         Values of a narrow word.
     ratio : :class:`int`
@@ -36,12 +33,8 @@ class WidthConverter(wiring.Component):
     Attributes
     ----------
     latency : :class:`int`
-        Clock cycles from the transfer that completes a word to its delivery: 1.
-
-    Members
-    -------
-    i : ``In(stream.Signature(lane_layout(shape, lanes)))``
-    o : ``Out(stream.Signature(lane_layout(shape, lanes * ratio)))``
+        Clock cycles from the transfer that completes a wide word, or of a wide word, to the
+        delivery of it or of its first part: 1.
 
     Raises
     ------
@@ -51,14 +44,38 @@ class WidthConverter(wiring.Component):
 
     latency = 1
 
-    def __init__(self, shape, *, lanes, ratio, words):
-        _check_ratio("converter", ratio, lanes, words)
+    def __init__(self, i, o, *, lanes, ratio, words):
+        if ratio < 2:
+            raise ValueError(f"The ratio of widths must be at least 2, not {ratio!r}")
+        if lanes < 1 or words < 1:
+            raise ValueError(f"Lanes and words must be at least 1, not {lanes!r} and {words!r}")
         self.ratio = ratio
         self.words = words
-        super().__init__({
-            "i": In(stream.Signature(lane_layout(shape, lanes))),
-            "o": Out(stream.Signature(lane_layout(shape, lanes * ratio))),
-        })
+        super().__init__({"i": In(stream.Signature(i)), "o": Out(stream.Signature(o))})
+
+
+class WidthConverter(_WidthUnit):
+    """Gather the narrow words of a vector into wide ones (FINN: DWC).
+
+    Accepts a word every cycle. A wide word is delivered 1 cycle after its last narrow one; the last
+    word of a vector leaves as soon as the vector is complete, whatever its spare lanes hold.
+
+    Parameters
+    ----------
+    shape : :class:`ShapeLike`
+        One value.
+    lanes, ratio, words : :class:`int`
+        Values of a narrow word, narrow words in a wide one (at least 2) and in a vector.
+
+    Members
+    -------
+    i : ``In(stream.Signature(lane_layout(shape, lanes)))``
+    o : ``Out(stream.Signature(lane_layout(shape, lanes * ratio)))``
+    """
+
+    def __init__(self, shape, *, lanes, ratio, words):
+        narrow, wide = lane_layout(shape, lanes), lane_layout(shape, lanes * ratio)
+        super().__init__(narrow, wide, lanes=lanes, ratio=ratio, words=words)
 
     def elaborate(self, platform):
         m = Module()
@@ -97,7 +114,7 @@ class WidthConverter(wiring.Component):
         return m
 
 
-class WidthDivider(wiring.Component):
+class WidthDivider(_WidthUnit):
     """Hand the wide words of a vector on as narrow ones; P goes along with each.
 
     Delivers a word every cycle, the first 1 cycle after the wide one came, which is taken when the
@@ -107,39 +124,18 @@ class WidthDivider(wiring.Component):
     ----------
     source : :class:`xnorflow.ir.FeatureMap`
         What the values are.
-    lanes : :class:`int`
-        Values of a narrow word.
-    ratio : :class:`int`
-        Narrow words in a wide word, at least 2.
-    words : :class:`int`
-        Narrow words of a vector.
-
-    Attributes
-    ----------
-    latency : :class:`int`
-        Clock cycles from the transfer of a word to the delivery of its first part: 1.
+    lanes, ratio, words : :class:`int`
+        As for a `WidthConverter`.
 
     Members
     -------
     i : ``In(stream.Signature(map_layout(source, lanes * ratio)))``
     o : ``Out(stream.Signature(map_layout(source, lanes)))``
-
-    Raises
-    ------
-    :exc:`ValueError`
-        If ``ratio`` is less than 2, or ``lanes`` or ``words`` less than 1.
     """
 
-    latency = 1
-
     def __init__(self, source, *, lanes, ratio, words):
-        _check_ratio("divider", ratio, lanes, words)
-        self.ratio = ratio
-        self.words = words
-        super().__init__({
-            "i": In(stream.Signature(map_layout(source, lanes * ratio))),
-            "o": Out(stream.Signature(map_layout(source, lanes))),
-        })
+        narrow, wide = map_layout(source, lanes), map_layout(source, lanes * ratio)
+        super().__init__(wide, narrow, lanes=lanes, ratio=ratio, words=words)
 
     def elaborate(self, platform):
         m = Module()
@@ -168,13 +164,6 @@ class WidthDivider(wiring.Component):
             m.d.sync += [self.o.valid.eq(self.i.valid), wide.eq(self.i.p)]
 
         return m
-
-
-def _check_ratio(what, ratio, lanes, words):
-    if ratio < 2:
-        raise ValueError(f"Ratio of a width {what} must be at least 2, not {ratio!r}")
-    if lanes < 1 or words < 1:
-        raise ValueError(f"Lanes and words must be at least 1, not {lanes!r} and {words!r}")
 
 
 @dataclass(frozen=True)

@@ -168,7 +168,7 @@ def test_map_layout_carries_the_popcount():
     [
         (
             lambda: WidthConverter(1, lanes=1, ratio=1, words=1),
-            "Ratio of a width converter must be at least 2, not 1",
+            "The ratio of widths must be at least 2, not 1",
         ),
         (
             lambda: WidthConverter(1, lanes=0, ratio=2, words=1),
@@ -176,7 +176,7 @@ def test_map_layout_carries_the_popcount():
         ),
         (
             lambda: WidthDivider(FeatureMap(1, 1, 2, Bit()), lanes=1, ratio=1, words=1),
-            "Ratio of a width divider must be at least 2, not 1",
+            "The ratio of widths must be at least 2, not 1",
         ),
         (
             lambda: WidthDivider(FeatureMap(1, 1, 2, Bit()), lanes=1, ratio=2, words=0),
