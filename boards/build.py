@@ -154,7 +154,7 @@ def _make(plan, design, target, directory, bitstream, clock, begin):
     if fmax < clock:
         raise DesignError(
             f"{design.network.name} is too slow: routed for the {target.title} it reaches "
-            f"{fmax / 1e6:.2f} MHz, not {clock / 1e6:g} MHz: try another --seed, or a lower --clock"
+            f"{fmax / 1e6:.2f} MHz, not {clock / 1e6:g} MHz: try another seed, or a lower clock"
         )
     run(Stage.PACK, *packing)
     (directory / f"{_TOP}{bitstream.suffix}").replace(bitstream)

@@ -151,7 +151,7 @@ def test_says_that_the_clock_is_missed(tmp_path, fake_tools):
         tmp_path / "build",
         DesignError,
         r"random-mlp-1 is too slow: routed for the iCEBreaker it reaches 11\.50 MHz, "
-        r"not 12 MHz: try another --seed, or a lower --clock",
+        r"not 12 MHz: try another seed, or a lower clock",
     )
 
 

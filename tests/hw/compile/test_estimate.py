@@ -70,7 +70,7 @@ def test_multipliers_of_slopes(device, positive, negative, bits, multipliers, tm
     node = TwoSlopeNode("act", "x", np.array(positive), np.array(negative), Rounding(1, bits))
     source = FeatureMap(1, 1, 4, Int(bits))
     need = TwoSlopeStage(node, source, 2).resources(device)
-    found = multipliers_in(TwoSlope(node, source, lanes=2, vector=4), device, tmp_path)
+    found = multipliers_in(TwoSlope(node, source, lanes=2), device, tmp_path)
     assert need.multipliers == found == multipliers
     assert not need.block_rams
 
@@ -84,7 +84,7 @@ def test_products_without_multipliers_are_look_up_tables(device, low, high, bits
     luts = []
     for slopes in np.random.default_rng(0).integers(low, high + 1, 64), np.ones(64, int):
         node = TwoSlopeNode("act", "x", slopes, 0 * slopes, Rounding(1, bits))
-        unit = TwoSlope(node, source, lanes=2, vector=64)
+        unit = TwoSlope(node, source, lanes=2)
         need = TwoSlopeStage(node, source, 2).resources(bare)
         assert not need.multipliers
         luts.append((need.luts, luts_of(unit, bare, tmp_path)))
@@ -116,6 +116,6 @@ def test_multipliers_of_scales(device, scale, popcount_scale, multipliers, tmp_p
     node = AffineNode("norm", "x", np.array(scale), np.arange(4), term, rounding=Rounding(3, 16))
     source = FeatureMap(1, 1, 4, Counts(600, popcount=term is not None))
     need = AffineStage(node, source, 2).resources(device)
-    found = multipliers_in(Affine(node, source, lanes=2, vector=4), device, tmp_path)
+    found = multipliers_in(Affine(node, source, lanes=2), device, tmp_path)
     assert need.multipliers == found == multipliers
     assert not need.block_rams
