@@ -131,7 +131,7 @@ def test_the_example_goes_all_the_way(folder, tmp_path, capsys):
 
 def test_a_module_is_trained_lowered_and_evaluated(cli, folder):
     code, out, _ = cli(
-        "train", "my_model.py:MyNet", "--data", "own.npz", "-o", "run", "--epochs", 3
+        "train", "my_model.py:MyNet", "--data", "own.npz", "-o", "run", "--epochs", 40
     )
     assert code == 0, out
     share = float(re.search(r"([\d.]+)% of the test", out)[1])
