@@ -43,7 +43,6 @@ from xnorflow.ir import (
     Subsample,
     Threshold,
     TwoSlope,
-    sources_of,
 )
 from xnorflow.sw.kernels import Kernel, Values, kernel_of, narrow, widen, windows_of
 
@@ -207,7 +206,7 @@ class _Step(NamedTuple):
 
 def _steps(network: Network, wanted: Collection[str]) -> list[_Step]:
     """How to get at the values of the nodes in ``wanted``, step by step."""
-    users = Counter(source for node in network.nodes for source in sources_of(node))
+    users = Counter(source for node in network.nodes for source in node.sources)
     alone = {
         node.name: node
         for node in network.nodes
@@ -225,7 +224,7 @@ def _steps(network: Network, wanted: Collection[str]) -> list[_Step]:
         if node.name in within:
             continue
         conv = joined.get(node.name)
-        sources = sources_of(node if conv is None else conv)
+        sources = (node if conv is None else conv).sources
         kernel = kernel_of(node, network.maps, conv) or _plain(node, network)
         steps.append(_Step(node.name, sources, kernel, tuple({*sources} - needed)))
         needed.update(sources)
@@ -302,6 +301,8 @@ def define(node: Node, x: Values, *others: Values) -> Values:
         case ArgMax():
             # torch.argmax gives the first of several maxima.
             return Values(x.map.to(torch.int64).argmax(dim=3, keepdim=True))
+        case _:
+            raise TypeError(f"{type(node).__name__} has no definition")
 
 
 def _of_classes(values: NDArray[np.int64], classes: NDArray[np.int64] | None) -> Tensor:

@@ -37,7 +37,6 @@ from xnorflow.ir import (
     Threshold,
     TwoSlope,
     UInt,
-    sources_of,
 )
 from xnorflow.sw.models import IntegerPixels
 from xnorflow.sw.nn.grid import Grid
@@ -157,7 +156,7 @@ class _Residual:
 
     def add(self, node: Node) -> str:
         self.nodes.append(node)
-        self.maps[node.name] = node.infer(*(self.maps[name] for name in sources_of(node)))
+        self.maps[node.name] = node.infer(*(self.maps[name] for name in node.sources))
         return node.name
 
     def affine(self, name: str, source: str) -> str:

@@ -28,7 +28,6 @@ from xnorflow.ir import (
     Threshold,
     TwoSlope,
     UInt,
-    sources_of,
 )
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
@@ -156,7 +155,7 @@ def input_net(value_type, first, seed=0):
     def add(node):
         nonlocal x
         nodes.append(node)
-        x = node.infer(*[x] * len(sources_of(node)))
+        x = node.infer(*[x] * len(node.sources))
 
     span = value_type.high - value_type.low
     match first:

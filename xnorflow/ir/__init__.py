@@ -22,27 +22,14 @@ computed) and `xnorflow.ir.network`, and can all be imported from here.
 
 from xnorflow.ir.checks import INPUT
 from xnorflow.ir.network import Network, Provenance, clip_thresholds
-from xnorflow.ir.nodes import (
-    Add,
-    Affine,
-    ArgMax,
-    AveragePool,
-    BinaryConv,
-    Concat,
-    DynamicThreshold,
-    DynamicTwoSlope,
-    Gate,
-    GlobalSum,
-    HalvingMaxPool,
-    IntegerConv,
-    MaxPool,
-    Node,
-    PadChannels,
-    Subsample,
-    Threshold,
-    TwoSlope,
-    sources_of,
-)
+from xnorflow.ir.nodes.affine import Affine, TwoSlope
+from xnorflow.ir.nodes.argmax import ArgMax
+from xnorflow.ir.nodes.convolution import BinaryConv, Gate, IntegerConv
+from xnorflow.ir.nodes.dynamic import DynamicThreshold, DynamicTwoSlope
+from xnorflow.ir.nodes.elementwise import Add, Concat, PadChannels, Subsample
+from xnorflow.ir.nodes.node import Node
+from xnorflow.ir.nodes.pooling import AveragePool, GlobalSum, HalvingMaxPool, MaxPool
+from xnorflow.ir.nodes.threshold import Threshold
 from xnorflow.ir.values import (
     Bit,
     Counts,
@@ -88,5 +75,4 @@ __all__ = [
     "ValueType",
     "clip_thresholds",
     "int_bits",
-    "sources_of",
 ]

@@ -1,18 +1,15 @@
 """A network: a checked graph of nodes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from xnorflow.errors import NetworkError
-from xnorflow.ir.checks import INPUT, check_name
-from xnorflow.ir.nodes import (
-    ArgMax,
-    Node,
-    Threshold,
-    sources_of,
-)
+from xnorflow.ir.checks import INPUT
+from xnorflow.ir.nodes.argmax import ArgMax
+from xnorflow.ir.nodes.node import Node
+from xnorflow.ir.nodes.threshold import Threshold
 from xnorflow.ir.values import (
     Bit,
     FeatureMap,
@@ -100,18 +97,15 @@ class Network:
             raise NetworkError(f"{self.name}: the last node must be an ArgMax")
         maps = {INPUT: self.input}
         for node in self.nodes:
-            check_name(node.name)
             if node.name in maps:
                 raise NetworkError(f"{self.name}: two nodes are named {node.name!r}")
-            for source in sources_of(node):
+            for source in node.sources:
                 if source not in maps:
                     raise NetworkError(
                         f"{node.name}: its source {source!r} does not come before it"
                     )
-            # Which nodes take two maps, their types do not tell the type checker.
-            infer: Callable[..., FeatureMap] = node.infer
-            maps[node.name] = infer(*(maps[source] for source in sources_of(node)))
-        used = {source for node in self.nodes for source in sources_of(node)}
+            maps[node.name] = node.infer(*(maps[source] for source in node.sources))
+        used = {source for node in self.nodes for source in node.sources}
         unused = maps.keys() - used - {self.nodes[-1].name}
         if unused:
             raise NetworkError(f"{self.name}: nothing uses {', '.join(sorted(unused))}")
@@ -145,13 +139,12 @@ def clip_thresholds(frame: FeatureMap, nodes: Sequence[Node]) -> tuple[Node, ...
     maps = {INPUT: frame}
     clipped: list[Node] = []
     for node in nodes:
-        feeds = [maps[source] for source in sources_of(node) if source in maps]
+        feeds = [maps[source] for source in node.sources if source in maps]
         with suppress(NetworkError):
             if isinstance(node, Threshold) and feeds:
                 node = node.clipped(*feeds)
-            if len(feeds) == len(sources_of(node)):
-                infer: Callable[..., FeatureMap] = node.infer
-                maps[node.name] = infer(*feeds)
+            if len(feeds) == len(node.sources):
+                maps[node.name] = node.infer(*feeds)
         clipped.append(node)
     return tuple(clipped)
 

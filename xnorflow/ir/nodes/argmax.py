@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from xnorflow.errors import NetworkError
-from xnorflow.ir.checks import check_name, check_popcount, spell, spell_shape
+from xnorflow.ir.checks import check_popcount, spell, spell_shape
+from xnorflow.ir.nodes.node import Node
 from xnorflow.ir.values import FeatureMap, UInt
 
 
@@ -11,17 +12,13 @@ __all__ = ["ArgMax"]
 
 
 @dataclass(frozen=True, eq=False)
-class ArgMax:
+class ArgMax(Node):
     """Index of the largest channel of a 1×1 map, the lowest one on ties; hands the scores on.
 
     Scores are integers, counts without P, or bits.
     """
 
-    name: str
-    source: str
-
-    def __post_init__(self) -> None:
-        check_name(self.name)
+    kind = "argmax"
 
     def infer(self, x: FeatureMap) -> FeatureMap:
         """Map that this node delivers for the map ``x``: a single label."""
