@@ -322,6 +322,30 @@ def two_branches():
     return Network("branches", FeatureMap(4, 3, 2, UInt(8)), nodes, tuple("abc"))
 
 
+def joined_bits():
+    """Two branches of bits, of different kernels, joined in front of a binary convolution."""
+    rng = np.random.default_rng(3)
+    branches = [
+        (
+            IntegerConv(f"conv{n}", INPUT, rng.integers(-8, 9, (filters, side, side, 2)),
+                        padding=side // 2),
+            Threshold(f"bits{n}", f"conv{n}", rng.integers(-99, 99, filters)),
+        )
+        for n, (filters, side) in enumerate([(4, 1), (6, 3)])
+    ]  # fmt: skip
+    nodes = (
+        *branches[0],
+        *branches[1],
+        Concat("both", "bits0", "bits1"),
+        BinaryConv("conv2", "both", rng.random((4, 3, 3, 10)) < 0.5, padding=1),
+        Threshold("bits2", "conv2", rng.integers(40, 51, 4)),
+        Concat("again", "bits2", "bits0"),
+        BinaryConv("fc", "again", rng.random((3, 4, 3, 8)) < 0.5),
+        ArgMax("label", "fc"),
+    )
+    return Network("joined", FeatureMap(4, 3, 2, UInt(8)), nodes, tuple("abc"))
+
+
 def residual_mlp():
     """Dense layers with a shortcut around one of them."""
     rng = np.random.default_rng(2)

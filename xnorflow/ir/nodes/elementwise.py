@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from xnorflow.errors import NetworkError
 from xnorflow.ir.checks import check_int, spell_shape
 from xnorflow.ir.nodes.node import Node
-from xnorflow.ir.values import MAX_BITS, MAX_SIDE, FeatureMap, Int, check_range
+from xnorflow.ir.values import MAX_BITS, MAX_SIDE, Bit, FeatureMap, Int, check_range
 
 
 __all__ = ["Add", "Concat", "PadChannels", "Subsample"]
@@ -47,7 +47,9 @@ class Add(Node):
 
 @dataclass(frozen=True)
 class Concat(Node):
-    """Put the channels of two maps of integers behind each other: first ``source``, then ``other``.
+    """Put the channels of two maps behind each other: first ``source``, then ``other``.
+
+    Both are of bits, or of integers of the same type.
 
     Parameters
     ----------
@@ -63,7 +65,8 @@ class Concat(Node):
 
     def infer(self, x: FeatureMap, other: FeatureMap) -> FeatureMap:
         """Map that this node delivers for two maps."""
-        check_int(self.name, x)
+        if not isinstance(x.type, Bit):
+            check_int(self.name, x)
         if (x.height, x.width, x.type) != (other.height, other.width, other.type):
             raise NetworkError(
                 f"{self.name}: it cannot join maps of {spell_shape(x)} and {spell_shape(other)}, "
