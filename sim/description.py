@@ -32,6 +32,8 @@ class Description:
         Pixels of an input word, and words of a frame.
     frames_per_packet : FramesPerPacket
         Whether ``tlast`` ends every frame, or a packet of them.
+    labels : list of str
+        Names of the classes; without any, results have no label.
     classes, result_element_bits : int
         Number of scores, and the width of each and of the label in a result.
     cycles_per_frame, latency : int
@@ -45,6 +47,7 @@ class Description:
     input_lanes: int
     words_per_frame: int
     frames_per_packet: FramesPerPacket
+    labels: list[str]
     classes: int
     result_element_bits: int
     cycles_per_frame: int
@@ -106,9 +109,11 @@ class Description:
     @property
     def result_bytes(self) -> int:
         """Bytes of a result."""
-        return (1 + self.classes) * self.result_element_bits // 8
+        return (bool(self.labels) + self.classes) * self.result_element_bits // 8
 
-    def results(self, data: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def results(
+        self, data: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.int64] | None, NDArray[np.int64]]:
         """Labels and scores in results.
 
         Parameters
@@ -118,9 +123,11 @@ class Description:
 
         Returns
         -------
-        labels : (results,) int64
+        labels : (results,) int64, or None
         scores : (results, classes) int64
         """
         signed = np.dtype(f"<i{self.result_element_bits // 8}")
         elements = np.ascontiguousarray(data).view(signed).astype(np.int64)
+        if not self.labels:
+            return None, elements
         return elements[:, 0] & ((1 << self.result_element_bits) - 1), elements[:, 1:]

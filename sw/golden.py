@@ -62,7 +62,8 @@ class Execution:
     Attributes
     ----------
     scores : int64 tensor, (n, classes)
-    labels : int64 tensor, (n,)
+    labels : int64 tensor, (n,), or None
+        None if the network has no `ArgMax`.
     maps : mapping of str to tensor, (n, height, width, channels)
         What the nodes that were asked for deliver: bool where that is bits, else int64.
     popcounts : mapping of str to int64 tensor, (n, height, width, 1)
@@ -70,7 +71,7 @@ class Execution:
     """
 
     scores: Tensor
-    labels: Tensor
+    labels: Tensor | None
     maps: Mapping[str, Tensor]
     popcounts: Mapping[str, Tensor]
 
@@ -109,8 +110,9 @@ def golden(
         If ``threads`` is less than 1.
     """
     array = check_frames(frames.numpy() if isinstance(frames, Tensor) else frames, network.input)
-    label = network.nodes[-1].name
-    wanted = {*keep, network.scores, label}
+    wanted = {*keep, network.scores}
+    if network.label is not None:
+        wanted.add(network.label)
     if unknown := wanted - network.maps.keys():
         raise KeyError(f"{network.name} has no node {', '.join(sorted(unknown))}")
     if threads is None:
@@ -142,7 +144,7 @@ def golden(
     _in_threads(execute, range(0, len(array), batch), threads, advance)
     return Execution(
         scores=found[network.scores].map.flatten(1).to(torch.int64),
-        labels=found[label].map.flatten(),
+        labels=None if network.label is None else found[network.label].map.flatten(),
         maps=MappingProxyType({name: found[name].map for name in keep}),
         popcounts=MappingProxyType({
             name: popcount for name in keep if (popcount := found[name].popcount) is not None
@@ -298,6 +300,8 @@ def define(node: Node, x: Values, *others: Values) -> Values:
             return Values(_halving_max_pool(x.map))
         case GlobalSum():
             return Values(x.map.sum(dim=(1, 2), keepdim=True))
+        case ArgMax() if x.map.shape[3] == 1:
+            return Values((x.map >= 0).to(torch.int64))
         case ArgMax():
             # torch.argmax gives the first of several maxima.
             return Values(x.map.to(torch.int64).argmax(dim=3, keepdim=True))

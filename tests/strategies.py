@@ -95,13 +95,17 @@ def random_network(seed: int) -> Network:
             weights, popcount = rng.random(shape) < 0.5, bool(rng.random() < 0.5)
             add(BinaryConv(f"conv{n}", source(), weights, gate, popcount, **windows))
     add(random_affine(rng, "scores", nodes[-1].name, x))
-    add(ArgMax("label", "scores"))
+    accuracy = float(rng.random())
+    labels = ()
+    if rng.random() < 0.8:
+        add(ArgMax("label", "scores"))
+        labels = tuple(f"class {n}" for n in range(max(2, filters)))
     return Network(
         name=f"random-{seed}",
         input=frame,
         nodes=tuple(nodes),
-        labels=tuple(f"class {n}" for n in range(filters)),
-        provenance=Provenance(recipe="none", seed=seed, float_accuracy=float(rng.random())),
+        labels=labels,
+        provenance=Provenance(recipe="none", seed=seed, float_accuracy=accuracy),
     )
 
 

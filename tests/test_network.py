@@ -61,6 +61,13 @@ LABEL_NODE = ArgMax("label", "scores")
 NODES = (BITS_NODE, CONV_NODE, SCORES_NODE, LABEL_NODE)
 
 
+ONE_SCORE = (
+    Threshold("bits", INPUT, ints(128)),
+    IntegerConv("scores", "bits", np.ones((1, 2, 3, 1), int)),
+    ArgMax("label", "scores"),
+)
+
+
 def network(nodes=NODES, **changes):
     return Network(**{"name": "net", "input": PIXELS, "labels": ("a", "b")} | changes, nodes=nodes)
 
@@ -302,6 +309,8 @@ WIDE = FeatureMap(1, 1, 1, UInt(32))
          "label: the scores must be a 1×1 map, not 1×2×2 of 9-bit integers"),
         (LABEL_NODE, COUNTS_AND_P,
          "label: its source delivers the shared popcount, which it does not use"),
+        (LABEL_NODE, FeatureMap(1, 1, 1, Counts(3)),
+         "label: a single score must be a signed integer, not counts"),
     ],
 )  # fmt: skip
 def test_refuses_source(node, x, text):
@@ -356,7 +365,7 @@ def test_refuses_dynamic_node(make, text):
 
 def test_network():
     net = network()
-    assert net.scores == "scores"
+    assert (net.scores, net.label) == ("scores", "label")
     assert dict(net.maps) == {
         INPUT: PIXELS,
         "bits": BITS,
@@ -366,6 +375,17 @@ def test_network():
     }
     with pytest.raises(TypeError, match="item assignment"):
         net.maps["bits"] = PIXELS
+
+
+def test_a_network_may_deliver_scores_alone():
+    net = network(NODES[:-1], labels=())
+    assert (net.scores, net.label) == ("scores", None)
+
+
+def test_a_single_score_decides_between_two_classes():
+    net = network(ONE_SCORE)
+    assert (net.scores, net.label) == ("scores", "label")
+    assert net.maps["label"] == FeatureMap(1, 1, 1, UInt(1))
 
 
 def test_lists_become_tuples():
@@ -383,13 +403,16 @@ def test_lists_become_tuples():
         (lambda: network(labels=("a", "\n")),
          "net: a label must be 1 to 200 printable characters, not '\\n'"),
         (lambda: network(labels=("a", "a")), "net: two classes have the same label"),
-        (lambda: network(labels=("a", "b", "c")), "net: there are 3 labels for 2 scores"),
+        (lambda: network(labels=("a", "b", "c")), "net: there are 3 labels for 2 classes"),
         (lambda: network(input=FeatureMap(2, 3, 1, Counts(9))),
          "net: the input must be pixels, not counts"),
         (lambda: network(input=FeatureMap(2, 3, 1, Int(8, 4))),
          "net: the input must be integers, without a fraction"),
-        (lambda: network(()), "net: the last node must be an ArgMax"),
-        (lambda: network(NODES[:-1]), "net: the last node must be an ArgMax"),
+        (lambda: network(()), "net: there must be at least one node"),
+        (lambda: network(NODES[:-1]), "net: there are labels, but no ArgMax to choose one"),
+        (lambda: network(NODES[:1], labels=()),
+         "net: the scores must be a 1×1 map, not 2×3×1 of bits"),
+        (lambda: network(ONE_SCORE, labels=("a",)), "net: there are 1 labels for 2 classes"),
         (lambda: network((BITS_NODE, *NODES)), "net: two nodes are named 'bits'"),
         (lambda: network((CONV_NODE, BITS_NODE, *NODES[2:])),
          "conv: its source 'bits' does not come before it"),

@@ -409,7 +409,7 @@ def test_survives_any_tensor(network, draw):
         ({"extra": 1}, "the graph must have exactly the fields version, sha256, name, input, "
                        "nodes, labels, provenance"),
         ({"nodes": {}}, "the graph has a wrong nodes: {}"),
-        ({"labels": ["a"]}, "example: there are 1 labels for 2 scores"),
+        ({"labels": ["a"]}, "example: there are 1 labels for 2 classes"),
         ({"labels": ["a", "\x1b[31m"]},
          "example: a label must be 1 to 200 printable characters, not '\\x1b[31m'"),
         ({"labels": ["a", "\ud800"]},

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from xnorflow.hw.compile.design import Design, check_foldings, check_names, words_per_frame
 from xnorflow.hw.compile.schedule import buffer_depths, single_period
 from xnorflow.hw.families.device import Device
+from xnorflow.hw.ops.argmax import ScoresStage
 from xnorflow.hw.ops.dynamic import FrameBufferStage
 from xnorflow.hw.ops.kinds import STAGES
 from xnorflow.hw.ops.matrix import Folding, layers
@@ -160,6 +161,9 @@ def _pipeline(network, foldings, input_lanes, pace):
                 feed = add(stage, feed)
             feeds.append(feed)
         deliver(node.name, add(segment.stage, *feeds), segment.lanes)
+    if network.label is None:
+        end = network.scores
+        add(ScoresStage(f"{end}_result", maps[end], lanes[end]), ends[end])
     return tuple(stages), sources
 
 

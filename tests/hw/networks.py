@@ -192,12 +192,40 @@ def input_net(value_type, first, seed=0):
 def _medians(rng, frame, nodes, x):
     """Medians of each channel of integers that the last of some nodes delivers."""
     last = nodes[-1].name
-    end = IntegerConv("end", last, np.ones((1, *x.shape), int)), ArgMax("label", "end")
-    network = Network("begun", frame, (*nodes, *end), ("only",))
+    end = IntegerConv("end", last, np.ones((1, *x.shape), int))
+    network = Network("begun", frame, (*nodes, end), ())
     span = frame.type.low, frame.type.high
     frames = rng.integers(*span, (20, *frame.shape), endpoint=True)
     values = golden(network, frames, keep=[last]).maps[last].numpy()
     return np.ceil(np.median(values, axis=(0, 1, 2))).astype(int)
+
+
+class Result(Enum):
+    """What a network may deliver."""
+
+    ONE_LABELLED = "one score, and the label that its sign is"
+    ONE = "one score"
+    INTEGERS = "integers"
+    COUNTS = "counts"
+    BITS = "bits"
+
+
+def result_net(result):
+    """Small network on frames of 4 × 5 × 2 bytes that delivers such a ``result``."""
+    rng = np.random.default_rng(5)
+    scores = 1 if result in (Result.ONE_LABELLED, Result.ONE) else 5
+    nodes = [
+        Threshold("bits", INPUT, rng.integers(100, 150, 2)),
+        BinaryConv("fc", "bits", rng.random((scores, 4, 5, 2)) < 0.5),
+    ]
+    if result is Result.BITS:
+        nodes.append(Threshold("decisions", "fc", np.full(scores, 20)))
+    elif result is not Result.COUNTS:
+        nodes.append(Affine("scores", "fc", np.full(scores, 2), np.full(scores, -40)))
+    if result is Result.ONE_LABELLED:
+        nodes.append(ArgMax("label", "scores"))
+    labels = ("no", "yes") if result is Result.ONE_LABELLED else ()
+    return Network(result.name.lower(), FeatureMap(4, 5, 2, UInt(8)), tuple(nodes), labels)
 
 
 def deciding_threshold(rng, name, source, x):

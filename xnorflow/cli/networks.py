@@ -97,7 +97,8 @@ def evaluate(
         images, labels = load_frames(loaded, dataset, limit, frames)
     with bar("evaluating", len(images)) as advance:
         result = golden(loaded, images, progress=advance, threads=threads)
-    report_results(result.labels.numpy(), result.scores.numpy(), labels, output)
+    found = None if result.labels is None else result.labels.numpy()
+    report_results(found, result.scores.numpy(), labels, output)
 
 
 def _labels(dataset: str) -> tuple[str, ...] | None:

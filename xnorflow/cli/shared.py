@@ -83,13 +83,15 @@ def load_frames(
 
 
 def report_results(
-    labels: "NDArray[Any]",
+    labels: "NDArray[Any] | None",
     scores: "NDArray[Any]",
     expected: "NDArray[Any] | None",
     output: Path | None,
 ) -> None:
     """Print what came out: accuracy, and scores (N, classes), unless a file gets them."""
-    if expected is not None:
+    if labels is None and expected is not None:
+        console.print("no accuracy: the network delivers scores, but no labels")
+    elif labels is not None and expected is not None:
         right = int((labels == expected).sum())
         console.print(f"accuracy: {right / len(labels):.2%} ({right} of {len(labels)})")
     if output is not None:
@@ -98,8 +100,9 @@ def report_results(
         write_atomically(output, buffer.getvalue())
         console.print(f"scores are in {output}", soft_wrap=True)
     elif expected is None:
-        for number, (label, row) in enumerate(zip(labels, scores, strict=True)):
-            console.print(f"frame {number}: label {label}, scores {row.tolist()}")
+        for number, row in enumerate(scores.tolist()):
+            label = "" if labels is None else f"label {labels[number]}, "
+            console.print(f"frame {number}: {label}scores {row}")
 
 
 def load_data(dataset: str) -> "ImageData":

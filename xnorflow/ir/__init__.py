@@ -14,7 +14,8 @@ Conventions, stated once and used everywhere:
   ``M = #{u = v}`` (xnor gate), ``A = #{u and v}`` (and gate), and ``P = #{u}``, which all
   filters share.
 - Rounding is to the nearest integer, ties going up; what does not fit is clipped (`Rounding`).
-- The class label is the arg-max of the scores; ties go to the lowest index.
+- The class label is the arg-max of the scores; ties go to the lowest index. A single score
+  decides between two classes: label 1 if it is ≥ 0.
 
 The parts are in `xnorflow.ir.values` (what flows along edges), `xnorflow.ir.nodes` (what is
 computed) and `xnorflow.ir.network`, and can all be imported from here.

@@ -30,6 +30,7 @@ __all__ = [
     "check_name",
     "check_parameters",
     "check_popcount",
+    "check_scores",
     "check_source",
     "check_type",
     "freeze",
@@ -149,6 +150,15 @@ def check_int(name: str, x: FeatureMap) -> int:
     if not isinstance(x.type, Int):
         raise NetworkError(f"{name}: the input must be signed integers, not {spell(x.type)}")
     return x.type.fraction
+
+
+def check_scores(name: str, x: FeatureMap) -> None:
+    """Check that ``x`` can be what a network delivers: a 1×1 map without P."""
+    if (x.height, x.width) != (1, 1):
+        raise NetworkError(
+            f"{name}: the scores must be a 1×1 map, not {spell_shape(x)} of {spell(x.type)}"
+        )
+    check_popcount(name, False, x)
 
 
 def check_parameters(name: str, x: FeatureMap, parameters: FeatureMap, least: int) -> None:

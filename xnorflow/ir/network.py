@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from xnorflow.errors import NetworkError
-from xnorflow.ir.checks import INPUT
+from xnorflow.ir.checks import INPUT, check_scores
 from xnorflow.ir.nodes.argmax import ArgMax
 from xnorflow.ir.nodes.node import Node
 from xnorflow.ir.nodes.threshold import Threshold
@@ -50,7 +50,7 @@ class Provenance:
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A classifier in integers: a checked graph of nodes.
+    """A network in integers: a checked graph of nodes.
 
     Parameters
     ----------
@@ -58,9 +58,10 @@ class Network:
     input : FeatureMap
         One frame, usually raw pixels of type ``UInt(8)``.
     nodes : tuple of Node
-        In an order in which every node comes after what feeds it. The last one is an `ArgMax`.
+        In an order in which every node comes after what feeds it. The last one is an `ArgMax`, or
+        delivers a 1×1 map of scores: a regression, or whatever needs no label.
     labels : tuple of str
-        Names of the classes.
+        Names of the classes; none without an `ArgMax`.
     provenance : Provenance
 
     Attributes
@@ -93,8 +94,8 @@ class Network:
             raise NetworkError(f"{self.name}: the input must be pixels, not counts")
         if isinstance(self.input.type, Int) and self.input.type.fraction:
             raise NetworkError(f"{self.name}: the input must be integers, without a fraction")
-        if not self.nodes or not isinstance(self.nodes[-1], ArgMax):
-            raise NetworkError(f"{self.name}: the last node must be an ArgMax")
+        if not self.nodes:
+            raise NetworkError(f"{self.name}: there must be at least one node")
         maps = {INPUT: self.input}
         for node in self.nodes:
             if node.name in maps:
@@ -109,17 +110,25 @@ class Network:
         unused = maps.keys() - used - {self.nodes[-1].name}
         if unused:
             raise NetworkError(f"{self.name}: nothing uses {', '.join(sorted(unused))}")
-        scores = maps[self.nodes[-1].source]
-        if len(self.labels) != scores.channels:
+        check_scores(self.name, maps[self.scores])
+        if self.label is None and self.labels:
+            raise NetworkError(f"{self.name}: there are labels, but no ArgMax to choose one")
+        classes = max(2, maps[self.scores].channels)
+        if self.label is not None and len(self.labels) != classes:
             raise NetworkError(
-                f"{self.name}: there are {len(self.labels)} labels for {scores.channels} scores"
+                f"{self.name}: there are {len(self.labels)} labels for {classes} classes"
             )
         object.__setattr__(self, "maps", MappingProxyType(maps))
 
     @property
     def scores(self) -> str:
-        """Name of the node whose values the final `ArgMax` compares."""
-        return self.nodes[-1].source
+        """Name of the node that delivers the scores."""
+        return self.nodes[-1].name if self.label is None else self.nodes[-1].source
+
+    @property
+    def label(self) -> str | None:
+        """Name of the `ArgMax` that delivers the label, if there is one."""
+        return self.nodes[-1].name if isinstance(self.nodes[-1], ArgMax) else None
 
 
 def clip_thresholds(frame: FeatureMap, nodes: Sequence[Node]) -> tuple[Node, ...]:
