@@ -103,7 +103,7 @@ def write(name: str, folder: Path) -> None:
     from xnorflow.ir import BinaryConv, IntegerConv
     from xnorflow.ir.xnf import load
     from xnorflow.sw.lower import lower
-    from xnorflow.sw.models import Chain, IntegerPixels, Method, Named
+    from xnorflow.sw.models.chain import Chain, IntegerPixels, Method, Named
     from xnorflow.sw.residual import Residual
     from xnorflow.sw.residual_names import NamedResidual
 

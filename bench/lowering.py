@@ -19,7 +19,7 @@ from rich.console import Console
 from xnorflow.sw.compare import compare
 from xnorflow.sw.data import Dataset, load
 from xnorflow.sw.lower import lower
-from xnorflow.sw.models import IntegerPixels, Method, Named
+from xnorflow.sw.models.chain import IntegerPixels, Method, Named
 from xnorflow.sw.recipes import Recipe
 from xnorflow.sw.train import train
 

@@ -32,7 +32,7 @@ from xnorflow.sw.compare import compare
 from xnorflow.sw.data import Dataset, fetch, load
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
-from xnorflow.sw.models import Named
+from xnorflow.sw.models.chain import Named
 from xnorflow.sw.recipes import DEMO, DEMO_CONV, Recipe
 from xnorflow.sw.train import MODEL_FILE, train
 

@@ -5,15 +5,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from xnorflow.frames import check_frames
 from xnorflow.ir import BinaryConv, Int, IntegerConv, Network, ValueType
+from xnorflow.sw.frontend.reader import observe
 from xnorflow.sw.golden import golden
-from xnorflow.sw.kinds import Model
-from xnorflow.sw.models import Chain
+from xnorflow.sw.models.chain import Chain
 from xnorflow.sw.nn.conv import BinaryConv2d
 from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
+from xnorflow.sw.residual import Residual
 
 
 __all__ = ["CLOSE", "Comparison", "LayerComparison", "compare"]
@@ -79,7 +80,7 @@ class Comparison:
 
 @torch.no_grad()
 def compare(
-    model: Model,
+    model: nn.Module,
     network: Network,
     frames: Tensor,
     progress: Callable[[int, int], None] | None = None,
@@ -89,7 +90,7 @@ def compare(
 
     Parameters
     ----------
-    model : Chain or Residual
+    model : Module
         It is evaluated in float64, and not changed.
     network : Network
         What `lower` made of it.
@@ -137,7 +138,7 @@ def compare(
     )
 
 
-def _trace(model: Model, network: Network, frames: Tensor) -> dict[str, Tensor]:
+def _trace(model: nn.Module, network: Network, frames: Tensor) -> dict[str, Tensor]:
     """What the model computes for each node that it knows, (n, values), channels fastest.
 
     Bits are distances to their thresholds, other values are in units of their last bit; the last
@@ -155,6 +156,8 @@ def _trace(model: Model, network: Network, frames: Tensor) -> dict[str, Tensor]:
             for source, layer, x in zip(sources, model.layers, inputs, strict=True)
             if isinstance(layer, BinaryConv2d | BinaryLinear | IntegerLinear)
         } | {label: logits}
+    if not isinstance(model, Residual):
+        return _observe(model, network, frames)
     traced = model.trace(frames)
     values = {label: traced.pop("label")}
     for name, value in traced.items():
@@ -163,6 +166,19 @@ def _trace(model: Model, network: Network, frames: Tensor) -> dict[str, Tensor]:
             unit = 1 if name.endswith("_bits") else 2.0 ** _fraction(network.maps[name].type)
             values[name] = (value * unit).movedim(1, -1).flatten(1)
     return values
+
+
+def _observe(model: nn.Module, network: Network, frames: Tensor) -> dict[str, Tensor]:
+    """As `_trace`, for a model whose bits are named as its layers are."""
+    distances, logits = observe(model, network.input, frames.movedim(-1, 1).double())
+    values = {}
+    for name, distance in distances.items():
+        # Equal comparisons share a node.
+        if name in network.maps:
+            height, width, channels = network.maps[name].shape
+            rows = distance.reshape(-1, channels, height, width)
+            values[name] = rows.movedim(1, -1).flatten(1)
+    return values | {network.nodes[-1].name: logits.flatten(1)}
 
 
 def _fraction(type_: ValueType) -> int:

@@ -25,7 +25,7 @@ from xnorflow.sw.augment import augment, seeded
 from xnorflow.sw.data import ImageData
 from xnorflow.sw.nn.conv import BinaryConv2d
 from xnorflow.sw.nn.linear import BinaryLinear
-from xnorflow.sw.nn.weights import AdaBinWeight, SiManWeight
+from xnorflow.sw.nn.quantiser import WeightQuantiser
 from xnorflow.sw.progress import ProgressBar
 from xnorflow.sw.recipes import Optimiser, Recipe
 from xnorflow.sw.torch_file import read_torch_file
@@ -305,10 +305,10 @@ class _Training(lightning.LightningModule):
         recipe = self.recipe
         share = self.current_epoch / recipe.epochs
         for module in self.model.modules():
-            if isinstance(module, AdaBinWeight | SiManWeight):
+            if isinstance(module, WeightQuantiser):
                 module.progress = recipe.progress + (1 - recipe.progress) * share
-            if isinstance(module, SiManWeight) and recipe.centred:
-                module.centre = max(0.0, 0.5 * (1 - share / recipe.centred))
+                if recipe.centred:
+                    module.centred = max(0.0, 1 - share / recipe.centred)
 
     def training_step(self, batch: tuple[Tensor, ...], _index: int) -> Tensor:
         """Loss of a batch."""

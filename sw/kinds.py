@@ -1,6 +1,6 @@
 """The kinds of models: what is trained, saved, lowered and compared."""
 
-from xnorflow.sw.models import Chain, ChainConfig
+from xnorflow.sw.models.chain import Chain, ChainConfig
 from xnorflow.sw.residual import Residual
 from xnorflow.sw.residual_config import ResidualConfig
 

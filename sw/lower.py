@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from xnorflow.errors import LoweringError, NetworkError
 from xnorflow.ir import (
@@ -22,17 +23,20 @@ from xnorflow.ir import (
     Network,
     Node,
     Provenance,
+    Quantisation,
     Threshold,
     UInt,
 )
 from xnorflow.sw.exact import ExactLayer, Layer, read
-from xnorflow.sw.kinds import Model
+from xnorflow.sw.frontend.reader import graph_of
 from xnorflow.sw.lower_residual import residual_nodes
 from xnorflow.sw.lowering.borders import merge_classes
-from xnorflow.sw.models import Chain
-from xnorflow.sw.nn.activations import ActivationLevels
+from xnorflow.sw.lowering.exact import exact_nodes
+from xnorflow.sw.models.chain import Chain
 from xnorflow.sw.nn.conv import BinaryConv2d, IntegerConv2d
 from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
+from xnorflow.sw.nn.quantiser import ActivationLevels
+from xnorflow.sw.residual import Residual
 from xnorflow.sw.thresholds import Rule, decide, is_falling, read_rules
 
 
@@ -45,9 +49,11 @@ _FINEST_SCORE = 1 << 16
 
 
 def lower(
-    model: Model,
+    model: nn.Module,
     *,
-    name: str = "chain",
+    input: FeatureMap | None = None,
+    quantisation: Quantisation | None = None,
+    name: str = "network",
     labels: Sequence[str] | None = None,
     provenance: Provenance | None = None,
 ) -> Network:
@@ -55,8 +61,14 @@ def lower(
 
     Parameters
     ----------
-    model : Chain or Residual
-        It is read in float64, and not changed.
+    model : Module
+        It is read in float64 and evaluation mode, and not changed. It takes batches (N, channels,
+        height, width) of values, and returns the scores of each class, (N, classes).
+    input : FeatureMap
+        Shape and type of a frame of integers, as in ``FeatureMap(28, 28, 1, UInt(8))``. A `Chain`
+        or a `Residual` has its own.
+    quantisation : Quantisation, optional
+        What the integers stand for; otherwise themselves.
     name : str
         Name of the network.
     labels : sequence of str, optional
@@ -78,18 +90,32 @@ def lower(
         If the model is not on a grid where it needs one, or if a layer or a parameter has a value
         or a form that no network can have.
     """
-    model = copy.deepcopy(model).double()
+    model = copy.deepcopy(model).double().eval()
     for what, tensor in model.state_dict().items():
         if not bool(tensor.isfinite().all()):
             raise LoweringError(f"{what} has values that are not finite")
-    frame = FeatureMap(*model.config.input_shape, _PIXEL)
+    if isinstance(model, Chain | Residual):
+        frame = FeatureMap(*model.config.input_shape, _PIXEL)
+    elif input is None:
+        raise LoweringError("lower must be told what a frame is: input=FeatureMap(…)")
+    else:
+        frame = input
     try:
-        nodes = _nodes(model, frame) if isinstance(model, Chain) else residual_nodes(model, frame)
+        match model:
+            case Chain():
+                nodes = _nodes(model, frame)
+            case Residual():
+                nodes = residual_nodes(model, frame)
+            case _:
+                exact = quantisation or Quantisation()
+                nodes = exact_nodes(graph_of(model, frame), frame, exact)
+        affine = nodes[-1]
+        assert isinstance(affine, Affine)
         return Network(
             name=name,
             input=frame,
             nodes=(*nodes, ArgMax("label", "scores")),
-            labels=tuple(labels or map(str, range(model.config.classes))),
+            labels=tuple(labels or map(str, range(affine.scale.size))),
             provenance=provenance or Provenance(),
         )
     except NetworkError as error:

@@ -6,7 +6,7 @@ from enum import Enum
 
 from xnorflow.errors import DataError
 from xnorflow.sw.data import Dataset
-from xnorflow.sw.models import Method, Named
+from xnorflow.sw.models.chain import Method, Named
 from xnorflow.sw.residual_names import NamedResidual
 
 

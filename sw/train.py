@@ -20,7 +20,7 @@ from xnorflow.sw.data import ImageData
 from xnorflow.sw.fit import EVALUATION_BATCH, device_of, fit
 from xnorflow.sw.kinds import Config, Model, build
 from xnorflow.sw.lessons import lessons
-from xnorflow.sw.models import Chain, Method
+from xnorflow.sw.models.chain import Chain, Method
 from xnorflow.sw.progress import counting
 from xnorflow.sw.recipes import Recipe
 from xnorflow.sw.residual import Residual

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.errors import DataError
-from xnorflow.ir import FeatureMap, ValueType
+from xnorflow.ir import FeatureMap, Quantisation, ValueType
 
 
-__all__ = ["check_frames", "frame_bytes", "frame_dtype", "value_bytes"]
+__all__ = ["check_frames", "frame_bytes", "frame_dtype", "quantise", "value_bytes"]
 
 _DTYPES = tuple(np.dtype(kind) for kind in (np.uint8, np.int8, np.int16, np.int32, np.int64))
 
@@ -19,7 +19,11 @@ def frame_dtype(frame: FeatureMap) -> "np.dtype[Any]":
 
     It is the narrowest that holds all values: uint8 before int8, int16, int32 and int64.
     """
-    low, high = frame.type.low, frame.type.high
+    return _dtype(frame.type)
+
+
+def _dtype(value_type: ValueType) -> "np.dtype[Any]":
+    low, high = value_type.low, value_type.high
     return next(
         dtype for dtype in _DTYPES if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max
     )
@@ -83,6 +87,15 @@ def frame_bytes(frames: NDArray[Any], frame: FeatureMap) -> NDArray[np.uint8]:
     whole = np.ascontiguousarray(array, dtype.newbyteorder("<"))
     shape = len(array), frame.size, dtype.itemsize
     return whole.reshape(shape[:2]).view(np.uint8).reshape(shape)[..., :count]
+
+
+def quantise(
+    values: NDArray[Any], value_type: ValueType, quantisation: Quantisation
+) -> NDArray[Any]:
+    """Integers of floating-point ``values``, of any shape: rounded, ties up, and saturated."""
+    integers = np.floor(values / quantisation.scale + 0.5) + quantisation.zero_point
+    clipped = np.clip(integers, value_type.low, value_type.high)
+    return clipped.astype(_dtype(value_type))
 
 
 def _spell(*sides: object) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.sw.lowering.roots import Root, RootSum
-from xnorflow.sw.nn.activations import ActivationLevels
+from xnorflow.sw.nn.quantiser import ActivationLevels
 
 
 __all__ = [
@@ -77,10 +77,10 @@ class TwoSlope:
 
 @dataclass(frozen=True)
 class Clip:
-    """``x`` within ``low`` … ``high``: hardtanh."""
+    """``x`` within ``low`` … ``high``, where there are such limits: hardtanh."""
 
-    low: RootSum
-    high: RootSum
+    low: RootSum | None
+    high: RootSum | None
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """Trace of a PyTorch module: what calls what, with the shape of everything in between."""
 
+from typing import Any
+
 import torch
-from torch import fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
+from torch import Tensor, fx, nn
 
 from xnorflow.errors import LoweringError
 from xnorflow.ir import FeatureMap
@@ -23,6 +24,17 @@ class _Tracer(fx.Tracer):
         return module.__module__.startswith(_LEAVES)
 
 
+class _Shapes(fx.Interpreter):
+    """Executes a traced module, and notes the shape of every tensor in its node."""
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Result of a node."""
+        result = super().run_node(n)
+        if isinstance(result, Tensor):
+            n.meta["shape"] = tuple(result.shape)
+        return result
+
+
 def trace(model: nn.Module, frame: FeatureMap) -> fx.GraphModule:
     """Trace ``model``, which takes a batch of frames (N, channels, height, width).
 
@@ -36,7 +48,7 @@ def trace(model: nn.Module, frame: FeatureMap) -> fx.GraphModule:
     Returns
     -------
     GraphModule
-        Its nodes have the shape of what they deliver in ``meta["tensor_meta"].shape``.
+        Nodes that deliver a tensor have its shape in ``meta["shape"]``.
 
     Raises
     ------
@@ -55,7 +67,7 @@ def trace(model: nn.Module, frame: FeatureMap) -> fx.GraphModule:
     example = parameter.new_zeros(1, frame.channels, frame.height, frame.width)
     try:
         with torch.no_grad():
-            ShapeProp(module).propagate(example)
+            _Shapes(module).run(example)
     except RuntimeError as error:
         raise LoweringError(
             f"the model does not take frames of {frame.channels} channels and "

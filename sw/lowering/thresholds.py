@@ -15,7 +15,7 @@ from xnorflow.sw.frontend.graph import Clip, MaxPool, Scale, TwoSlope
 from xnorflow.sw.lowering.borders import merge_classes
 from xnorflow.sw.lowering.edges import Sums, spread
 from xnorflow.sw.lowering.roots import ZERO, Root, RootSum
-from xnorflow.sw.nn.activations import ActivationLevels
+from xnorflow.sw.nn.quantiser import ActivationLevels
 
 
 __all__ = ["thresholds"]
@@ -110,7 +110,8 @@ def _unclip(comparison: _Comparison, clip: Clip) -> _Comparison:
     limit = comparison.limit
     if limit is None:
         return comparison
-    below, above = (limit - clip.low).sign, (limit - clip.high).sign
+    below = 1 if clip.low is None else (limit - clip.low).sign
+    above = -1 if clip.high is None else (limit - clip.high).sign
     if comparison.rising and (below <= 0 or above > 0):
         return _constant(below <= 0)
     if not comparison.rising and (above >= 0 or below < 0):

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from xnorflow.sw.nn.activations import ActivationQuantiser
-from xnorflow.sw.nn.weights import IntegerWeight, SiManWeight, WeightQuantiser
+from xnorflow.sw.nn.integer import IntegerWeight
+from xnorflow.sw.nn.quantiser import ActivationQuantiser, WeightQuantiser
 
 
 __all__ = ["BinaryConv2d", "Border", "IntegerConv2d"]
@@ -67,8 +67,7 @@ class BinaryConv2d(nn.Module):
         self.padding = padding
         self.border = border
         _initialise(self.weight)
-        if isinstance(weight_quantiser, SiManWeight):
-            weight_quantiser.reset_scale(self.weight.flatten(1))
+        weight_quantiser.reset(self.weight.flatten(1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``x`` (N, in_channels, H, W) to (N, out_channels, H′, W′)."""

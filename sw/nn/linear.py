@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from xnorflow.sw.nn.activations import ActivationQuantiser
-from xnorflow.sw.nn.weights import IntegerWeight, SiManWeight, WeightQuantiser
+from xnorflow.sw.nn.integer import IntegerWeight
+from xnorflow.sw.nn.quantiser import ActivationQuantiser, WeightQuantiser
 
 
 __all__ = ["BinaryLinear", "IntegerLinear"]
@@ -42,8 +42,7 @@ class BinaryLinear(nn.Module):
         self.weight_quantiser = weight_quantiser
         self.activation_quantiser = activation_quantiser
         nn.init.uniform_(self.weight, -(in_features**-0.5), in_features**-0.5)
-        if isinstance(weight_quantiser, SiManWeight):
-            weight_quantiser.reset_scale(self.weight)
+        weight_quantiser.reset(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``x`` (..., in_features) to (..., out_features)."""

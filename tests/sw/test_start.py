@@ -7,7 +7,7 @@ import torch
 from xnorflow.errors import DataError
 from xnorflow.sw.calibrate import calibrate
 from xnorflow.sw.data import Dataset
-from xnorflow.sw.models import Chain, ChainConfig, Method
+from xnorflow.sw.models.chain import Chain, ChainConfig, Method
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.recipes import Augmentation, fine_tune, warm_start
 from xnorflow.sw.residual import Residual

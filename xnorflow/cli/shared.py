@@ -4,7 +4,6 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tokenize import TokenError
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from xnorflow.arrays import read_array
 from xnorflow.errors import DataError
 from xnorflow.files import write_atomically
 from xnorflow.ir import Network
@@ -69,14 +69,7 @@ def load_frames(
             data.test_labels.numpy()[:limit],
         )
     assert source is not None
-    try:
-        with source.open("rb") as file:
-            frames = np.lib.format.read_array(file, allow_pickle=False)
-    except OSError as error:
-        raise DataError(f"{source} cannot be read: {error.strerror}") from None
-    except (ValueError, EOFError, SyntaxError, TokenError, MemoryError):
-        raise DataError(f"{source} is not a .npy file of plain numbers") from None
-    frames = check_frames(frames, network.input)[:limit]
+    frames = check_frames(read_array(source), network.input)[:limit]
     if not len(frames):
         raise DataError(f"{source} has no frames")
     return frames, None

@@ -10,21 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from xnorflow.errors import NetworkError
-from xnorflow.sw.nn.activations import (
-    ActivationQuantiser,
-    AdaBinActivation,
-    InputThreshold,
-    Sign,
-)
+from xnorflow.sw.nn.adabin import AdaBinActivation, AdaBinWeight
 from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
+from xnorflow.sw.nn.input_threshold import InputThreshold
 from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
-from xnorflow.sw.nn.weights import (
-    AdaBinWeight,
-    SignWeight,
-    SiManForm,
-    SiManWeight,
-    WeightQuantiser,
-)
+from xnorflow.sw.nn.quantiser import ActivationQuantiser, WeightQuantiser
+from xnorflow.sw.nn.sign import Sign, SignWeight
+from xnorflow.sw.nn.siman import SiManForm, SiManWeight
 
 
 __all__ = [
