@@ -23,7 +23,7 @@ from xnorflow.boards.protocol import (
 )
 from xnorflow.errors import LinkError
 from xnorflow.frames import frame_bytes
-from xnorflow.ir import Network
+from xnorflow.ir import Network, Quantisation
 
 
 __all__ = ["BAUD", "Board", "Results"]
@@ -130,14 +130,20 @@ class Board:
             )
 
     def classify(
-        self, frames: NDArray[Any], *, progress: Callable[[int], None] | None = None
+        self,
+        frames: NDArray[Any],
+        *,
+        quantisation: Quantisation | None = None,
+        progress: Callable[[int], None] | None = None,
     ) -> Results:
         """Classify frames.
 
         Parameters
         ----------
         frames : array of integers, (n, height, width, channels)
-            Raw pixels.
+            Raw pixels; with a ``quantisation`` also floating-point numbers.
+        quantisation : Quantisation, optional
+            That of the network.
         progress : callable
             Called with the number of frames done, after each.
 
@@ -148,7 +154,7 @@ class Board:
         LinkError
             If the board does not answer.
         """
-        payloads = frame_bytes(frames, self.info.frame)
+        payloads = frame_bytes(frames, self.info.frame, quantisation)
         labelled, classes = self.info.labelled, self.info.classes
         reply = struct.Struct(f"<{1 + labelled}I{classes}i")
         words = np.empty((len(frames), 1 + labelled + classes), np.int64)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from xnorflow.errors import FormatError, NetworkError
 from xnorflow.frames import frame_bytes, value_bytes
 from xnorflow.hw.streams.packets import FramesPerPacket
-from xnorflow.ir import FeatureMap
+from xnorflow.ir import FeatureMap, Quantisation
 from xnorflow.ir.xnf import decode_type
 
 
@@ -40,6 +40,8 @@ class Description:
         Predicted clock cycles.
     steps : list of dict
         The units of the pipeline, in order.
+    quantisation : Quantisation or None
+        Which integers stand for floating-point numbers, if they do.
     """
 
     frame_shape: tuple[int, int, int]
@@ -53,6 +55,7 @@ class Description:
     cycles_per_frame: int
     latency: int
     steps: list[dict[str, Any]]
+    quantisation: Quantisation | None = None
 
     @classmethod
     def load(cls, directory: Path | str) -> "Description":
@@ -66,7 +69,11 @@ class Description:
         path = Path(directory) / "design.json"
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            found = cls(**{name: values[name] for name in cls.__dataclass_fields__})
+            quantisation = values.pop("quantisation", None)
+            wanted = cls.__dataclass_fields__.keys() - {"quantisation"}
+            found = cls(**{name: values[name] for name in wanted})
+            if quantisation is not None:
+                object.__setattr__(found, "quantisation", Quantisation(**quantisation))
             object.__setattr__(found, "frame_shape", tuple(found.frame_shape))
             packets = FramesPerPacket(found.frames_per_packet)
             object.__setattr__(found, "frames_per_packet", packets)
@@ -88,7 +95,7 @@ class Description:
         Parameters
         ----------
         frames : (frames, height, width, channels) array
-            Raw frames: integers of any type.
+            Raw frames: integers of any type, or floating-point numbers if there is a quantisation.
 
         Returns
         -------
@@ -100,7 +107,7 @@ class Description:
             If the frames are of a wrong shape or type, or have values out of range.
         """
         frame, lanes = self.frame, self.input_lanes
-        values = frame_bytes(frames, frame)
+        values = frame_bytes(frames, frame, self.quantisation)
         spare = self.words_per_frame * lanes - frame.size
         padded = np.pad(values, ((0, 0), (0, spare), (0, 0)))
         word = lanes * value_bytes(frame.type)

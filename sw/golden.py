@@ -91,7 +91,8 @@ def golden(
     network : Network
         What to execute.
     frames : array or tensor, (n, height, width, channels)
-        Raw frames: integers of any type, or bools.
+        Raw frames: integers of any type, or bools; floating-point numbers if the network says
+        which integers stand for them.
     keep : collection of str
         Nodes, or `INPUT`, whose maps are wanted too; ``network.maps`` asks for all of them.
     progress : callable, optional
@@ -109,7 +110,8 @@ def golden(
     ValueError
         If ``threads`` is less than 1.
     """
-    array = check_frames(frames.numpy() if isinstance(frames, Tensor) else frames, network.input)
+    array = frames.numpy() if isinstance(frames, Tensor) else frames
+    array = check_frames(array, network.input, network.quantisation)
     wanted = {*keep, network.scores}
     if network.label is not None:
         wanted.add(network.label)

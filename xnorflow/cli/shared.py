@@ -65,11 +65,11 @@ def load_frames(
         if trained_on not in ("", data.name):
             console.print(f"note: {network.name} was trained on {trained_on}, not on {data.name}")
         return (
-            check_frames(data.test_images.numpy(), network.input)[:limit],
+            check_frames(data.test_images.numpy(), network.input, network.quantisation)[:limit],
             data.test_labels.numpy()[:limit],
         )
     assert source is not None
-    frames = check_frames(read_array(source), network.input)[:limit]
+    frames = check_frames(read_array(source), network.input, network.quantisation)[:limit]
     if not len(frames):
         raise DataError(f"{source} has no frames")
     return frames, None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from xnorflow.errors import NetworkError
-from xnorflow.ir.checks import INPUT, check_scores
+from xnorflow.ir.checks import INPUT, check_scores, check_type
 from xnorflow.ir.nodes.argmax import ArgMax
 from xnorflow.ir.nodes.node import Node
 from xnorflow.ir.nodes.threshold import Threshold
@@ -14,6 +14,7 @@ from xnorflow.ir.values import (
     Bit,
     FeatureMap,
     Int,
+    Quantisation,
     UInt,
     check_range,
 )
@@ -63,6 +64,8 @@ class Network:
     labels : tuple of str
         Names of the classes; none without an `ArgMax`.
     provenance : Provenance
+    quantisation : Quantisation, optional
+        What the input's integers stand for, if frames may also come as floating-point numbers.
 
     Attributes
     ----------
@@ -80,6 +83,7 @@ class Network:
     nodes: tuple[Node, ...]
     labels: tuple[str, ...]
     provenance: Provenance = field(default_factory=Provenance)
+    quantisation: Quantisation | None = None
     maps: Mapping[str, FeatureMap] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -90,6 +94,10 @@ class Network:
             _check_text(f"{self.name}: a label", label)
         if len(set(self.labels)) != len(self.labels):
             raise NetworkError(f"{self.name}: two classes have the same label")
+        check_type(self.name, "input", self.input, FeatureMap)
+        check_type(self.name, "provenance", self.provenance, Provenance)
+        if self.quantisation is not None:
+            check_type(self.name, "quantisation", self.quantisation, Quantisation)
         if not isinstance(self.input.type, UInt | Int | Bit):
             raise NetworkError(f"{self.name}: the input must be pixels, not counts")
         if isinstance(self.input.type, Int) and self.input.type.fraction:
@@ -98,6 +106,7 @@ class Network:
             raise NetworkError(f"{self.name}: there must be at least one node")
         maps = {INPUT: self.input}
         for node in self.nodes:
+            check_type(self.name, "a node", node, Node)
             if node.name in maps:
                 raise NetworkError(f"{self.name}: two nodes are named {node.name!r}")
             for source in node.sources:

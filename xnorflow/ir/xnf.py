@@ -48,6 +48,7 @@ from xnorflow.ir import (
     Network,
     Node,
     Provenance,
+    Quantisation,
     Rounding,
     UInt,
     ValueType,
@@ -111,6 +112,8 @@ def dumps(network: Network) -> bytes:
         "labels": list(network.labels),
         "provenance": asdict(network.provenance),
     }
+    if network.quantisation is not None:
+        graph["quantisation"] = asdict(network.quantisation)
     tensors = {
         f"{header['name']}.{field}": array
         for header, arrays in nodes
@@ -195,7 +198,9 @@ _GRAPH_FIELDS = {
     "provenance": dict,
 }  # fmt: skip
 _INPUT_FIELDS = {"height": int, "width": int, "channels": int, "type": str}
+_OPTIONAL_FIELDS = {"quantisation": dict}
 _PROVENANCE_FIELDS = {field.name: object for field in fields(Provenance)}
+_QUANTISATION_FIELDS = {field.name: object for field in fields(Quantisation)}
 _COMMON = {"kind": str, "name": str, "source": str}
 """What nodes of all kinds have."""
 
@@ -216,12 +221,17 @@ def _decode(data: bytes) -> Network:
         raise FormatError("it does not say its version")
     if version > VERSION:
         raise FormatError(f"its version is {version}, and only versions up to {VERSION} are known")
-    _check("the graph", graph, _GRAPH_FIELDS)
+    found = {what: kind for what, kind in _OPTIONAL_FIELDS.items() if what in graph}
+    _check("the graph", graph, _GRAPH_FIELDS | found)
     digest = graph["sha256"]
     if not _SHA256.fullmatch(digest) or digest != _digest(data, digest):
         raise FormatError("it is damaged: its checksum is wrong")
     _check("the input", graph["input"], _INPUT_FIELDS)
     _check("the provenance", graph["provenance"], _PROVENANCE_FIELDS)
+    quantisation = None
+    if "quantisation" in graph:
+        _check("the quantisation", graph["quantisation"], _QUANTISATION_FIELDS)
+        quantisation = Quantisation(**graph["quantisation"])
     frame = FeatureMap(**graph["input"] | {"type": decode_type(graph["input"]["type"])})
     nodes = [_decode_node(header, tensors) for header in graph["nodes"]]
     network = Network(
@@ -230,6 +240,7 @@ def _decode(data: bytes) -> Network:
         nodes=clip_thresholds(frame, nodes),
         labels=tuple(graph["labels"]),
         provenance=Provenance(**graph["provenance"]),
+        quantisation=quantisation,
     )
     if tensors:
         raise FormatError(f"no node owns the tensor {_quote(min(tensors))}")
