@@ -10,6 +10,7 @@ import torch
 
 from xnorflow.errors import DataError, FormatError, NetworkError
 from xnorflow.sw.augment import augment
+from xnorflow.sw.batches import accuracy
 from xnorflow.sw.checkpoint import load_checkpoint
 from xnorflow.sw.fit import _Training, fit
 from xnorflow.sw.models.chain import Chain, ChainConfig, ConvConfig, IntegerPixels, Method
@@ -18,7 +19,7 @@ from xnorflow.sw.progress import ProgressBar
 from xnorflow.sw.recipes import Augmentation, Optimiser, Recipe
 from xnorflow.sw.residual import Residual
 from xnorflow.sw.residual_config import ResidualConfig, ResidualMethod, StemConfig, UnitConfig
-from xnorflow.sw.train import MODEL_FILE, accuracy, adopt, train
+from xnorflow.sw.train import MODEL_FILE, adopt, train
 
 
 CONFIG = ChainConfig((16, 16), classes=3)
