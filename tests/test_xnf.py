@@ -24,6 +24,7 @@ from xnorflow.ir import (
     MaxPool,
     Network,
     Provenance,
+    Quantisation,
     Threshold,
     UInt,
     xnf,
@@ -90,6 +91,21 @@ def test_round_trip(network):
         assert type(other) is type(node)
         for name, value in vars(node).items():
             np.testing.assert_array_equal(getattr(other, name), value, strict=True)
+
+
+def test_a_quantisation_is_written_where_there_is_one():
+    network = example(quantisation=Quantisation(0.1, -3))
+    graph, tensors = contents(xnf.dumps(network))
+    assert graph["quantisation"] == {"scale": 0.1, "zero_point": -3}
+    assert xnf.loads(xnf.dumps(network)).quantisation == network.quantisation
+    assert xnf.loads(xnf.dumps(example())).quantisation is None
+    for wrong, reason in (
+        (3, "the graph has a wrong quantisation: 3"),
+        ({"scale": 0.1}, "the quantisation must have exactly the fields scale, zero_point"),
+        ({"scale": -0.1, "zero_point": 0},
+         "the scale of an input must be a positive number, not -0.1"),
+    ):  # fmt: skip
+        refuse(assemble(graph | {"quantisation": wrong}, tensors), reason)
 
 
 def test_layout():

@@ -1,6 +1,6 @@
 """Labelled data: frames of integers, what they stand for, and their classes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -39,7 +39,7 @@ class ImageData:
     test_images: Tensor
     test_labels: Tensor
     classes: tuple[str, ...]
-    quantisation: Quantisation = Quantisation()
+    quantisation: Quantisation = field(default_factory=Quantisation)
 
     @property
     def frame(self) -> FeatureMap:

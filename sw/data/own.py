@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from xnorflow.errors import DataError
 from xnorflow.arrays import read_array, read_arrays
+from xnorflow.errors import DataError
 from xnorflow.frames import quantise
 from xnorflow.ir import Int, Quantisation, UInt, ValueType
 from xnorflow.sw.data.images import ImageData
@@ -21,7 +21,18 @@ __all__ = ["calibrate_quantisation", "read_data", "read_labels"]
 _TEST_SHARE = 5
 """Where nothing says which images are for testing, every so many-th of each class is."""
 
-_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+_SUFFIXES = frozenset({
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".bmp",
+    ".gif",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+})
 _TYPES: tuple[tuple[Any, ValueType], ...] = (
     (np.uint8, UInt(8)),
     (np.int8, Int(8)),
@@ -232,9 +243,7 @@ def _frames(frames: NDArray[Any], path: Path) -> NDArray[Any]:
     raise DataError(f"{path} has integers from {low} to {high}, which need more than 16 bits")
 
 
-def _classes(
-    path: Path, *labels: NDArray[Any]
-) -> tuple[list[NDArray[np.int64]], tuple[str, ...]]:
+def _classes(path: Path, *labels: NDArray[Any]) -> tuple[list[NDArray[np.int64]], tuple[str, ...]]:
     """Labels as numbers, and the names of the classes."""
     if any(each.ndim != 1 for each in labels):
         raise DataError(f"{path} must have one label for each frame")
