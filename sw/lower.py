@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from torch import fx, nn
 
 from xnorflow.errors import LoweringError, NetworkError
 from xnorflow.ir import (
@@ -28,10 +28,12 @@ from xnorflow.ir import (
     UInt,
 )
 from xnorflow.sw.exact import ExactLayer, Layer, read
+from xnorflow.sw.frontend.prepare import is_prepared
 from xnorflow.sw.frontend.reader import graph_of
 from xnorflow.sw.lower_residual import residual_nodes
 from xnorflow.sw.lowering.borders import merge_classes
 from xnorflow.sw.lowering.exact import exact_nodes
+from xnorflow.sw.lowering.grid import grid_nodes
 from xnorflow.sw.models.chain import Chain
 from xnorflow.sw.nn.conv import BinaryConv2d, IntegerConv2d
 from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
@@ -65,8 +67,8 @@ def lower(
         It is read in float64 and evaluation mode, and not changed. It takes batches (N, channels,
         height, width) of values, and returns the scores of each class, (N, classes).
     input : FeatureMap
-        Shape and type of a frame of integers, as in ``FeatureMap(28, 28, 1, UInt(8))``. A `Chain`
-        or a `Residual` has its own.
+        Shape and type of a frame of integers, as in ``FeatureMap(28, 28, 1, UInt(8))``. A model
+        that was prepared for a grid has its own, and so have `Chain` and `Residual`.
     quantisation : Quantisation, optional
         What the integers stand for; otherwise themselves.
     name : str
@@ -96,6 +98,8 @@ def lower(
             raise LoweringError(f"{what} has values that are not finite")
     if isinstance(model, Chain | Residual):
         frame = FeatureMap(*model.config.input_shape, _PIXEL)
+    elif is_prepared(model):
+        frame = model.meta["frame"]
     elif input is None:
         raise LoweringError("lower must be told what a frame is: input=FeatureMap(…)")
     else:
@@ -106,6 +110,8 @@ def lower(
                 nodes = _nodes(model, frame)
             case Residual():
                 nodes = residual_nodes(model, frame)
+            case fx.GraphModule() if is_prepared(model):
+                nodes = grid_nodes(model)
             case _:
                 exact = quantisation or Quantisation()
                 nodes = exact_nodes(graph_of(model, frame), frame, exact)

@@ -37,8 +37,8 @@ from xnorflow.ir import (
     TwoSlope,
 )
 from xnorflow.sw.exact import to_integers
-from xnorflow.sw.lower_dynamic import sign_nodes, slope_nodes
 from xnorflow.sw.lowering.borders import find_borders, merge_classes
+from xnorflow.sw.lowering.dynamic import sign_nodes, slope_nodes
 from xnorflow.sw.nn.conv import BinaryConv2d
 from xnorflow.sw.nn.dynamic import DyPReLU
 from xnorflow.sw.nn.grid import Grid, mean_shift

@@ -11,16 +11,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from xnorflow.errors import LoweringError
-from xnorflow.sw.frontend.graph import (
-    Flatten,
-    GlobalAverage,
-    Scale,
-)
+from xnorflow.sw.frontend.graph import Scale
 from xnorflow.sw.frontend.modules import ACCEPTED, Functions, clip, read_module, two_slopes
 from xnorflow.sw.lowering.roots import ONE, ZERO, Root, RootSum
 
 
-__all__ = ["ARITHMETIC", "SUMS", "read_arithmetic", "read_function"]
+__all__ = [
+    "ARITHMETIC",
+    "DIFFERENCES",
+    "PRODUCTS",
+    "QUOTIENTS",
+    "SUMS",
+    "module_of",
+    "read_arithmetic",
+    "read_function",
+]
 
 _MODULES: dict[Any, Callable[..., nn.Module]] = {
     functional.adaptive_avg_pool2d: nn.AdaptiveAvgPool2d,
@@ -40,10 +45,10 @@ _MODULES: dict[Any, Callable[..., nn.Module]] = {
 _NOTHING = frozenset({"contiguous", "float", "double", "to", "clone", "detach"})
 _FLATTENS = frozenset({torch.flatten, torch.reshape, "flatten", "view", "reshape"})
 SUMS = frozenset({operator.add, operator.iadd, torch.add, "add", "add_"})
-_DIFFERENCES = frozenset({operator.sub, operator.isub, torch.sub, "sub", "sub_"})
-_PRODUCTS = frozenset({operator.mul, operator.imul, torch.mul, "mul", "mul_"})
-_QUOTIENTS = frozenset({operator.truediv, operator.itruediv, torch.div, "div", "div_"})
-ARITHMETIC = SUMS | _DIFFERENCES | _PRODUCTS | _QUOTIENTS
+DIFFERENCES = frozenset({operator.sub, operator.isub, torch.sub, "sub", "sub_"})
+PRODUCTS = frozenset({operator.mul, operator.imul, torch.mul, "mul", "mul_"})
+QUOTIENTS = frozenset({operator.truediv, operator.itruediv, torch.div, "div", "div_"})
+ARITHMETIC = SUMS | DIFFERENCES | PRODUCTS | QUOTIENTS
 
 
 def read_function(
@@ -54,28 +59,38 @@ def read_function(
     shapes: tuple[tuple[int, ...], tuple[int, ...]],
 ) -> Functions:
     """Functions of a call with ``arguments`` behind the tensor, whose ``shapes`` are in and out."""
-    if target in _NOTHING:
-        return []
-    if target in _FLATTENS:
-        if shapes[1] != (1, math.prod(shapes[0])):
-            raise LoweringError(f"{origin} must flatten its input, and not split or regroup it")
-        return [("", Flatten())]
     if target is functional.prelu:
         return [("", two_slopes(arguments[0]))]
     if target in (torch.clamp, "clamp"):
         low, high = (*arguments, None, None)[:2]
         return [("", clip(keywords.get("min", low), keywords.get("max", high)))]
+    return read_module(module_of(target, arguments, keywords, origin, shapes), origin, shapes[0])
+
+
+def module_of(
+    target: Any,
+    arguments: Sequence[Any],
+    keywords: Mapping[str, Any],
+    origin: str,
+    shapes: tuple[tuple[int, ...], tuple[int, ...]],
+) -> nn.Module:
+    """Module without parameters that does what a call does: see `read_function`."""
+    if target in _NOTHING:
+        return nn.Identity()
+    if target in _FLATTENS:
+        if shapes[1] != (1, math.prod(shapes[0])):
+            raise LoweringError(f"{origin} must flatten its input, and not split or regroup it")
+        return nn.Flatten()
     if target in (torch.mean, "mean"):
         axes = arguments[0] if arguments else keywords.get("dim")
         if isinstance(axes, tuple | list) and {axis % 4 for axis in axes} == {2, 3}:
-            return [("", GlobalAverage())]
+            return nn.AdaptiveAvgPool2d(1)
     if target in _MODULES:
         known = {name: value for name, value in keywords.items() if name not in _IRRELEVANT}
         try:
-            module = _MODULES[target](*arguments, **known)
+            return _MODULES[target](*arguments, **known)
         except TypeError:
             raise LoweringError(f"{origin} is called with arguments that are not known") from None
-        return read_module(module, origin, shapes[0])
     raise LoweringError(f"{origin} cannot be lowered: what can is {ACCEPTED}")
 
 
@@ -90,13 +105,13 @@ def read_arithmetic(
     nothing = (ZERO,)
     if target in SUMS:
         return Scale((ONE,), tuple(map(RootSum.rational, values)))
-    if target in _DIFFERENCES and first:
+    if target in DIFFERENCES and first:
         return Scale((Root(Fraction(-1)),), tuple(map(RootSum.rational, values)))
-    if target in _DIFFERENCES:
+    if target in DIFFERENCES:
         return Scale((ONE,), tuple(RootSum.rational(-value) for value in values))
-    if target in _PRODUCTS:
+    if target in PRODUCTS:
         return Scale(tuple(map(Root, values)), nothing)
-    if target in _QUOTIENTS and not first and all(values):
+    if target in QUOTIENTS and not first and all(values):
         return Scale(tuple(Root(1 / value) for value in values), nothing)
     raise LoweringError(f"{origin} cannot be lowered: what can is {ACCEPTED}")
 

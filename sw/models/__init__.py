@@ -1,1 +1,1 @@
-"""Models: plain modules, each readable alone."""
+"""Models that have a name, each readable alone."""

@@ -128,34 +128,38 @@ class HyperFunction(nn.Module):
         """Fractional bits of the weights."""
         return self.bits - _WHOLE_BITS
 
-    def integers(self, grid: Grid, pixels: int) -> HyperIntegers:
-        """Both layers as integers, for frames of so many ``pixels``."""
+    def integers(self, grid: Grid, pixels: int, bias: Tensor | None = None) -> HyperIntegers:
+        """Both layers as integers, for frames of so many ``pixels``, to which ``bias`` is added."""
         unit = 2.0**self.fraction
         return HyperIntegers(
             self._code(self._missing(pixels) * self.squeeze.weight),
-            (bias_of(self.squeeze) * (unit * 2.0**grid.fraction)).round(),
+            (self._offset(bias) * (unit * 2.0**grid.fraction)).round(),
             self._code(self.excite.weight),
         )
 
-    def forward(self, x: Tensor, grid: Grid | None) -> Tensor:
-        """Map ``x`` (N, channels, H, W) to (N, outputs, 1, 1)."""
+    def forward(self, x: Tensor, grid: Grid | None = None, bias: Tensor | None = None) -> Tensor:
+        """Map ``x`` (N, channels, H, W), plus ``bias`` (channels,), to (N, outputs, 1, 1)."""
         with torch.autocast(x.device.type, enabled=False):
             pixels = x.shape[2] * x.shape[3]
             weight = self._missing(pixels) * self.squeeze.weight
             excite: Tensor = self.excite.weight
             g = x.sum(dim=(2, 3)) * 2.0 ** -mean_shift(pixels)
             if grid is None:
-                h = functional.linear(g, weight, self.squeeze.bias).relu()
+                h = functional.linear(g, weight, self._offset(bias)).relu()
                 return functional.linear(h, excite)[:, :, None, None]
-            unit, codes = 2.0**-self.fraction, self.integers(grid, pixels)
+            unit, codes = 2.0**-self.fraction, self.integers(grid, pixels, bias)
             weight = place(weight, codes.squeeze.detach() * unit)
             excite = place(excite, codes.excite.detach() * unit)
             scale = 2.0**grid.fraction
             sums = functional.linear(place(g, grid.settle(g.detach() * scale)), weight)
             exact = grid.settle(sums.detach() * scale + codes.offset.detach() * unit)
-            y = functional.linear(place(sums + bias_of(self.squeeze), exact).relu(), excite)
+            y = functional.linear(place(sums + self._offset(bias), exact).relu(), excite)
             y = place(y, (y.detach() * scale + 0.5).floor() / scale)
             return y[:, :, None, None]
+
+    def _offset(self, bias: Tensor | None) -> Tensor:
+        offset = bias_of(self.squeeze)
+        return offset if bias is None else offset + self.squeeze.weight @ bias
 
     def _missing(self, pixels: int) -> float:
         return 2.0 ** mean_shift(pixels) / pixels

@@ -7,8 +7,7 @@ K depends on the border class. ``shift`` is the width of s, so that rounding A m
 more than half a unit of the stream, and neither does rounding A'.
 """
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +17,7 @@ from xnorflow.sw.nn.conv import BinaryConv2d, IntegerConv2d
 from xnorflow.sw.nn.grid import Grid, place
 from xnorflow.sw.nn.integer import IntegerWeight
 from xnorflow.sw.nn.optional import affine_of
+from xnorflow.sw.nn.sums import Combine, Folded
 
 
 __all__ = ["Folded", "NormedBinaryConv", "NormedPixelConv", "NormedPointwise", "Quantised"]
@@ -38,68 +38,6 @@ class Quantised(NamedTuple):
     code: Tensor
     rho: Tensor | None
     scale: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Folded:
-    """The integers of a layer on its grid: see the module.
-
-    Attributes
-    ----------
-    scale : (filters,)
-        A.
-    popcount_scale : (filters,), or None
-        A'.
-    offset : (filters, height, width), or (filters, 1, 1) where all windows are alike
-        K.
-    shift : int
-    """
-
-    scale: Tensor
-    popcount_scale: Tensor | None
-    offset: Tensor
-    shift: int
-
-    def apply(self, sums: Tensor, popcounts: Tensor | None, grid: Grid) -> Tensor:
-        """Stream values of ``sums`` (N, filters, H, W) and ``popcounts`` (N, 1, H, W)."""
-        unit = 2.0**-self.shift
-        y = torch.addcmul(self.offset * unit, sums, (self.scale * unit)[:, None, None])
-        if self.popcount_scale is not None and popcounts is not None:
-            y.addcmul_(popcounts, (self.popcount_scale * unit)[:, None, None])
-        return grid.settle(y)
-
-
-class _Combine(torch.autograd.Function):
-    """``(s + ρ·p + c)·scale`` of each filter, in as few passes over memory as there can be."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        sums: Tensor,
-        popcounts: Tensor | None,
-        rho: Tensor | None,
-        constant: Tensor | None,
-        scale: Tensor,
-    ) -> Tensor:
-        ctx.save_for_backward(popcounts, rho, scale)
-        factor = scale[:, None, None]
-        y = sums * factor if constant is None else torch.addcmul(constant * factor, sums, factor)
-        if popcounts is not None and rho is not None:
-            y.addcmul_(popcounts, rho[:, None, None] * factor)
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        popcounts, rho, scale = ctx.saved_tensors
-        scaled = grads[0] * scale[:, None, None]
-        of_popcounts = of_rho = of_constant = None
-        if ctx.needs_input_grad[1]:
-            of_popcounts = torch.einsum("nchw,c->nhw", scaled, rho)[:, None]
-        if ctx.needs_input_grad[2]:
-            of_rho = torch.einsum("nchw,nhw->c", scaled, popcounts[:, 0])
-        if ctx.needs_input_grad[3]:
-            of_constant = scaled.sum(dim=0)
-        return scaled, of_popcounts, of_rho, of_constant, None
 
 
 class _Normed(nn.Module):
@@ -204,7 +142,7 @@ class NormedBinaryConv(_Normed):
         # Batch normalisation undoes whatever factor all of a filter's terms share, so no gradient
         # flows through this one; it is here for the little number that is added to the variance.
         scale = (conv.activation_quantiser.scale() * weight_scale).detach()
-        y = _Combine.apply(sums, popcounts, rho, constant, scale)
+        y = Combine.apply(sums, popcounts, rho, constant, scale)
         out, gain, shift = self._normalise(y)
         if offset is not None:
             out, shift = out + offset[:, None, None], shift + offset

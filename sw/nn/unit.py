@@ -11,7 +11,6 @@ is a stream of fraction + 1 bits, to which values are clipped that do not fit: i
 """
 
 from collections.abc import Mapping
-from enum import Enum
 from typing import NamedTuple
 
 import torch
@@ -22,31 +21,12 @@ from xnorflow.sw.nn.dynamic import DyPReLU, DySign, FrameMean, clip_shifts
 from xnorflow.sw.nn.grid import Grid, hardtanh, place
 from xnorflow.sw.nn.normed import NormedBinaryConv, NormedPointwise, Quantised
 from xnorflow.sw.nn.optional import per_channel
+from xnorflow.sw.nn.shortcuts import Shortcut
 from xnorflow.sw.nn.sign import RSign
 from xnorflow.sw.nn.slopes import TwoSlope
 
 
 __all__ = ["Shortcut", "Stream", "Unit", "distance"]
-
-
-class Shortcut(Enum):
-    """What goes around convolutions that change the shape."""
-
-    PAD = "pad"
-    """Every other row and column, and channels of zeros on both sides: nothing is learned."""
-
-    AVERAGE = "average"
-    """Means of 2 × 2 pixels, and a 1 × 1 convolution with integer weights."""
-
-    REPEAT = "repeat"
-    """Means of 2 × 2 pixels, and all channels once more: nothing is learned.
-
-    ReActNet-A has two convolutions side by side, each with the same shortcut. That is one
-    convolution with the filters of both, and this shortcut.
-    """
-
-    BINARY = "binary"
-    """A binary 1 × 1 convolution of every other row and column."""
 
 
 class Stream(NamedTuple):

@@ -19,7 +19,7 @@ from xnorflow.ir import (
     Network,
 )
 from xnorflow.sw.golden import golden
-from xnorflow.sw.lower_dynamic import hyper_nodes, mean_nodes
+from xnorflow.sw.lowering.dynamic import hyper_nodes, mean_nodes
 from xnorflow.sw.nn.dynamic import DyPReLU, DySign, FrameMean, HyperConfig, HyperFunction
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.nn.sign import RSign

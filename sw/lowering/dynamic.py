@@ -6,6 +6,7 @@ stream back for all of it, in a single buffer.
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from xnorflow.ir import (
     Affine,
@@ -25,9 +26,9 @@ from xnorflow.sw.nn.grid import Grid, mean_shift
 from xnorflow.sw.nn.optional import per_channel
 
 
-__all__ = ["hyper_nodes", "mean_nodes", "sign_nodes", "slope_nodes"]
+__all__ = ["MOST", "hyper_nodes", "mean_nodes", "sign_nodes", "slope_nodes"]
 
-_MOST = 1 << 30
+MOST = 1 << 30
 """A static threshold that no sum of a stream's value and a hyper function's output can reach."""
 
 
@@ -48,7 +49,7 @@ def sign_nodes(
         nodes = mean_nodes(frame, source, x, grid)
         return [*nodes, DynamicThreshold(bits, source, frame, scale=x.size)]
     extra = sign.hyper.excite.out_features - x.channels
-    static = np.array([max(-_MOST, min(value, _MOST)) for value in least] + [0] * extra, np.int64)
+    static = np.array([max(-MOST, min(value, MOST)) for value in least] + [0] * extra, np.int64)
     nodes = hyper_nodes(frame, sign.hyper, source, x, static, grid)
     return [*nodes, DynamicThreshold(bits, source, frame)]
 
@@ -83,13 +84,14 @@ def hyper_nodes(
     x: FeatureMap,
     static: NDArray[np.int64],
     grid: Grid,
+    bias: Tensor | None = None,
 ) -> list[Node]:
-    """Nodes of a hyper function of the stream ``x``; the last one has the ``name``.
+    """Nodes of a hyper function of the stream ``x + bias``; the last one has the ``name``.
 
     To its outputs, ``static`` (outputs,) is added, in units of the stream's last bit.
     """
     shift = mean_shift(x.height * x.width)
-    codes = hyper.integers(grid, x.height * x.width)
+    codes = hyper.integers(grid, x.height * x.width, bias)
     squeeze, offset, excite = (to_integers(values) for values in codes)
     means, units, outputs = (np.ones(n, np.int64) for n in (x.channels, *excite.shape[::-1]))
     return [

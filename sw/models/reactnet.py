@@ -1,0 +1,43 @@
+"""ReActNet-A: a MobileNet of binary convolutions. Source: arXiv 2003.03488."""
+
+from torch import nn
+
+from xnorflow.sw.models.chain import IntegerPixels
+from xnorflow.sw.models.methods import ResidualMethod
+from xnorflow.sw.models.resnet import Family, ResNet, stem
+from xnorflow.sw.nn.shortcuts import Shortcut
+
+
+__all__ = ["reactnet_a", "reactnet_a_imagenet"]
+
+_WIDTHS = (64, *[128] * 2, *[256] * 2, *[512] * 6, *[1024] * 2)
+_STEM = 32
+
+
+def reactnet_a(
+    pixels: IntegerPixels,
+    *,
+    method: ResidualMethod = ResidualMethod.REACTNET,
+    classes: int = 10,
+    stride: int = 1,
+) -> ResNet:
+    """For CIFAR-10: 13 pairs of convolutions, 3 × 3 and 1 × 1."""
+    family = Family(method, Shortcut.REPEAT)
+    blocks: list[nn.Module] = []
+    before = _STEM
+    for filters in _WIDTHS:
+        halves = filters > before > _STEM
+        blocks.append(family.block(before, before, stride=2 if halves else 1))
+        blocks.append(family.block(before, filters, kernel=1))
+        before = filters
+    return ResNet(stem(pixels, _STEM, stride=stride), blocks, before, classes)
+
+
+def reactnet_a_imagenet(
+    pixels: IntegerPixels,
+    *,
+    method: ResidualMethod = ResidualMethod.REACTNET,
+    classes: int = 1000,
+) -> ResNet:
+    """The same as ReActNet's authors have it, for ImageNet."""
+    return reactnet_a(pixels, method=method, classes=classes, stride=2)
