@@ -90,18 +90,23 @@ class Network:
         object.__setattr__(self, "nodes", tuple(self.nodes))
         object.__setattr__(self, "labels", tuple(self.labels))
         _check_text("a network's name", self.name)
-        for label in self.labels:
-            _check_text(f"{self.name}: a label", label)
-        if len(set(self.labels)) != len(self.labels):
-            raise NetworkError(f"{self.name}: two classes have the same label")
-        check_type(self.name, "input", self.input, FeatureMap)
         check_type(self.name, "provenance", self.provenance, Provenance)
-        if self.quantisation is not None:
-            check_type(self.name, "quantisation", self.quantisation, Quantisation)
+        self._check_input()
+        object.__setattr__(self, "maps", MappingProxyType(self._infer()))
+        check_scores(self.name, self.maps[self.scores])
+        self._check_labels()
+
+    def _check_input(self) -> None:
+        check_type(self.name, "input", self.input, FeatureMap)
         if not isinstance(self.input.type, UInt | Int | Bit):
             raise NetworkError(f"{self.name}: the input must be pixels, not counts")
         if isinstance(self.input.type, Int) and self.input.type.fraction:
             raise NetworkError(f"{self.name}: the input must be integers, without a fraction")
+        if self.quantisation is not None:
+            check_type(self.name, "quantisation", self.quantisation, Quantisation)
+
+    def _infer(self) -> dict[str, FeatureMap]:
+        """What the input and each node deliver."""
         if not self.nodes:
             raise NetworkError(f"{self.name}: there must be at least one node")
         maps = {INPUT: self.input}
@@ -119,15 +124,20 @@ class Network:
         unused = maps.keys() - used - {self.nodes[-1].name}
         if unused:
             raise NetworkError(f"{self.name}: nothing uses {', '.join(sorted(unused))}")
-        check_scores(self.name, maps[self.scores])
+        return maps
+
+    def _check_labels(self) -> None:
+        for label in self.labels:
+            _check_text(f"{self.name}: a label", label)
+        if len(set(self.labels)) != len(self.labels):
+            raise NetworkError(f"{self.name}: two classes have the same label")
         if self.label is None and self.labels:
             raise NetworkError(f"{self.name}: there are labels, but no ArgMax to choose one")
-        classes = max(2, maps[self.scores].channels)
+        classes = max(2, self.maps[self.scores].channels)
         if self.label is not None and len(self.labels) != classes:
             raise NetworkError(
                 f"{self.name}: there are {len(self.labels)} labels for {classes} classes"
             )
-        object.__setattr__(self, "maps", MappingProxyType(maps))
 
     @property
     def scores(self) -> str:

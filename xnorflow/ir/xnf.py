@@ -28,7 +28,6 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import MISSING, asdict, fields
 from enum import Enum
 from pathlib import Path
@@ -54,6 +53,7 @@ from xnorflow.ir import (
     ValueType,
     clip_thresholds,
 )
+from xnorflow.ir.strict_json import check_fields, parse_object, quote
 
 
 __all__ = ["VERSION", "decode_type", "dumps", "encode_type", "load", "loads", "save"]
@@ -65,8 +65,6 @@ _KEY = "xnf"
 _NO_DIGEST = "0" * 64
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _INTEGER = re.compile(r"(u?int)([1-9][0-9]?)")
-
-_QUOTE = 60
 
 
 def save(network: Network, path: Path | str) -> None:
@@ -211,26 +209,10 @@ def _decode(data: bytes) -> Network:
         tensors: _Tensors = dict(safetensors.deserialize(data))
     except safetensors.SafetensorError:
         raise FormatError("it is damaged, or not a safetensors file at all") from None
-    metadata = _parse(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__")
-    if not isinstance(metadata, dict) or metadata.keys() != {_KEY}:
-        raise FormatError("it is a safetensors file with other content")
-
-    graph = _parse(metadata[_KEY])
-    version = graph.get("version")
-    if type(version) is not int or version < 1:
-        raise FormatError("it does not say its version")
-    if version > VERSION:
-        raise FormatError(f"its version is {version}, and only versions up to {VERSION} are known")
-    found = {what: kind for what, kind in _OPTIONAL_FIELDS.items() if what in graph}
-    _check("the graph", graph, _GRAPH_FIELDS | found)
-    digest = graph["sha256"]
-    if not _SHA256.fullmatch(digest) or digest != _digest(data, digest):
-        raise FormatError("it is damaged: its checksum is wrong")
-    _check("the input", graph["input"], _INPUT_FIELDS)
-    _check("the provenance", graph["provenance"], _PROVENANCE_FIELDS)
+    graph = _graph_of(data)
     quantisation = None
     if "quantisation" in graph:
-        _check("the quantisation", graph["quantisation"], _QUANTISATION_FIELDS)
+        check_fields("the quantisation", graph["quantisation"], _QUANTISATION_FIELDS)
         quantisation = Quantisation(**graph["quantisation"])
     frame = FeatureMap(**graph["input"] | {"type": decode_type(graph["input"]["type"])})
     nodes = [_decode_node(header, tensors) for header in graph["nodes"]]
@@ -243,8 +225,29 @@ def _decode(data: bytes) -> Network:
         quantisation=quantisation,
     )
     if tensors:
-        raise FormatError(f"no node owns the tensor {_quote(min(tensors))}")
+        raise FormatError(f"no node owns the tensor {quote(min(tensors))}")
     return network
+
+
+def _graph_of(data: bytes) -> dict[str, Any]:
+    """Graph in a file, of a version that is known, and whose checksum is right."""
+    metadata = parse_object(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__")
+    if not isinstance(metadata, dict) or metadata.keys() != {_KEY}:
+        raise FormatError("it is a safetensors file with other content")
+    graph = parse_object(metadata[_KEY])
+    version = graph.get("version")
+    if type(version) is not int or version < 1:
+        raise FormatError("it does not say its version")
+    if version > VERSION:
+        raise FormatError(f"its version is {version}, and only versions up to {VERSION} are known")
+    optional = {what: kind for what, kind in _OPTIONAL_FIELDS.items() if what in graph}
+    check_fields("the graph", graph, _GRAPH_FIELDS | optional)
+    digest = graph["sha256"]
+    if not _SHA256.fullmatch(digest) or digest != _digest(data, digest):
+        raise FormatError("it is damaged: its checksum is wrong")
+    check_fields("the input", graph["input"], _INPUT_FIELDS)
+    check_fields("the provenance", graph["provenance"], _PROVENANCE_FIELDS)
+    return graph
 
 
 def _decode_node(header: Any, tensors: _Tensors) -> Node:
@@ -252,10 +255,10 @@ def _decode_node(header: Any, tensors: _Tensors) -> Node:
     name = header.get("kind") if isinstance(header, dict) else None
     kind = Node.kinds.get(name) if isinstance(name, str) else None
     if kind is None:
-        raise FormatError(f"there is no kind of node {_quote(name)}")
+        raise FormatError(f"there is no kind of node {quote(name)}")
     hints = get_type_hints(kind)
     types = {what: _json_type(hints.get(what)) for what in kind.header}
-    _check(f"a node of kind {name}", header, _COMMON | types)
+    check_fields(f"a node of kind {name}", header, _COMMON | types)
     values = {what: _decode_value(what, header[what], hints.get(what)) for what in header}
     kernel = values.pop("kernel", None)
     for field in fields(kind):
@@ -306,14 +309,14 @@ def decode_type(text: str) -> UInt | Int | Bit:
         return Bit()
     if match := _INTEGER.fullmatch(text):
         return (UInt if match[1] == "uint" else Int)(int(match[2]))
-    raise FormatError(f"there is no type {_quote(text)}")
+    raise FormatError(f"there is no type {quote(text)}")
 
 
 def _decode_rounding(value: Any) -> Rounding:
     fields_ = {field.name: int for field in fields(Rounding)}
     if not isinstance(value, dict):
-        raise FormatError(f"a rounding must be an object, not {_quote(value)}")
-    _check("a rounding", value, fields_)
+        raise FormatError(f"a rounding must be an object, not {quote(value)}")
+    check_fields("a rounding", value, fields_)
     return Rounding(**value)
 
 
@@ -321,13 +324,13 @@ def _decode_enum(kind: type[Enum], what: str, value: Any) -> Enum:
     try:
         return kind(value)
     except ValueError:
-        raise FormatError(f"there is no {what} {_quote(value)}") from None
+        raise FormatError(f"there is no {what} {quote(value)}") from None
 
 
 def _decode_kernel(sides: Any) -> tuple[int, ...]:
     whole = isinstance(sides, list) and all(type(side) is int and side > 0 for side in sides)
     if not whole or len(sides) != 3:
-        raise FormatError(f"a kernel must be three positive integers, not {_quote(sides)}")
+        raise FormatError(f"a kernel must be three positive integers, not {quote(sides)}")
     return tuple(sides)
 
 
@@ -342,7 +345,7 @@ def _weights(tensors: _Tensors, name: str, kernel: tuple[int, ...]) -> NDArray[n
     tensor = _take(tensors, name, "I16", 2)
     filters, taps = tensor["shape"]
     if taps != math.prod(kernel):
-        raise FormatError(f"the tensor {_quote(name)} has {taps} integers a row, not as the kernel")
+        raise FormatError(f"the tensor {quote(name)} has {taps} integers a row, not as the kernel")
     return np.frombuffer(tensor["data"], "<i2").reshape(filters, *kernel).astype(np.int64)
 
 
@@ -352,11 +355,11 @@ def _bits(tensors: _Tensors, name: str, row: tuple[int, ...] = ()) -> NDArray[np
     rows, stride = tensor["shape"]
     taps = math.prod(row)
     if stride != -(-taps // 8):
-        raise FormatError(f"the tensor {_quote(name)} has {stride} bytes a row for {taps} bits")
+        raise FormatError(f"the tensor {quote(name)} has {stride} bytes a row for {taps} bits")
     packed = np.frombuffer(tensor["data"], np.uint8).reshape(rows, stride)
     bits = np.unpackbits(packed, axis=1, bitorder="little").view(np.bool_)
     if np.any(bits[:, taps:]):
-        raise FormatError(f"the tensor {_quote(name)} has bits beyond the end of a row")
+        raise FormatError(f"the tensor {quote(name)} has bits beyond the end of a row")
     return bits[:, :taps].reshape(rows, *row)
 
 
@@ -367,50 +370,11 @@ def _digest(data: bytes, field: str) -> str:
 
 def _take(tensors: _Tensors, name: str, dtype: str, *axes: int) -> dict[str, Any]:
     if name not in tensors:
-        raise FormatError(f"the tensor {_quote(name)} is missing")
+        raise FormatError(f"the tensor {quote(name)} is missing")
     tensor = tensors.pop(name)
     if tensor["dtype"] != dtype or len(tensor["shape"]) not in axes:
         count = " or ".join(map(str, axes))
-        raise FormatError(
-            f"the tensor {_quote(name)} must be of type {dtype} and have {count} axes"
-        )
+        raise FormatError(f"the tensor {quote(name)} must be of type {dtype} and have {count} axes")
     if 0 in tensor["shape"]:
-        raise FormatError(f"the tensor {_quote(name)} is empty")
+        raise FormatError(f"the tensor {quote(name)} is empty")
     return tensor
-
-
-def _parse(text: bytes | str) -> dict[str, Any]:
-    """Parse a JSON object, without the liberties that Python takes."""
-    try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        raise FormatError("its header is not valid JSON") from None
-    if not isinstance(value, dict):
-        raise FormatError("its header is not a JSON object")
-    return value
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("a key repeats")
-    return value
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def _check(what: str, value: dict[str, Any], types: Mapping[str, type]) -> None:
-    if value.keys() != types.keys():
-        raise FormatError(f"{what} must have exactly the fields {', '.join(types)}")
-    for name, kind in types.items():
-        # A bool is no int here.
-        if kind is not object and type(value[name]) is not kind:
-            raise FormatError(f"{what} has a wrong {name}: {_quote(value[name])}")
-
-
-def _quote(value: object) -> str:
-    """Show ``value``, shortened and without control characters, because a stranger wrote it."""
-    text = ascii(value)
-    return text if len(text) <= _QUOTE else text[:_QUOTE] + "…"
