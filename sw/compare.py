@@ -124,7 +124,8 @@ def compare(
             differing[name] = differing.get(name, 0) + int(differs.sum())
             near = differs & (value.abs() < CLOSE) if bits else torch.zeros_like(differs)
             close[name] = close.get(name, 0) + int(near.sum())
-        labels += int((logits.argmax(dim=1) != result.labels).sum())
+        if result.labels is not None:
+            labels += int((logits.argmax(dim=1) != result.labels).sum())
         done += len(batch)
         if progress is not None:
             progress(done, len(frames))

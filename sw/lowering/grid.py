@@ -39,7 +39,6 @@ from xnorflow.ir import (
     Subsample,
     Threshold,
     TwoSlope,
-    sources_of,
 )
 from xnorflow.sw.exact import to_integers
 from xnorflow.sw.lowering.borders import Borders, find_borders, merge_classes
@@ -433,7 +432,7 @@ class _Lowering(fx.Interpreter):
 
     def _insert(self, node: Node) -> str:
         self.nodes.append(node)
-        self.maps[node.name] = node.infer(*(self.maps[each] for each in sources_of(node)))
+        self.maps[node.name] = node.infer(*(self.maps[each] for each in node.sources))
         return node.name
 
     def _add(self, n: fx.Node, node: Node) -> None:
