@@ -33,6 +33,7 @@ from xnorflow.sw.nn.conv import BinaryConv2d, IntegerConv2d
 from xnorflow.sw.nn.dynamic import FrameMean, HyperFunction
 from xnorflow.sw.nn.frame import DyPReLU, DySign
 from xnorflow.sw.nn.grid import Grid
+from xnorflow.sw.nn.grid_convs import GridBinaryConv, GridConv, GridPixelConv, GridPointwise
 from xnorflow.sw.nn.grid_layers import (
     Constant,
     GridAdd,
@@ -49,12 +50,8 @@ from xnorflow.sw.nn.grid_layers import (
 from xnorflow.sw.nn.prelu import Maxout, RPReLU
 from xnorflow.sw.nn.shortcuts import IntegerPointwise, PadChannels, RepeatChannels, Subsample
 from xnorflow.sw.nn.sums import (
-    GridBinaryConv,
-    GridConv,
     GridNorm1d,
     GridNorm2d,
-    GridPixelConv,
-    GridPointwise,
     GridScores,
     Round,
     StreamSums,
@@ -74,7 +71,7 @@ class _Kind(Enum):
     STREAM = (
         "a stream",
         "convolutions, BatchNorm2d, activation functions of two slopes, Hardtanh, averages of "
-        "2 × 2 or all pixels, MaxPool2d(3, 2, 1), Subsample, PadChannels, RepeatChannels, Flatten, "
+        "2 × 2 or all pixels, MaxPool2d, Subsample, PadChannels, RepeatChannels, Flatten, "
         "+ and torch.cat, constants that scale or shift, HyperFunction, DySign and FrameMean",
     )
     VECTOR = "a vector", "Flatten, BatchNorm1d, and Linear as the last layer"
@@ -168,7 +165,8 @@ class _Rewrite:
                 case "call_module":
                     module = self.modules[self.path]
                     self.edges[node] = self._module(module, self.path)
-                case _:
+                # What is not a tensor is a shape, which the graph has as numbers.
+                case _ if "shape" in node.meta:
                     self.edges[node] = self._call()
         self.graph.lint()
         return fx.GraphModule(self.traced, self.graph)
@@ -458,8 +456,9 @@ class _Rewrite:
                 return self._average(module, x, origin)
             case nn.MaxPool2d():
                 windows = module.kernel_size, module.stride, module.padding, module.dilation
-                if [_pair(each) for each in windows] != [(3, 3), (2, 2), (1, 1), (1, 1)]:
-                    raise self._refusal(x, origin)
+                halving = [_pair(each) for each in windows] == [(3, 3), (2, 2), (1, 1), (1, 1)]
+                if not halving:
+                    self._check_pool(module, origin)
                 return self._moved(self._stream(x), module)
             case Subsample():
                 return self._moved(self._stream(x), module)
@@ -474,13 +473,29 @@ class _Rewrite:
             case _:
                 raise self._refusal(x, origin)
 
+    def _check_pool(self, pool: nn.MaxPool2d, origin: str) -> None:
+        """Whether a pool of windows side by side is that of the bits behind it."""
+        (size, width), stride = _pair(pool.kernel_size), _pair(pool.stride)
+        plain = _pair(pool.padding) == (0, 0) and _pair(pool.dilation) == (1, 1)
+        if size != width or stride != (size, size) or size < 2 or not plain or pool.ceil_mode:
+            raise LoweringError(
+                f"{origin} must be a MaxPool2d(3, 2, 1), or have square windows side by side"
+            )
+        users = [self.modules.get(str(user.target)) for user in self.node.users]
+        if not all(isinstance(user, BinaryConv2d) for user in users):
+            raise LoweringError(
+                f"{origin} pools a stream: only a BinaryConv2d can read it, unless it is a "
+                "MaxPool2d(3, 2, 1)"
+            )
+
     def _average(self, pool: nn.AvgPool2d, x: _Edge, origin: str) -> _Edge:
         size, stride = _pair(pool.kernel_size), _pair(pool.stride)
         source = self.node.all_input_nodes[0].meta["shape"][2:]
-        if size == tuple(source) and _pair(pool.padding) == (0, 0):
-            return self._vectors(x, average=True)
         plain = _pair(pool.padding) == (0, 0) and not pool.ceil_mode and not pool.divisor_override
-        if size != stride or size[0] != size[1] or size[0] & (size[0] - 1) or not plain:
+        power = size == stride and size[0] == size[1] and not size[0] & (size[0] - 1)
+        if size == tuple(source) and plain and not power:
+            return self._vectors(x, average=True)
+        if not (plain and power):
             raise LoweringError(
                 f"{origin} must average windows side by side, of 2, 4, 8 … rows and columns, or "
                 "the whole map"

@@ -7,6 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional
 
 from tests.strategies import REPEATING, random_model
 from xnorflow.ir import ArgMax, FeatureMap, Network, UInt
@@ -16,6 +18,10 @@ from xnorflow.sw.lower import lower
 from xnorflow.sw.lowering.grid import grid_nodes
 from xnorflow.sw.models.former import load_residual_state
 from xnorflow.sw.models.methods import ResidualMethod
+from xnorflow.sw.models.resnet import Family
+from xnorflow.sw.nn.conv import Border, IntegerConv2d
+from xnorflow.sw.nn.grid import Grid
+from xnorflow.sw.nn.prelu import RPReLU
 from xnorflow.sw.nn.shortcuts import Shortcut
 from xnorflow.sw.nn.weights import SiManWeight
 from xnorflow.sw.residual_config import StemConfig, UnitForm
@@ -114,4 +120,146 @@ def test_gradients_are_those_of_residual_models(method, form):
                 if not (hyper and name.endswith("after"))
             )
         )
-    np.testing.assert_allclose(*norms, rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(*norms, rtol=1e-6, atol=1e-6)
+
+
+# -- modules as users write them ------------------------------------------------------------------
+
+
+class Functional(nn.Module):
+    """Functions and operators, two batch norms in a row, constants."""
+
+    def __init__(self, channels, binary, pooled):
+        super().__init__()
+        self.pooled = pooled
+        self.conv1 = binary(channels, channels, 3, 1)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.gain = nn.Parameter(torch.ones(1, channels, 1, 1))
+        self.shift = nn.Parameter(torch.zeros(channels, 1, 1))
+
+    def forward(self, x):
+        y = self.bn2(self.bn1(self.conv1(x))) * self.gain * 0.5
+        x = functional.relu(x + y + self.shift)
+        x = functional.avg_pool2d(x, 2) if self.pooled else x
+        return x / 2 - 0.25
+
+
+class PreActivation(nn.Module):
+    """A batch norm and RPReLU in front, a sum behind which nothing comes."""
+
+    def __init__(self, channels, binary, _):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels)
+        self.act = RPReLU(channels)
+        self.conv = binary(channels, channels, 3, 1)
+        self.norm2 = nn.BatchNorm2d(channels)
+
+    def forward(self, x):
+        return self.norm2(self.conv(self.act(self.norm(x)))) + x
+
+
+class Branches(nn.Module):
+    """Two branches, joined; a convolution of integers with a bias and padding."""
+
+    def __init__(self, channels, binary, _):
+        super().__init__()
+        self.left = nn.Sequential(binary(channels, channels, 1, 1), nn.BatchNorm2d(channels))
+        self.mix = nn.Conv2d(channels, channels, 3, padding=1)
+        self.right = RPReLU(channels)
+        self.squash = nn.Hardtanh()
+        self.fuse = nn.Conv2d(2 * channels, channels, 1)
+        self.act = nn.PReLU()
+
+    def forward(self, x):
+        right = self.squash(self.mix(self.right(x)))
+        left = self.right(self.left(x))
+        return self.act(self.fuse(torch.cat([left, right], dim=1)) + left)
+
+
+class Own(nn.Module):
+    def __init__(self, rng):
+        super().__init__()
+        method = list(ResidualMethod)[rng.integers(4)]
+        channels = int(rng.integers(1, 5))
+        family = Family(method)
+        border = list(Border)[rng.integers(2)]
+
+        def binary(inputs, filters, kernel, stride):
+            conv = family.conv(inputs, filters, kernel=kernel, stride=stride)
+            conv.border = border
+            return conv
+
+        if rng.random() < 0.5:
+            first = nn.Conv2d(3, channels, 3, padding=1, bias=bool(rng.integers(2)))
+        else:
+            first = IntegerConv2d(
+                3, channels, 3, mean=(0.5, 0.4, 0.45), deviation=(0.25, 0.2, 0.3), padding=1
+            )
+        blocks = [Functional, PreActivation, Branches]
+        self.features = nn.Sequential(
+            first,
+            *([nn.BatchNorm2d(channels)] * int(rng.integers(2))),
+            *(
+                blocks[kind](channels, binary, n < 2)
+                for n, kind in enumerate(rng.integers(0, 3, rng.integers(1, 4)))
+            ),
+        )
+        self.flat = bool(rng.integers(2))
+        self.head = nn.ModuleList([nn.BatchNorm1d(channels)] * int(rng.integers(2)))
+        self.dropout = nn.Dropout()
+        self.fc = nn.Linear(channels, 3, bias=bool(rng.integers(2)))
+
+    def forward(self, x):
+        x = self.features(x)
+        x = (
+            x.mean((2, 3))
+            if self.flat
+            else functional.adaptive_avg_pool2d(x, 1).view(x.size(0), -1)
+        )
+        for layer in self.head:
+            x = layer(x)
+        return self.fc(self.dropout(x))
+
+
+def scramble(model, seed):
+    """Parameters far from their first values; batch norms see what a network does to pixels."""
+    torch.manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        if "quantiser" not in name and (parameter.dim() == 1 or name.endswith("gain")):
+            parameter.data.normal_()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.3, 3)
+
+
+def check_exact(model, grid, frame, count=10, seed=0):
+    """Logits in float64 are the network's scores times one factor."""
+    prepared = prepare(model.double(), grid, frame)
+    assert prepared.state_dict().keys() == model.state_dict().keys()
+    prepared.load_state_dict(model.state_dict())
+    network = network_of(prepared)
+    x = frames(frame.shape, count, seed)
+    with torch.no_grad():
+        logits = prepared.eval()(x.double().movedim(-1, 1))
+    scores = golden(network, x).scores.double()
+    if not bool(scores.any()):
+        assert not bool(logits.any())
+        return prepared, network
+    factor = logits.abs().max() / scores.abs().max()
+    assert torch.equal((logits / factor).round(), scores)
+    torch.testing.assert_close(logits, scores * factor, rtol=1e-12, atol=0)
+    return prepared, network
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 2**20))
+def test_own_modules_are_exact(seed):
+    rng = np.random.default_rng(seed)
+    model = Own(rng)
+    scramble(model, seed)
+    height, width = (4 * int(n) for n in rng.integers(1, 4, 2))
+    frame = FeatureMap(height, width, 3, UInt(8))
+    grid = Grid(int(rng.integers(8, 17)), int(rng.integers(2, 9)), int(rng.integers(0, 11)))
+    check_exact(model, grid, frame, seed=seed)
