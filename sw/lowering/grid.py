@@ -1,4 +1,4 @@
-"""Lowering of models that are prepared for a grid: each layer's integers are read off, one to one."""
+"""Lowering of models that are prepared for a grid: the integers of each layer are read off."""
 
 from dataclasses import replace
 from typing import Any
@@ -65,7 +65,7 @@ from xnorflow.sw.nn.sums import (
 )
 
 
-__all__ = ["grid_nodes"]
+__all__ = ["GridLowering", "grid_nodes"]
 
 
 def grid_nodes(model: fx.GraphModule) -> list[Node]:
@@ -85,25 +85,32 @@ def grid_nodes(model: fx.GraphModule) -> list[Node]:
             raise LoweringError(
                 f"{name} has no running statistics: make it with track_running_stats=True"
             )
-    frame, grid = model.meta["frame"], model.meta["grid"]
-    lowering = _Lowering(model.eval(), grid, frame)
-    x = torch.zeros(1, *frame.shape, dtype=torch.float64).permute(0, 3, 1, 2)
-    with torch.no_grad():
-        lowering.run(x)
-    return lowering.nodes
+    return GridLowering(model).nodes
 
 
-class _Lowering(fx.Interpreter):
-    """Executes a prepared model on a frame of zeros, and makes nodes of each of its layers."""
+class GridLowering(fx.Interpreter):
+    """Executes a prepared model on a frame of zeros, and makes nodes of each of its layers.
 
-    def __init__(self, model: fx.GraphModule, grid: Grid, frame: FeatureMap) -> None:
-        super().__init__(model, garbage_collect_values=False)
-        self.grid = grid
+    Attributes
+    ----------
+    nodes : list of Node
+    maps : dict of str to FeatureMap
+        What they deliver.
+    at : dict of fx.Node to str
+        Which of them has what a node of the model delivers.
+    """
+
+    def __init__(self, model: fx.GraphModule) -> None:
+        super().__init__(model.eval(), garbage_collect_values=False)
+        frame: FeatureMap = model.meta["frame"]
+        self.grid: Grid = model.meta["grid"]
         self.nodes: list[Node] = []
         self.maps: dict[str, FeatureMap] = {INPUT: frame}
         self.names = names_of(model)
         self.at: dict[fx.Node, str] = {}
         self.binary: dict[fx.Node, BinaryTerms] = {}
+        with torch.no_grad():
+            self.run(torch.zeros(1, *frame.shape, dtype=torch.float64).movedim(-1, 1))
 
     def run_node(self, n: fx.Node) -> Any:
         """Result of a node, whose integers are read."""
@@ -229,14 +236,15 @@ class _Lowering(fx.Interpreter):
         self._add(n, node)
         self.binary[n] = terms
 
-    def _module(self, n: fx.Node) -> nn.Module | None:
+    def layer_of(self, n: fx.Node) -> nn.Module | None:
+        """Module that a node calls, if it does."""
         return self.submodules[str(n.target)] if n.op == "call_module" else None
 
     def _bits(self, n: fx.Node, name: str, conv: BinaryConv2d, arguments: list[Any]) -> Node:
         """Comparison of a stream with the thresholds of what binarises it."""
         (before, *_) = n.all_input_nodes
         source = self.at[before]
-        match self._module(before):
+        match self.layer_of(before):
             case DySign():
                 parameters = self.at[before.args[1]]  # type: ignore[index]
                 return DynamicThreshold(name, source, parameters)
@@ -252,7 +260,7 @@ class _Lowering(fx.Interpreter):
         inverted = np.array(levels.inverted) if any(levels.inverted) else None
         ends = x.type.low, x.type.high + 1
         thresholds = np.clip(np.array(least, np.object_), *ends).astype(np.int64)
-        pool = self._module(before)
+        pool = self.layer_of(before)
         if isinstance(pool, nn.MaxPool2d) and _one(pool.padding) == 0:
             size = _one(pool.kernel_size)
             self._insert(Threshold(f"{name}_all", source, thresholds, inverted=inverted))
@@ -272,7 +280,7 @@ class _Lowering(fx.Interpreter):
         assert folded.popcount_scale is not None
         if bool(folded.popcount_scale.any()):
             return False
-        while len(sums.users) == 1 and not isinstance(self._module(sums), GridBinaryConv):
+        while len(sums.users) == 1 and not isinstance(self.layer_of(sums), GridBinaryConv):
             (sums,) = (each for each in sums.all_input_nodes if each in self.binary)
         if len(sums.users) > 1:
             return False
@@ -291,12 +299,12 @@ class _Lowering(fx.Interpreter):
         source = self._source(n)
         x = self.maps[source]
         static = np.zeros(hyper.excite.out_features, np.int64)
-        signs = [user for user in n.users if isinstance(self._module(user), DySign)]
+        signs = [user for user in n.users if isinstance(self.layer_of(user), DySign)]
         convolutions = [user for sign in signs for user in sign.users]
         if len(convolutions) > 1:
             raise LoweringError(f"{n.target} has numbers for several thresholds of the frame")
         for user in convolutions:
-            conv = self._module(user)
+            conv = self.layer_of(user)
             assert isinstance(conv, BinaryConv2d)
             if any(conv.activation_quantiser.levels().inverted):
                 raise LoweringError(f"{user.target} compares thresholds of the frame inverted")

@@ -49,16 +49,17 @@ class BinaryTerms:
 
 
 def read_binary(conv: BinaryConv2d, x: FeatureMap) -> tuple[NDArray[np.bool_], BinaryTerms]:
-    """Bits of the weights (filters, rows, columns, channels) of a layer that gets ``x``, and terms."""
+    """Bits of weights (filters, rows, columns, channels), and terms of a layer that gets ``x``."""
     quantiser = conv.weight_quantiser
     code, _, _ = quantiser.split(conv.weight.flatten(1))
     bits = (code > 0).numpy().reshape(conv.weight.shape).transpose(0, 2, 3, 1)
     half = isinstance(quantiser, SiManWeight) and quantiser.form is SiManForm.HALF
     windows = {"stride": conv.stride, "padding": conv.padding}
-    borders = find_borders((x.height, x.width), bits.shape[1:3], **windows)
+    kernel = bits.shape[1], bits.shape[2]
+    borders = find_borders((x.height, x.width), kernel, **windows)
     if conv.border is Border.LOWER:
         # Taps outside the frame stand for bits too.
-        inside = np.ones((1, *bits.shape[1:3]), np.bool_)
+        inside = np.ones((1, *kernel), np.bool_)
         borders = Borders(np.zeros_like(borders.classes), inside)
     taps, ones = borders.count(bits)
     excess = 2 * (bits.sum(axis=(1, 2, 3)) - bits[0].size)
