@@ -11,7 +11,9 @@ from xnorflow.ir import FeatureMap, Quantisation, ValueType
 
 __all__ = ["check_frames", "frame_bytes", "frame_dtype", "quantise", "value_bytes"]
 
-_DTYPES = tuple(np.dtype(kind) for kind in (np.uint8, np.int8, np.int16, np.int32, np.int64))
+_DTYPES: tuple["np.dtype[np.integer[Any]]", ...] = tuple(
+    np.dtype(kind) for kind in (np.uint8, np.int8, np.int16, np.int32, np.int64)
+)
 
 
 def frame_dtype(frame: FeatureMap) -> "np.dtype[Any]":
