@@ -55,6 +55,8 @@ from xnorflow.sw.nn.sums import (
 
 __all__ = ["is_prepared", "prepare"]
 
+_OWNERS = "call_module", "get_attr"
+
 
 def prepare(model: nn.Module, grid: Grid, frame: FeatureMap) -> fx.GraphModule:
     """Rewrite a float ``model`` so that it computes on a fixed-point grid.
@@ -82,7 +84,7 @@ def prepare(model: nn.Module, grid: Grid, frame: FeatureMap) -> fx.GraphModule:
         If something has no place on a grid.
     """
     training, model = model.training, copy.deepcopy(model).eval()
-    prepared = _Rewrite(trace(model, frame), grid).result()
+    prepared = _Rewrite(model, grid).result(trace(model, frame).graph)
     prepared.meta |= {"grid": grid, "frame": frame}
     return prepared.train(training)
 
@@ -95,9 +97,9 @@ def is_prepared(model: nn.Module) -> TypeGuard[fx.GraphModule]:
 class _Rewrite(Rewriting):
     """A traced model on its way to a grid."""
 
-    def result(self) -> fx.GraphModule:
-        """The new module."""
-        for node in self.traced.graph.nodes:
+    def result(self, graph: fx.Graph) -> fx.GraphModule:
+        """The new module, from the traced graph of the former."""
+        for node in graph.nodes:
             self.node = node
             self.path = self.path_of(node)
             match node.op:
@@ -113,8 +115,17 @@ class _Rewrite(Rewriting):
                 # What is not a tensor is a shape, which the graph has as numbers.
                 case _ if "shape" in node.meta:
                     self.edges[node] = self._call()
+        self._keep()
         self.graph.lint()
-        return fx.GraphModule(self.traced, self.graph)
+        return fx.GraphModule(self.model, self.graph)
+
+    def _keep(self) -> None:
+        """Read parameters that nothing reads, so that they stay in the model's state."""
+        targets = {str(node.target) for node in self.graph.nodes if node.op in _OWNERS}
+        for name in self.model.state_dict():
+            parts = name.split(".")
+            if not any(".".join(parts[:n]) in targets for n in range(1, len(parts) + 1)):
+                self.parameter(name)
 
     # -- the nodes of the traced graph ------------------------------------------------------------
 

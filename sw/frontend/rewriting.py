@@ -66,6 +66,8 @@ class Rewriting:
 
     Attributes
     ----------
+    model : Module
+        What is traced; its layers become those of the grid.
     edges : dict of Node to Edge
         What the nodes of the traced graph deliver in the new one.
     node : Node
@@ -74,10 +76,10 @@ class Rewriting:
         Where it stands: its module, or one in the module that calls the function.
     """
 
-    def __init__(self, traced: fx.GraphModule, grid: Grid) -> None:
-        self.traced = traced
+    def __init__(self, model: nn.Module, grid: Grid) -> None:
+        self.model = model
         self.grid = grid
-        self.modules = dict(traced.named_modules())
+        self.modules = dict(model.named_modules())
         self.graph = fx.Graph()
         self.edges: dict[fx.Node, Edge] = {}
         self.constants: dict[fx.Node, fx.Node] = {}
@@ -97,7 +99,7 @@ class Rewriting:
     def free(self, path: str) -> str:
         """The ``path``, or with a number behind it if there is something of this name."""
         number, free = 1, path
-        while free in self.modules or _has(self.traced, free):
+        while free in self.modules or _has(self.model, free):
             number += 1
             free = f"{path}_{number}"
         return free
@@ -202,7 +204,8 @@ class Rewriting:
 
     def put(self, path: str, module: nn.Module, *arguments: fx.Node) -> fx.Node:
         """Call of a ``module`` without parameters of its own."""
-        self.traced.add_submodule(path, module)
+        parent, _, name = path.rpartition(".")
+        self.model.get_submodule(parent).add_module(name, module)
         return self.graph.call_module(path, arguments)
 
     def fold(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -224,16 +227,16 @@ class Rewriting:
     def vector(self, value: float, channels: int) -> fx.Node:
         """The same ``value`` for every channel."""
         path = self.free(f"{self.path}_constant")
-        like = next(iter(self.traced.parameters()), torch.zeros(()))
-        self.traced.add_submodule(path, Constant(like.new_full((channels,), value).detach()))
+        like = next(iter(self.model.parameters()), torch.zeros(()))
+        constant = Constant(like.new_full((channels,), value).detach())
         assert self.last_constant is not None
         with self.graph.inserting_after(self.last_constant):
-            self.last_constant = self.graph.call_module(path)
+            self.last_constant = self.put(path, constant)
         return self.last_constant
 
     def per_channel(self, constant: Any, value: fx.Node, channels: int, origin: str) -> fx.Node:
         """A parameter, one for each channel."""
-        shape = tuple(operator.attrgetter(str(constant.target))(self.traced).shape)
+        shape = tuple(operator.attrgetter(str(constant.target))(self.model).shape)
         trimmed = shape[1:] if len(shape) == 4 and shape[0] == 1 else shape
         if shape not in ((), (1,)) and trimmed != (channels, 1, 1) and set(trimmed) != {1}:
             raise LoweringError(

@@ -101,6 +101,7 @@ class GridLowering(fx.Interpreter):
 
     def __init__(self, model: fx.GraphModule) -> None:
         super().__init__(model.eval(), garbage_collect_values=False)
+        self.extra_traceback = False
         frame: FeatureMap = model.meta["frame"]
         self.grid: Grid = model.meta["grid"]
         self.nodes: list[Node] = []

@@ -33,7 +33,7 @@ from xnorflow.sw.nn.conv import Border, IntegerConv2d
 from xnorflow.sw.nn.dynamic import FrameMean
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.nn.prelu import RPReLU
-from xnorflow.sw.nn.shortcuts import Shortcut
+from xnorflow.sw.nn.shortcuts import PadChannels, RepeatChannels, Shortcut, Subsample
 from xnorflow.sw.nn.siman import SiManWeight
 from xnorflow.sw.residual_config import StemConfig, UnitForm
 from xnorflow.sw.residual_names import NamedResidual
@@ -297,7 +297,7 @@ def test_own_modules_are_exact(seed):
 def small(*layers, channels=2):
     """A first layer, ``layers``, and a head."""
     head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 3)
-    return nn.Sequential(nn.Conv2d(3, channels, 3, padding=1), *layers, *head).double()
+    return nn.Sequential(nn.Conv2d(3, 2, 3, padding=1), *layers, *head).double()
 
 
 def binary(method=ResidualMethod.ADABIN, channels=2):
@@ -331,6 +331,84 @@ def test_all_values_can_be_scores():
     )
     scramble(model, 0)
     check_exact(model, Grid(), FRAME)
+
+
+class Joined(nn.Module):
+    """Two layers on 2 channels, and ``join(x, conv, act)``, which says how they go together."""
+
+    def __init__(self, join):
+        super().__init__()
+        self.join = join
+        self.conv = nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), nn.BatchNorm2d(2))
+        self.act = RPReLU(2)
+        self.gain = nn.Parameter(torch.ones(1, 2, 1, 1))
+
+    def forward(self, x):
+        return self.join(x, self)
+
+
+def reads_a_sum_twice(x, m):
+    y = m.conv(x)
+    return m.act(y) + y
+
+
+def reads_a_total_twice(x, m):
+    y = m.conv(x) + x
+    return m.act(y) + y
+
+
+def doubles_a_sum(x, m):
+    y = m.conv(x)
+    return m.act(y + y)
+
+
+def doubles_a_total(x, m):
+    y = m.conv(x) + x
+    return m.act(y + y)
+
+
+JOINS = [
+    reads_a_sum_twice,
+    reads_a_total_twice,
+    doubles_a_sum,
+    doubles_a_total,
+    lambda x, m: m.conv(m.act(m.conv(x))),
+    lambda x, m: m.act(m.conv(x)) + m.act(m.act(x)),
+    lambda x, m: torch.relu(m.act(m.conv(x)) * m.gain * 0.5 - 0.3) / 2 + m.gain,
+    lambda x, m: m.conv[1](m.act(m.conv(x))),
+    lambda x, m: functional.hardtanh(m.act(m.conv(x))) + x,
+    lambda x, m: functional.avg_pool2d(m.act(m.conv(x)), 2),
+    lambda x, m: functional.max_pool2d(m.act(m.conv(x)), 3, 2, 1),
+]
+WIDE = [
+    [RPReLU(2), PadChannels(1, 2)],
+    [RPReLU(2), RepeatChannels(), Subsample(2)],
+    [Joined(lambda x, m: torch.cat([m.conv(x), m.act(x)], 1))],
+    [Joined(lambda x, m: torch.cat([m.act(x), m.conv(x), m.act(m.conv(x))], dim=1))],
+]
+WIDTHS = 5, 4, 4, 6
+
+
+@pytest.mark.parametrize(
+    ("layers", "channels"),
+    [*(([Joined(join)], 2) for join in JOINS), *zip(WIDE, WIDTHS, strict=True)],
+)
+def test_a_fine_grid_is_nearly_none(layers, channels):
+    """Every shift is added where the model has it: the weights are those of 8 bits anyway."""
+    model = small(nn.BatchNorm2d(2), *layers, channels=channels)
+    scramble(model, channels)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            code = torch.randint(-127, 128, module.weight.shape)
+            code[:, 0, 0, 0] = 127
+            module.weight.data = code.double() / 512
+    model[1].running_var.fill_(1e5)
+    prepared, _ = check_exact(model.eval(), Grid(17, 9, 12, 12), FRAME)
+    x = frames(FRAME.shape, 20).double().movedim(-1, 1)
+    with torch.no_grad():
+        expected = model(x)
+        error = float((prepared(x) - expected).abs().max())
+    assert error < 5e-3 * float(expected.abs().max())
 
 
 @pytest.mark.parametrize(
