@@ -38,7 +38,7 @@ from xnorflow.ir import (
     TwoSlope,
     UInt,
 )
-from xnorflow.sw.models.chain import IntegerPixels
+from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.nn.unit import Shortcut
 from xnorflow.sw.recipes import Recipe

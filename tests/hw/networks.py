@@ -31,7 +31,7 @@ from xnorflow.ir import (
 )
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
-from xnorflow.sw.models.chain import IntegerPixels
+from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.residual_config import ResidualConfig, ResidualMethod, StemConfig, UnitConfig
 
