@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from xnorflow.errors import FormatError
-from xnorflow.sw.models.chain import IntegerPixels
+from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.nn.integer import IntegerWeight
 from xnorflow.sw.residual import Residual

@@ -121,8 +121,9 @@ def lower(
             name=name,
             input=frame,
             nodes=(*nodes, ArgMax("label", "scores")),
-            labels=tuple(labels or map(str, range(affine.scale.size))),
+            labels=tuple(labels or map(str, range(max(2, affine.scale.size)))),
             provenance=provenance or Provenance(),
+            quantisation=None if isinstance(model, Chain | Residual) else quantisation,
         )
     except NetworkError as error:
         hint = "" if isinstance(model, Chain) else "; a grid of fewer bits may help"

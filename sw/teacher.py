@@ -22,7 +22,7 @@ from xnorflow.sw.checkpoint import decode_checkpoint, read_header
 from xnorflow.sw.data import Dataset, ImageData
 from xnorflow.sw.fit import fit
 from xnorflow.sw.kinds import Model
-from xnorflow.sw.models.chain import IntegerPixels
+from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.progress import counting
 from xnorflow.sw.recipes import Recipe
 

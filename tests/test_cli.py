@@ -510,7 +510,7 @@ def test_a_read_only_home_is_enough(cli, files, monkeypatch, frames):
         ),
         (
             ["generate", "net.xnf", "-o", "rtl", "--cycles", "3", "--fastest"],
-            "give only one of a number of cycles, frames a second, and the fastest",
+            "give only one of cycles, frames a second and fastest",
         ),
         (
             ["generate", "net.xnf", "-o", "rtl", "--fps", "1e12"],

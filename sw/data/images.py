@@ -56,4 +56,5 @@ def values_of(images: Tensor, quantisation: Quantisation) -> Tensor:
     values = images if images.is_floating_point() else images.float()
     if quantisation != Quantisation():
         values = (values - quantisation.zero_point) * quantisation.scale
-    return values.movedim(-1, 1)
+    # Contiguous, because modules may call view.
+    return values.movedim(-1, 1).contiguous()

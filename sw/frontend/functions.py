@@ -19,6 +19,7 @@ from xnorflow.sw.lowering.roots import ONE, ZERO, Root, RootSum
 __all__ = [
     "ARITHMETIC",
     "DIFFERENCES",
+    "KNOWN",
     "PRODUCTS",
     "QUOTIENTS",
     "SUMS",
@@ -44,6 +45,9 @@ _MODULES: dict[Any, Callable[..., nn.Module]] = {
 
 _NOTHING = frozenset({"contiguous", "float", "double", "to", "clone", "detach"})
 _FLATTENS = frozenset({torch.flatten, torch.reshape, "flatten", "view", "reshape"})
+KNOWN = frozenset(_MODULES) | _NOTHING | _FLATTENS | {torch.mean, "mean"}
+"""What `module_of` takes."""
+
 SUMS = frozenset({operator.add, operator.iadd, torch.add, "add", "add_"})
 DIFFERENCES = frozenset({operator.sub, operator.isub, torch.sub, "sub", "sub_"})
 PRODUCTS = frozenset({operator.mul, operator.imul, torch.mul, "mul", "mul_"})

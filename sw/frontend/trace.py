@@ -58,7 +58,7 @@ def trace(model: nn.Module, frame: FeatureMap) -> fx.GraphModule:
     tracer = _Tracer()
     try:
         graph = tracer.trace(model)
-    except (fx.proxy.TraceError, TypeError, NotImplementedError) as error:
+    except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
         raise LoweringError(
             f"the model cannot be traced: {error}; its forward must not depend on values"
         ) from None

@@ -1,16 +1,6 @@
-"""Lowering of models that are prepared for a grid: each layer's integers are read off, one to one.
+"""Lowering of models that are prepared for a grid: the integers of each layer are read off."""
 
-With u and v the bits of activation and weight over the N taps of a window, V = Σv, and Nc, Vc and
-Wc = 2Vc − Nc over the taps inside the frame, what a model on its grid sums up is
-
-- ``s = 2M + 2V − 2N − Wc`` and ``p = 2P − Nc`` for weights ±1, the xnor gate;
-- ``s = 2A − Vc`` for weights 0 and 1, the and gate.
-"""
-
-import math
-import re
-from dataclasses import dataclass, replace
-from fractions import Fraction
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,25 +19,25 @@ from xnorflow.ir import (
     DynamicThreshold,
     DynamicTwoSlope,
     FeatureMap,
-    Gate,
     GlobalSum,
     HalvingMaxPool,
-    Int,
     IntegerConv,
+    MaxPool,
     Node,
     PadChannels,
     Subsample,
     Threshold,
     TwoSlope,
-    sources_of,
 )
 from xnorflow.sw.exact import to_integers
-from xnorflow.sw.lowering.borders import Borders, find_borders, merge_classes
 from xnorflow.sw.lowering.dynamic import MOST, hyper_nodes, mean_nodes
-from xnorflow.sw.nn.conv import BinaryConv2d, Border
+from xnorflow.sw.lowering.grid_sums import BinaryTerms, affine, least_of, read_binary
+from xnorflow.sw.lowering.names import names_of
+from xnorflow.sw.nn.conv import BinaryConv2d
 from xnorflow.sw.nn.dynamic import FrameMean
 from xnorflow.sw.nn.frame import DySign
 from xnorflow.sw.nn.grid import Grid, mean_shift
+from xnorflow.sw.nn.grid_convs import GridBinaryConv, GridConv, GridPixelConv, GridPointwise
 from xnorflow.sw.nn.grid_layers import (
     Constant,
     GridAdd,
@@ -61,15 +51,10 @@ from xnorflow.sw.nn.grid_layers import (
 from xnorflow.sw.nn.shortcuts import PadChannels as Pad
 from xnorflow.sw.nn.shortcuts import RepeatChannels
 from xnorflow.sw.nn.shortcuts import Subsample as Skip
-from xnorflow.sw.nn.siman import SiManForm, SiManWeight
 from xnorflow.sw.nn.sums import (
     Folded,
-    GridBinaryConv,
-    GridConv,
     GridNorm1d,
     GridNorm2d,
-    GridPixelConv,
-    GridPointwise,
     GridScores,
     Round,
     StreamSums,
@@ -79,11 +64,7 @@ from xnorflow.sw.nn.sums import (
 )
 
 
-__all__ = ["grid_nodes"]
-
-_MOST_NAME = 48
-_NAMELESS = Constant, DySign, GridNorm1d, GridNorm2d, StreamSums
-"""Layers of which no node is made."""
+__all__ = ["GridLowering", "grid_nodes"]
 
 
 def grid_nodes(model: fx.GraphModule) -> list[Node]:
@@ -103,46 +84,33 @@ def grid_nodes(model: fx.GraphModule) -> list[Node]:
             raise LoweringError(
                 f"{name} has no running statistics: make it with track_running_stats=True"
             )
-    frame, grid = model.meta["frame"], model.meta["grid"]
-    lowering = _Lowering(model.eval(), grid, frame)
-    x = torch.zeros(1, *frame.shape, dtype=torch.float64).permute(0, 3, 1, 2)
-    with torch.no_grad():
-        lowering.run(x)
-    return lowering.nodes
+    return GridLowering(model).nodes
 
 
-@dataclass(frozen=True, eq=False)
-class _Binary:
-    """What a binary convolution adds to its sums beside the counts of its node.
+class GridLowering(fx.Interpreter):
+    """Executes a prepared model on a frame of zeros, and makes nodes of each of its layers.
 
     Attributes
     ----------
-    gate : Gate
-    taps, ones : int array, (border classes,) and (border classes, filters)
-        Taps inside the frame, and ones of the weights there.
-    excess : int array, (filters,)
-        2V − 2N.
-    classes : int array, (height, width)
+    nodes : list of Node
+    maps : dict of str to FeatureMap
+        What they deliver.
+    at : dict of fx.Node to str
+        Which of them has what a node of the model delivers.
     """
 
-    gate: Gate
-    taps: NDArray[np.int64]
-    ones: NDArray[np.int64]
-    excess: NDArray[np.int64]
-    classes: NDArray[np.int64]
-
-
-class _Lowering(fx.Interpreter):
-    """Executes a prepared model on a frame of zeros, and makes nodes of each of its layers."""
-
-    def __init__(self, model: fx.GraphModule, grid: Grid, frame: FeatureMap) -> None:
-        super().__init__(model, garbage_collect_values=False)
-        self.grid = grid
+    def __init__(self, model: fx.GraphModule) -> None:
+        super().__init__(model.eval(), garbage_collect_values=False)
+        self.extra_traceback = False
+        frame: FeatureMap = model.meta["frame"]
+        self.grid: Grid = model.meta["grid"]
         self.nodes: list[Node] = []
         self.maps: dict[str, FeatureMap] = {INPUT: frame}
-        self.names = _names(model)
+        self.names = names_of(model)
         self.at: dict[fx.Node, str] = {}
-        self.binary: dict[fx.Node, _Binary] = {}
+        self.binary: dict[fx.Node, BinaryTerms] = {}
+        with torch.no_grad():
+            self.run(torch.zeros(1, *frame.shape, dtype=torch.float64).movedim(-1, 1))
 
     def run_node(self, n: fx.Node) -> Any:
         """Result of a node, whose integers are read."""
@@ -154,7 +122,7 @@ class _Lowering(fx.Interpreter):
             self._layer(n, self.submodules[str(n.target)], list(arguments), result)
         elif n.target is scale_sums:
             self._follow(n)
-        elif n.target is torch.cat and n.args[0][0] in self.at:  # type: ignore[index]
+        elif n.target is torch.cat and self.at.keys() & set(n.all_input_nodes):
             self._join(n)
         return result
 
@@ -183,12 +151,15 @@ class _Lowering(fx.Interpreter):
                 self._hyper(n, layer, arguments)
             case DySign() | FrameMean():
                 self._follow(n)
+            case nn.MaxPool2d() if _one(layer.padding) == 0:
+                # The bits behind it are pooled.
+                self._follow(n)
             case GridDyPReLU():
                 self._dynamic_slopes(n, layer)
             case GridSlopes():
-                slopes = self._slopes(n, layer)
+                p, m = self._slopes(n, layer)
                 rounding = self.grid.rounding(self.grid.slope_fraction)
-                self._add(n, TwoSlope(name, self._source(n), *slopes, rounding))
+                self._add(n, TwoSlope(name, self._source(n), p, m, rounding))
             case _:
                 self._add(n, self._plain(n, layer, arguments))
 
@@ -256,37 +227,24 @@ class _Lowering(fx.Interpreter):
 
     # -- what makes bits, and sums of them --------------------------------------------------------
 
-    def _convolve(self, n: fx.Node, conv: BinaryConv2d, arguments: list[Any], result: Sums) -> None:
+    def _convolve(self, n: fx.Node, conv: BinaryConv2d, arguments: list[Any], x: Sums) -> None:
         name, bits_name = self.names[n], f"{self.names[n]}_bits"
-        self._insert(self._bits(n, bits_name, conv, arguments))
-        code, _, _ = conv.weight_quantiser.split(conv.weight.flatten(1))
-        bits = (code > 0).numpy().reshape(conv.weight.shape).transpose(0, 2, 3, 1)
-        quantiser = conv.weight_quantiser
-        half = isinstance(quantiser, SiManWeight) and quantiser.form is SiManForm.HALF
-        gate = Gate.AND if half else Gate.XNOR
-        carried = result.rho is not None
-        node = BinaryConv(name, bits_name, bits, gate, carried, conv.stride, conv.padding)
+        bits = self._insert(self._bits(n, bits_name, conv, arguments))
+        codes, terms = read_binary(conv, self.maps[bits])
+        carried = x.rho is not None
+        node = BinaryConv(name, bits, codes, terms.gate, carried, conv.stride, conv.padding)
         self._add(n, node)
-        x = self.maps[bits_name]
-        kernel = bits.shape[1], bits.shape[2]
-        if conv.border is Border.LOWER:
-            classes = np.zeros((self.maps[name].height, self.maps[name].width), np.int64)
-            borders = Borders(classes, np.ones((1, *kernel), np.bool_))
-        else:
-            windows = {"stride": conv.stride, "padding": conv.padding}
-            borders = find_borders((x.height, x.width), kernel, **windows)
-        taps, ones = borders.count(bits)
-        excess = 2 * (bits.sum(axis=(1, 2, 3)) - bits[0].size)
-        self.binary[n] = _Binary(gate, taps, ones, excess, borders.classes)
+        self.binary[n] = terms
 
-    def _module(self, n: fx.Node) -> nn.Module | None:
+    def layer_of(self, n: fx.Node) -> nn.Module | None:
+        """Module that a node calls, if it does."""
         return self.submodules[str(n.target)] if n.op == "call_module" else None
 
     def _bits(self, n: fx.Node, name: str, conv: BinaryConv2d, arguments: list[Any]) -> Node:
         """Comparison of a stream with the thresholds of what binarises it."""
         (before, *_) = n.all_input_nodes
         source = self.at[before]
-        match self._module(before):
+        match self.layer_of(before):
             case DySign():
                 parameters = self.at[before.args[1]]  # type: ignore[index]
                 return DynamicThreshold(name, source, parameters)
@@ -297,57 +255,32 @@ class _Lowering(fx.Interpreter):
                     self._insert(node)
                 return DynamicThreshold(name, source, frame, scale=x.size)
         x = self.maps[source]
-        least = _least(conv, x, arguments[1] if len(arguments) > 1 else None)
-        inverted = np.array(conv.activation_quantiser.levels().of(len(least)).inverted)
+        least = least_of(conv, x, arguments[1] if len(arguments) > 1 else None)
+        levels = conv.activation_quantiser.levels().of(len(least))
+        inverted = np.array(levels.inverted) if any(levels.inverted) else None
         ends = x.type.low, x.type.high + 1
-        return Threshold(
-            name,
-            source,
-            thresholds=np.clip(np.array(least, np.object_), *ends).astype(np.int64),
-            inverted=inverted if inverted.any() else None,
-        )
+        thresholds = np.clip(np.array(least, np.object_), *ends).astype(np.int64)
+        pool = self.layer_of(before)
+        if isinstance(pool, nn.MaxPool2d) and _one(pool.padding) == 0:
+            size = _one(pool.kernel_size)
+            self._insert(Threshold(f"{name}_all", source, thresholds, inverted=inverted))
+            return MaxPool(name, f"{name}_all", size, inverted)
+        return Threshold(name, source, thresholds, inverted=inverted)
 
     def _round(self, n: fx.Node, layer: Round, x: Sums, offset: Tensor | None = None) -> None:
         (sums, *_) = n.all_input_nodes
-        folded = layer.fold(x, offset)
-        scale, constant = to_integers(folded.scale), to_integers(folded.offset)
-        popcount_scale, source = None, self.at[sums]
-        if sums in self.binary:
-            binary = self.binary[sums]
-            if binary.gate is Gate.AND:
-                corrections = -scale * binary.ones
-            else:
-                signs = 2 * binary.ones - binary.taps[:, np.newaxis]
-                corrections = scale * (binary.excess - signs)
-            if folded.popcount_scale is not None and not self._dropped(sums, folded):
-                popcount_scale = 2 * to_integers(folded.popcount_scale)
-                corrections = corrections - popcount_scale // 2 * binary.taps[:, np.newaxis]
-            scale = 2 * scale
-            # (filters, height, width), of the whole map
-            constant = constant + corrections[binary.classes].transpose(2, 0, 1)
-        filters, height, width = constant.shape
-        pixels = np.arange(height * width).reshape(height, width)
-        classes, offsets = merge_classes(pixels, constant.reshape(filters, -1).T)
-        several = len(offsets) > 1
-        self._add(
-            n,
-            Affine(
-                self.names[n],
-                source,
-                scale,
-                offsets if several else offsets[0],
-                popcount_scale,
-                classes if several else None,
-                self.grid.rounding(folded.shift),
-            ),
-        )
+        folded, binary = layer.fold(x, offset), self.binary.get(sums)
+        carried = folded.popcount_scale is not None and not self._dropped(sums, folded)
+        rounding = self.grid.rounding(folded.shift)
+        integers = affine(self.names[n], self.at[sums], folded, binary, rounding, popcount=carried)
+        self._add(n, integers)
 
     def _dropped(self, sums: fx.Node, folded: Folded) -> bool:
         """Whether the popcount is no longer delivered, because nothing depends on it."""
         assert folded.popcount_scale is not None
         if bool(folded.popcount_scale.any()):
             return False
-        while len(sums.users) == 1 and not isinstance(self._module(sums), GridBinaryConv):
+        while len(sums.users) == 1 and not isinstance(self.layer_of(sums), GridBinaryConv):
             (sums,) = (each for each in sums.all_input_nodes if each in self.binary)
         if len(sums.users) > 1:
             return False
@@ -366,17 +299,17 @@ class _Lowering(fx.Interpreter):
         source = self._source(n)
         x = self.maps[source]
         static = np.zeros(hyper.excite.out_features, np.int64)
-        signs = [user for user in n.users if isinstance(self._module(user), DySign)]
+        signs = [user for user in n.users if isinstance(self.layer_of(user), DySign)]
         convolutions = [user for sign in signs for user in sign.users]
         if len(convolutions) > 1:
             raise LoweringError(f"{n.target} has numbers for several thresholds of the frame")
         for user in convolutions:
-            conv = self._module(user)
+            conv = self.layer_of(user)
             assert isinstance(conv, BinaryConv2d)
             if any(conv.activation_quantiser.levels().inverted):
                 raise LoweringError(f"{user.target} compares thresholds of the frame inverted")
             bias = self.env[user.args[1]] if len(user.args) > 1 else None  # type: ignore[index]
-            least = [max(-MOST, min(value, MOST)) for value in _least(conv, x, bias)]
+            least = [max(-MOST, min(value, MOST)) for value in least_of(conv, x, bias)]
             static[: len(least)] = least
         bias = arguments[1] if len(arguments) > 1 else None
         for node in hyper_nodes(self.names[n], hyper, source, x, static, self.grid, bias):
@@ -393,8 +326,8 @@ class _Lowering(fx.Interpreter):
             parameters, static = f"{name}_shifts", np.zeros(2 * x.channels, np.int64)
             for node in hyper_nodes(parameters, layer.hyper, source, x, static, self.grid):
                 self._insert(node)
-        slopes, rounding = self._slopes(n, layer), self.grid.rounding(self.grid.slope_fraction)
-        self._add(n, DynamicTwoSlope(name, source, parameters, *slopes, rounding, first))
+        (p, m), rounding = self._slopes(n, layer), self.grid.rounding(self.grid.slope_fraction)
+        self._add(n, DynamicTwoSlope(name, source, parameters, p, m, rounding, first))
 
     # -- the end ----------------------------------------------------------------------------------
 
@@ -433,7 +366,7 @@ class _Lowering(fx.Interpreter):
 
     def _insert(self, node: Node) -> str:
         self.nodes.append(node)
-        self.maps[node.name] = node.infer(*(self.maps[each] for each in sources_of(node)))
+        self.maps[node.name] = node.infer(*(self.maps[each] for each in node.sources))
         return node.name
 
     def _add(self, n: fx.Node, node: Node) -> None:
@@ -441,49 +374,6 @@ class _Lowering(fx.Interpreter):
 
     def _drop(self) -> None:
         del self.maps[self.nodes.pop().name]
-
-
-def _least(conv: BinaryConv2d, x: FeatureMap, bias: Tensor | None) -> list[int]:
-    """Least value of each channel that makes a bit 1, or 0 where the comparison is inverted."""
-    fraction = x.type.fraction if isinstance(x.type, Int) else 0
-    levels = conv.activation_quantiser.levels().of(x.channels)
-    biases = [0.0] * x.channels if bias is None else bias.tolist()
-    exact = [
-        (threshold - Fraction(each)) * (1 << fraction)
-        for threshold, each in zip(levels.thresholds, biases, strict=True)
-    ]
-    # For integers, x ≤ t is the opposite of x ≥ floor(t) + 1.
-    return [
-        math.floor(t) + 1 if inverted else math.ceil(t)
-        for t, inverted in zip(exact, levels.inverted, strict=True)
-    ]
-
-
-def _names(model: fx.GraphModule) -> dict[fx.Node, str]:
-    """Names of a network's nodes; that of a `Round` is that of the batch norm before it."""
-    modules = dict(model.named_modules())
-    names: dict[fx.Node, str] = {}
-    used = {INPUT, "scores", "label"}
-    for n in model.graph.nodes:
-        module = modules.get(str(n.target)) if n.op == "call_module" else None
-        if isinstance(module, _NAMELESS) or (module is None and n.target is not torch.cat):
-            continue
-        path = n.name if module is None else str(n.target)
-        name = _name(path.removesuffix("_round"))
-        if name in used:
-            name = _name(path)
-        number, base = 1, name
-        while name in used:
-            number += 1
-            name = f"{base}_{number}"
-        used.add(name)
-        names[n] = name
-    return names
-
-
-def _name(path: str) -> str:
-    text = re.sub(r"[^a-z0-9]+", "_", path.lower())[-_MOST_NAME:].strip("_")
-    return text if re.match(r"[a-z]", text) else f"layer_{text}"
 
 
 def _one(value: Any) -> int:

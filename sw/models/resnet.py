@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from xnorflow.sw.models.chain import IntegerPixels
 from xnorflow.sw.models.methods import ResidualMethod
+from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.nn.adabin import AdaBinActivation, AdaBinWeight
 from xnorflow.sw.nn.conv import BinaryConv2d, IntegerConv2d
 from xnorflow.sw.nn.dynamic import FrameMean, HyperConfig, HyperFunction

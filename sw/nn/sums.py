@@ -16,22 +16,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
 from xnorflow.sw.nn.grid import Grid, mean_shift, place
-from xnorflow.sw.nn.integer import IntegerWeight
 from xnorflow.sw.nn.optional import affine_of, bias_of
-from xnorflow.sw.nn.shortcuts import IntegerPointwise
 
 
 __all__ = [
     "Combine",
     "Folded",
-    "GridBinaryConv",
-    "GridConv",
     "GridNorm1d",
     "GridNorm2d",
-    "GridPixelConv",
-    "GridPointwise",
     "GridScores",
     "Round",
     "StreamSums",
@@ -39,9 +32,6 @@ __all__ = [
     "VectorSums",
     "scale_sums",
 ]
-
-_CONV_BITS = 8
-"""Width that the weights of PyTorch's own layers get."""
 
 
 class Sums(NamedTuple):
@@ -139,138 +129,7 @@ class Combine(torch.autograd.Function):
         return scaled, of_popcounts, of_rho, of_constant, None
 
 
-# -- what makes sums ------------------------------------------------------------------------------
-
-
-class GridBinaryConv(BinaryConv2d):
-    """`BinaryConv2d` of a stream."""
-
-    def forward(self, x: Tensor, bias: Tensor | None = None) -> Sums:  # type: ignore[override]
-        """Map ``x + bias`` (N, channels, H, W)."""
-        if bias is not None:
-            x = x + bias[:, None, None]
-        quantiser, stride, padding = self.activation_quantiser, self.stride, self.padding
-        signs = quantiser.signs(x.movedim(1, -1)).movedim(-1, 1)
-        inside = torch.ones_like(x[:1])
-        if padding and self.border is Border.LOWER:
-            signs = functional.pad(signs, [padding] * 4, value=-1.0)
-            inside = functional.pad(inside, [padding] * 4, value=1.0)
-            padding = 0
-        code, rho, weight_scale = self.weight_quantiser.split(self.weight.flatten(1))
-        weight = code.reshape(self.weight.shape)
-        sums = functional.conv2d(signs, weight, stride=stride, padding=padding).to(x.dtype)
-        popcounts = None
-        if rho is not None:
-            # Signs of a window, added up: apart, so that neither sum is rounded.
-            popcounts = functional.avg_pool2d(
-                signs.sum(dim=1, keepdim=True),
-                weight.shape[2:],
-                stride,
-                padding,
-                divisor_override=1,
-            )
-        constant = self._constant(inside, weight, rho, padding)
-        # Batch normalisation undoes whatever factor all of a filter's terms share, so no gradient
-        # flows through this one; it is here for the little number that is added to the variance.
-        scale = (quantiser.scale() * weight_scale).detach()
-        smooth = Combine.apply(sums, popcounts, rho, constant, scale)
-        width = (weight[0].numel() + 1).bit_length()
-        return Sums(
-            smooth, sums, scale, rho=rho, popcounts=popcounts, constant=constant, width=width
-        )
-
-    def _constant(
-        self, inside: Tensor, weight: Tensor, rho: Tensor | None, padding: int
-    ) -> Tensor | None:
-        """What the centre of the activations adds to each window: (filters, H, W)."""
-        centre = self.activation_quantiser.centre()
-        if centre is None:
-            return None
-        with torch.autocast(inside.device.type, enabled=False):
-            constant = functional.conv2d(
-                inside, weight.to(inside.dtype), stride=self.stride, padding=padding
-            )[0]
-            if rho is not None:
-                ones = torch.ones_like(weight[:1], dtype=inside.dtype)
-                taps = functional.conv2d(inside, ones, stride=self.stride, padding=padding)[0]
-                constant = constant + rho[:, None, None] * taps
-        return constant * centre
-
-
-class GridPixelConv(IntegerConv2d):
-    """`IntegerConv2d` of raw pixels."""
-
-    def forward(self, x: Tensor) -> Sums:  # type: ignore[override]
-        """Map pixels ``x`` in 0…255."""
-        sums, constant, scale = self.sums(x)
-        smooth = (sums + constant) * scale[:, None, None]
-        largest = 255 * 2 ** (self.weight_quantiser.bits - 1) * self.weight[0].numel()
-        return Sums(smooth, sums, scale, constant=constant[0], width=largest.bit_length())
-
-
-class _IntegerWeights:
-    """Convolution of a stream, or of pixels, with integer weights."""
-
-    grid: Grid
-    pixels: bool
-    weight: Tensor
-    stride: Any
-    padding: Any
-
-    def encode(self) -> tuple[Tensor, Tensor]:
-        """Integers, of the shape of ``weight``, and their scales (filters,)."""
-        raise NotImplementedError
-
-    def forward(self, x: Tensor, bias: Tensor | None = None) -> Sums:
-        """Map ``x + bias`` (N, channels, H, W)."""
-        code, scale = self.encode()
-        constant, shift = None, getattr(self, "bias", None)
-        windows = {"stride": self.stride, "padding": self.padding}
-        with torch.autocast(x.device.type, enabled=False):
-            sums = functional.conv2d(x, code, **windows)
-            if bias is not None and self.padding in (0, (0, 0)):
-                constant = (code.sum(dim=(2, 3)) @ bias)[:, None, None]
-            elif bias is not None:
-                map_ = bias[:, None, None].expand(x.shape[1:])[None]
-                constant = functional.conv2d(map_, code, **windows)[0]
-        y = sums if constant is None else sums + constant
-        smooth = y * scale[:, None, None]
-        if shift is not None:
-            smooth = smooth + shift[:, None, None]
-        synapses = self.weight[0].numel()
-        if self.pixels:
-            width, fraction = (255 * 2 ** (_CONV_BITS - 1) * synapses).bit_length(), 0
-        else:
-            # The sums' integers have the stream's fractional bits, as the result: the units cancel.
-            # What is left is about 1/Σ|q|, which this writes with eight significant bits and more.
-            width = self._bits() + synapses.bit_length() + 8
-            fraction = self.grid.fraction
-        return Sums(smooth, sums, scale, shift, constant=constant, width=width, fraction=fraction)
-
-    def _bits(self) -> int:
-        return _CONV_BITS
-
-
-class GridPointwise(_IntegerWeights, IntegerPointwise):  # type: ignore[misc]
-    """`IntegerPointwise` of a stream."""
-
-    stride, padding = 1, 0
-
-    def encode(self) -> tuple[Tensor, Tensor]:
-        """Integers, of the shape of ``weight``, and their scales (filters,)."""
-        return IntegerPointwise.encode(self)
-
-    def _bits(self) -> int:
-        return self.weight_quantiser.bits
-
-
-class GridConv(_IntegerWeights, nn.Conv2d):  # type: ignore[misc]
-    """PyTorch's convolution of a stream or of pixels, its weights rounded to 8 bits."""
-
-    def encode(self) -> tuple[Tensor, Tensor]:
-        """Integers, of the shape of ``weight``, and their scales (filters,)."""
-        code, scale = IntegerWeight(_CONV_BITS).encode(self.weight.flatten(1))
-        return code.reshape(self.weight.shape), scale
+# -- what makes sums of a stream -------------------------------------------------------------------
 
 
 class StreamSums(nn.Module):

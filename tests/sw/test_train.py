@@ -13,7 +13,8 @@ from xnorflow.sw.augment import augment
 from xnorflow.sw.batches import accuracy
 from xnorflow.sw.checkpoint import load_checkpoint
 from xnorflow.sw.fit import _Training, fit
-from xnorflow.sw.models.chain import Chain, ChainConfig, ConvConfig, IntegerPixels, Method
+from xnorflow.sw.models.chain import Chain, ChainConfig, ConvConfig, Method
+from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.progress import ProgressBar
 from xnorflow.sw.recipes import Augmentation, Optimiser, Recipe

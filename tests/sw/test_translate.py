@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from xnorflow.errors import DataError
-from xnorflow.sw.models.chain import IntegerPixels
+from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.nn.sign import SignWeight
 from xnorflow.sw.residual import Residual

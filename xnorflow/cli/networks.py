@@ -110,4 +110,5 @@ def evaluate(
         images, truth = load_frames(loaded, data, limit, frames, labels)
     with bar("evaluating", len(images)) as advance:
         result = golden(loaded, images, progress=advance, threads=threads)
-    report_results(result.labels.numpy(), result.scores.numpy(), truth, output)
+    found = None if result.labels is None else result.labels.numpy()
+    report_results(found, result.scores.numpy(), truth, output)

@@ -111,11 +111,11 @@ def load_frames(
         if trained_on not in ("", loaded.name):
             console.print(f"note: {network.name} was trained on {trained_on}, not on {loaded.name}")
         return (
-            check_frames(loaded.test_images.numpy(), network.input)[:limit],
+            check_frames(loaded.test_images.numpy(), network.input, network.quantisation)[:limit],
             loaded.test_labels.numpy()[:limit],
         )
     assert source is not None
-    frames = check_frames(read_array(source), network.input)[:limit]
+    frames = check_frames(read_array(source), network.input, network.quantisation)[:limit]
     if not len(frames):
         raise DataError(f"{source} has no frames")
     if labels is None:
@@ -129,13 +129,15 @@ def load_frames(
 
 
 def report_results(
-    labels: "NDArray[Any]",
+    labels: "NDArray[Any] | None",
     scores: "NDArray[Any]",
     expected: "NDArray[Any] | None",
     output: Path | None,
 ) -> None:
     """Print what came out: accuracy, and scores (N, classes), unless a file gets them."""
-    if expected is not None:
+    if labels is None and expected is not None:
+        console.print("no accuracy: the network delivers scores, but no labels")
+    elif labels is not None and expected is not None:
         right = int((labels == expected).sum())
         console.print(f"accuracy: {right / len(labels):.2%} ({right} of {len(labels)})")
     if output is not None:
@@ -144,8 +146,9 @@ def report_results(
         write_atomically(output, buffer.getvalue())
         console.print(f"scores are in {output}", soft_wrap=True)
     elif expected is None:
-        for number, (label, row) in enumerate(zip(labels, scores, strict=True)):
-            console.print(f"frame {number}: label {label}, scores {row.tolist()}")
+        for number, row in enumerate(scores.tolist()):
+            label = "" if labels is None else f"label {labels[number]}, "
+            console.print(f"frame {number}: {label}scores {row}")
 
 
 def refuse(options: "Mapping[str, object]", why: str) -> None:

@@ -290,6 +290,7 @@ def import_(
     network = lower_model(model, name=out.stem, labels=data.classes, provenance=provenance)
     with bar("integers", len(images)) as advance:
         found = golden(network, images, progress=advance).labels
+    assert found is not None
     share = float((found == labels).double().mean())
     console.print(
         f"in integers of {grid.bits} bits, {grid.fraction} of them fractional: {share:.2%}"
