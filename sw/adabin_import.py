@@ -2,7 +2,9 @@
 
 import copy
 import re
-from dataclasses import replace
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeGuard
 
@@ -10,6 +12,13 @@ import torch
 from torch import Tensor
 
 from xnorflow.errors import FormatError
+from xnorflow.ir import Network, Provenance
+from xnorflow.sw.batches import accuracy
+from xnorflow.sw.calibrate import CALIBRATED_ON, calibrate
+from xnorflow.sw.checkpoint import Checkpoint
+from xnorflow.sw.data import ImageData
+from xnorflow.sw.golden import golden
+from xnorflow.sw.lower import lower
 from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.nn.integer import IntegerWeight
@@ -19,7 +28,18 @@ from xnorflow.sw.residual_names import NamedResidual
 from xnorflow.sw.torch_file import read_torch_file
 
 
-__all__ = ["GRID", "PIXELS", "STEM_BITS", "import_adabin_resnet20", "in_real_numbers"]
+__all__ = [
+    "GRID",
+    "PIXELS",
+    "STEM_BITS",
+    "Import",
+    "import_adabin_resnet20",
+    "import_and_measure",
+    "in_real_numbers",
+]
+
+Advance = Callable[[int, int], None]
+"""Takes the number of images that are done, and of all."""
 
 PIXELS = IntegerPixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """The authors normalise CIFAR-10 by the statistics of ImageNet."""
@@ -92,6 +112,94 @@ def in_real_numbers(imported: Residual) -> Residual:
     model = copy.deepcopy(imported)
     model.stem.conv.weight_quantiser = _RealWeight()
     return model
+
+
+@dataclass(frozen=True, eq=False)
+class Import:
+    """An imported model on its grid, and how many test images it gets right.
+
+    Attributes
+    ----------
+    checkpoint : Checkpoint
+        The model; its provenance has the accuracy if all test images were measured.
+    network : Network
+        What the model becomes.
+    grid : Grid
+        On which it computes.
+    float_accuracy, accuracy : float
+        Fraction of the ``measured`` images that are right in floating point, as its authors have
+        it, and in the network's integers.
+    """
+
+    checkpoint: Checkpoint
+    network: Network
+    grid: Grid
+    float_accuracy: float
+    accuracy: float
+    measured: int
+
+
+def import_and_measure(
+    path: Path | str,
+    data: ImageData,
+    *,
+    name: str,
+    bits: int | None = None,
+    fraction: int | None = None,
+    limit: int | None = None,
+    progress: Callable[[str, int], AbstractContextManager[Advance]] | None = None,
+) -> Import:
+    """Read the authors' checkpoint, put it on a grid, lower it, and measure it before and after.
+
+    Parameters
+    ----------
+    path : path
+        Their file.
+    data : ImageData
+        CIFAR-10.
+    name : str
+        Name of the network.
+    bits, fraction : int, optional
+        Of the grid; otherwise as many bits as training images need, and the fraction of `GRID`.
+    limit : int, optional
+        Test images that are measured, the first ones; otherwise all.
+    progress : callable, optional
+        Shows the progress of a measurement, given what it is and the number of images.
+
+    Raises
+    ------
+    FormatError
+        If the file cannot be read, or is not that checkpoint.
+    """
+    shown = progress or (lambda *_: nullcontext())
+    grid = replace(
+        GRID,
+        bits=GRID.bits if bits is None else bits,
+        fraction=GRID.fraction if fraction is None else fraction,
+    )
+    imported = import_adabin_resnet20(path)
+    if bits is None:
+        grid = calibrate(imported, data.train_images[:CALIBRATED_ON], grid)
+    images, labels = data.test_images[:limit], data.test_labels[:limit]
+    with shown("floating point", len(images)) as advance:
+        before = accuracy(in_real_numbers(imported), images, labels, advance)
+    provenance = Provenance(
+        dataset=data.name,
+        model=str(imported.config),
+        method=imported.config.method.value,
+        recipe="imported",
+    )
+    model = imported.on_grid(grid)
+    network = lower(model, name=name, labels=data.classes, provenance=provenance)
+    with shown("integers", len(images)) as advance:
+        found = golden(network, images, progress=advance).labels
+    assert found is not None
+    after = float((found == labels).double().mean())
+    if limit is None:
+        # Model and network are the same; only the numbers before were others.
+        provenance = replace(provenance, float_accuracy=after)
+        network = replace(network, provenance=provenance)
+    return Import(Checkpoint(model, provenance), network, grid, before, after, len(images))
 
 
 class _RealWeight(IntegerWeight):

@@ -489,7 +489,7 @@ def test_a_read_only_home_is_enough(cli, files, monkeypatch, frames):
         (["eval", "net.xnf"], "give either --data or --input"),
         (
             ["eval", "net.xnf", "--data", "svhn"],
-            "'svhn' is not a data set: choose from mnist, fashion-mnist",
+            "'svhn' is no file or folder, and no data set: choose from mnist, fashion-mnist",
         ),
         (["eval", "net.xnf", "--input", "none.npy"], "none.npy cannot be read: No such file"),
         (["eval", "net.xnf", "--input", "net.xnf"], "net.xnf is not a .npy file of plain numbers"),
@@ -531,7 +531,7 @@ def test_a_read_only_home_is_enough(cli, files, monkeypatch, frames):
         ),
         (["train", "huge", "-o", "run"], "'huge' is not a model: choose from tfc,"),
         (["train", "-o", "run", "--method", "x"], "'x' is not a method: choose from sign, adabin,"),
-        (["train", "-o", "run", "--hidden", "a,b"], "is no list of whole numbers such as "),
+        (["train", "-o", "run", "--hidden", "a,b"], "must be whole numbers such as 96,64,64"),
         (
             ["train", "-o", "run", "--hidden", "64,0"],
             "dense layers must have 1 to 65536 values, not 0",
@@ -636,7 +636,7 @@ def test_training_pictures_choose_the_bits_of_an_import(cli, cifar, tmp_path, mo
         return replace(grid, bits=15)
 
     release(tmp_path / "release.th")
-    monkeypatch.setattr("xnorflow.sw.calibrate.calibrate", look)
+    monkeypatch.setattr("xnorflow.sw.adabin_import.calibrate", look)
     arguments = "release.th", "-o", "net.xnf", "--limit", 1, "--fraction", 8
     code, out, _ = cli("import", "adabin-resnet20", *arguments)
     assert code == 0

@@ -12,7 +12,6 @@ from xnorflow.cli.options import DataOption, LabelsOption, LimitOption
 from xnorflow.cli.shared import bar, console, load_data, refuse
 from xnorflow.errors import DataError
 from xnorflow.files import check_output
-from xnorflow.ir import Provenance
 from xnorflow.sw.module_names import is_module_name
 
 
@@ -241,7 +240,7 @@ def import_(
     bits: Annotated[
         int | None,
         typer.Option(
-            "--bits", help="Of the residual stream, if not as many as training pictures need."
+            "--bits", help="Of the residual stream, if not as many as training images need."
         ),
     ] = None,
     fraction: Annotated[
@@ -251,58 +250,33 @@ def import_(
 ) -> None:
     """Import a network that others have trained, and measure it on the test images.
 
-    First in real numbers, to show that it is what they have, and then on the fixed-point grid.
+    First in floating point, to show that it is what they have, and then on the fixed-point grid.
     """
     from xnorflow.ir.xnf import save
-    from xnorflow.sw.adabin_import import GRID, import_adabin_resnet20, in_real_numbers
-    from xnorflow.sw.batches import accuracy
-    from xnorflow.sw.calibrate import CALIBRATED_ON, calibrate
-    from xnorflow.sw.checkpoint import Checkpoint, save_checkpoint
+    from xnorflow.sw.adabin_import import import_and_measure
+    from xnorflow.sw.checkpoint import save_checkpoint
     from xnorflow.sw.data import Dataset, load
-    from xnorflow.sw.golden import golden
-    from xnorflow.sw.lower import lower as lower_model
 
     if kind != "adabin-resnet20":
         raise DataError(f"{kind!r} cannot be imported: only adabin-resnet20 can")
     if out.suffix not in (".xnf", ".safetensors"):
         raise DataError(f"the file to write must end in .xnf or .safetensors, not {out.name!r}")
     check_output(out)
-    grid = replace(
-        GRID,
-        bits=GRID.bits if bits is None else bits,
-        fraction=GRID.fraction if fraction is None else fraction,
-    )
-    imported = import_adabin_resnet20(checkpoint)
     data = load(Dataset.CIFAR10)
-    if bits is None:
-        grid = calibrate(imported, data.train_images[:CALIBRATED_ON], grid)
-    images, labels = data.test_images[:limit], data.test_labels[:limit]
-    with bar("real numbers", len(images)) as advance:
-        share = accuracy(in_real_numbers(imported), images, labels, advance)
-    console.print(f"in real numbers {share:.2%} of {len(images):,} test images are right")
-    provenance = Provenance(
-        dataset=Dataset.CIFAR10.value,
-        model=str(imported.config),
-        method=imported.config.method.value,
-        recipe="imported",
+    found = import_and_measure(
+        checkpoint, data, name=out.stem, bits=bits, fraction=fraction, limit=limit, progress=bar
     )
-    model = imported.on_grid(grid)
-    network = lower_model(model, name=out.stem, labels=data.classes, provenance=provenance)
-    with bar("integers", len(images)) as advance:
-        found = golden(network, images, progress=advance).labels
-    assert found is not None
-    share = float((found == labels).double().mean())
+    grid = found.grid
     console.print(
-        f"in integers of {grid.bits} bits, {grid.fraction} of them fractional: {share:.2%}"
+        f"in floating point {found.float_accuracy:.2%} of {found.measured:,} test images are right"
     )
-    if limit is None:
-        # Model and network are the same; only the numbers above were others.
-        provenance = replace(provenance, float_accuracy=share)
-        network = replace(network, provenance=provenance)
+    console.print(
+        f"in integers of {grid.bits} bits, {grid.fraction} of them fractional: {found.accuracy:.2%}"
+    )
     if out.suffix == ".xnf":
-        save(network, out)
+        save(found.network, out)
     else:
-        save_checkpoint(Checkpoint(model, provenance), out)
+        save_checkpoint(found.checkpoint, out)
     console.print(f"{out} is written", soft_wrap=True)
 
 
