@@ -37,7 +37,7 @@ class Net(torch.nn.Module):
 
 def main(source: Path, out: Path, *, bitstream: bool = False, epochs: int = 20) -> None:
     """Train, lower, generate and simulate; build if there is to be a ``bitstream``."""
-    data = xnorflow.read_data(source)
+    data = xnorflow.load_data(source)
     pixels = (data.frame.height - 2) // 2 * ((data.frame.width - 2) // 2)
     trained = xnorflow.train_module(
         lambda: Net(data.frame.channels, pixels, len(data.classes)),

@@ -28,9 +28,9 @@ from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.families.ice40 import UP5K
 from xnorflow.ir import Int
 from xnorflow.ir.xnf import load, save
-from xnorflow.sw import data, fit
+from xnorflow.sw import fit
 from xnorflow.sw.checkpoint import load_checkpoint
-from xnorflow.sw.data import ImageData
+from xnorflow.sw.data import ImageData, published
 from xnorflow.sw.golden import golden
 
 
@@ -49,7 +49,7 @@ def cli(monkeypatch, capsys, tmp_path, compiled):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     # Whose compiled simulations are kept is for a test of its own.
-    monkeypatch.setenv("XNORFLOW_DATA", str(data.cache_folder()))
+    monkeypatch.setenv("XNORFLOW_DATA", str(published.cache_folder()))
     monkeypatch.setenv("XNORFLOW_CACHE", str(compiled))
 
     def run(*arguments):
@@ -391,7 +391,7 @@ def test_ctrl_c_says_how_a_training_goes_on(cli, tmp_path, monkeypatch, mnist):
     few = replace(
         mnist, train_images=mnist.train_images[:600], train_labels=mnist.train_labels[:600]
     )
-    monkeypatch.setattr(data, "load", lambda _: few)
+    monkeypatch.setattr(published, "load", lambda _: few)
     step = fit._Training.training_step
 
     def stop(self, batch, index):
@@ -616,7 +616,7 @@ def cifar(monkeypatch):
     images, labels = torch.tensor(images), torch.tensor(labels)
     classes = tuple("abcdefghij")
     found = ImageData("cifar10", images[:32], labels[:32], images[32:], labels[32:], classes)
-    monkeypatch.setattr(data, "load", lambda _: found)
+    monkeypatch.setattr(published, "load", lambda _: found)
     return found
 
 

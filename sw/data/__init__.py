@@ -2,7 +2,7 @@
 
 from xnorflow.sw.data.images import ImageData, values_of
 from xnorflow.sw.data.own import calibrate_quantisation, read_data, read_labels
-from xnorflow.sw.data.published import Dataset, cache_folder, fetch, is_fetched, load
+from xnorflow.sw.data.published import Dataset, cache_folder, fetch, is_fetched, load, load_data
 
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "fetch",
     "is_fetched",
     "load",
+    "load_data",
     "read_data",
     "read_labels",
     "values_of",

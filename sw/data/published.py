@@ -25,9 +25,10 @@ from xnorflow.errors import DataError, ToolError
 from xnorflow.files import make_folder, write_atomically
 from xnorflow.sw.data.cifar import convert_pictures, has_pictures, unpack_batch
 from xnorflow.sw.data.images import ImageData
+from xnorflow.sw.data.own import read_data
 
 
-__all__ = ["Dataset", "cache_folder", "fetch", "is_fetched", "load"]
+__all__ = ["Dataset", "cache_folder", "fetch", "is_fetched", "load", "load_data"]
 
 # More than any file of a known data set holds, in bytes, and less than a decompression bomb.
 _LARGEST_FILE = 1 << 27
@@ -208,6 +209,24 @@ def load(dataset: Dataset) -> ImageData:
         test_images=torch.tensor(test_images),
         test_labels=torch.tensor(test_labels).long(),
         classes=dataset.classes,
+    )
+
+
+def load_data(source: Path | str, labels: Path | str | None = None) -> ImageData:
+    """Load a published data set by its name, or data of one's own, as `read_data` does.
+
+    Raises
+    ------
+    DataError
+        If there is neither, or it cannot be read.
+    """
+    names = [dataset.value for dataset in Dataset]
+    if source in names:
+        return load(Dataset(source))
+    if Path(source).exists():
+        return read_data(source, labels)
+    raise DataError(
+        f"{str(source)!r} is no file or folder, and no data set: choose from {', '.join(names)}"
     )
 
 

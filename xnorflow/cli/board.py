@@ -20,11 +20,11 @@ from xnorflow.cli.options import (
 from xnorflow.cli.shared import bar, console, load_frames, load_network, report_results
 from xnorflow.errors import DesignError, LinkError
 from xnorflow.files import check_output
-from xnorflow.ir import Network
 
 
 if TYPE_CHECKING:
     from xnorflow.hw.compile.design import Design
+    from xnorflow.ir import Network
 
 
 __all__ = ["boards", "run", "smallest_design"]
@@ -94,7 +94,7 @@ def boards() -> None:
     console.print(table)
 
 
-def smallest_design(network: Network) -> "Design":
+def smallest_design(network: "Network") -> "Design":
     """Design for the first board that has room for it; they go by size."""
     from xnorflow.boards.targets import TARGETS
 
@@ -106,7 +106,7 @@ def smallest_design(network: Network) -> "Design":
 
 
 @contextmanager
-def _port(network: Network, port: str) -> Iterator[str]:
+def _port(network: "Network", port: str) -> Iterator[str]:
     """Path of a serial port; of a simulated board's pseudo-terminal for ``virtual``."""
     if port != VIRTUAL:
         yield port

@@ -31,12 +31,11 @@ from xnorflow.cli.shared import bar, console, load_frames, load_network, report_
 from xnorflow.errors import ToolError
 from xnorflow.files import check_output
 from xnorflow.hw.streams.packets import FramesPerPacket
-from xnorflow.ir import Network
-from xnorflow.tables import design_table, plan_table
 
 
 if TYPE_CHECKING:
     from xnorflow.hw.compile.design import Design
+    from xnorflow.ir import Network
 
 
 __all__ = ["build", "choose_design", "generate", "plan", "simulate"]
@@ -62,6 +61,7 @@ def plan(
     from xnorflow.boards.plan import link_resources
     from xnorflow.boards.targets import find_target
     from xnorflow.hw.compile.fold import FILL
+    from xnorflow.tables import plan_table
 
     design = choose_design(
         load_network(network),
@@ -100,6 +100,7 @@ def generate(
     second otherwise, or is as fast as fits the FPGA.
     """
     from xnorflow.hw.compile.emit import generate as generate_files
+    from xnorflow.tables import design_table
 
     redirect_tools()
     design = choose_design(
@@ -197,6 +198,7 @@ def build(
     from xnorflow.boards.build import Stage
     from xnorflow.boards.build import build as run_build
     from xnorflow.boards.targets import find_target
+    from xnorflow.tables import design_table
 
     redirect_tools()
     design = choose_design(
@@ -255,7 +257,7 @@ def _report_cycles(design: "Design", cycles: int | None, latency: int) -> None:
 
 
 def choose_design(
-    network: Network,
+    network: "Network",
     board: str,
     *,
     cycles: int | None = None,

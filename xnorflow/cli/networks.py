@@ -18,7 +18,6 @@ from xnorflow.cli.options import (
 from xnorflow.cli.shared import (
     bar,
     console,
-    load_data,
     load_frames,
     load_model,
     load_network,
@@ -26,7 +25,6 @@ from xnorflow.cli.shared import (
 )
 from xnorflow.errors import LoweringError
 from xnorflow.files import check_output
-from xnorflow.tables import network_table
 
 
 __all__ = ["evaluate", "info", "lower"]
@@ -55,6 +53,7 @@ def lower(
     check_output(out)
     with console.status("loading PyTorch and the model …"):
         from xnorflow.sw.compare import compare
+        from xnorflow.sw.data import load_data
 
         loaded, make_network = load_model(model, weights)
         source = None if data is None else load_data(data, labels)
@@ -73,6 +72,8 @@ def lower(
 
 def info(network: NetworkArgument) -> None:
     """Show what a network computes, layer by layer."""
+    from xnorflow.tables import network_table
+
     loaded = load_network(network)
     console.print(network_table(loaded))
     source = loaded.provenance

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -19,23 +18,20 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from xnorflow.arrays import read_array
 from xnorflow.errors import DataError
 from xnorflow.files import write_atomically
-from xnorflow.ir import Network
 
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from xnorflow.sw.data import ImageData
+    from xnorflow.ir import Network
 
 
 __all__ = [
     "bar",
     "console",
-    "load_data",
     "load_frames",
     "load_model",
     "load_network",
@@ -48,7 +44,7 @@ __all__ = [
 console = Console(markup=False)
 
 
-def load_network(text: str, weights: Path | None = None) -> Network:
+def load_network(text: str, weights: Path | None = None) -> "Network":
     """Load a network from a file or from the zoo, or lower a module with its ``weights``."""
     from xnorflow.ir.xnf import load
     from xnorflow.sw.module_names import is_module_name
@@ -94,18 +90,21 @@ def load_model(text: str, weights: Path | None) -> "tuple[nn.Module, Callable[[s
 
 
 def load_frames(
-    network: Network,
+    network: "Network",
     data: str | None,
     limit: int | None,
     source: Path | None,
     labels: Path | None = None,
 ) -> "tuple[NDArray[Any], NDArray[Any] | None]":
     """Frames and labels of a data set, or those of a file."""
+    from xnorflow.arrays import read_array
     from xnorflow.frames import check_frames
 
     if (data is None) == (source is None):
         raise DataError("give either --data or --input")
     if data is not None:
+        from xnorflow.sw.data import load_data
+
         loaded = load_data(data, labels)
         trained_on = network.provenance.dataset
         if trained_on not in ("", loaded.name):
@@ -141,6 +140,8 @@ def report_results(
         right = int((labels == expected).sum())
         console.print(f"accuracy: {right / len(labels):.2%} ({right} of {len(labels)})")
     if output is not None:
+        import numpy as np
+
         buffer = io.BytesIO()
         np.save(buffer, scores)
         write_atomically(output, buffer.getvalue())
@@ -162,19 +163,6 @@ def refuse(options: "Mapping[str, object]", why: str) -> None:
     for name, value in options.items():
         if value is not None:
             raise DataError(f"{name} {why}")
-
-
-def load_data(text: str, labels: Path | None = None) -> "ImageData":
-    """Load a published data set by its name, or data of one's own."""
-    from xnorflow.sw.data import Dataset, load, read_data
-
-    for dataset in Dataset:
-        if dataset.value == text:
-            return load(dataset)
-    if Path(text).exists():
-        return read_data(text, labels)
-    known = ", ".join(dataset.value for dataset in Dataset)
-    raise DataError(f"{text!r} is no file or folder, and no data set: choose from {known}")
 
 
 def _labels(dataset: str) -> tuple[str, ...] | None:

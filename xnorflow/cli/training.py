@@ -9,7 +9,7 @@ import typer
 
 from xnorflow.cli.interrupted import command_line, on_interrupt
 from xnorflow.cli.options import DataOption, LabelsOption, LimitOption
-from xnorflow.cli.shared import bar, console, load_data, refuse
+from xnorflow.cli.shared import bar, console, refuse
 from xnorflow.errors import DataError
 from xnorflow.files import check_output
 from xnorflow.sw.module_names import is_module_name
@@ -92,6 +92,8 @@ def train(
 ) -> None:
     """Train a binary network. An interrupted training goes on where it stopped."""
     with console.status("loading PyTorch and the images …"):
+        from xnorflow.sw.data import load_data
+
         name = data or "mnist"
         source = load_data(name, labels)
     changes = {
@@ -255,14 +257,14 @@ def import_(
     from xnorflow.ir.xnf import save
     from xnorflow.sw.adabin_import import import_and_measure
     from xnorflow.sw.checkpoint import save_checkpoint
-    from xnorflow.sw.data import Dataset, load
+    from xnorflow.sw.data import load_data
 
     if kind != "adabin-resnet20":
         raise DataError(f"{kind!r} cannot be imported: only adabin-resnet20 can")
     if out.suffix not in (".xnf", ".safetensors"):
         raise DataError(f"the file to write must end in .xnf or .safetensors, not {out.name!r}")
     check_output(out)
-    data = load(Dataset.CIFAR10)
+    data = load_data("cifar10")
     found = import_and_measure(
         checkpoint, data, name=out.stem, bits=bits, fraction=fraction, limit=limit, progress=bar
     )
