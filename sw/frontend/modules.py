@@ -33,8 +33,6 @@ ACCEPTED = (
     "Identity, Dropout, Flatten, + - * / with constants, and torch.cat"
 )
 
-_NO_SCALE = Root(Fraction())
-
 Functions = list[tuple[str, Function]]
 """Functions one after the other, each with what its name ends in."""
 
