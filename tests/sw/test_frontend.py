@@ -235,6 +235,34 @@ def test_biases_of_scores_keep_the_order_of_classes(seed):
             assert (same | close).all()
 
 
+def test_a_network_may_end_with_its_scores():
+    model = randomise(sequential(), 2)
+    frame = FeatureMap(8, 8, 1, PIXELS)
+    network = lower(model, input=frame, labels=())
+    images = torch.randint(0, 256, (100, 8, 8, 1), dtype=torch.uint8)
+    assert network.labels == ()
+    assert network.nodes[-1].name == "scores"
+    assert torch.equal(
+        golden(network, images).scores, golden(lower(model, input=frame), images).scores
+    )
+    assert compare(model, network, images).differing == 0
+
+
+def test_a_single_score_decides_by_its_sign():
+    last = BinaryLinear(16, 1, SignWeight(shared_scale=True), Sign())
+    torch.manual_seed(1)
+    model = nn.Sequential(*sequential()[:-1], last)
+    nn.init.constant_(model[4].activation_quantiser.bias, -0.5)
+    images = torch.randint(0, 256, (300, 8, 8, 1), dtype=torch.uint8)
+    with torch.no_grad():
+        for _ in range(20):
+            model(images.movedim(-1, 1).float())
+    network = lower(model.eval(), input=FeatureMap(8, 8, 1, PIXELS), labels=("no", "yes"))
+    labels = golden(network, images).labels
+    assert 0 < labels.sum() < 300
+    assert compare(model, network, images).differing == 0
+
+
 def test_a_shape_may_be_computed():
     network = lower(randomise(Functional(), 0), input=FeatureMap(10, 10, 1, PIXELS))
     assert [type(node) for node in network.nodes].count(Threshold) == 3
