@@ -18,7 +18,7 @@ from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.ops.dynamic import FrameBufferStage
 from xnorflow.sw.data import Dataset
 from xnorflow.sw.lower import lower
-from xnorflow.sw.models.chain import IntegerPixels
+from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.residual import Residual
 from xnorflow.sw.residual_config import ResidualMethod

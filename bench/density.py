@@ -23,7 +23,8 @@ from xnorflow.hw.ops.matrix import MatrixStage
 from xnorflow.ir import Network
 from xnorflow.ir.xnf import load
 from xnorflow.sw.lower import lower
-from xnorflow.sw.models.chain import Chain, IntegerPixels, Method, Named
+from xnorflow.sw.models.chain import Chain, Method, Named
+from xnorflow.sw.models.pixels import IntegerPixels
 
 
 ZOO = Path("zoo/cifar10-cnv.xnf")

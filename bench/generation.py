@@ -103,7 +103,8 @@ def write(name: str, folder: Path) -> None:
     from xnorflow.ir import BinaryConv, IntegerConv
     from xnorflow.ir.xnf import load
     from xnorflow.sw.lower import lower
-    from xnorflow.sw.models.chain import Chain, IntegerPixels, Method, Named
+    from xnorflow.sw.models.chain import Chain, Method, Named
+    from xnorflow.sw.models.pixels import IntegerPixels
     from xnorflow.sw.residual import Residual
     from xnorflow.sw.residual_names import NamedResidual
 

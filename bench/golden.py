@@ -148,7 +148,7 @@ def _compare_commands(trees: tuple[Path, Path], name: str, busy: bool) -> dict[s
 
 def _evaluate(tree: Path, name: str, images: int) -> tuple[float, str]:
     """Images a second of the whole command, and what it prints of the accuracy."""
-    command = [sys.executable, "-m", "xnorflow", "eval", f"zoo:{name}", "--dataset", "cifar10"]
+    command = [sys.executable, "-m", "xnorflow", "eval", f"zoo:{name}", "--data", "cifar10"]
     command += ["--limit", str(images)]
     start = time.perf_counter()
     output = subprocess.run(

@@ -13,10 +13,10 @@ from record import record
 from rich.console import Console
 
 from xnorflow.sw.adabin_import import GRID, import_adabin_resnet20, in_real_numbers
+from xnorflow.sw.batches import accuracy
 from xnorflow.sw.data import Dataset, load
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
-from xnorflow.sw.train import accuracy
 
 
 FRACTIONS = 6, 8, 10

@@ -19,7 +19,8 @@ from rich.console import Console
 from xnorflow.sw.compare import compare
 from xnorflow.sw.data import Dataset, load
 from xnorflow.sw.lower import lower
-from xnorflow.sw.models.chain import IntegerPixels, Method, Named
+from xnorflow.sw.models.chain import Method, Named
+from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.recipes import Recipe
 from xnorflow.sw.train import train
 

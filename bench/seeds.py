@@ -17,7 +17,8 @@ from rich.console import Console
 
 from xnorflow.sw.data import Dataset, ImageData, load
 from xnorflow.sw.kinds import Config
-from xnorflow.sw.models.chain import IntegerPixels, Method, Named
+from xnorflow.sw.models.chain import Method, Named
+from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.recipes import Recipe, recipe_for, small
 from xnorflow.sw.residual_config import ResidualConfig, ResidualMethod

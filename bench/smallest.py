@@ -23,7 +23,7 @@ from xnorflow.hw.families.device import Cell
 from xnorflow.ir import Network
 from xnorflow.sw.data import Dataset
 from xnorflow.sw.lower import lower
-from xnorflow.sw.models.chain import IntegerPixels
+from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.residual import Residual
 from xnorflow.sw.residual_config import ResidualConfig, ResidualMethod, StemConfig, UnitConfig

@@ -23,7 +23,7 @@ from xnorflow.boards.protocol import (
 )
 from xnorflow.errors import LinkError
 from xnorflow.frames import frame_bytes
-from xnorflow.ir import Network
+from xnorflow.ir import Network, Quantisation
 
 
 __all__ = ["BAUD", "Board", "Results"]
@@ -41,20 +41,20 @@ class Results:
 
     Attributes
     ----------
-    labels : int64 array, (n,)
-        Indices of the classes.
+    labels : int64 array, (n,), or None
+        Indices of the classes; None if the network delivers no labels.
     scores : int32 array, (n, classes)
     cycles : int64 array, (n,)
         Clock cycles from the transfer of each frame's last word to its result.
     """
 
-    labels: NDArray[np.int64]
+    labels: NDArray[np.int64] | None
     scores: NDArray[np.int32]
     cycles: NDArray[np.int64]
 
 
 class Board:
-    """A board that classifies frames. Use it in a ``with`` statement, or call `close`.
+    """A board that executes a network. Use it in a ``with`` statement, or call `close`.
 
     What gets lost or damaged on the line is asked for again.
 
@@ -130,14 +130,20 @@ class Board:
             )
 
     def classify(
-        self, frames: NDArray[Any], *, progress: Callable[[int], None] | None = None
+        self,
+        frames: NDArray[Any],
+        *,
+        quantisation: Quantisation | None = None,
+        progress: Callable[[int], None] | None = None,
     ) -> Results:
         """Classify frames.
 
         Parameters
         ----------
         frames : array of integers, (n, height, width, channels)
-            Raw pixels.
+            Raw pixels; with a ``quantisation`` also floating-point numbers.
+        quantisation : Quantisation, optional
+            That of the network.
         progress : callable
             Called with the number of frames done, after each.
 
@@ -148,19 +154,22 @@ class Board:
         LinkError
             If the board does not answer.
         """
-        payloads = frame_bytes(frames, self.info.frame)
-        reply = struct.Struct(f"<II{self.info.classes}i")
-        labels = np.empty(len(frames), np.int64)
-        scores = np.empty((len(frames), self.info.classes), np.int32)
-        cycles = np.empty(len(frames), np.int64)
+        payloads = frame_bytes(frames, self.info.frame, quantisation)
+        labelled, classes = self.info.labelled, self.info.classes
+        reply = struct.Struct(f"<{1 + labelled}I{classes}i")
+        words = np.empty((len(frames), 1 + labelled + classes), np.int64)
         for n, payload in enumerate(payloads):
             body = self._ask(Command.CLASSIFY, payload.tobytes())
             if len(body) != reply.size:
                 raise LinkError(f"{self.port}: a result has {len(body)} bytes, not {reply.size}")
-            labels[n], cycles[n], *scores[n] = reply.unpack(body)
+            words[n] = reply.unpack(body)
             if progress is not None:
                 progress(n + 1)
-        return Results(labels, scores, cycles)
+        return Results(
+            labels=words[:, 0] if labelled else None,
+            scores=words[:, -classes:].astype(np.int32),
+            cycles=words[:, int(labelled)],
+        )
 
     def _describe(self) -> Info:
         try:

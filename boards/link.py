@@ -31,10 +31,16 @@ __all__ = [
     "RequestReceiver",
     "describe",
     "request_layout",
+    "result_of",
 ]
 
 request_layout = data.StructLayout({"sequence": 8, "command": 8, "status": Status})
 """A request, and whether it is to be granted."""
+
+
+def result_of(info, score_bits):
+    """Payload of a result of what is behind the link."""
+    return result_layout(info.classes, score_bits, labelled=info.labelled)
 
 
 class RequestReceiver(wiring.Component):
@@ -177,7 +183,7 @@ class ReplySender(wiring.Component):
     Members
     -------
     i_request : ``In(stream.Signature(request_layout))``
-    i_result : ``In(stream.Signature(result_layout(info.classes, score_bits)))``
+    i_result : ``In(stream.Signature(result_of(info, score_bits)))``
         Waited for when a frame is to be classified; taken when the reply has been sent.
     frame_sent : ``In(1)``
         High in the cycle in which a good frame's last word goes to the accelerator.
@@ -190,7 +196,7 @@ class ReplySender(wiring.Component):
         self.info = info
         super().__init__({
             "i_request": In(stream.Signature(request_layout)),
-            "i_result": In(stream.Signature(result_layout(info.classes, score_bits))),
+            "i_result": In(stream.Signature(result_of(info, score_bits))),
             "frame_sent": In(1),
             "o": Out(stream.Signature(packet_layout)),
             "busy": Out(1),
@@ -212,7 +218,8 @@ class ReplySender(wiring.Component):
         request = Signal(request_layout)
         result = self.i_result.p
         scores = [result.scores[n] for n in range(self.info.classes)]
-        words = Array([Cat(C(0, 8), request), result.label, cycles, *scores])
+        label = [result.label] if self.info.labelled else []
+        words = Array([Cat(C(0, 8), request), *label, cycles, *scores])
         body = self.info.pack()
         m.submodules.rom = rom = memory.Memory(
             shape=8, depth=4 + len(body), init=bytes(4) + body, attrs={"rom_style": "logic"}
@@ -333,7 +340,7 @@ class Link(wiring.Component):
     tx : ``Out(1, init=1)``
         Line to the host.
     o_frame : ``Out(stream.Signature(frame_layout(value_shape(info.frame.type), info.lanes)))``
-    i_result : ``In(stream.Signature(result_layout(info.classes, score_bits)))``
+    i_result : ``In(stream.Signature(result_of(info, score_bits)))``
     busy : ``Out(1)``
         An answer is being worked on.
     refused : ``Out(1)``
@@ -355,7 +362,7 @@ class Link(wiring.Component):
             "rx": In(1, init=1),
             "tx": Out(1, init=1),
             "o_frame": Out(stream.Signature(frame_layout(pixel, info.lanes))),
-            "i_result": In(stream.Signature(result_layout(info.classes, score_bits))),
+            "i_result": In(stream.Signature(result_of(info, score_bits))),
             "busy": Out(1),
             "refused": Out(1),
         })
@@ -454,4 +461,5 @@ def describe(design: Design, clock: int) -> Info:
         cycles_per_frame=design.cycles_per_frame,
         fingerprint=fingerprint(design.network),
         name=design.network.name,
+        labelled=design.labelled,
     )

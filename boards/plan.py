@@ -5,6 +5,7 @@ from xnorflow.errors import DesignError
 from xnorflow.hw.arithmetic.resources import Resources, buffer
 from xnorflow.hw.compile.design import Design
 from xnorflow.hw.compile.estimate import estimate
+from xnorflow.hw.streams.words import value_bits
 from xnorflow.ir import FeatureMap
 
 
@@ -54,7 +55,7 @@ def estimate_link(frame: FeatureMap, *, lanes: int, classes: int, score_bits: in
     luts = (
         _BASE
         + _PER_COUNTER_BIT * frame.size.bit_length()
-        + lanes * (_PER_LANE + _PER_LANE_BIT * frame.type.bits)
+        + lanes * (_PER_LANE + _PER_LANE_BIT * value_bits(frame))
         + classes * (_PER_SCORE + _PER_SCORE_BIT * score_bits)
     )
     return Resources(luts=round(luts), block_rams=_BLOCK_RAMS)

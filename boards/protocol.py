@@ -39,6 +39,7 @@ DELIMITER = b"\0"
 
 _BLOCK = 254  # most bytes in a block of COBS
 _SIGNED = 1 << 8  # of a pixel's type: its bits are in two's complement
+_NO_LABEL = 1 << 31  # of the number of scores: no label comes with them
 
 
 class PacketError(Exception):
@@ -53,7 +54,10 @@ class Command(IntEnum):
     """Tell what is on the board. No payload; the body is an `Info`."""
 
     CLASSIFY = 2
-    """Classify the frame in the payload. The body is label, cycles and scores, 32 bits each."""
+    """Execute the network on the frame in the payload.
+
+    The body is the label, if there is one, cycles and scores, 32 bits each.
+    """
 
 
 @unique
@@ -95,6 +99,8 @@ class Info:
         Name of the network, cut to ``NAME_BYTES`` bytes of UTF-8.
     version : int
         Of the protocol.
+    labelled : bool
+        Whether results have a label.
     """
 
     frame: FeatureMap
@@ -105,6 +111,7 @@ class Info:
     fingerprint: bytes
     name: str
     version: int = VERSION
+    labelled: bool = True
 
     NAME_BYTES = 32
     _LAYOUT = struct.Struct("<9I8s")
@@ -112,8 +119,9 @@ class Info:
     def pack(self) -> bytes:
         """Return the body of the reply to `Command.INFO`."""
         fixed = self._LAYOUT.pack(
-            self.version, *self.frame.shape, _pack_type(self.frame.type), self.classes,
-            self.lanes, self.clock, self.cycles_per_frame, self.fingerprint,
+            self.version, *self.frame.shape, _pack_type(self.frame.type),
+            self.classes | (0 if self.labelled else _NO_LABEL), self.lanes, self.clock,
+            self.cycles_per_frame, self.fingerprint,
         )  # fmt: skip
         name = self.name.encode()[: self.NAME_BYTES].decode(errors="ignore")
         return fixed + name.encode()
@@ -129,7 +137,9 @@ class Info:
         """
         if len(body) < cls._LAYOUT.size:
             raise PacketError(f"a description of {len(body)} bytes is too short")
-        version, height, width, channels, pixel, *numbers, digest = cls._LAYOUT.unpack_from(body)
+        version, height, width, channels, pixel, scores, *numbers, digest = cls._LAYOUT.unpack_from(
+            body
+        )
         if version != VERSION:
             raise PacketError(
                 f"the board speaks version {version} of the protocol, this program version "
@@ -140,7 +150,8 @@ class Info:
         except NetworkError as error:
             raise PacketError(f"a description is damaged: {error}") from None
         name = body[cls._LAYOUT.size :].decode(errors="replace")
-        return cls(frame, *numbers, digest, name)
+        labelled = not scores & _NO_LABEL
+        return cls(frame, scores & ~_NO_LABEL, *numbers, digest, name, labelled=labelled)
 
 
 @dataclass(frozen=True)

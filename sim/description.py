@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from xnorflow.errors import FormatError, NetworkError
 from xnorflow.frames import frame_bytes, value_bytes
 from xnorflow.hw.streams.packets import FramesPerPacket
-from xnorflow.ir import FeatureMap
+from xnorflow.ir import FeatureMap, Quantisation
 from xnorflow.ir.xnf import decode_type
 
 
@@ -32,12 +32,16 @@ class Description:
         Pixels of an input word, and words of a frame.
     frames_per_packet : FramesPerPacket
         Whether ``tlast`` ends every frame, or a packet of them.
+    labels : list of str
+        Names of the classes; without any, results have no label.
     classes, result_element_bits : int
         Number of scores, and the width of each and of the label in a result.
     cycles_per_frame, latency : int
         Predicted clock cycles.
     steps : list of dict
         The units of the pipeline, in order.
+    quantisation : Quantisation or None
+        Which integers stand for floating-point numbers, if they do.
     """
 
     frame_shape: tuple[int, int, int]
@@ -45,11 +49,13 @@ class Description:
     input_lanes: int
     words_per_frame: int
     frames_per_packet: FramesPerPacket
+    labels: list[str]
     classes: int
     result_element_bits: int
     cycles_per_frame: int
     latency: int
     steps: list[dict[str, Any]]
+    quantisation: Quantisation | None = None
 
     @classmethod
     def load(cls, directory: Path | str) -> "Description":
@@ -63,7 +69,11 @@ class Description:
         path = Path(directory) / "design.json"
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            found = cls(**{name: values[name] for name in cls.__dataclass_fields__})
+            quantisation = values.pop("quantisation", None)
+            wanted = cls.__dataclass_fields__.keys() - {"quantisation"}
+            found = cls(**{name: values[name] for name in wanted})
+            if quantisation is not None:
+                object.__setattr__(found, "quantisation", Quantisation(**quantisation))
             object.__setattr__(found, "frame_shape", tuple(found.frame_shape))
             packets = FramesPerPacket(found.frames_per_packet)
             object.__setattr__(found, "frames_per_packet", packets)
@@ -85,7 +95,7 @@ class Description:
         Parameters
         ----------
         frames : (frames, height, width, channels) array
-            Raw frames: integers of any type.
+            Raw frames: integers of any type, or floating-point numbers if there is a quantisation.
 
         Returns
         -------
@@ -97,7 +107,7 @@ class Description:
             If the frames are of a wrong shape or type, or have values out of range.
         """
         frame, lanes = self.frame, self.input_lanes
-        values = frame_bytes(frames, frame)
+        values = frame_bytes(frames, frame, self.quantisation)
         spare = self.words_per_frame * lanes - frame.size
         padded = np.pad(values, ((0, 0), (0, spare), (0, 0)))
         word = lanes * value_bytes(frame.type)
@@ -106,9 +116,11 @@ class Description:
     @property
     def result_bytes(self) -> int:
         """Bytes of a result."""
-        return (1 + self.classes) * self.result_element_bits // 8
+        return (bool(self.labels) + self.classes) * self.result_element_bits // 8
 
-    def results(self, data: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def results(
+        self, data: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.int64] | None, NDArray[np.int64]]:
         """Labels and scores in results.
 
         Parameters
@@ -118,9 +130,11 @@ class Description:
 
         Returns
         -------
-        labels : (results,) int64
+        labels : (results,) int64, or None
         scores : (results, classes) int64
         """
         signed = np.dtype(f"<i{self.result_element_bits // 8}")
         elements = np.ascontiguousarray(data).view(signed).astype(np.int64)
+        if not self.labels:
+            return None, elements
         return elements[:, 0] & ((1 << self.result_element_bits) - 1), elements[:, 1:]

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from xnorflow.errors import FormatError
-from xnorflow.sw.models.chain import IntegerPixels
+from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.nn.grid import Grid
-from xnorflow.sw.nn.weights import IntegerWeight
+from xnorflow.sw.nn.integer import IntegerWeight
 from xnorflow.sw.residual import Residual
 from xnorflow.sw.residual_config import ResidualMethod
 from xnorflow.sw.residual_names import NamedResidual

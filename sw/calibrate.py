@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from xnorflow.errors import DataError
-from xnorflow.sw.fit import EVALUATION_BATCH
+from xnorflow.sw.batches import EVALUATION_BATCH
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.residual import Residual
 

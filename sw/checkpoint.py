@@ -17,11 +17,12 @@ from xnorflow.errors import FormatError, NetworkError
 from xnorflow.files import read_file, write_atomically
 from xnorflow.ir import Provenance
 from xnorflow.sw.kinds import Config, Model, build
-from xnorflow.sw.models.chain import Chain, ChainConfig, ConvConfig, IntegerPixels, Method
-from xnorflow.sw.nn.activations import RSign
+from xnorflow.sw.models.chain import Chain, ChainConfig, ConvConfig, Method
+from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.nn.conv import Border
 from xnorflow.sw.nn.dynamic import HyperConfig
 from xnorflow.sw.nn.grid import Grid
+from xnorflow.sw.nn.sign import RSign
 from xnorflow.sw.nn.unit import Shortcut
 from xnorflow.sw.residual_config import (
     ResidualConfig,

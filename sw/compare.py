@@ -8,9 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from xnorflow.frames import check_frames
-from xnorflow.ir import BinaryConv, Int, IntegerConv, Network, ValueType
+from xnorflow.ir import BinaryConv, Int, IntegerConv, Network, Quantisation, ValueType
+from xnorflow.sw.data import values_of
+from xnorflow.sw.frontend.prepare import is_prepared
 from xnorflow.sw.frontend.reader import observe
 from xnorflow.sw.golden import golden
+from xnorflow.sw.lowering.grid_values import observe_grid
 from xnorflow.sw.models.chain import Chain
 from xnorflow.sw.nn.conv import BinaryConv2d
 from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
@@ -124,7 +127,10 @@ def compare(
             differing[name] = differing.get(name, 0) + int(differs.sum())
             near = differs & (value.abs() < CLOSE) if bits else torch.zeros_like(differs)
             close[name] = close.get(name, 0) + int(near.sum())
-        labels += int((logits.argmax(dim=1) != result.labels).sum())
+        if result.labels is not None:
+            single = logits.shape[1] == 1
+            expected = (logits[:, 0] >= 0).long() if single else logits.argmax(dim=1)
+            labels += int((expected != result.labels).sum())
         done += len(batch)
         if progress is not None:
             progress(done, len(frames))
@@ -169,13 +175,19 @@ def _trace(model: nn.Module, network: Network, frames: Tensor) -> dict[str, Tens
 
 def _observe(model: nn.Module, network: Network, frames: Tensor) -> dict[str, Tensor]:
     """As `_trace`, for a model whose bits are named as its layers are."""
-    distances, logits = observe(model, network.input, frames.movedim(-1, 1).double())
+    x = values_of(frames.double(), network.quantisation or Quantisation())
+    if is_prepared(model):
+        found, logits = observe_grid(model, x)
+    else:
+        found, logits = observe(model, network.input, x)
     values = {}
-    for name, distance in distances.items():
+    for name, value in found.items():
         # Equal comparisons share a node.
         if name in network.maps:
-            height, width, channels = network.maps[name].shape
-            rows = distance.reshape(-1, channels, height, width)
+            feature_map = network.maps[name]
+            height, width, channels = feature_map.shape
+            unit = 2.0 ** _fraction(feature_map.type)
+            rows = unit * value.reshape(-1, channels, height, width)
             values[name] = rows.movedim(1, -1).flatten(1)
     return values | {network.nodes[-1].name: logits.flatten(1)}
 

@@ -24,9 +24,9 @@ from torch import Tensor
 from xnorflow.errors import LoweringError
 from xnorflow.ir import BinaryConv, FeatureMap, Gate, IntegerConv
 from xnorflow.sw.lowering.borders import Borders, find_borders
-from xnorflow.sw.nn.activations import ActivationLevels
 from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
 from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
+from xnorflow.sw.nn.quantiser import ActivationLevels
 
 
 __all__ = ["ExactLayer", "Layer", "read", "to_integers"]

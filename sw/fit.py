@@ -21,22 +21,22 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from xnorflow.errors import FormatError
 from xnorflow.files import locked, make_folder, remove_file, write_atomically
+from xnorflow.ir import Quantisation
 from xnorflow.sw.augment import augment, seeded
+from xnorflow.sw.batches import EVALUATION_BATCH, logits_of
 from xnorflow.sw.data import ImageData
 from xnorflow.sw.nn.conv import BinaryConv2d
 from xnorflow.sw.nn.linear import BinaryLinear
-from xnorflow.sw.nn.weights import AdaBinWeight, SiManWeight
+from xnorflow.sw.nn.quantiser import WeightQuantiser
 from xnorflow.sw.progress import ProgressBar
 from xnorflow.sw.recipes import Optimiser, Recipe
 from xnorflow.sw.torch_file import read_torch_file
 
 
-__all__ = ["EVALUATION_BATCH", "STATE_FILE", "device_of", "fit"]
+__all__ = ["STATE_FILE", "device_of", "fit"]
 
 STATE_FILE = "training.ckpt"
 """Name, in the folder of a training, of what it goes on from."""
-EVALUATION_BATCH = 250
-"""Pictures that are evaluated at once."""
 
 
 def fit(
@@ -52,7 +52,7 @@ def fit(
     progress: bool = False,
     **trainer_options: Any,
 ) -> lightning.Trainer:
-    """Train ``model``, of any kind that has a ``config``, in place; see `xnorflow.sw.train.train`.
+    """Train ``model`` in place; see `xnorflow.sw.train.train`.
 
     ``taught`` is a teacher's distribution for each picture, (N, classes), if the recipe learns from
     one. ``origin`` tells what else decides the outcome: a training goes on only with the same.
@@ -93,7 +93,7 @@ def fit(
         if mixed:
             # It rounds in other ways.
             origin += ", bfloat16"
-        task = _Training(model, recipe, pictures, origin)
+        task = _Training(model, recipe, pictures, data.quantisation, origin)
         # Processes for further devices belong to the same run.
         with locked(folder) if trainer.is_global_zero else nullcontext():
             if not resume:
@@ -253,6 +253,7 @@ class _Training(lightning.LightningModule):
         model: nn.Module,
         recipe: Recipe,
         pictures: _Pictures,
+        quantisation: Quantisation,
         origin: str,
     ) -> None:
         super().__init__()
@@ -260,11 +261,13 @@ class _Training(lightning.LightningModule):
         self.model = model
         self.recipe = recipe
         self.pictures = pictures
+        self.quantisation = quantisation
 
     @property
     def settings(self) -> str:
         """What must stay the same when a training goes on."""
-        return repr((self.model.config, self.recipe, len(self.pictures), self.origin))
+        made_of = getattr(self.model, "config", str(self.model))
+        return repr((made_of, self.recipe, len(self.pictures), self.origin))
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         """Batches of this device."""
@@ -305,10 +308,10 @@ class _Training(lightning.LightningModule):
         recipe = self.recipe
         share = self.current_epoch / recipe.epochs
         for module in self.model.modules():
-            if isinstance(module, AdaBinWeight | SiManWeight):
+            if isinstance(module, WeightQuantiser):
                 module.progress = recipe.progress + (1 - recipe.progress) * share
-            if isinstance(module, SiManWeight) and recipe.centred:
-                module.centre = max(0.0, 0.5 * (1 - share / recipe.centred))
+                if recipe.centred:
+                    module.centred = max(0.0, 1 - share / recipe.centred)
 
     def training_step(self, batch: tuple[Tensor, ...], _index: int) -> Tensor:
         """Loss of a batch."""
@@ -317,7 +320,7 @@ class _Training(lightning.LightningModule):
             self.recipe.seed, self.global_step, self.global_rank, device=images.device
         )
         images = augment(images, self.recipe.augmentation, generator)
-        logits = self.model(images)
+        logits = logits_of(self.model, images, self.quantisation)
         if taught:
             loss = _distillation(logits, taught[0], self.recipe.temperature)
         else:
@@ -331,7 +334,7 @@ class _Training(lightning.LightningModule):
         images, labels = batch
         # What was compiled is for batches of training.
         with torch.compiler.set_stance("force_eager"):
-            logits = self.model(images)
+            logits = logits_of(self.model, images, self.quantisation)
         self._log("held_out", functional.cross_entropy(logits, labels), logits, labels)
 
     def _log(self, what: str, loss: Tensor, logits: Tensor, labels: Tensor) -> None:

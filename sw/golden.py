@@ -43,7 +43,6 @@ from xnorflow.ir import (
     Subsample,
     Threshold,
     TwoSlope,
-    sources_of,
 )
 from xnorflow.sw.kernels import Kernel, Values, kernel_of, narrow, widen, windows_of
 
@@ -63,7 +62,8 @@ class Execution:
     Attributes
     ----------
     scores : int64 tensor, (n, classes)
-    labels : int64 tensor, (n,)
+    labels : int64 tensor, (n,), or None
+        None if the network has no `ArgMax`.
     maps : mapping of str to tensor, (n, height, width, channels)
         What the nodes that were asked for deliver: bool where that is bits, else int64.
     popcounts : mapping of str to int64 tensor, (n, height, width, 1)
@@ -71,7 +71,7 @@ class Execution:
     """
 
     scores: Tensor
-    labels: Tensor
+    labels: Tensor | None
     maps: Mapping[str, Tensor]
     popcounts: Mapping[str, Tensor]
 
@@ -91,7 +91,8 @@ def golden(
     network : Network
         What to execute.
     frames : array or tensor, (n, height, width, channels)
-        Raw frames: integers of any type, or bools.
+        Raw frames: integers of any type, or bools; floating-point numbers if the network says
+        which integers stand for them.
     keep : collection of str
         Nodes, or `INPUT`, whose maps are wanted too; ``network.maps`` asks for all of them.
     progress : callable, optional
@@ -109,9 +110,11 @@ def golden(
     ValueError
         If ``threads`` is less than 1.
     """
-    array = check_frames(frames.numpy() if isinstance(frames, Tensor) else frames, network.input)
-    label = network.nodes[-1].name
-    wanted = {*keep, network.scores, label}
+    array = frames.numpy() if isinstance(frames, Tensor) else frames
+    array = check_frames(array, network.input, network.quantisation)
+    wanted = {*keep, network.scores}
+    if network.label is not None:
+        wanted.add(network.label)
     if unknown := wanted - network.maps.keys():
         raise KeyError(f"{network.name} has no node {', '.join(sorted(unknown))}")
     if threads is None:
@@ -143,7 +146,7 @@ def golden(
     _in_threads(execute, range(0, len(array), batch), threads, advance)
     return Execution(
         scores=found[network.scores].map.flatten(1).to(torch.int64),
-        labels=found[label].map.flatten(),
+        labels=None if network.label is None else found[network.label].map.flatten(),
         maps=MappingProxyType({name: found[name].map for name in keep}),
         popcounts=MappingProxyType({
             name: popcount for name in keep if (popcount := found[name].popcount) is not None
@@ -207,7 +210,7 @@ class _Step(NamedTuple):
 
 def _steps(network: Network, wanted: Collection[str]) -> list[_Step]:
     """How to get at the values of the nodes in ``wanted``, step by step."""
-    users = Counter(source for node in network.nodes for source in sources_of(node))
+    users = Counter(source for node in network.nodes for source in node.sources)
     alone = {
         node.name: node
         for node in network.nodes
@@ -225,7 +228,7 @@ def _steps(network: Network, wanted: Collection[str]) -> list[_Step]:
         if node.name in within:
             continue
         conv = joined.get(node.name)
-        sources = sources_of(node if conv is None else conv)
+        sources = (node if conv is None else conv).sources
         kernel = kernel_of(node, network.maps, conv) or _plain(node, network)
         steps.append(_Step(node.name, sources, kernel, tuple({*sources} - needed)))
         needed.update(sources)
@@ -299,9 +302,13 @@ def define(node: Node, x: Values, *others: Values) -> Values:
             return Values(_halving_max_pool(x.map))
         case GlobalSum():
             return Values(x.map.sum(dim=(1, 2), keepdim=True))
+        case ArgMax() if x.map.shape[3] == 1:
+            return Values((x.map >= 0).to(torch.int64))
         case ArgMax():
             # torch.argmax gives the first of several maxima.
             return Values(x.map.to(torch.int64).argmax(dim=3, keepdim=True))
+        case _:
+            raise TypeError(f"{type(node).__name__} has no definition")
 
 
 def _of_classes(values: NDArray[np.int64], classes: NDArray[np.int64] | None) -> Tensor:

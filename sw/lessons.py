@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from xnorflow.errors import FormatError
 from xnorflow.files import make_folder, read_file, write_atomically
 from xnorflow.sw.augment import augment, seeded
+from xnorflow.sw.batches import EVALUATION_BATCH
 from xnorflow.sw.checkpoint import read_header
-from xnorflow.sw.fit import EVALUATION_BATCH
 from xnorflow.sw.recipes import Recipe
 
 

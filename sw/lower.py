@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from torch import fx, nn
 
 from xnorflow.errors import LoweringError, NetworkError
 from xnorflow.ir import (
@@ -28,14 +28,16 @@ from xnorflow.ir import (
     UInt,
 )
 from xnorflow.sw.exact import ExactLayer, Layer, read
+from xnorflow.sw.frontend.prepare import is_prepared
 from xnorflow.sw.frontend.reader import graph_of
 from xnorflow.sw.lower_residual import residual_nodes
 from xnorflow.sw.lowering.borders import merge_classes
 from xnorflow.sw.lowering.exact import exact_nodes
+from xnorflow.sw.lowering.grid import grid_nodes
 from xnorflow.sw.models.chain import Chain
-from xnorflow.sw.nn.activations import ActivationLevels
 from xnorflow.sw.nn.conv import BinaryConv2d, IntegerConv2d
 from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
+from xnorflow.sw.nn.quantiser import ActivationLevels
 from xnorflow.sw.residual import Residual
 from xnorflow.sw.thresholds import Rule, decide, is_falling, read_rules
 
@@ -54,7 +56,7 @@ def lower(
     input: FeatureMap | None = None,
     quantisation: Quantisation | None = None,
     name: str = "network",
-    labels: Sequence[str] | None = None,
+    labels: tuple[str, ...] | None = None,
     provenance: Provenance | None = None,
 ) -> Network:
     """Turn a trained model into the network of integers that computes the same.
@@ -65,14 +67,15 @@ def lower(
         It is read in float64 and evaluation mode, and not changed. It takes batches (N, channels,
         height, width) of values, and returns the scores of each class, (N, classes).
     input : FeatureMap
-        Shape and type of a frame of integers, as in ``FeatureMap(28, 28, 1, UInt(8))``. A `Chain`
-        or a `Residual` has its own.
+        Shape and type of a frame of integers, as in ``FeatureMap(28, 28, 1, UInt(8))``. A model
+        that was prepared for a grid has its own, and so have `Chain` and `Residual`.
     quantisation : Quantisation, optional
         What the integers stand for; otherwise themselves.
     name : str
         Name of the network.
     labels : sequence of str, optional
-        Names of the classes, otherwise their numbers.
+        Names of the classes, otherwise their numbers. Of a single score they are two, the second
+        one for scores of at least 0. With ``()`` the network ends with its scores.
     provenance : Provenance, optional
         Where the model came from.
 
@@ -96,6 +99,10 @@ def lower(
             raise LoweringError(f"{what} has values that are not finite")
     if isinstance(model, Chain | Residual):
         frame = FeatureMap(*model.config.input_shape, _PIXEL)
+    elif is_prepared(model):
+        frame = model.meta["frame"]
+        if quantisation not in (None, Quantisation()):
+            raise LoweringError("a model on a fixed-point grid takes integers as they are")
     elif input is None:
         raise LoweringError("lower must be told what a frame is: input=FeatureMap(…)")
     else:
@@ -106,6 +113,8 @@ def lower(
                 nodes = _nodes(model, frame)
             case Residual():
                 nodes = residual_nodes(model, frame)
+            case fx.GraphModule() if is_prepared(model):
+                nodes = grid_nodes(model)
             case _:
                 exact = quantisation or Quantisation()
                 nodes = exact_nodes(graph_of(model, frame), frame, exact)
@@ -114,9 +123,10 @@ def lower(
         return Network(
             name=name,
             input=frame,
-            nodes=(*nodes, ArgMax("label", "scores")),
-            labels=tuple(labels or map(str, range(affine.scale.size))),
+            nodes=tuple(nodes) if labels == () else (*nodes, ArgMax("label", "scores")),
+            labels=tuple(map(str, range(max(2, affine.scale.size))) if labels is None else labels),
             provenance=provenance or Provenance(),
+            quantisation=None if isinstance(model, Chain | Residual) else quantisation,
         )
     except NetworkError as error:
         hint = "" if isinstance(model, Chain) else "; a grid of fewer bits may help"

@@ -44,9 +44,9 @@ from xnorflow.sw.nn.dynamic import DyPReLU
 from xnorflow.sw.nn.grid import Grid, mean_shift
 from xnorflow.sw.nn.normed import Folded, NormedBinaryConv
 from xnorflow.sw.nn.optional import per_channel
+from xnorflow.sw.nn.siman import SiManForm, SiManWeight
 from xnorflow.sw.nn.slopes import TwoSlope as Slopes
 from xnorflow.sw.nn.unit import Shortcut, Stream, Unit
-from xnorflow.sw.nn.weights import SiManForm, SiManWeight
 from xnorflow.sw.residual import Residual
 
 

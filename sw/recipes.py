@@ -13,6 +13,7 @@ from xnorflow.sw.residual_names import NamedResidual
 __all__ = [
     "DEMO",
     "DEMO_CONV",
+    "OWN",
     "TEMPERATURE",
     "Augmentation",
     "Optimiser",
@@ -318,6 +319,9 @@ def teacher(dataset: Dataset) -> Recipe:
         mixed=True,
     )
 
+
+OWN = Recipe("own", epochs=30, batch_size=128, learning_rate=0.003)
+"""For a module of the user's own."""
 
 DEMO = Recipe("demo", epochs=30)
 """A first model in two minutes."""

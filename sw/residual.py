@@ -11,15 +11,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from xnorflow.sw.nn.activations import ActivationQuantiser, AdaBinActivation, RSign, Sign
+from xnorflow.sw.nn.adabin import AdaBinActivation, AdaBinWeight
 from xnorflow.sw.nn.conv import BinaryConv2d, IntegerConv2d
 from xnorflow.sw.nn.dynamic import DyPReLU, DySign, FrameMean
 from xnorflow.sw.nn.grid import Grid, mean_shift, place
 from xnorflow.sw.nn.normed import NormedBinaryConv, NormedPixelConv
 from xnorflow.sw.nn.optional import affine_of, bias_of
+from xnorflow.sw.nn.quantiser import ActivationQuantiser, WeightQuantiser
+from xnorflow.sw.nn.sign import RSign, Sign, SignWeight
+from xnorflow.sw.nn.siman import SiManForm, SiManWeight
 from xnorflow.sw.nn.slopes import TwoSlope, maxout, prelu, relu, rprelu
 from xnorflow.sw.nn.unit import Shortcut, Stream, Unit
-from xnorflow.sw.nn.weights import AdaBinWeight, SignWeight, SiManForm, SiManWeight, WeightQuantiser
 from xnorflow.sw.residual_config import ResidualConfig, ResidualMethod, UnitConfig, UnitForm
 
 

@@ -6,8 +6,9 @@ from itertools import groupby
 from math import prod
 
 from xnorflow.errors import NetworkError
-from xnorflow.sw.models.chain import MAX_PIXELS, IntegerPixels
+from xnorflow.sw.models.chain import MAX_PIXELS
 from xnorflow.sw.models.methods import ResidualMethod
+from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.nn.dynamic import HyperConfig
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.nn.unit import Shortcut

@@ -10,7 +10,8 @@ from xnorflow.errors import DataError
 from xnorflow.sw.calibrate import CALIBRATED_ON, calibrate
 from xnorflow.sw.data import Dataset
 from xnorflow.sw.kinds import Config, Model
-from xnorflow.sw.models.chain import Chain, ChainConfig, IntegerPixels, Method, Named
+from xnorflow.sw.models.chain import Chain, ChainConfig, Method, Named
+from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.recipes import Recipe, fine_tune, recipe_for, recipe_for_residual, warm_start
 from xnorflow.sw.residual_config import ResidualMethod
 from xnorflow.sw.residual_names import NamedResidual

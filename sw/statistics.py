@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from xnorflow.sw.augment import augment
-from xnorflow.sw.fit import EVALUATION_BATCH
+from xnorflow.sw.batches import EVALUATION_BATCH
 from xnorflow.sw.recipes import Recipe
 
 

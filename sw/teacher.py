@@ -17,14 +17,14 @@ from torch import Tensor, nn
 from xnorflow.errors import DataError, FormatError, NetworkError
 from xnorflow.files import read_file, write_atomically
 from xnorflow.ir.values import check_range
+from xnorflow.sw.batches import accuracy
 from xnorflow.sw.checkpoint import decode_checkpoint, read_header
 from xnorflow.sw.data import Dataset, ImageData
 from xnorflow.sw.fit import fit
 from xnorflow.sw.kinds import Model
-from xnorflow.sw.models.chain import IntegerPixels
+from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.progress import counting
 from xnorflow.sw.recipes import Recipe
-from xnorflow.sw.train import accuracy
 
 
 __all__ = ["TEACHER_FILE", "Teacher", "TeacherConfig", "load_teacher", "train_teacher"]

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from xnorflow.errors import LoweringError
 from xnorflow.sw.exact import ExactLayer
-from xnorflow.sw.nn.activations import ActivationLevels
 from xnorflow.sw.nn.optional import affine_of
+from xnorflow.sw.nn.quantiser import ActivationLevels
 from xnorflow.sw.roots import first_above, sign_of_difference, signed_square
 
 

@@ -1,10 +1,8 @@
 """Training: a model, a recipe and a data set → a checkpoint."""
 
-import copy
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +13,10 @@ from torch import Tensor, nn
 
 from xnorflow.errors import DataError
 from xnorflow.ir import Provenance
+from xnorflow.sw.batches import accuracy
 from xnorflow.sw.checkpoint import Checkpoint, save_checkpoint
 from xnorflow.sw.data import ImageData
-from xnorflow.sw.fit import EVALUATION_BATCH, device_of, fit
+from xnorflow.sw.fit import device_of, fit
 from xnorflow.sw.kinds import Config, Model, build
 from xnorflow.sw.lessons import lessons
 from xnorflow.sw.models.chain import Chain, Method
@@ -28,7 +27,7 @@ from xnorflow.sw.statistics import measure_statistics
 from xnorflow.sw.translate import is_translated, translate
 
 
-__all__ = ["MODEL_FILE", "accuracy", "adopt", "train"]
+__all__ = ["MODEL_FILE", "adopt", "train"]
 
 MODEL_FILE = "model.safetensors"
 """Name of the trained model in its folder."""
@@ -205,29 +204,6 @@ def adopt(model: Model, start: Model, images: Tensor | None = None) -> list[str]
         raise DataError("nothing of the model to start from fits the one to be trained")
     model.load_state_dict(state | fitting)
     return sorted(state.keys() - fitting.keys())
-
-
-@torch.no_grad()
-def accuracy(
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    progress: Callable[[int, int], None] | None = None,
-) -> float:
-    """Fraction of ``images`` (N, height, width, channels) that the model gets right in float64.
-
-    ``progress`` is called now and then with the number of images that are done, and of all.
-    """
-    model = copy.deepcopy(model).double().eval()
-    right = done = 0
-    for batch, expected in zip(
-        images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True
-    ):
-        right += int((model(batch).argmax(dim=1) == expected).sum())
-        done += len(batch)
-        if progress is not None:
-            progress(done, len(images))
-    return right / len(images)
 
 
 def _digest(model: nn.Module) -> str:

@@ -7,10 +7,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from xnorflow.errors import DataError
-from xnorflow.sw.nn.activations import AdaBinActivation, RSign
+from xnorflow.sw.nn.adabin import AdaBinActivation
 from xnorflow.sw.nn.normed import NormedBinaryConv
+from xnorflow.sw.nn.sign import RSign
+from xnorflow.sw.nn.siman import SiManWeight
 from xnorflow.sw.nn.slopes import TwoSlope
-from xnorflow.sw.nn.weights import SiManWeight
 from xnorflow.sw.residual import Residual
 from xnorflow.sw.residual_config import ResidualConfig, ResidualMethod
 

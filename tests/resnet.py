@@ -19,7 +19,6 @@ from xnorflow.ir import (
     Threshold,
     TwoSlope,
     UInt,
-    sources_of,
 )
 
 
@@ -35,7 +34,7 @@ class _Builder:
 
     def add(self, node: Node) -> str:
         self.nodes.append(node)
-        self.maps[node.name] = node.infer(*(self.maps[name] for name in sources_of(node)))
+        self.maps[node.name] = node.infer(*(self.maps[name] for name in node.sources))
         return node.name
 
     def affine(self, name: str, source: str, *, spread: float) -> str:

@@ -37,9 +37,8 @@ from xnorflow.ir import (
     Threshold,
     TwoSlope,
     UInt,
-    sources_of,
 )
-from xnorflow.sw.models.chain import IntegerPixels
+from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.nn.unit import Shortcut
 from xnorflow.sw.recipes import Recipe
@@ -96,13 +95,17 @@ def random_network(seed: int) -> Network:
             weights, popcount = rng.random(shape) < 0.5, bool(rng.random() < 0.5)
             add(BinaryConv(f"conv{n}", source(), weights, gate, popcount, **windows))
     add(random_affine(rng, "scores", nodes[-1].name, x))
-    add(ArgMax("label", "scores"))
+    accuracy = float(rng.random())
+    labels = ()
+    if rng.random() < 0.8:
+        add(ArgMax("label", "scores"))
+        labels = tuple(f"class {n}" for n in range(max(2, filters)))
     return Network(
         name=f"random-{seed}",
         input=frame,
         nodes=tuple(nodes),
-        labels=tuple(f"class {n}" for n in range(filters)),
-        provenance=Provenance(recipe="none", seed=seed, float_accuracy=float(rng.random())),
+        labels=labels,
+        provenance=Provenance(recipe="none", seed=seed, float_accuracy=accuracy),
     )
 
 
@@ -157,7 +160,7 @@ class _Residual:
 
     def add(self, node: Node) -> str:
         self.nodes.append(node)
-        self.maps[node.name] = node.infer(*(self.maps[name] for name in sources_of(node)))
+        self.maps[node.name] = node.infer(*(self.maps[name] for name in node.sources))
         return node.name
 
     def affine(self, name: str, source: str) -> str:

@@ -242,11 +242,11 @@ def test_train_and_lower(cli, mnist):
     code, out, _ = cli("train", "-o", "run", "--hidden", "16,8", "--epochs", 1)
     assert code == 0
     assert "the model is in run/model.safetensors" in out
-    code, out, _ = cli("lower", "run/model.safetensors", "-o", "mine.xnf", "--dataset", "mnist")
+    code, out, _ = cli("lower", "run/model.safetensors", "-o", "mine.xnf", "--data", "mnist")
     assert code == 0
     assert "act2: 0 of 80,000 values differ" in out
     assert load("mine.xnf").provenance.epochs == 1
-    code, out, _ = cli("eval", "mine.xnf", "--dataset", "mnist")
+    code, out, _ = cli("eval", "mine.xnf", "--data", "mnist")
     assert code == 0
     assert "accuracy: " in out
 
@@ -486,9 +486,9 @@ def test_a_read_only_home_is_enough(cli, files, monkeypatch, frames):
         (["info", "none.xnf"], "none.xnf cannot be read: No such file or directory"),
         (["info", "frames.npy"], "frames.npy is not a valid .xnf file: "),
         (["info", "zoo:none"], "the zoo has no 'none': choose from "),
-        (["eval", "net.xnf"], "give either --dataset or --input"),
+        (["eval", "net.xnf"], "give either --data or --input"),
         (
-            ["eval", "net.xnf", "--dataset", "svhn"],
+            ["eval", "net.xnf", "--data", "svhn"],
             "'svhn' is not a data set: choose from mnist, fashion-mnist",
         ),
         (["eval", "net.xnf", "--input", "none.npy"], "none.npy cannot be read: No such file"),
@@ -510,7 +510,7 @@ def test_a_read_only_home_is_enough(cli, files, monkeypatch, frames):
         ),
         (
             ["generate", "net.xnf", "-o", "rtl", "--cycles", "3", "--fastest"],
-            "give only one of --cycles, --fps and --fastest",
+            "give only one of cycles, frames a second and fastest",
         ),
         (
             ["generate", "net.xnf", "-o", "rtl", "--fps", "1e12"],
@@ -529,9 +529,9 @@ def test_a_read_only_home_is_enough(cli, files, monkeypatch, frames):
             ["eval", "net.xnf", "--input", "huge.npy"],
             "huge.npy is not a .npy file of plain numbers",
         ),
-        (["train", "-o", "run", "--model", "huge"], "'huge' is not a model: choose from tfc,"),
+        (["train", "huge", "-o", "run"], "'huge' is not a model: choose from tfc,"),
         (["train", "-o", "run", "--method", "x"], "'x' is not a method: choose from sign, adabin,"),
-        (["train", "-o", "run", "--hidden", "a,b"], "hidden layers must be widths such as "),
+        (["train", "-o", "run", "--hidden", "a,b"], "is no list of whole numbers such as "),
         (
             ["train", "-o", "run", "--hidden", "64,0"],
             "dense layers must have 1 to 65536 values, not 0",
@@ -647,7 +647,7 @@ def test_training_goes_on_from_an_import(cli, cifar, tmp_path):
     release(tmp_path / "release.th")
     arguments = "release.th", "-o", "start.safetensors", "--limit", 1
     assert cli("import", "adabin-resnet20", *arguments, "--bits", 12, "--fraction", 6)[0] == 0
-    arguments = "--from", "start.safetensors", "--dataset", "cifar10", "--epochs", 1
+    arguments = "--from", "start.safetensors", "--data", "cifar10", "--epochs", 1
     code, out, _ = cli("train", "-o", "runs", *arguments)
     assert code == 0
     assert "of the test images are right" in out

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from xnorflow.errors import DataError
-from xnorflow.frames import check_frames, frame_bytes, frame_dtype, value_bytes
-from xnorflow.ir import Bit, FeatureMap, Int, UInt
+from xnorflow.frames import check_frames, frame_bytes, frame_dtype, quantise, value_bytes
+from xnorflow.ir import Bit, FeatureMap, Int, Quantisation, UInt
 
 
 DTYPES = [np.dtype(kind) for kind in "bBhHiIlLqQ?"]
@@ -94,3 +94,38 @@ def test_accepts_no_frames_at_all():
 def test_refuses(frames, value_type, text):
     with pytest.raises(DataError, match=rf"^{re.escape(text)}$"):
         check_frames(frames, FeatureMap(2, 3, 1, value_type))
+
+
+@pytest.mark.parametrize(
+    ("value_type", "quantisation", "values", "integers"),
+    [
+        (UInt(8), Quantisation(0.5, 10), [0.0, 0.24, 0.25, -0.25, -0.26], [10, 10, 11, 10, 9]),
+        (UInt(8), Quantisation(1.0), [-1.0, 255.5, 1e300, np.inf, -np.inf], [0, 255, 255, 255, 0]),
+        (Int(8), Quantisation(0.25, -3), [-31.25, -31.5, 32.5, 99.0], [-128, -128, 127, 127]),
+        (Int(16), Quantisation(2.0**-12), [-8.0, 7.9999, 1.0, 2.0**-13], [-32768, 32767, 4096, 1]),
+        (Bit(), Quantisation(1.0), [0.49, 0.5, 3.0, -3.0], [0, 1, 1, 0]),
+        # Just below a half, and odd numbers that a half added would move.
+        (Int(32), Quantisation(1.0), [0.49999999999999994, 2.0**30 + 1], [0, 2**30 + 1]),
+    ],
+)  # fmt: skip
+def test_quantises_to_the_nearest_integer_that_there_is(value_type, quantisation, values, integers):
+    found = quantise(np.array(values), value_type, quantisation)
+    assert found.dtype == frame_dtype(FeatureMap(1, 1, 1, value_type))
+    assert found.tolist() == integers
+
+
+def test_takes_floats_where_it_is_said_what_they_are():
+    frame, quantisation = FeatureMap(1, 2, 1, Int(8)), Quantisation(0.5, -1)
+    frames = np.array([[[[1.0], [-1.0]]]], np.float32)
+    integers = np.array([[[[1], [-3]]]])
+    assert check_frames(frames, frame, quantisation).tolist() == integers.tolist()
+    assert check_frames(integers, frame, quantisation).tolist() == integers.tolist()
+    assert frame_bytes(frames, frame, quantisation).ravel().tolist() == [1, 253]
+    with pytest.raises(DataError, match=r"^frames must be an array of integers of shape "):
+        check_frames(frames, frame)
+    with pytest.raises(DataError, match=r"^frames must be an array of numbers of shape "):
+        check_frames(frames[..., 0], frame, quantisation)
+    with pytest.raises(DataError, match=r"^frames have values that are not numbers \(NaN\)$"):
+        check_frames(frames * np.nan, frame, quantisation)
+    with pytest.raises(DataError, match=r"^frames must have values from -128 to 127$"):
+        check_frames(integers + 127, frame, quantisation)

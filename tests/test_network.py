@@ -9,23 +9,30 @@ from hypothesis import strategies as st
 from xnorflow.errors import NetworkError, XnorflowError
 from xnorflow.ir import (
     INPUT,
+    Add,
     Affine,
     ArgMax,
+    AveragePool,
     BinaryConv,
     Bit,
+    Concat,
     Counts,
     DynamicThreshold,
     DynamicTwoSlope,
     FeatureMap,
     Gate,
+    GlobalSum,
     HalvingMaxPool,
     Int,
     IntegerConv,
     MaxPool,
     Network,
+    PadChannels,
     Provenance,
     Rounding,
+    Subsample,
     Threshold,
+    TwoSlope,
     UInt,
     clip_thresholds,
     int_bits,
@@ -52,6 +59,13 @@ CONV_NODE = BinaryConv("conv", "bits", np.ones((2, 2, 3, 1), bool))
 SCORES_NODE = Affine("scores", "conv", ints(2, -2), ints(-6, 6))
 LABEL_NODE = ArgMax("label", "scores")
 NODES = (BITS_NODE, CONV_NODE, SCORES_NODE, LABEL_NODE)
+
+
+ONE_SCORE = (
+    Threshold("bits", INPUT, ints(128)),
+    IntegerConv("scores", "bits", np.ones((1, 2, 3, 1), int)),
+    ArgMax("label", "scores"),
+)
 
 
 def network(nodes=NODES, **changes):
@@ -104,6 +118,8 @@ def test_feature_map():
          "width of a feature map must be an integer from 1 to 65536, not 2.0"),
         (lambda: FeatureMap(65537, 2, 1, Bit()),
          "height of a feature map must be an integer from 1 to 65536, not 65537"),
+        (lambda: FeatureMap(1, 2, 1, "bit"), "a feature map cannot be of type 'bit'"),
+        (lambda: Counts(3, popcount=1), "whether counts carry P must be a bool, not 1"),
     ],
 )  # fmt: skip
 def test_refuses_type(make, text):
@@ -192,7 +208,7 @@ def test_arrays_are_read_only_copies():
         (lambda: BinaryConv("c", "b", np.ones((0, 1, 1, 1), bool)),
          "c: weights has the wrong shape (0, 1, 1, 1)"),
         (lambda: BinaryConv("c", "b", np.ones((1, 1, 1, 1), bool), "xnor"),
-         "c: the gate must be a Gate, not 'xnor'"),
+         "c: gate must be a Gate, not 'xnor'"),
         (lambda: Threshold("t", INPUT, np.zeros(1)), "t: thresholds must be integers, not float64"),
         (lambda: Threshold("t", INPUT, ints(0), ints(0, 0)),
          "t: popcount_weights has the wrong shape (2,)"),
@@ -214,6 +230,30 @@ def test_arrays_are_read_only_copies():
         (lambda: Affine("a", "c", ints(1), ints(1, 2)), "a: offset has the wrong shape (2,)"),
         (lambda: Affine("a", "c", ints(1), ints(1), ints(1, 2)),
          "a: popcount_scale has the wrong shape (2,)"),
+        (lambda: Affine("a", "c", ints(1), ints(1), rounding=3),
+         "a: rounding must be a Rounding, not 3"),
+        (lambda: TwoSlope("t", "c", ints(1), ints(1), None),
+         "t: rounding must be a Rounding, not None"),
+        (lambda: BinaryConv("c", "b", np.ones((1, 1, 1, 1), bool), popcount=1),
+         "c: popcount must be a bool, not 1"),
+        (lambda: Add("s", "a", "b", -5), "s: bits must be an integer from 1 to 32, not -5"),
+        (lambda: Add("s", "a", "B", 5), "s: a source must be the name of a node, not 'B'"),
+        (lambda: Concat("s", None, "b"), "s: a source must be the name of a node, not None"),
+        (lambda: DynamicThreshold("d", "x", 3),
+         "d: a source must be the name of a node, not 3"),
+        (lambda: Concat("s", "a", "b").infer(BITS, FeatureMap(2, 3, 1, Int(1))),
+         "s: it cannot join maps of 2×3×1 and 2×3×1, or of different types"),
+        (lambda: Concat("s", "a", "b").infer(PIXELS, PIXELS),
+         "s: the input must be signed integers, not 8-bit unsigned integers"),
+        (lambda: GlobalSum("Sum", "x"),
+         "a node's name must be lower-case letters, digits and underscores, not 'Sum'"),
+        (lambda: Subsample("s", "a", 0), "s: stride must be an integer from 2 to 65536, not 0"),
+        (lambda: PadChannels("p", "a", -1, 0),
+         "p: channels before must be an integer from 0 to 65536, not -1"),
+        (lambda: PadChannels("p", "a", 0, 1.0),
+         "p: channels after must be an integer from 0 to 65536, not 1.0"),
+        (lambda: AveragePool("p", "a", 3), "p: size must be a power of two, not 3"),
+        (lambda: AveragePool("p", "a", 1), "p: size must be an integer from 2 to 65536, not 1"),
     ],
 )  # fmt: skip
 def test_refuses_node(make, text):
@@ -273,6 +313,8 @@ WIDE = FeatureMap(1, 1, 1, UInt(32))
          "label: the scores must be a 1×1 map, not 1×2×2 of 9-bit integers"),
         (LABEL_NODE, COUNTS_AND_P,
          "label: its source delivers the shared popcount, which it does not use"),
+        (LABEL_NODE, FeatureMap(1, 1, 1, Counts(3)),
+         "label: a single score must be a signed integer, not counts"),
     ],
 )  # fmt: skip
 def test_refuses_source(node, x, text):
@@ -327,7 +369,7 @@ def test_refuses_dynamic_node(make, text):
 
 def test_network():
     net = network()
-    assert net.scores == "scores"
+    assert (net.scores, net.label) == ("scores", "label")
     assert dict(net.maps) == {
         INPUT: PIXELS,
         "bits": BITS,
@@ -337,6 +379,17 @@ def test_network():
     }
     with pytest.raises(TypeError, match="item assignment"):
         net.maps["bits"] = PIXELS
+
+
+def test_a_network_may_deliver_scores_alone():
+    net = network(NODES[:-1], labels=())
+    assert (net.scores, net.label) == ("scores", None)
+
+
+def test_a_single_score_decides_between_two_classes():
+    net = network(ONE_SCORE)
+    assert (net.scores, net.label) == ("scores", "label")
+    assert net.maps["label"] == FeatureMap(1, 1, 1, UInt(1))
 
 
 def test_lists_become_tuples():
@@ -354,13 +407,20 @@ def test_lists_become_tuples():
         (lambda: network(labels=("a", "\n")),
          "net: a label must be 1 to 200 printable characters, not '\\n'"),
         (lambda: network(labels=("a", "a")), "net: two classes have the same label"),
-        (lambda: network(labels=("a", "b", "c")), "net: there are 3 labels for 2 scores"),
+        (lambda: network(labels=("a", "b", "c")), "net: there are 3 labels for 2 classes"),
+        (lambda: network(quantisation=0.5), "net: quantisation must be a Quantisation, not 0.5"),
+        (lambda: network(provenance={}), "net: provenance must be a Provenance, not {}"),
+        (lambda: network(input=(2, 3, 1)), "net: input must be a FeatureMap, not (2, 3, 1)"),
+        (lambda: network((*NODES[:-1], "label")), "net: a node must be a Node, not 'label'"),
         (lambda: network(input=FeatureMap(2, 3, 1, Counts(9))),
          "net: the input must be pixels, not counts"),
         (lambda: network(input=FeatureMap(2, 3, 1, Int(8, 4))),
          "net: the input must be integers, without a fraction"),
-        (lambda: network(()), "net: the last node must be an ArgMax"),
-        (lambda: network(NODES[:-1]), "net: the last node must be an ArgMax"),
+        (lambda: network(()), "net: there must be at least one node"),
+        (lambda: network(NODES[:-1]), "net: there are labels, but no ArgMax to choose one"),
+        (lambda: network(NODES[:1], labels=()),
+         "net: the scores must be a 1×1 map, not 2×3×1 of bits"),
+        (lambda: network(ONE_SCORE, labels=("a",)), "net: there are 1 labels for 2 classes"),
         (lambda: network((BITS_NODE, *NODES)), "net: two nodes are named 'bits'"),
         (lambda: network((CONV_NODE, BITS_NODE, *NODES[2:])),
          "conv: its source 'bits' does not come before it"),

@@ -24,6 +24,7 @@ from xnorflow.ir import (
     MaxPool,
     Network,
     Provenance,
+    Quantisation,
     Threshold,
     UInt,
     xnf,
@@ -90,6 +91,21 @@ def test_round_trip(network):
         assert type(other) is type(node)
         for name, value in vars(node).items():
             np.testing.assert_array_equal(getattr(other, name), value, strict=True)
+
+
+def test_a_quantisation_is_written_where_there_is_one():
+    network = example(quantisation=Quantisation(0.1, -3))
+    graph, tensors = contents(xnf.dumps(network))
+    assert graph["quantisation"] == {"scale": 0.1, "zero_point": -3}
+    assert xnf.loads(xnf.dumps(network)).quantisation == network.quantisation
+    assert xnf.loads(xnf.dumps(example())).quantisation is None
+    for wrong, reason in (
+        (3, "the graph has a wrong quantisation: 3"),
+        ({"scale": 0.1}, "the quantisation must have exactly the fields scale, zero_point"),
+        ({"scale": -0.1, "zero_point": 0},
+         "the scale of an input must be a positive number, not -0.1"),
+    ):  # fmt: skip
+        refuse(assemble(graph | {"quantisation": wrong}, tensors), reason)
 
 
 def test_layout():
@@ -187,8 +203,8 @@ def test_layout_of_convolutions():
         ("bits.classes", np.array([[0, 1]]),
          "bits: it has classes for 1×2 pixels, its source has 2×2"),
         ("bits.thresholds", np.zeros(2, np.int64),
-         "the tensor 'bits.thresholds' must be of type I64 and have 2 axes"),
-        ("pool.inverted", np.zeros((3, 1), np.uint8),
+             "bits: thresholds has the wrong shape (2,)"),
+            ("pool.inverted", np.zeros((3, 1), np.uint8),
          "pool: it has 3 channels, its source 2"),
     ],
 )  # fmt: skip
@@ -409,7 +425,7 @@ def test_survives_any_tensor(network, draw):
         ({"extra": 1}, "the graph must have exactly the fields version, sha256, name, input, "
                        "nodes, labels, provenance"),
         ({"nodes": {}}, "the graph has a wrong nodes: {}"),
-        ({"labels": ["a"]}, "example: there are 1 labels for 2 scores"),
+        ({"labels": ["a"]}, "example: there are 1 labels for 2 classes"),
         ({"labels": ["a", "\x1b[31m"]},
          "example: a label must be 1 to 200 printable characters, not '\\x1b[31m'"),
         ({"labels": ["a", "\ud800"]},
@@ -477,7 +493,7 @@ def test_refuses_node(index, change, reason):
         ("bits.inverted", np.array([[1], [2], [0]], np.uint8),
          "the tensor 'bits.inverted' has bits beyond the end of a row"),
         ("bits.thresholds", np.zeros(3, np.float64),
-         "the tensor 'bits.thresholds' must be of type I64 and have 1 axes"),
+         "the tensor 'bits.thresholds' must be of type I64 and have 1 or 2 axes"),
         ("bits.thresholds", np.full(3, -(2**63)), "bits: thresholds has values beyond 40 bits"),
         ("scores.scale", np.full(2, 2**39),
          "scores: its values need 44 bits, more than 32"),

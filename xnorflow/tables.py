@@ -17,7 +17,6 @@ from xnorflow.ir import (
     Network,
     Node,
     UInt,
-    sources_of,
 )
 
 
@@ -40,7 +39,7 @@ def network_table(network: Network) -> Table:
         table.add_row(
             node.name,
             type(node).__name__,
-            _spell_type(network.maps[sources_of(node)[0]]),
+            _spell_type(network.maps[node.sources[0]]),
             _spell_type(feature_map),
             "×".join(map(str, feature_map.shape)),
             _weight_bits(node),

@@ -26,7 +26,8 @@ from xnorflow.sw.data import Dataset, ImageData, load
 from xnorflow.sw.golden import golden
 from xnorflow.sw.kinds import Model
 from xnorflow.sw.lower import lower
-from xnorflow.sw.models.chain import ChainConfig, IntegerPixels, Method, Named
+from xnorflow.sw.models.chain import ChainConfig, Method, Named
+from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.recipes import (
     Optimiser,

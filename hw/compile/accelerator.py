@@ -16,7 +16,7 @@ __all__ = ["Accelerator"]
 
 
 class Accelerator(wiring.Component):
-    """Classify frames: raw pixels in, label and scores out.
+    """Execute a network: raw pixels in, scores out, and the label if the network delivers one.
 
     Frames may follow each other without a gap, one every ``design.cycles_per_frame`` cycles,
     exactly. A frame that is too short, too long or marked bad gives no result; it is counted, and
@@ -31,7 +31,7 @@ class Accelerator(wiring.Component):
     i : ``In(stream.Signature(frame_layout(pixel, design.input_lanes)))``
         Pixels, rows from the top, channels fastest; the last word of a frame, or of a packet of
         frames, carries ``last``.
-    o : ``Out(stream.Signature(result_layout(classes, score_bits)))``
+    o : ``Out(stream.Signature(result_layout(classes, score_bits, labelled=labelled)))``
         A transfer for every good frame.
     frame_error : ``Out(1)``
         High for a cycle when a frame has been dropped.
@@ -42,9 +42,10 @@ class Accelerator(wiring.Component):
     def __init__(self, design: Design):
         self.design = design
         pixel = value_shape(design.network.input.type)
+        self._result = result_layout(design.classes, design.score_bits, labelled=design.labelled)
         super().__init__({
             "i": In(stream.Signature(frame_layout(pixel, design.input_lanes))),
-            "o": Out(stream.Signature(result_layout(design.classes, design.score_bits))),
+            "o": Out(stream.Signature(self._result)),
             "frame_error": Out(1),
             "dropped_frames": Out(32),
         })
@@ -61,7 +62,7 @@ class Accelerator(wiring.Component):
             frames_per_packet=design.frames_per_packet,
         )
         m.submodules.verdicts = verdicts = Fifo(1, design.frames_in_flight)
-        m.submodules.gate = gate = VerdictGate(result_layout(design.classes, design.score_bits))
+        m.submodules.gate = gate = VerdictGate(self._result)
         connect(m, flipped(self.i), guard.i)
         connect(m, guard.o_verdict, verdicts.i)
         connect(m, verdicts.o, gate.i_verdict)

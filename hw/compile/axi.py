@@ -33,8 +33,8 @@ class AxiStreamTop(wiring.Component):
         looked at. ``tlast`` ends a frame, or with `FramesPerPacket.ANY` a packet of whole frames;
         ``tuser`` beside a frame's last word marks the frame as bad.
     m_axis_tdata, m_axis_tvalid, m_axis_tready, m_axis_tlast :
-        One transfer a frame: the label, then the score of each class in two's complement, each in
-        ``result_element_bits(design)`` bits, the label lowest.
+        One transfer a frame: the label, if there is one, then the scores in two's complement, each
+        in ``result_element_bits(design)`` bits, the label lowest.
     frame_error : ``Out(1)``
         High for a cycle when a frame has been dropped.
     dropped_frames : ``Out(32)``
@@ -51,7 +51,7 @@ class AxiStreamTop(wiring.Component):
             "s_axis_tready": Out(1),
             "s_axis_tlast": In(1),
             "s_axis_tuser": In(1),
-            "m_axis_tdata": Out(self._element * (1 + design.classes)),
+            "m_axis_tdata": Out(self._element * (design.labelled + design.classes)),
             "m_axis_tvalid": Out(1),
             "m_axis_tready": In(1),
             "m_axis_tlast": Out(1),
@@ -77,7 +77,8 @@ class AxiStreamTop(wiring.Component):
         ]
         for n in range(self.design.input_lanes):
             m.d.comb += i.p.data[n].eq(self.s_axis_tdata.word_select(n, self._pixel))
-        elements = [o.p.label, *(o.p.scores[n] for n in range(self.design.classes))]
+        label = [o.p.label] if self.design.labelled else []
+        elements = [*label, *(o.p.scores[n] for n in range(self.design.classes))]
         for n, element in enumerate(elements):
             m.d.comb += self.m_axis_tdata.word_select(n, self._element).eq(element)
 

@@ -53,7 +53,7 @@ def choose(
     """
     options = {"single_buffered": single_buffered, "beside": beside}
     if (cycles is not None) + (fps is not None) + fastest > 1:
-        raise DesignError("give only one of --cycles, --fps and --fastest")
+        raise DesignError("give only one of cycles, frames a second and fastest")
     if fps is not None:
         if not 0 < fps <= clock:
             raise DesignError(

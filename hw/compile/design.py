@@ -89,7 +89,12 @@ class Design:
     @property
     def classes(self) -> int:
         """Number of scores."""
-        return len(self.network.labels)
+        return self.network.maps[self.network.scores].channels
+
+    @property
+    def labelled(self) -> bool:
+        """Whether results have a label beside the scores."""
+        return self.network.label is not None
 
     @property
     def score_bits(self) -> int:

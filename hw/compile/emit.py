@@ -1,6 +1,7 @@
 """Write a design to files: Verilog, memory contents, and a description for whoever talks to it."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from xnorflow import __version__
@@ -74,11 +75,13 @@ def verilog_text(design: Design) -> str:
 def describe(design: Design) -> dict:
     """Everything that a host or a bench needs to know about a design, as plain JSON values."""
     network = design.network
+    quantisation = network.quantisation
     return {
         "network": network.name,
         "labels": list(network.labels),
         "frame_shape": list(network.input.shape),
         "pixel_type": encode_type(network.input.type),
+        **({} if quantisation is None else {"quantisation": asdict(quantisation)}),
         "input_lanes": design.input_lanes,
         "words_per_frame": design.words_per_frame,
         "frames_per_packet": design.frames_per_packet.value,

@@ -16,7 +16,7 @@ from xnorflow.hw.ops.kinds import STAGES
 from xnorflow.hw.ops.matrix import is_dense, layers
 from xnorflow.hw.ops.stage import divisors
 from xnorflow.hw.streams.fifo import FifoStage
-from xnorflow.ir import INPUT, Network, sources_of
+from xnorflow.ir import INPUT, Network
 
 
 __all__ = ["FILL", "fold", "fold_fastest"]
@@ -163,13 +163,13 @@ def _cheapest_at(network, device, cycles, price, single_buffered):
     """
     users = {name: [] for name in network.maps}
     for node in network.nodes:
-        for source in sources_of(node):
+        for source in node.sources:
             users[source].append(node)
 
     @cache
     def behind(node, lanes):
         """Least cost of a node that is fed so many lanes, and of what depends on them behind it."""
-        if len(sources_of(node)) > 1:
+        if len(node.sources) > 1:
             return 0.0  # its lanes depend on both
         return min((cost for cost, _ in choices(node, lanes)), default=inf)
 
@@ -193,7 +193,7 @@ def _cheapest_at(network, device, cycles, price, single_buffered):
     foldings = {}
     folded = {node.name for node in layers(network)}
     for node in network.nodes:
-        fed = tuple(lanes[source] for source in sources_of(node))
+        fed = tuple(lanes[source] for source in node.sources)
         folding = None
         if node.name in folded:
             options = choices(node, *fed)

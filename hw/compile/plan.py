@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from xnorflow.hw.compile.design import Design, check_foldings, check_names, words_per_frame
 from xnorflow.hw.compile.schedule import buffer_depths, single_period
 from xnorflow.hw.families.device import Device
+from xnorflow.hw.ops.argmax import ScoresStage
 from xnorflow.hw.ops.dynamic import FrameBufferStage
 from xnorflow.hw.ops.kinds import STAGES
 from xnorflow.hw.ops.matrix import Folding, layers
@@ -19,7 +20,6 @@ from xnorflow.ir import (
     DynamicTwoSlope,
     Network,
     Node,
-    sources_of,
 )
 
 
@@ -110,7 +110,7 @@ def segment_of(
     network: Network, node: Node, fed: tuple[int, ...], folding: Folding | None, pace: int
 ) -> Segment:
     """Find out what a node becomes that is ``fed`` so many lanes; see `NodeStage.segment`."""
-    sources = tuple(network.maps[name] for name in sources_of(node))
+    sources = tuple(network.maps[name] for name in node.sources)
     return STAGES[type(node)].segment(node, sources, fed, folding, pace)
 
 
@@ -151,7 +151,7 @@ def _pipeline(network, foldings, input_lanes, pace):
 
     deliver(INPUT, INPUT, input_lanes)
     for node in network.nodes:
-        names = sources_of(node)
+        names = node.sources
         fed = tuple(lanes[name] for name in names)
         segment = segment_of(network, node, fed, foldings.get(node.name), pace)
         feeds = []
@@ -161,6 +161,9 @@ def _pipeline(network, foldings, input_lanes, pace):
                 feed = add(stage, feed)
             feeds.append(feed)
         deliver(node.name, add(segment.stage, *feeds), segment.lanes)
+    if network.label is None:
+        end = network.scores
+        add(ScoresStage(f"{end}_result", maps[end], lanes[end]), ends[end])
     return tuple(stages), sources
 
 
@@ -173,7 +176,7 @@ def _held(network):
         for node in reversed(nodes)
         if isinstance(node, DynamicThreshold | DynamicTwoSlope)
         and any(
-            node.source in sources_of(user) and order[user.name] <= order[node.parameters]
+            node.source in user.sources and order[user.name] <= order[node.parameters]
             for user in nodes
         )
     }
@@ -184,7 +187,7 @@ def _users(network, held):
     users, late = Counter(), Counter()
     known = {INPUT}
     for node in network.nodes:
-        for source in sources_of(node):
+        for source in node.sources:
             waits = source in held and held[source] in known
             (late if waits else users)[source] += 1
         known.add(node.name)

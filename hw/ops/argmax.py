@@ -1,29 +1,31 @@
-"""The class label: which score is the largest."""
+"""The result of a frame: the scores, and the class label, which tells the largest."""
 
 from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from xnorflow.hw.arithmetic.counters import counter
 from xnorflow.hw.arithmetic.resources import Resources, chain, registers
 from xnorflow.hw.ops.stage import LaneStage
+from xnorflow.hw.streams.stage import StreamStage
 from xnorflow.hw.streams.words import map_layout, value_bits, value_shape
 from xnorflow.ir import int_bits
 
 
-__all__ = ["ArgMax", "ArgMaxStage", "result_layout"]
+__all__ = ["ArgMax", "ArgMaxStage", "Scores", "ScoresStage", "result_layout"]
 
 
-def result_layout(classes, score_bits):
-    """Payload of a result: the label, and all scores, class 0 first."""
-    return data.StructLayout({
-        "label": range(classes),
-        "scores": data.ArrayLayout(signed(score_bits), classes),
-    })
+def result_layout(scores, score_bits, *, labelled=True):
+    """Payload of a result: the label, if there is one, and all scores, the first one lowest."""
+    label = {"label": range(max(2, scores))} if labelled else {}
+    return data.StructLayout(label | {"scores": data.ArrayLayout(signed(score_bits), scores)})
 
 
 class ArgMax(wiring.Component):
     """Find the largest score of a frame; on a tie the lowest class (FINN: LabelSelect).
+
+    A single score gives the label 1 if it is at least 0, else 0.
 
     Takes a word every cycle, and delivers the label and all scores once the frame is complete.
 
@@ -128,8 +130,65 @@ class ArgMax(wiring.Component):
                     best.eq(Mux(first_1, best_1, better("winner", best, best_1))),
                     scores.eq(Cat(scores, word_1)[len(word_1.as_value()) :]),
                 ]
-        m.d.comb += self.o.p.label.eq(best.label)
+        m.d.comb += self.o.p.label.eq(best.label if self.classes > 1 else best.score >= 0)
         m.d.comb += [self.o.p.scores[n].eq(scores[n]) for n in range(self.classes)]
+
+        return m
+
+
+class Scores(wiring.Component):
+    """Gather the scores of a frame, where no label is wanted.
+
+    Takes a word every cycle, and delivers all scores once the frame is complete.
+
+    Parameters
+    ----------
+    source : :class:`xnorflow.ir.FeatureMap`
+        As for :class:`ArgMax`.
+    lanes : :class:`int`
+        Scores a word.
+
+    Attributes
+    ----------
+    latency : :class:`int`
+        Clock cycles from the transfer of a frame's last word to the delivery of its result: 1.
+
+    Members
+    -------
+    i : ``In(stream.Signature(map_layout(source, lanes)))``
+    o : ``Out(stream.Signature(result_layout(channels, score_bits, labelled=False)))``
+    """
+
+    latency = 1
+
+    def __init__(self, source, *, lanes):
+        self.source = source
+        self.lanes = lanes
+        score_bits = int_bits(source.type.low, source.type.high)
+        result = result_layout(source.channels, score_bits, labelled=False)
+        super().__init__({
+            "i": In(stream.Signature(map_layout(source, lanes))),
+            "o": Out(stream.Signature(result)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        words = -(-self.source.channels // self.lanes)
+
+        step = Signal()
+        _, last = counter(m, "word", words, step)
+        m.d.comb += [
+            self.i.ready.eq(~self.o.valid | self.o.ready),
+            step.eq(self.i.valid & self.i.ready),
+        ]
+        # The scores so far, which move down as words come in.
+        shape = data.ArrayLayout(value_shape(self.source.type), words * self.lanes)
+        scores = Signal(shape, reset_less=True)
+        with m.If(self.i.ready):
+            m.d.sync += self.o.valid.eq(step & last)
+        with m.If(step):
+            m.d.sync += scores.eq(Cat(scores, self.i.p)[len(self.i.p.as_value()) :])
+        m.d.comb += [self.o.p.scores[n].eq(scores[n]) for n in range(self.source.channels)]
 
         return m
 
@@ -152,3 +211,20 @@ class ArgMaxStage(LaneStage):
 
     def build(self, device, depth):
         return ArgMax(self.source, lanes=self.lanes)
+
+
+class ScoresStage(StreamStage):
+    """Gather the scores."""
+
+    component = Scores
+    frames_kept = 1
+
+    def passage(self, arrivals, device):
+        words = -(-self.source.channels // self.lanes)
+        return arrivals, arrivals[0][words - 1 :: words] + self.registers(device)
+
+    def resources(self, device, depth=None):
+        return registers(device, value_bits(self.source) * self.source.channels)
+
+    def build(self, device, depth):
+        return Scores(self.source, lanes=self.lanes)

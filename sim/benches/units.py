@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from xnorflow.hw.arithmetic.popcount import Popcount
 from xnorflow.hw.families import FAMILIES
 from xnorflow.hw.ops.affine import Affine
-from xnorflow.hw.ops.argmax import ArgMax
+from xnorflow.hw.ops.argmax import ArgMax, Scores
 from xnorflow.hw.ops.binary_conv import MatrixVectorUnit
 from xnorflow.hw.ops.dynamic import DynamicThreshold, DynamicTwoSlope, FrameBuffer
 from xnorflow.hw.ops.elementwise import Add, Concat
@@ -152,11 +152,13 @@ def layer_cases(gate: Gate, popcount: bool) -> dict[str, Case]:
         )  # fmt: skip
 
     classes = network.maps["scores"].channels
+    assert execution.labels is not None
     results = [
         {"label": int(label), "scores": scores}
         for label, scores in zip(execution.labels.tolist(), execution.scores.tolist(), strict=True)
     ]
     select = ArgMax(network.maps["scores"], lanes=3)
+    gather = Scores(network.maps["scores"], lanes=3)
     fold = -(-classes // 3)
     found = {
         "threshold_pixels": elementwise(Threshold, pixels, 4),
@@ -166,6 +168,14 @@ def layer_cases(gate: Gate, popcount: bool) -> dict[str, Case]:
         "mvu_parallel": matrix(second, 7, 12),  # a vector a cycle, with spare synapses
         "affine": elementwise(Affine, scores, 2),
         "argmax": Case(select, words("scores", 3), results, fold, select.latency, fold - 1),
+        "scores": Case(
+            gather,
+            words("scores", 3),
+            [{"scores": result["scores"]} for result in results],
+            fold,
+            gather.latency,
+            fold - 1,
+        ),
     }
     suffix = f"{gate.value}_popcount" if popcount else gate.value
     return {f"{name}_{suffix}": case for name, case in found.items()}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.sw.lowering.roots import Root, RootSum
-from xnorflow.sw.nn.activations import ActivationLevels
+from xnorflow.sw.nn.quantiser import ActivationLevels
 
 
 __all__ = [

@@ -21,10 +21,9 @@ from xnorflow.sw.frontend.graph import (
     Weights,
 )
 from xnorflow.sw.lowering.roots import ONE, Root, RootSum
-from xnorflow.sw.nn.activations import ActivationQuantiser
 from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
 from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
-from xnorflow.sw.nn.weights import WeightLevels
+from xnorflow.sw.nn.quantiser import ActivationQuantiser, WeightLevels
 
 
 __all__ = ["ACCEPTED", "Functions", "clip", "read_module", "two_slopes"]

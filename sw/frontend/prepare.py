@@ -10,7 +10,7 @@ import copy
 import operator
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import fx, nn
@@ -28,7 +28,6 @@ from xnorflow.sw.frontend.functions import (
 )
 from xnorflow.sw.frontend.rewriting import Edge, Kind, Rewriting, with_bias
 from xnorflow.sw.frontend.trace import trace
-from xnorflow.sw.nn.activations import Sign
 from xnorflow.sw.nn.conv import BinaryConv2d, IntegerConv2d
 from xnorflow.sw.nn.dynamic import FrameMean, HyperFunction
 from xnorflow.sw.nn.frame import DyPReLU, DySign
@@ -46,6 +45,7 @@ from xnorflow.sw.nn.grid_layers import (
 )
 from xnorflow.sw.nn.prelu import Maxout, RPReLU
 from xnorflow.sw.nn.shortcuts import IntegerPointwise, PadChannels, RepeatChannels, Subsample
+from xnorflow.sw.nn.sign import Sign
 from xnorflow.sw.nn.sums import (
     GridNorm1d,
     GridNorm2d,
@@ -53,7 +53,7 @@ from xnorflow.sw.nn.sums import (
 )
 
 
-__all__ = ["prepare"]
+__all__ = ["is_prepared", "prepare"]
 
 
 def prepare(model: nn.Module, grid: Grid, frame: FeatureMap) -> fx.GraphModule:
@@ -85,6 +85,11 @@ def prepare(model: nn.Module, grid: Grid, frame: FeatureMap) -> fx.GraphModule:
     prepared = _Rewrite(model, grid).result(trace(model, frame).graph)
     prepared.meta |= {"grid": grid, "frame": frame}
     return prepared.train(training)
+
+
+def is_prepared(model: nn.Module) -> TypeGuard[fx.GraphModule]:
+    """Whether `prepare` made a ``model``."""
+    return isinstance(model, fx.GraphModule) and "grid" in model.meta
 
 
 class _Rewrite(Rewriting):

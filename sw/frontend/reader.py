@@ -22,7 +22,7 @@ from xnorflow.sw.frontend.graph import (
 from xnorflow.sw.frontend.modules import ACCEPTED, Functions, read_module
 from xnorflow.sw.frontend.trace import trace
 from xnorflow.sw.lowering.roots import ZERO, Root
-from xnorflow.sw.nn.activations import ActivationQuantiser
+from xnorflow.sw.nn.quantiser import ActivationQuantiser
 
 
 __all__ = ["graph_of", "observe"]

@@ -24,7 +24,6 @@ from xnorflow.ir import (
     Node,
     Quantisation,
     Threshold,
-    sources_of,
 )
 from xnorflow.ir import (
     Concat as ConcatNode,
@@ -103,7 +102,7 @@ class _Lowering:
 
     def _add(self, *nodes: Node) -> None:
         for node in nodes:
-            self.maps[node.name] = node.infer(*(self.maps[source] for source in sources_of(node)))
+            self.maps[node.name] = node.infer(*(self.maps[source] for source in node.sources))
             self.nodes[node.name] = node
 
     def _apply(self, operation: Operation, x: Edge, *others: Edge) -> Edge:
@@ -273,7 +272,7 @@ def complement(nodes: list[Node]) -> list[Node]:
     comparison need not be inverted. For the and gate there is no such thing; nor can it be done
     where something else reads the sums.
     """
-    readers = Counter(source for node in nodes for source in sources_of(node))
+    readers = Counter(source for node in nodes for source in node.sources)
     found = {node.name: node for node in nodes}
     for node in nodes:
         if not isinstance(node, Threshold) or node.inverted is None or readers[node.source] > 1:

@@ -28,7 +28,6 @@ from xnorflow.ir import (
     Subsample,
     Threshold,
     TwoSlope,
-    sources_of,
 )
 from xnorflow.sw.exact import to_integers
 from xnorflow.sw.lowering.dynamic import MOST, hyper_nodes, mean_nodes
@@ -367,7 +366,7 @@ class GridLowering(fx.Interpreter):
 
     def _insert(self, node: Node) -> str:
         self.nodes.append(node)
-        self.maps[node.name] = node.infer(*(self.maps[each] for each in sources_of(node)))
+        self.maps[node.name] = node.infer(*(self.maps[each] for each in node.sources))
         return node.name
 
     def _add(self, n: fx.Node, node: Node) -> None:

@@ -19,8 +19,8 @@ from xnorflow.ir import Affine, FeatureMap, Gate, Int, Rounding
 from xnorflow.sw.exact import to_integers
 from xnorflow.sw.lowering.borders import Borders, find_borders, merge_classes
 from xnorflow.sw.nn.conv import BinaryConv2d, Border
+from xnorflow.sw.nn.siman import SiManForm, SiManWeight
 from xnorflow.sw.nn.sums import Folded
-from xnorflow.sw.nn.weights import SiManForm, SiManWeight
 
 
 __all__ = ["BinaryTerms", "affine", "least_of", "read_binary"]

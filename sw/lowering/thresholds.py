@@ -15,7 +15,7 @@ from xnorflow.sw.frontend.graph import Clip, MaxPool, Scale, TwoSlope
 from xnorflow.sw.lowering.borders import merge_classes
 from xnorflow.sw.lowering.edges import Sums, spread
 from xnorflow.sw.lowering.roots import ZERO, Root, RootSum
-from xnorflow.sw.nn.activations import ActivationLevels
+from xnorflow.sw.nn.quantiser import ActivationLevels
 
 
 __all__ = ["thresholds"]

@@ -10,21 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from xnorflow.errors import NetworkError
-from xnorflow.sw.nn.activations import (
-    ActivationQuantiser,
-    AdaBinActivation,
-    InputThreshold,
-    Sign,
-)
+from xnorflow.sw.models.methods import Method
+from xnorflow.sw.models.pixels import IntegerPixels, check_bits
 from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
+from xnorflow.sw.nn.input_threshold import InputThreshold
 from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
-from xnorflow.sw.nn.weights import (
-    AdaBinWeight,
-    SignWeight,
-    SiManForm,
-    SiManWeight,
-    WeightQuantiser,
-)
 
 
 __all__ = [
@@ -32,35 +22,14 @@ __all__ = [
     "Chain",
     "ChainConfig",
     "ConvConfig",
-    "IntegerPixels",
     "Method",
     "Named",
 ]
-
-# Fractional bits of β before the last layer, whose scores are integers of about as many bits more.
-_SCORE_FRACTION = 4
 
 _MAX_SIZE = 1 << 16
 MAX_PIXELS = 1 << 20
 """Most values that a frame has."""
 _KERNELS = 1, 3, 5, 7
-_LEAST_DEVIATION = 1 / 256
-
-
-class Method(Enum):
-    """How weights and activations are binarised."""
-
-    SIGN = "sign"
-    """Sign with a scale for every filter; sign."""
-
-    ADABIN = "adabin"
-    """Two adaptive levels for every filter; two learned levels."""
-
-    SIMAN = "siman"
-    """Weights {0, α} that mark the larger half of the magnitudes; sign."""
-
-    SIMAN_BIPOLAR = "siman-bipolar"
-    """The same bits as weights ±α; sign."""
 
 
 @dataclass(frozen=True)
@@ -119,38 +88,6 @@ class ConvConfig:
 
 
 @dataclass(frozen=True)
-class IntegerPixels:
-    """A first layer of integer weights, on normalised pixels.
-
-    Attributes
-    ----------
-    mean, deviation : tuple of float, (channels,)
-        Of pixels in 0…1.
-    bits : int
-        Width of the weights; 1 stands for ±1.
-
-    Raises
-    ------
-    NetworkError
-        If a value is out of range.
-    """
-
-    mean: tuple[float, ...]
-    deviation: tuple[float, ...]
-    bits: int = 8
-
-    def __post_init__(self) -> None:
-        if not all(0 <= value <= 1 for value in self.mean):
-            raise NetworkError(f"the means of pixels must be from 0 to 1, not {self.mean}")
-        if not all(_LEAST_DEVIATION <= value <= 1 for value in self.deviation):
-            raise NetworkError(
-                f"the deviations of pixels must be from {_LEAST_DEVIATION} to 1, "
-                f"not {self.deviation}"
-            )
-        _check_bits(self.bits)
-
-
-@dataclass(frozen=True)
 class ChainConfig:
     """What a `Chain` is made of.
 
@@ -204,7 +141,7 @@ class ChainConfig:
             raise NetworkError(
                 f"dense layers must have 1 to {_MAX_SIZE} values, not {prod(self.maps[-1])}"
             )
-        _check_bits(self.score_bits)
+        check_bits(self.score_bits)
         if self.pixels is not None:
             if not self.convolutions:
                 raise NetworkError("an integer first layer must be a convolution")
@@ -434,8 +371,8 @@ def _convolution(
         channels,
         convolution.channels,
         convolution.kernel,
-        _weight_quantiser(config.method, convolution.channels, last=False),
-        InputThreshold() if first else _activation_quantiser(config.method, last=False),
+        config.method.weights(convolution.channels),
+        InputThreshold() if first else config.method.activations(),
         stride=convolution.stride,
         padding=convolution.padding,
         border=config.border,
@@ -443,32 +380,7 @@ def _convolution(
 
 
 def _dense(config: ChainConfig, fan_in: int, fan_out: int, *, first: bool, last: bool) -> nn.Module:
-    activation = InputThreshold() if first else _activation_quantiser(config.method, last=last)
+    activation = InputThreshold() if first else config.method.activations(last=last)
     if last and config.score_bits > 1:
         return IntegerLinear(fan_in, fan_out, activation, bits=config.score_bits)
-    return BinaryLinear(
-        fan_in, fan_out, _weight_quantiser(config.method, fan_out, last=last), activation
-    )
-
-
-def _check_bits(bits: int) -> None:
-    if not 1 <= bits <= 16:
-        raise NetworkError(f"integer weights must have 1 to 16 bits, not {bits}")
-
-
-def _weight_quantiser(method: Method, filters: int, *, last: bool) -> WeightQuantiser:
-    match method:
-        case Method.SIGN:
-            return SignWeight(shared_scale=last)
-        case Method.ADABIN:
-            return AdaBinWeight(shared_scale=last)
-        case Method.SIMAN:
-            return SiManWeight(filters, SiManForm.HALF, shared_scale=last)
-        case Method.SIMAN_BIPOLAR:
-            return SiManWeight(filters, SiManForm.BIPOLAR, shared_scale=last)
-
-
-def _activation_quantiser(method: Method, *, last: bool) -> ActivationQuantiser:
-    if method is Method.ADABIN:
-        return AdaBinActivation(_SCORE_FRACTION if last else None)
-    return Sign()
+    return BinaryLinear(fan_in, fan_out, config.method.weights(fan_out, last=last), activation)

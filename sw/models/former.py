@@ -1,16 +1,25 @@
-"""Plain models with the parameters of a `Residual`, the form that checkpoints had before."""
+"""Plain models with the parameters of a `Chain` or a `Residual`, as checkpoints had them before."""
 
 import torch
 from torch import Tensor, nn
 
 from xnorflow.errors import DataError
+from xnorflow.sw.models.chain import ChainConfig
+from xnorflow.sw.models.conv import Conv, ConvNet
 from xnorflow.sw.models.methods import ResidualMethod
+from xnorflow.sw.models.mlp import MLP
 from xnorflow.sw.models.resnet import Family, ResNet, stem
 from xnorflow.sw.nn.prelu import Maxout
 from xnorflow.sw.residual_config import ResidualConfig, UnitForm
 
 
-__all__ = ["from_residual_config", "from_residual_state", "load_residual_state"]
+__all__ = [
+    "from_chain_config",
+    "from_residual_config",
+    "from_residual_state",
+    "load_chain_state",
+    "load_residual_state",
+]
 
 
 def from_residual_config(config: ResidualConfig) -> ResNet:
@@ -133,4 +142,50 @@ def load_residual_state(config: ResidualConfig, state: dict[str, Tensor]) -> Res
     with torch.device("meta"):
         model = from_residual_config(config)
     model.load_state_dict(from_residual_state(config, state), assign=True)
+    return model.eval()
+
+
+def from_chain_config(config: ChainConfig) -> MLP | ConvNet:
+    """The plain model that the configuration of a `Chain` asks for; its parameters are new."""
+    height, width, channels = config.input_shape
+    if not config.convolutions:
+        inputs = height * width * channels
+        return MLP(inputs, config.hidden, config.classes, method=config.method)
+    return ConvNet(
+        (channels, height, width),
+        [
+            Conv(each.channels, each.kernel, each.stride, each.padding, each.pool)
+            for each in config.convolutions
+        ],
+        config.hidden,
+        config.classes,
+        method=config.method,
+        border=config.border,
+        pixels=config.pixels,
+        score_bits=config.score_bits,
+    )
+
+
+def load_chain_state(config: ChainConfig, state: dict[str, Tensor]) -> MLP | ConvNet:
+    """The plain model of a configuration, in evaluation mode, with the state of its `Chain`."""
+    model = from_chain_config(config)
+    convs = len(config.convolutions)
+    layers = [f"conv{n + 1}" for n in range(convs)]
+    layers += [f"fc{n + 1}" for n in range(len(config.hidden) + 1)]
+    norms = [f"norm{n + 1}" for n in range(convs)]
+    norms += [f"fc{n + 1}_norm" if convs else f"norm{n + 1}" for n in range(len(config.hidden))]
+    names = {"layers": layers, "norms": norms}
+    renamed: dict[str, Tensor] = {}
+    for name, value in state.items():
+        kind, _, rest = name.partition(".")
+        if kind in names:
+            number, _, rest = rest.partition(".")
+            name = f"{names[kind][int(number)]}.{rest}"
+        renamed[name] = value
+    # The first dense layer had its features in the order row, column, channel.
+    height, width, channels = config.maps[-1]
+    weight = renamed["fc1.weight"]
+    rows = weight.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
+    renamed["fc1.weight"] = rows.reshape(weight.shape)
+    model.load_state_dict(renamed)
     return model.eval()

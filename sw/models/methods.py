@@ -1,9 +1,52 @@
-"""How residual models binarise, and which activation functions they have."""
+"""How models binarise, and which activation functions they have."""
 
 from enum import Enum
 
+from xnorflow.sw.nn.adabin import AdaBinActivation, AdaBinWeight
+from xnorflow.sw.nn.quantiser import ActivationQuantiser, WeightQuantiser
+from xnorflow.sw.nn.sign import Sign, SignWeight
+from xnorflow.sw.nn.siman import SiManForm, SiManWeight
 
-__all__ = ["ResidualMethod"]
+
+__all__ = ["Method", "ResidualMethod"]
+
+
+# Fractional bits of β before the last layer, whose scores are integers of about as many bits more.
+_SCORE_FRACTION = 4
+
+
+class Method(Enum):
+    """How weights and activations of a model without residual connections are binarised."""
+
+    SIGN = "sign"
+    """Sign with a scale for every filter; sign."""
+
+    ADABIN = "adabin"
+    """Two adaptive levels for every filter; two learned levels."""
+
+    SIMAN = "siman"
+    """Weights {0, α} that mark the larger half of the magnitudes; sign."""
+
+    SIMAN_BIPOLAR = "siman-bipolar"
+    """The same bits as weights ±α; sign."""
+
+    def weights(self, filters: int, *, last: bool = False) -> WeightQuantiser:
+        """Quantiser of weights; in the ``last`` layer all classes share a scale."""
+        match self:
+            case Method.SIGN:
+                return SignWeight(shared_scale=last)
+            case Method.ADABIN:
+                return AdaBinWeight(shared_scale=last)
+            case Method.SIMAN:
+                return SiManWeight(filters, SiManForm.HALF, shared_scale=last)
+            case Method.SIMAN_BIPOLAR:
+                return SiManWeight(filters, SiManForm.BIPOLAR, shared_scale=last)
+
+    def activations(self, *, last: bool = False) -> ActivationQuantiser:
+        """Quantiser of activations."""
+        if self is Method.ADABIN:
+            return AdaBinActivation(_SCORE_FRACTION if last else None)
+        return Sign()
 
 
 class ResidualMethod(Enum):

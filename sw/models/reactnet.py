@@ -2,8 +2,8 @@
 
 from torch import nn
 
-from xnorflow.sw.models.chain import IntegerPixels
 from xnorflow.sw.models.methods import ResidualMethod
+from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.models.resnet import Family, ResNet, stem
 from xnorflow.sw.nn.shortcuts import Shortcut
 

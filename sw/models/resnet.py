@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from xnorflow.sw.models.chain import IntegerPixels
 from xnorflow.sw.models.methods import ResidualMethod
-from xnorflow.sw.nn.activations import ActivationQuantiser, AdaBinActivation, RSign, Sign
+from xnorflow.sw.models.pixels import IntegerPixels
+from xnorflow.sw.nn.adabin import AdaBinActivation, AdaBinWeight
 from xnorflow.sw.nn.conv import BinaryConv2d, IntegerConv2d
 from xnorflow.sw.nn.dynamic import FrameMean, HyperConfig, HyperFunction
 from xnorflow.sw.nn.frame import DyPReLU, DySign
 from xnorflow.sw.nn.prelu import Maxout, RPReLU
+from xnorflow.sw.nn.quantiser import ActivationQuantiser, WeightQuantiser
 from xnorflow.sw.nn.shortcuts import (
     IntegerPointwise,
     PadChannels,
@@ -29,7 +30,8 @@ from xnorflow.sw.nn.shortcuts import (
     Shortcut,
     Subsample,
 )
-from xnorflow.sw.nn.weights import AdaBinWeight, SignWeight, SiManForm, SiManWeight, WeightQuantiser
+from xnorflow.sw.nn.sign import RSign, Sign, SignWeight
+from xnorflow.sw.nn.siman import SiManForm, SiManWeight
 
 
 __all__ = [

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from xnorflow.sw.nn.activations import ActivationQuantiser
-from xnorflow.sw.nn.weights import IntegerWeight, SiManWeight, WeightQuantiser
+from xnorflow.sw.nn.arguments import check_kind, check_sizes
+from xnorflow.sw.nn.integer import IntegerWeight
+from xnorflow.sw.nn.quantiser import ActivationQuantiser, WeightQuantiser
 
 
 __all__ = ["BinaryConv2d", "Border", "IntegerConv2d"]
@@ -60,6 +61,12 @@ class BinaryConv2d(nn.Module):
         border: Border = Border.ZERO,
     ) -> None:
         super().__init__()
+        check_sizes(in_channels=in_channels, out_channels=out_channels, kernel=kernel)
+        check_sizes(least=0, padding=padding)
+        check_sizes(stride=stride)
+        check_kind("weights", weight_quantiser, WeightQuantiser)
+        check_kind("activations", activation_quantiser, ActivationQuantiser)
+        check_kind("border", border, Border)
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel, kernel))
         self.weight_quantiser = weight_quantiser
         self.activation_quantiser = activation_quantiser
@@ -67,8 +74,7 @@ class BinaryConv2d(nn.Module):
         self.padding = padding
         self.border = border
         _initialise(self.weight)
-        if isinstance(weight_quantiser, SiManWeight):
-            weight_quantiser.reset_scale(self.weight.flatten(1))
+        weight_quantiser.reset(self.weight.flatten(1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``x`` (N, in_channels, H, W) to (N, out_channels, H′, W′)."""
@@ -124,6 +130,9 @@ class IntegerConv2d(nn.Module):
         padding: int = 0,
     ) -> None:
         super().__init__()
+        check_sizes(in_channels=in_channels, out_channels=out_channels, kernel=kernel)
+        check_sizes(least=0, padding=padding)
+        check_sizes(stride=stride)
         if not len(mean) == len(deviation) == in_channels:
             raise ValueError(
                 f"mean and deviation must have {in_channels} channels, "

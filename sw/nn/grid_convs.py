@@ -8,9 +8,9 @@ from torch.nn import functional
 
 from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
 from xnorflow.sw.nn.grid import Grid
+from xnorflow.sw.nn.integer import IntegerWeight
 from xnorflow.sw.nn.shortcuts import IntegerPointwise
 from xnorflow.sw.nn.sums import Combine, Sums
-from xnorflow.sw.nn.weights import IntegerWeight
 
 
 __all__ = ["GridBinaryConv", "GridConv", "GridPixelConv", "GridPointwise"]

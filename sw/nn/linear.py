@@ -4,8 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from xnorflow.sw.nn.activations import ActivationQuantiser
-from xnorflow.sw.nn.weights import IntegerWeight, SiManWeight, WeightQuantiser
+from xnorflow.sw.nn.arguments import check_kind, check_sizes
+from xnorflow.sw.nn.integer import IntegerWeight
+from xnorflow.sw.nn.quantiser import ActivationQuantiser, WeightQuantiser
 
 
 __all__ = ["BinaryLinear", "IntegerLinear"]
@@ -38,12 +39,14 @@ class BinaryLinear(nn.Module):
         activation_quantiser: ActivationQuantiser,
     ) -> None:
         super().__init__()
+        check_sizes(in_features=in_features, out_features=out_features)
+        check_kind("weights", weight_quantiser, WeightQuantiser)
+        check_kind("activations", activation_quantiser, ActivationQuantiser)
         self.weight = nn.Parameter(torch.empty(out_features, in_features))
         self.weight_quantiser = weight_quantiser
         self.activation_quantiser = activation_quantiser
         nn.init.uniform_(self.weight, -(in_features**-0.5), in_features**-0.5)
-        if isinstance(weight_quantiser, SiManWeight):
-            weight_quantiser.reset_scale(self.weight)
+        weight_quantiser.reset(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``x`` (..., in_features) to (..., out_features)."""
@@ -78,6 +81,8 @@ class IntegerLinear(nn.Module):
         bits: int = 8,
     ) -> None:
         super().__init__()
+        check_sizes(in_features=in_features, out_features=out_features)
+        check_kind("activations", activation_quantiser, ActivationQuantiser)
         self.weight = nn.Parameter(torch.empty(out_features, in_features))
         self.weight_quantiser = IntegerWeight(bits, shared_scale=True)
         self.activation_quantiser = activation_quantiser

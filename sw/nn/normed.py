@@ -15,9 +15,9 @@ from torch.nn import functional
 
 from xnorflow.sw.nn.conv import BinaryConv2d, IntegerConv2d
 from xnorflow.sw.nn.grid import Grid, place
+from xnorflow.sw.nn.integer import IntegerWeight
 from xnorflow.sw.nn.optional import affine_of
 from xnorflow.sw.nn.sums import Combine, Folded
-from xnorflow.sw.nn.weights import IntegerWeight
 
 
 __all__ = ["Folded", "NormedBinaryConv", "NormedPixelConv", "NormedPointwise", "Quantised"]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from xnorflow.sw.nn.weights import IntegerWeight
+from xnorflow.sw.nn.integer import IntegerWeight
 
 
 __all__ = ["IntegerPointwise", "PadChannels", "RepeatChannels", "Shortcut", "Subsample"]

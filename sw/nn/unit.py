@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from xnorflow.sw.nn.activations import RSign
 from xnorflow.sw.nn.dynamic import DyPReLU, DySign, FrameMean, clip_shifts
 from xnorflow.sw.nn.grid import Grid, hardtanh, place
 from xnorflow.sw.nn.normed import NormedBinaryConv, NormedPointwise, Quantised
 from xnorflow.sw.nn.optional import per_channel
 from xnorflow.sw.nn.shortcuts import Shortcut
+from xnorflow.sw.nn.sign import RSign
 from xnorflow.sw.nn.slopes import TwoSlope
 
 

@@ -8,7 +8,7 @@ from tests.boards.test_top import tiny_design
 from xnorflow.boards.link import describe
 from xnorflow.boards.plan import estimate_link, link_resources
 from xnorflow.boards.targets import ULX3S_85F
-from xnorflow.ir.values import FeatureMap, UInt
+from xnorflow.ir.values import Bit, FeatureMap, UInt
 
 
 MEASURED = json.loads(
@@ -27,6 +27,12 @@ def test_a_link_is_estimated_within_a_tenth(row):
     assert found.luts == pytest.approx(luts, rel=0.1)
     assert found.block_rams == block_rams
     assert [found.luts, found.block_rams] == row["estimated"]
+
+
+def test_the_link_of_bits_is_that_of_integers_of_one_bit():
+    bits, integers = (FeatureMap(4, 5, 2, kind) for kind in (Bit(), UInt(1)))
+    found, same = (estimate_link(x, lanes=2, classes=3, score_bits=9) for x in (bits, integers))
+    assert found == same
 
 
 def test_the_link_of_a_design_is_that_of_its_frames_and_scores():

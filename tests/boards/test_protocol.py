@@ -107,6 +107,12 @@ def test_refuses_a_pixel_that_there_is_not(word):
         Info.unpack(body[:16] + word.to_bytes(4, "little") + body[20:])
 
 
+@pytest.mark.parametrize("labelled", [True, False])
+def test_info_tells_whether_there_are_labels(labelled):
+    info = replace(INFO, labelled=labelled)
+    assert Info.unpack(info.pack()) == info
+
+
 def test_a_long_name_is_cut_between_characters():
     long = Info(FeatureMap(1, 1, 1, UInt(8)), 2, 1, 12_000_000, 3, b"12345678", "é" * 40)
     assert Info.unpack(long.pack()).name == "é" * 16

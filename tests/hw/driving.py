@@ -65,7 +65,8 @@ def run(design, frames, *, stall=0.0, errors=(), hold=0, limit=20_000, reset=Non
             *_, valid, result, gone = await ctx.tick().sample(dut.o.valid, dut.o.p, cleared)
             # What is taken in the cycle of the reset is of a frame before it.
             if valid and ready and not gone:
-                results.append((clock, result.label, list(result.scores)))
+                label = result.label if design.labelled else None
+                results.append((clock, label, list(result.scores)))
 
     async def watch(ctx):
         while clock < limit:

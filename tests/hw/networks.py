@@ -28,11 +28,10 @@ from xnorflow.ir import (
     Threshold,
     TwoSlope,
     UInt,
-    sources_of,
 )
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
-from xnorflow.sw.models.chain import IntegerPixels
+from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.residual_config import ResidualConfig, ResidualMethod, StemConfig, UnitConfig
 
@@ -156,7 +155,7 @@ def input_net(value_type, first, seed=0):
     def add(node):
         nonlocal x
         nodes.append(node)
-        x = node.infer(*[x] * len(sources_of(node)))
+        x = node.infer(*[x] * len(node.sources))
 
     span = value_type.high - value_type.low
     match first:
@@ -193,12 +192,40 @@ def input_net(value_type, first, seed=0):
 def _medians(rng, frame, nodes, x):
     """Medians of each channel of integers that the last of some nodes delivers."""
     last = nodes[-1].name
-    end = IntegerConv("end", last, np.ones((1, *x.shape), int)), ArgMax("label", "end")
-    network = Network("begun", frame, (*nodes, *end), ("only",))
+    end = IntegerConv("end", last, np.ones((1, *x.shape), int))
+    network = Network("begun", frame, (*nodes, end), ())
     span = frame.type.low, frame.type.high
     frames = rng.integers(*span, (20, *frame.shape), endpoint=True)
     values = golden(network, frames, keep=[last]).maps[last].numpy()
     return np.ceil(np.median(values, axis=(0, 1, 2))).astype(int)
+
+
+class Result(Enum):
+    """What a network may deliver."""
+
+    ONE_LABELLED = "one score, and the label that its sign is"
+    ONE = "one score"
+    INTEGERS = "integers"
+    COUNTS = "counts"
+    BITS = "bits"
+
+
+def result_net(result):
+    """Small network on frames of 4 × 5 × 2 bytes that delivers such a ``result``."""
+    rng = np.random.default_rng(5)
+    scores = 1 if result in (Result.ONE_LABELLED, Result.ONE) else 5
+    nodes = [
+        Threshold("bits", INPUT, rng.integers(100, 150, 2)),
+        BinaryConv("fc", "bits", rng.random((scores, 4, 5, 2)) < 0.5),
+    ]
+    if result is Result.BITS:
+        nodes.append(Threshold("decisions", "fc", np.full(scores, 20)))
+    elif result is not Result.COUNTS:
+        nodes.append(Affine("scores", "fc", np.full(scores, 2), np.full(scores, -40)))
+    if result is Result.ONE_LABELLED:
+        nodes.append(ArgMax("label", "scores"))
+    labels = ("no", "yes") if result is Result.ONE_LABELLED else ()
+    return Network(result.name.lower(), FeatureMap(4, 5, 2, UInt(8)), tuple(nodes), labels)
 
 
 def deciding_threshold(rng, name, source, x):
@@ -321,6 +348,30 @@ def two_branches():
         ArgMax("label", "fc"),
     )
     return Network("branches", FeatureMap(4, 3, 2, UInt(8)), nodes, tuple("abc"))
+
+
+def joined_bits():
+    """Two branches of bits, of different kernels, joined in front of a binary convolution."""
+    rng = np.random.default_rng(3)
+    branches = [
+        (
+            IntegerConv(f"conv{n}", INPUT, rng.integers(-8, 9, (filters, side, side, 2)),
+                        padding=side // 2),
+            Threshold(f"bits{n}", f"conv{n}", rng.integers(-99, 99, filters)),
+        )
+        for n, (filters, side) in enumerate([(4, 1), (6, 3)])
+    ]  # fmt: skip
+    nodes = (
+        *branches[0],
+        *branches[1],
+        Concat("both", "bits0", "bits1"),
+        BinaryConv("conv2", "both", rng.random((4, 3, 3, 10)) < 0.5, padding=1),
+        Threshold("bits2", "conv2", rng.integers(40, 51, 4)),
+        Concat("again", "bits2", "bits0"),
+        BinaryConv("fc", "again", rng.random((3, 4, 3, 8)) < 0.5),
+        ArgMax("label", "fc"),
+    )
+    return Network("joined", FeatureMap(4, 3, 2, UInt(8)), nodes, tuple("abc"))
 
 
 def residual_mlp():

@@ -11,6 +11,7 @@ def description(**changes):
         "input_lanes": 2,
         "words_per_frame": 2,
         "frames_per_packet": FramesPerPacket.ONE,
+        "labels": ["a", "b"],
         "classes": 2,
         "result_element_bits": 8,
         "cycles_per_frame": 9,

@@ -1,17 +1,21 @@
 """Networks on inputs of every type, from numpy to what a simulated accelerator answers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from tests.hw.driving import run, words_of
 from tests.hw.networks import First, input_net
 from xnorflow.boards.host import Board
 from xnorflow.boards.link import LinkTop
 from xnorflow.errors import DataError
+from xnorflow.frames import quantise
 from xnorflow.hw.compile.emit import generate
 from xnorflow.hw.compile.fold import fold
 from xnorflow.hw.families.ecp5 import ECP5_85F
-from xnorflow.ir import Bit, Int, UInt
+from xnorflow.ir import Bit, Int, Quantisation, UInt
 from xnorflow.sim.simulate import first_difference, simulate
 from xnorflow.sim.virtual_board import virtual_board
 from xnorflow.sw.golden import golden
@@ -28,7 +32,7 @@ QUICK = [
 """All kinds of nodes in front, and all types."""
 
 VERILATED = [
-    (Bit(), First.BINARY), (UInt(13), First.CONV), (Int(8), First.SIGNS), (Int(11), First.AFFINE),
+    (Bit(), First.BINARY), (UInt(13), First.CONV), (Int(8), First.SIGNS), (Int(16), First.AFFINE),
 ]  # fmt: skip
 """One for each way in which a value may fill its bytes."""
 
@@ -91,7 +95,7 @@ def test_the_generated_verilog_equals_the_golden_model(kind, first, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "first"), [(Int(12), First.CONV), (UInt(9), First.THRESHOLD), (Bit(), First.BINARY)]
+    ("kind", "first"), [(Int(16), First.CONV), (UInt(9), First.THRESHOLD), (Bit(), First.BINARY)]
 )
 def test_the_host_link_takes_them_to_a_board(kind, first, tmp_path):
     network = input_net(kind, first)
@@ -110,3 +114,26 @@ def test_the_host_link_takes_them_to_a_board(kind, first, tmp_path):
     expected = golden(network, frames)
     np.testing.assert_array_equal(results.scores, expected.scores.numpy())
     np.testing.assert_array_equal(results.labels, expected.labels.numpy())
+
+
+def test_floats_become_the_same_integers_everywhere(tmp_path):
+    quantisation = Quantisation(2.0**-5, 7)
+    network = replace(input_net(Int(8), First.CONV), quantisation=quantisation)
+    frames = np.random.default_rng(3).normal(size=(12, *network.input.shape))
+    expected = golden(network, frames)
+    integers = quantise(frames, network.input.type, quantisation)
+    assert torch.equal(golden(network, integers).scores, expected.scores)
+    design = fold(network, ECP5_85F, cycles=200)
+    generate(design, tmp_path)
+
+    simulated = simulate(tmp_path, frames, cache=tmp_path)
+    top = LinkTop(design, clock=12_000_000, divisor=4)
+    with (
+        virtual_board(top, divisor=4, cache=tmp_path) as port,
+        Board(port, timeout=60.0) as link,
+    ):
+        link.check(network)
+        classified = link.classify(frames, quantisation=quantisation)
+
+    np.testing.assert_array_equal(simulated.scores, expected.scores.numpy())
+    np.testing.assert_array_equal(classified.scores, expected.scores.numpy())

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from xnorflow.errors import LoweringError
-from xnorflow.sw.nn.activations import AdaBinActivation, InputThreshold, RSign, Sign
+from xnorflow.sw.nn.adabin import AdaBinActivation
+from xnorflow.sw.nn.input_threshold import InputThreshold
+from xnorflow.sw.nn.sign import RSign, Sign
 
 
 def column(*values):

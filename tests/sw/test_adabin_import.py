@@ -7,7 +7,7 @@ from torch.nn import functional
 from xnorflow.errors import FormatError
 from xnorflow.sw import adabin_import
 from xnorflow.sw.adabin_import import PIXELS, import_adabin_resnet20, in_real_numbers
-from xnorflow.sw.models.chain import IntegerPixels
+from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.residual import Residual
 from xnorflow.sw.residual_config import ResidualMethod
 from xnorflow.sw.residual_names import NamedResidual

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from xnorflow.errors import FormatError
 from xnorflow.ir import Provenance
 from xnorflow.sw.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from xnorflow.sw.models.chain import Chain, ChainConfig, ConvConfig, IntegerPixels, Method
+from xnorflow.sw.models.chain import Chain, ChainConfig, ConvConfig, Method
+from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.nn.conv import Border
 from xnorflow.sw.nn.dynamic import HyperConfig
 from xnorflow.sw.nn.grid import Grid

@@ -6,7 +6,8 @@ from xnorflow.errors import DataError
 from xnorflow.ir import Network, Threshold
 from xnorflow.sw.compare import compare
 from xnorflow.sw.lower import lower
-from xnorflow.sw.models.chain import Chain, ChainConfig, ConvConfig, IntegerPixels, Method
+from xnorflow.sw.models.chain import Chain, ChainConfig, ConvConfig, Method
+from xnorflow.sw.models.pixels import IntegerPixels
 
 
 FRAMES = torch.tensor(np.random.default_rng(0).integers(0, 256, (50, 2, 3, 1), np.uint8))

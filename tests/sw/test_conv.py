@@ -5,16 +5,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from xnorflow.sw.nn.activations import AdaBinActivation, RSign, Sign
+from xnorflow.sw.nn.adabin import AdaBinActivation, AdaBinWeight
 from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
+from xnorflow.sw.nn.integer import IntegerWeight
 from xnorflow.sw.nn.linear import IntegerLinear
-from xnorflow.sw.nn.weights import (
-    AdaBinWeight,
-    IntegerWeight,
-    SignWeight,
-    SiManForm,
-    SiManWeight,
-)
+from xnorflow.sw.nn.sign import RSign, Sign, SignWeight
+from xnorflow.sw.nn.siman import SiManForm, SiManWeight
 
 
 WEIGHTS = {

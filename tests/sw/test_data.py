@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from xnorflow.errors import DataError, FormatError, ToolError
-from xnorflow.sw import cifar, data
-from xnorflow.sw.data import Dataset
+from xnorflow.sw.data import Dataset, cifar
+from xnorflow.sw.data import published as data
 
 
 def idx(array):

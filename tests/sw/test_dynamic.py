@@ -20,9 +20,9 @@ from xnorflow.ir import (
 )
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lowering.dynamic import hyper_nodes, mean_nodes
-from xnorflow.sw.nn.activations import RSign
 from xnorflow.sw.nn.dynamic import DyPReLU, DySign, FrameMean, HyperConfig, HyperFunction
 from xnorflow.sw.nn.grid import Grid
+from xnorflow.sw.nn.sign import RSign
 from xnorflow.sw.nn.slopes import rprelu
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.residuals import scrambled
 from tests.sw.test_residual import PIXELS, UNITS, frames, random_model
 from xnorflow.errors import NetworkError
-from xnorflow.ir import DynamicThreshold, DynamicTwoSlope, GlobalSum, sources_of
+from xnorflow.ir import DynamicThreshold, DynamicTwoSlope, GlobalSum
 from xnorflow.sw.compare import compare
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
@@ -91,7 +91,7 @@ def test_parameters_come_before_whoever_else_reads_the_stream(method):
     order = [node.name for node in network.nodes]
     for node in network.nodes:
         if isinstance(node, DynamicThreshold):
-            users = [other.name for other in network.nodes if node.source in sources_of(other)]
+            users = [other.name for other in network.nodes if node.source in other.sources]
             before = [name for name in users if order.index(name) < order.index(node.parameters)]
             assert before == [f"{node.parameters}_sums"]
 

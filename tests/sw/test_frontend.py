@@ -8,13 +8,17 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from xnorflow.ir import FeatureMap, Int, UInt
+from xnorflow.errors import LoweringError
+from xnorflow.ir import FeatureMap, Int, Quantisation, Threshold, UInt
 from xnorflow.sw.compare import compare
+from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
-from xnorflow.sw.nn.activations import AdaBinActivation, InputThreshold, RSign, Sign
+from xnorflow.sw.nn.adabin import AdaBinActivation, AdaBinWeight
 from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
+from xnorflow.sw.nn.input_threshold import InputThreshold
 from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
-from xnorflow.sw.nn.weights import AdaBinWeight, SignWeight, SiManForm, SiManWeight
+from xnorflow.sw.nn.sign import RSign, Sign, SignWeight
+from xnorflow.sw.nn.siman import SiManForm, SiManWeight
 
 
 PIXELS = UInt(8)
@@ -27,7 +31,8 @@ def randomise(model, seed):
     def draw(tensor, low, high):
         tensor.uniform_(low, high, generator=generator)
         # Ties and constants are where exactness shows.
-        tensor.copy_(torch.where(tensor.abs() < 0.3 * high, (tensor * 4).round() / 4, tensor))
+        snapped = torch.rand(tensor.shape, generator=generator) < 0.5
+        tensor.copy_(torch.where(snapped, (tensor * 2).round() / 2, tensor))
 
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -202,6 +207,123 @@ def activations(draw, channels):
     if channels is not None:
         kinds += [RSign(channels), RSign(channels, polarised=True)]
     return draw(st.sampled_from(kinds))
+
+
+class Biased(nn.Module):
+    """A last layer with biases that no integer has."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = BinaryLinear(6, 8, SignWeight(shared_scale=True), InputThreshold())
+        self.bias = nn.Parameter(torch.zeros(8))
+
+    def forward(self, x):
+        return self.fc(x.flatten(1)) + self.bias
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_biases_of_scores_keep_the_order_of_classes(seed):
+    model = randomise(Biased(), seed)
+    frames = torch.cartesian_prod(*[torch.tensor([0, 255], dtype=torch.uint8)] * 6)
+    network = lower(model, input=FeatureMap(1, 6, 1, PIXELS))
+    found = golden(network, frames[:, None, :, None]).scores
+    logits = model.double()(frames[:, None, None].double())
+    for a in range(8):
+        for b in range(8):
+            close = (logits[:, a] - logits[:, b]).abs() < 1e-9
+            same = (logits[:, a] > logits[:, b]) == (found[:, a] > found[:, b])
+            assert (same | close).all()
+
+
+def test_a_network_may_end_with_its_scores():
+    model = randomise(sequential(), 2)
+    frame = FeatureMap(8, 8, 1, PIXELS)
+    network = lower(model, input=frame, labels=())
+    images = torch.randint(0, 256, (100, 8, 8, 1), dtype=torch.uint8)
+    assert network.labels == ()
+    assert network.nodes[-1].name == "scores"
+    assert torch.equal(
+        golden(network, images).scores, golden(lower(model, input=frame), images).scores
+    )
+    assert compare(model, network, images).differing == 0
+
+
+def test_a_single_score_decides_by_its_sign():
+    last = BinaryLinear(16, 1, SignWeight(shared_scale=True), Sign())
+    torch.manual_seed(1)
+    model = nn.Sequential(*sequential()[:-1], last)
+    nn.init.constant_(model[4].activation_quantiser.bias, -0.5)
+    images = torch.randint(0, 256, (300, 8, 8, 1), dtype=torch.uint8)
+    with torch.no_grad():
+        for _ in range(20):
+            model(images.movedim(-1, 1).float())
+    network = lower(model.eval(), input=FeatureMap(8, 8, 1, PIXELS), labels=("no", "yes"))
+    labels = golden(network, images).labels
+    assert 0 < labels.sum() < 300
+    assert compare(model, network, images).differing == 0
+
+
+def test_a_shape_may_be_computed():
+    network = lower(randomise(Functional(), 0), input=FeatureMap(10, 10, 1, PIXELS))
+    assert [type(node) for node in network.nodes].count(Threshold) == 3
+
+
+@pytest.mark.parametrize(
+    ("layers", "match"),
+    [
+        ([nn.Conv2d(1, 2, 3)], r"0 \(Conv2d\) has weights of floating point.*prepare"),
+        ([nn.Flatten(), nn.Linear(16, 2)], r"1 \(Linear\) has weights of floating point"),
+        ([nn.GELU()], r"0 \(GELU\) cannot be lowered: what can is"),
+        ([nn.MaxPool2d(3, 2)], r"0 \(MaxPool2d\) must have square windows"),
+        ([nn.AvgPool2d(2)], r"0 \(AvgPool2d\) must average the whole map"),
+        (
+            [nn.Flatten(), BinaryLinear(15, 2, SignWeight(), Sign())],
+            "mat1 and mat2 shapes cannot be multiplied",
+        ),
+        (
+            [nn.Flatten(), BinaryLinear(16, 2, SignWeight(), InputThreshold())],
+            "the classes of 1 .BinaryLinear. have different scales",
+        ),
+        ([nn.BatchNorm2d(1, track_running_stats=False)], "0 .BatchNorm2d. has no running"),
+        ([Sign(), nn.BatchNorm2d(1)], "1 .BatchNorm2d. stands behind an activation quantiser"),
+        ([Sign(), Sign()], "1 .Sign. binarises what is binary already"),
+        ([nn.Identity()], "the last operation of the model must be what it returns"),
+    ],
+)
+def test_what_cannot_be_lowered_is_refused(layers, match):
+    with pytest.raises(LoweringError, match=match):
+        lower(nn.Sequential(*layers), input=FeatureMap(4, 4, 1, PIXELS))
+
+
+def test_maps_of_different_scales_cannot_be_added():
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = BinaryConv2d(1, 1, 1, SignWeight(), Sign())
+
+        def forward(self, x):
+            return self.conv(x) + x
+
+    with pytest.raises(LoweringError, match=r"^add \(add\) adds maps.*prepare\(model, grid\)$"):
+        lower(Residual(), input=FeatureMap(4, 4, 1, PIXELS))
+
+
+def test_a_model_that_looks_at_values_is_refused():
+    class Branching(nn.Module):
+        def forward(self, x):
+            return x if x.sum() > 0 else -x
+
+    with pytest.raises(LoweringError, match=r"^the model cannot be traced: .*depend on values$"):
+        lower(Branching(), input=FeatureMap(4, 4, 1, PIXELS))
+
+
+def test_inputs_have_a_scale_and_a_zero_point():
+    model = randomise(sequential()[4:], 1)
+    frame, quantisation = FeatureMap(4, 4, 8, Int(8)), Quantisation(0.0125, -3)
+    network = lower(model, input=frame, quantisation=quantisation)
+    frames = torch.randint(-128, 128, (500, 4, 4, 8), dtype=torch.int8)
+    logits = model.double()((frames.double() + 3).mul(0.0125).movedim(-1, 1))
+    assert torch.equal(golden(network, frames).labels, logits.argmax(dim=1))
 
 
 @given(modules(), st.integers(0, 1000))

@@ -31,7 +31,6 @@ from xnorflow.ir import (
     Threshold,
     TwoSlope,
     UInt,
-    sources_of,
 )
 from xnorflow.sw import kernels
 from xnorflow.sw.golden import define
@@ -82,7 +81,7 @@ def test_kernels_of_networks(as_bytes, network, seed):
     nodes = {node.name: node for node in network.nodes}
     with mock.patch.object(kernels, "_bytes_pay", return_value=as_bytes):
         for node in network.nodes:
-            maps = [network.maps[name] for name in sources_of(node)]
+            maps = [network.maps[name] for name in node.sources]
             sources = [random_values(rng, x) for x in maps]
             kernel = kernel_of(node, network.maps)
             if kernel is not None:
@@ -193,7 +192,7 @@ def test_kernels_of_wide_values(kind, seed):
             continue
         break
     sources = [random_values(rng, x) for x in maps]
-    network = dict(zip(("node", *sources_of(node)), (y, *maps), strict=True))
+    network = dict(zip(("node", *node.sources), (y, *maps), strict=True))
     check(kernel_of(node, network), sources, maps, define(node, *sources))
 
 
@@ -236,7 +235,6 @@ def test_products_of_as_many_taps_as_the_contract_allows():
 # Products whose sums are the largest, and random ones; PyTorch must have these instructions only.
 PRODUCTS_ELSEWHERE = """
 import torch
-from xnorflow.sw import kernels
 
 torch.manual_seed(0)
 ones = torch.ones(65, 4096, dtype=torch.bool)

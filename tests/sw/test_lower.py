@@ -16,8 +16,9 @@ from xnorflow.sw.compare import compare
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
 from xnorflow.sw.models.chain import Chain, ChainConfig, Method
-from xnorflow.sw.nn.activations import AdaBinActivation, RSign, Sign
-from xnorflow.sw.nn.weights import AdaBinWeight, SignWeight, SiManForm, SiManWeight
+from xnorflow.sw.nn.adabin import AdaBinActivation, AdaBinWeight
+from xnorflow.sw.nn.sign import RSign, Sign, SignWeight
+from xnorflow.sw.nn.siman import SiManForm, SiManWeight
 
 
 WEIGHTS = {
@@ -286,7 +287,7 @@ def test_shapes_and_names():
 
 def test_defaults():
     network = lower(Chain(ChainConfig((), Method.SIGN, (2, 2, 1), 3)))
-    assert (network.name, network.labels) == ("chain", ("0", "1", "2"))
+    assert (network.name, network.labels) == ("network", ("0", "1", "2"))
     assert network.provenance == Provenance()
     assert [node.name for node in network.nodes] == ["input_bits", "fc1", "scores", "label"]
 

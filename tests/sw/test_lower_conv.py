@@ -18,11 +18,13 @@ from xnorflow.sw.compare import compare
 from xnorflow.sw.data import Dataset, fetch, is_fetched, load
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
-from xnorflow.sw.models.chain import Chain, ChainConfig, ConvConfig, IntegerPixels, Method, Named
-from xnorflow.sw.nn.activations import AdaBinActivation, RSign, Sign
+from xnorflow.sw.models.chain import Chain, ChainConfig, ConvConfig, Method, Named
+from xnorflow.sw.models.pixels import IntegerPixels
+from xnorflow.sw.nn.adabin import AdaBinActivation, AdaBinWeight
 from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
 from xnorflow.sw.nn.linear import BinaryLinear
-from xnorflow.sw.nn.weights import AdaBinWeight, SignWeight, SiManWeight
+from xnorflow.sw.nn.sign import RSign, Sign, SignWeight
+from xnorflow.sw.nn.siman import SiManWeight
 
 
 METHODS = [Method.SIGN, Method.ADABIN, Method.SIMAN]

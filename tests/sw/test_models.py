@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from xnorflow.errors import NetworkError
-from xnorflow.sw.models.chain import Chain, ChainConfig, ConvConfig, IntegerPixels, Method, Named
+from xnorflow.sw.models.chain import Chain, ChainConfig, ConvConfig, Method, Named
+from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.nn.conv import Border, IntegerConv2d
 from xnorflow.sw.nn.linear import IntegerLinear
 

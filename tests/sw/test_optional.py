@@ -16,9 +16,9 @@ from tests.sw.test_residual import frames
 from xnorflow.errors import LoweringError
 from xnorflow.sw.compare import compare
 from xnorflow.sw.lower import lower
-from xnorflow.sw.nn.activations import RSign
 from xnorflow.sw.nn.conv import IntegerConv2d
 from xnorflow.sw.nn.normed import NormedPixelConv
+from xnorflow.sw.nn.sign import RSign
 from xnorflow.sw.nn.slopes import TwoSlope
 from xnorflow.sw.nn.unit import Shortcut
 from xnorflow.sw.residual_config import ResidualMethod

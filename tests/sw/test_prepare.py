@@ -34,7 +34,7 @@ from xnorflow.sw.nn.dynamic import FrameMean
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.nn.prelu import RPReLU
 from xnorflow.sw.nn.shortcuts import PadChannels, RepeatChannels, Shortcut, Subsample
-from xnorflow.sw.nn.weights import SiManWeight
+from xnorflow.sw.nn.siman import SiManWeight
 from xnorflow.sw.residual_config import StemConfig, UnitForm
 from xnorflow.sw.residual_names import NamedResidual
 

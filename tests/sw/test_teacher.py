@@ -8,6 +8,7 @@ import torch
 
 from tests.sw.test_train import CONFIG, RECIPE
 from xnorflow.errors import DataError, FormatError
+from xnorflow.sw.batches import accuracy
 from xnorflow.sw.data import Dataset
 from xnorflow.sw.recipes import Recipe
 from xnorflow.sw.recipes import teacher as recipe_of
@@ -18,7 +19,7 @@ from xnorflow.sw.teacher import (
     load_teacher,
     train_teacher,
 )
-from xnorflow.sw.train import MODEL_FILE, accuracy, train
+from xnorflow.sw.train import MODEL_FILE, train
 
 
 class Mistaken(torch.nn.Module):

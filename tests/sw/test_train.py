@@ -10,15 +10,17 @@ import torch
 
 from xnorflow.errors import DataError, FormatError, NetworkError
 from xnorflow.sw.augment import augment
+from xnorflow.sw.batches import accuracy
 from xnorflow.sw.checkpoint import load_checkpoint
 from xnorflow.sw.fit import _Training, fit
-from xnorflow.sw.models.chain import Chain, ChainConfig, ConvConfig, IntegerPixels, Method
+from xnorflow.sw.models.chain import Chain, ChainConfig, ConvConfig, Method
+from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.progress import ProgressBar
 from xnorflow.sw.recipes import Augmentation, Optimiser, Recipe
 from xnorflow.sw.residual import Residual
 from xnorflow.sw.residual_config import ResidualConfig, ResidualMethod, StemConfig, UnitConfig
-from xnorflow.sw.train import MODEL_FILE, accuracy, adopt, train
+from xnorflow.sw.train import MODEL_FILE, adopt, train
 
 
 CONFIG = ChainConfig((16, 16), classes=3)

@@ -5,9 +5,9 @@ import torch
 from torch.nn import functional
 
 from xnorflow.errors import DataError
-from xnorflow.sw.models.chain import IntegerPixels
+from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.nn.grid import Grid
-from xnorflow.sw.nn.weights import SignWeight
+from xnorflow.sw.nn.sign import SignWeight
 from xnorflow.sw.residual import Residual
 from xnorflow.sw.residual_config import ResidualConfig, ResidualMethod, StemConfig, UnitConfig
 from xnorflow.sw.train import adopt

@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from xnorflow.errors import LoweringError
-from xnorflow.sw.nn.activations import AdaBinActivation, Sign
+from xnorflow.sw.nn.adabin import AdaBinActivation, AdaBinWeight
 from xnorflow.sw.nn.gradients import ede_sharpness
 from xnorflow.sw.nn.linear import BinaryLinear
-from xnorflow.sw.nn.weights import AdaBinWeight, SignWeight, SiManForm, SiManWeight
+from xnorflow.sw.nn.sign import Sign, SignWeight
+from xnorflow.sw.nn.siman import SiManForm, SiManWeight
 
 
 def matrix(*rows):
@@ -102,7 +103,7 @@ def test_adabin_weight_survives_a_constant_filter():
 def test_siman_weight(form):
     quantiser = SiManWeight(2, form).double().eval()
     weight = matrix([1.0, 2.0, 3.0, 6.0], [0.1, -0.4, 0.2, 0.3])
-    quantiser.reset_scale(weight)
+    quantiser.reset(weight)
     assert quantiser.log_scale.tolist() == pytest.approx([math.log(3.0), math.log(0.25)])
     y = quantiser(weight)
     # The means are 3 and 0.05: deviations −2 −1 0 3 and 0.05 −0.45 0.15 0.25.
@@ -175,7 +176,7 @@ def test_levels_say_what_is_computed(index, shared_scale):
         weight[0, :3] = torch.tensor([0.0, -0.0, 1e-300])
     quantiser = quantisers(6, shared_scale)[index].double().eval()
     if isinstance(quantiser, SiManWeight):
-        quantiser.reset_scale(weight)
+        quantiser.reset(weight)
     levels = quantiser.levels(weight)
     scale = torch.tensor([math.sqrt(s) for s in levels.scale_squared], dtype=torch.float64)
     rho = levels.centres / 2**levels.fraction

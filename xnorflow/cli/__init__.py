@@ -64,7 +64,7 @@ app = typer.Typer(
     cls=_Group,
     callback=_options,
     epilog="Start with `xnorflow data fetch mnist`, then "
-    "`xnorflow eval zoo:mnist-tfc-sign --dataset mnist`.",
+    "`xnorflow eval zoo:mnist-tfc-sign --data mnist`.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,

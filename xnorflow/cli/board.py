@@ -10,8 +10,9 @@ from rich.table import Table
 from xnorflow.cache import redirect_tools
 from xnorflow.cli.hardware import choose_design
 from xnorflow.cli.options import (
-    DatasetOption,
+    DataOption,
     InputOption,
+    LabelsOption,
     LimitOption,
     NetworkArgument,
     OutputOption,
@@ -37,9 +38,10 @@ def run(
     port: Annotated[
         str, typer.Option("--port", help="Serial port of a board, or: virtual, a simulated one.")
     ],
-    dataset: DatasetOption = None,
+    data: DataOption = None,
     limit: LimitOption = None,
     frames: InputOption = None,
+    labels: LabelsOption = None,
     output: OutputOption = None,
 ) -> None:
     """Send frames to a board that has the network's bitstream, and compare with golden."""
@@ -49,7 +51,7 @@ def run(
     loaded = load_network(network)
     if output is not None:
         check_output(output)
-    images, labels = load_frames(loaded, dataset, limit, frames)
+    images, truth = load_frames(loaded, data, limit, frames, labels)
     # A simulated board takes as long as it takes, and its line has no rate.
     timeout, baud = (60.0, None) if port == VIRTUAL else (2.0, BAUD)
     with _port(loaded, port) as opened, Board(opened, baud=baud, timeout=timeout) as board:
@@ -60,7 +62,7 @@ def run(
         f"{len(images)} frames, {results.cycles.max()} cycles from the last word to the result, "
         f"{board.retries} retries"
     )
-    report_results(results.labels, results.scores, labels, output)
+    report_results(results.labels, results.scores, truth, output)
     with bar("golden model", len(images)) as advance:
         expected = golden(loaded, images, progress=advance)
     differing = (results.scores != expected.scores.numpy()).any(axis=1).sum()

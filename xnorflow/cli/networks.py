@@ -6,14 +6,24 @@ from typing import Annotated
 import typer
 
 from xnorflow.cli.options import (
-    DatasetOption,
+    DataOption,
     InputOption,
+    LabelsOption,
     LimitOption,
     NetworkArgument,
     OutputOption,
     ThreadsOption,
+    WeightsArgument,
 )
-from xnorflow.cli.shared import bar, console, load_data, load_frames, load_network, report_results
+from xnorflow.cli.shared import (
+    bar,
+    console,
+    load_data,
+    load_frames,
+    load_model,
+    load_network,
+    report_results,
+)
 from xnorflow.errors import LoweringError
 from xnorflow.files import check_output
 from xnorflow.tables import network_table
@@ -23,36 +33,37 @@ __all__ = ["evaluate", "info", "lower"]
 
 
 def lower(
-    checkpoint: Annotated[Path, typer.Argument(help="A trained model, from `xnorflow train`.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A trained model, from `xnorflow train`, or a module of your own, "
+            "my_model.py:MyNet, followed by its weights."
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The .xnf file to write.")],
-    dataset: DatasetOption = None,
+    weights: WeightsArgument = None,
+    data: DataOption = None,
+    labels: LabelsOption = None,
     limit: LimitOption = None,
 ) -> None:
     """Turn a trained model into an integer network.
 
-    With --dataset, also compare every binary activation with the model's in float64.
+    With --data, also compare every binary activation with the model's in float64.
     """
     from xnorflow.ir.xnf import save
 
     check_output(out)
     with console.status("loading PyTorch and the model …"):
-        from xnorflow.sw.checkpoint import load_checkpoint
         from xnorflow.sw.compare import compare
-        from xnorflow.sw.lower import lower as lower_model
 
-        loaded = load_checkpoint(checkpoint)
-        data = load_data(dataset) if dataset is not None else None
+        loaded, make_network = load_model(model, weights)
+        source = None if data is None else load_data(data, labels)
     with console.status("lowering …"):
-        network = lower_model(
-            loaded.model,
-            name=out.stem,
-            labels=_labels(loaded.provenance.dataset),
-            provenance=loaded.provenance,
-        )
-    if data is not None:
-        frames = data.test_images[:limit]
+        network = make_network(out.stem)
+    if source is not None:
+        frames = source.test_images[:limit]
         with bar("comparing", len(frames)) as advance:
-            comparison = compare(loaded.model, network, frames, advance)
+            comparison = compare(loaded, network, frames, advance)
         console.print(str(comparison))
         if comparison.differing:
             raise LoweringError(f"the network is not what was trained: {out} is not written")
@@ -81,27 +92,23 @@ def info(network: NetworkArgument) -> None:
 
 def evaluate(
     network: NetworkArgument,
-    dataset: DatasetOption = None,
+    weights: WeightsArgument = None,
+    data: DataOption = None,
     limit: LimitOption = None,
     frames: InputOption = None,
+    labels: LabelsOption = None,
     output: OutputOption = None,
     threads: ThreadsOption = None,
 ) -> None:
     """Execute a network in integers: accuracy on a data set, or scores of your own frames."""
-    loaded = load_network(network)
+    loaded = load_network(network, weights)
     if output is not None:
         check_output(output)
     with console.status("loading PyTorch and the frames …"):
         from xnorflow.sw.golden import golden
 
-        images, labels = load_frames(loaded, dataset, limit, frames)
+        images, truth = load_frames(loaded, data, limit, frames, labels)
     with bar("evaluating", len(images)) as advance:
         result = golden(loaded, images, progress=advance, threads=threads)
-    report_results(result.labels.numpy(), result.scores.numpy(), labels, output)
-
-
-def _labels(dataset: str) -> tuple[str, ...] | None:
-    """Names of the classes of a data set that is known."""
-    from xnorflow.sw.data import Dataset
-
-    return next((known.classes for known in Dataset if known.value == dataset), None)
+    found = None if result.labels is None else result.labels.numpy()
+    report_results(found, result.scores.numpy(), truth, output)

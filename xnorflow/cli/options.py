@@ -12,9 +12,10 @@ __all__ = [
     "BoardOption",
     "ClockOption",
     "CyclesOption",
-    "DatasetOption",
+    "DataOption",
     "FastestOption",
     "InputOption",
+    "LabelsOption",
     "LimitOption",
     "NetworkArgument",
     "OutputOption",
@@ -22,14 +23,32 @@ __all__ = [
     "RateOption",
     "SingleOption",
     "ThreadsOption",
+    "WeightsArgument",
 ]
 
 NetworkArgument = Annotated[
-    str, typer.Argument(help="A .xnf file, or zoo:NAME for a network that ships with xnorflow.")
+    str,
+    typer.Argument(
+        help="A .xnf file, zoo:NAME for a network that ships with xnorflow, or a module of your "
+        "own, my_model.py:MyNet, followed by its weights."
+    ),
 ]
-DatasetOption = Annotated[
+DataOption = Annotated[
     str | None,
-    typer.Option("--dataset", help="Use the test images of: mnist, fashion-mnist, cifar10."),
+    typer.Option(
+        "--data",
+        help="Labelled data: mnist, fashion-mnist, cifar10, a folder with a folder of images for "
+        "each class, an .npz file (x_train, y_train, x_test, y_test), or an .npy file with "
+        "--labels.",
+    ),
+]
+LabelsOption = Annotated[
+    Path | None,
+    typer.Option("--labels", help="Labels of the frames of an .npy file: another .npy file."),
+]
+WeightsArgument = Annotated[
+    Path | None,
+    typer.Argument(help="Trained weights of a module of your own, from `xnorflow train`."),
 ]
 LimitOption = Annotated[
     int | None, typer.Option("--limit", min=1, help="Use only the first so many frames.")

@@ -1,10 +1,9 @@
 """What several commands do alike: what they read, and how they show it."""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from tokenize import TokenError
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from xnorflow.arrays import read_array
 from xnorflow.errors import DataError
 from xnorflow.files import write_atomically
 from xnorflow.ir import Network
@@ -27,20 +27,38 @@ from xnorflow.ir import Network
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import nn
 
     from xnorflow.sw.data import ImageData
 
 
-__all__ = ["bar", "console", "load_data", "load_frames", "load_network", "report_results", "stages"]
+__all__ = [
+    "bar",
+    "console",
+    "load_data",
+    "load_frames",
+    "load_model",
+    "load_network",
+    "refuse",
+    "report_results",
+    "stages",
+]
 
 # Texts of users and files are printed as they are.
 console = Console(markup=False)
 
 
-def load_network(text: str) -> Network:
-    """Load a network from a file, or from the zoo."""
+def load_network(text: str, weights: Path | None = None) -> Network:
+    """Load a network from a file or from the zoo, or lower a module with its ``weights``."""
     from xnorflow.ir.xnf import load
+    from xnorflow.sw.module_names import is_module_name
 
+    if is_module_name(text):
+        with console.status("loading PyTorch and the model …"):
+            _, make_network = load_model(text, weights)
+            return make_network(Path(text.rpartition(":")[0]).stem)
+    if weights is not None:
+        raise DataError(f"{text} is a network, and brings its own weights")
     if not text.startswith("zoo:"):
         return load(text)
     folder = Path(__file__).parents[1] / "zoo"
@@ -51,45 +69,75 @@ def load_network(text: str) -> Network:
     return load(path)
 
 
+def load_model(text: str, weights: Path | None) -> "tuple[nn.Module, Callable[[str], Network]]":
+    """Load a trained model; gives it, and what lowers it to a network with a name."""
+    from xnorflow.sw.checkpoint import load_checkpoint
+    from xnorflow.sw.lower import lower
+    from xnorflow.sw.module_names import is_module_name
+    from xnorflow.sw.own_model import load_module, load_weights
+
+    if not is_module_name(text):
+        if weights is not None:
+            raise DataError(f"{text} is a trained model, and brings its own weights")
+        loaded = load_checkpoint(Path(text))
+        labels = _labels(loaded.provenance.dataset)
+        return loaded.model, lambda name: lower(
+            loaded.model, name=name, labels=labels, provenance=loaded.provenance
+        )
+    if weights is None:
+        raise DataError(f"{text} needs its trained weights, from `xnorflow train {text}`")
+    own = load_weights(load_module(text), weights)
+    return own.model, lambda name: lower(
+        own.model, input=own.frame, quantisation=own.quantisation,
+        name=name, labels=own.labels, provenance=own.provenance,
+    )  # fmt: skip
+
+
 def load_frames(
-    network: Network, dataset: str | None, limit: int | None, source: Path | None
+    network: Network,
+    data: str | None,
+    limit: int | None,
+    source: Path | None,
+    labels: Path | None = None,
 ) -> "tuple[NDArray[Any], NDArray[Any] | None]":
-    """Frames of a data set with their labels, or those of a file without any."""
+    """Frames and labels of a data set, or those of a file."""
     from xnorflow.frames import check_frames
 
-    if (dataset is None) == (source is None):
-        raise DataError("give either --dataset or --input")
-    if dataset is not None:
-        data = load_data(dataset)
+    if (data is None) == (source is None):
+        raise DataError("give either --data or --input")
+    if data is not None:
+        loaded = load_data(data, labels)
         trained_on = network.provenance.dataset
-        if trained_on not in ("", data.name):
-            console.print(f"note: {network.name} was trained on {trained_on}, not on {data.name}")
+        if trained_on not in ("", loaded.name):
+            console.print(f"note: {network.name} was trained on {trained_on}, not on {loaded.name}")
         return (
-            check_frames(data.test_images.numpy(), network.input)[:limit],
-            data.test_labels.numpy()[:limit],
+            check_frames(loaded.test_images.numpy(), network.input, network.quantisation)[:limit],
+            loaded.test_labels.numpy()[:limit],
         )
     assert source is not None
-    try:
-        with source.open("rb") as file:
-            frames = np.lib.format.read_array(file, allow_pickle=False)
-    except OSError as error:
-        raise DataError(f"{source} cannot be read: {error.strerror}") from None
-    except (ValueError, EOFError, SyntaxError, TokenError, MemoryError):
-        raise DataError(f"{source} is not a .npy file of plain numbers") from None
-    frames = check_frames(frames, network.input)[:limit]
+    frames = check_frames(read_array(source), network.input, network.quantisation)[:limit]
     if not len(frames):
         raise DataError(f"{source} has no frames")
-    return frames, None
+    if labels is None:
+        return frames, None
+    from xnorflow.sw.data import read_labels
+
+    truth = read_labels(labels, network.labels)[:limit]
+    if len(truth) != len(frames):
+        raise DataError(f"there are {len(frames)} frames, but {len(truth)} labels")
+    return frames, truth
 
 
 def report_results(
-    labels: "NDArray[Any]",
+    labels: "NDArray[Any] | None",
     scores: "NDArray[Any]",
     expected: "NDArray[Any] | None",
     output: Path | None,
 ) -> None:
     """Print what came out: accuracy, and scores (N, classes), unless a file gets them."""
-    if expected is not None:
+    if labels is None and expected is not None:
+        console.print("no accuracy: the network delivers scores, but no labels")
+    elif labels is not None and expected is not None:
         right = int((labels == expected).sum())
         console.print(f"accuracy: {right / len(labels):.2%} ({right} of {len(labels)})")
     if output is not None:
@@ -98,16 +146,42 @@ def report_results(
         write_atomically(output, buffer.getvalue())
         console.print(f"scores are in {output}", soft_wrap=True)
     elif expected is None:
-        for number, (label, row) in enumerate(zip(labels, scores, strict=True)):
-            console.print(f"frame {number}: label {label}, scores {row.tolist()}")
+        for number, row in enumerate(scores.tolist()):
+            label = "" if labels is None else f"label {labels[number]}, "
+            console.print(f"frame {number}: {label}scores {row}")
 
 
-def load_data(dataset: str) -> "ImageData":
-    """Load a data set by its name."""
-    from xnorflow.sw.data import Dataset, load
-    from xnorflow.sw.start import choice
+def refuse(options: "Mapping[str, object]", why: str) -> None:
+    """Refuse the first of the ``options`` that is given.
 
-    return load(choice(Dataset, dataset, "data set"))
+    Raises
+    ------
+    DataError
+        If one is.
+    """
+    for name, value in options.items():
+        if value is not None:
+            raise DataError(f"{name} {why}")
+
+
+def load_data(text: str, labels: Path | None = None) -> "ImageData":
+    """Load a published data set by its name, or data of one's own."""
+    from xnorflow.sw.data import Dataset, load, read_data
+
+    for dataset in Dataset:
+        if dataset.value == text:
+            return load(dataset)
+    if Path(text).exists():
+        return read_data(text, labels)
+    known = ", ".join(dataset.value for dataset in Dataset)
+    raise DataError(f"{text!r} is no file or folder, and no data set: choose from {known}")
+
+
+def _labels(dataset: str) -> tuple[str, ...] | None:
+    """Names of the classes of a data set that is known."""
+    from xnorflow.sw.data import Dataset
+
+    return next((known.classes for known in Dataset if known.value == dataset), None)
 
 
 @contextmanager

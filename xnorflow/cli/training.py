@@ -3,16 +3,21 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from xnorflow.cli.interrupted import command_line, on_interrupt
-from xnorflow.cli.options import LimitOption
-from xnorflow.cli.shared import bar, console
+from xnorflow.cli.options import DataOption, LabelsOption, LimitOption
+from xnorflow.cli.shared import bar, console, load_data, refuse
 from xnorflow.errors import DataError
 from xnorflow.files import check_output
 from xnorflow.ir import Provenance
+from xnorflow.sw.module_names import is_module_name
+
+
+if TYPE_CHECKING:
+    from xnorflow.sw.data import ImageData
 
 
 __all__ = ["import_", "teach", "train"]
@@ -22,18 +27,16 @@ def train(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder of the model, its state and its logs.")
     ],
-    dataset: Annotated[
-        str, typer.Option("--dataset", help="mnist, fashion-mnist or cifar10.")
-    ] = "mnist",
     model: Annotated[
         str | None,
-        typer.Option(
-            "--model",
-            help="tfc (unless you say otherwise), sfc, lfc (3 hidden layers of 64, 256, 1024); "
-            "convolutions: conv-s, conv-m (for 28×28 pixels), cnv, vgg-small; residual: resnet8, "
-            "resnet20, resnet18, resnet18-classic, reactnet-a.",
+        typer.Argument(
+            help="tfc, sfc, lfc (3 hidden layers of 64, 256, 1024); convolutions: conv-s, conv-m "
+            "(for 28×28 pixels), cnv, vgg-small; residual: resnet8, resnet20, resnet18, "
+            "resnet18-classic, reactnet-a; or a module of your own, my_model.py:MyNet.",
         ),
     ] = None,
+    data: DataOption = None,
+    labels: LabelsOption = None,
     hidden: Annotated[
         str | None,
         typer.Option("--hidden", help="Hidden layers of your own instead, such as 96,64,64."),
@@ -47,12 +50,20 @@ def train(
             "unless you say otherwise that of their authors.",
         ),
     ] = None,
+    grid: Annotated[
+        str | None,
+        typer.Option(
+            "--grid",
+            help="Fixed-point grid of a module of your own with residual connections: bits and "
+            "fractional bits, such as 16,8.",
+        ),
+    ] = None,
     start: Annotated[
         Path | None,
         typer.Option(
             "--from",
             help="Start with the parameters of this model, from `xnorflow train` or `import`, and "
-            "put it on a fixed-point grid that training pictures choose if it has none.",
+            "put it on a fixed-point grid that training images choose if it has none.",
         ),
     ] = None,
     teacher: Annotated[
@@ -60,7 +71,7 @@ def train(
         typer.Option(
             "--teacher",
             help="Learn the probabilities that this network gives, on average over views of each "
-            "picture, in place of labels: one from `xnorflow teach`, or a trained model.",
+            "image, in place of labels: one from `xnorflow teach`, or a trained model.",
         ),
     ] = None,
     epochs: Annotated[
@@ -81,31 +92,93 @@ def train(
     ] = False,
 ) -> None:
     """Train a binary network. An interrupted training goes on where it stopped."""
-    with console.status("loading PyTorch and the pictures …"):
-        from xnorflow.sw.checkpoint import load_checkpoint
-        from xnorflow.sw.data import Dataset, load
-        from xnorflow.sw.recipes import TEMPERATURE
-        from xnorflow.sw.start import choice, from_model, from_name
-        from xnorflow.sw.teacher import load_teacher
-        from xnorflow.sw.train import MODEL_FILE
-        from xnorflow.sw.train import train as run_training
+    with console.status("loading PyTorch and the images …"):
+        name = data or "mnist"
+        source = load_data(name, labels)
+    changes = {
+        name: value for name, value in (("epochs", epochs), ("seed", seed)) if value is not None
+    }
+    if model is not None and is_module_name(model):
+        others = {"--hidden": hidden, "--method": method, "--from": start, "--teacher": teacher}
+        refuse(others, "is not for a module of your own")
+        share, file = _train_module(model, source, out, changes, grid=grid, fresh=fresh)
+    else:
+        refuse({"--grid": grid}, "is for a module of your own")
+        share, file = _train_named(
+            model, name, source, out, changes,
+            hidden=hidden, method=method, start=start, teacher=teacher, fresh=fresh,
+            compiled=compiled,
+        )  # fmt: skip
+    console.print(
+        f"{share:.2%} of the test images are right; the model is in {file}", soft_wrap=True
+    )
 
-        source = choice(Dataset, dataset, "data set")
-        data = load(source)
+
+def _train_module(
+    name: str,
+    data: "ImageData",
+    out: Path,
+    changes: dict[str, Any],
+    *,
+    grid: str | None,
+    fresh: bool,
+) -> tuple[float, Path]:
+    """Train a module of the user's own; gives its accuracy, and where its weights are."""
+    from xnorflow.sw.nn.grid import Grid
+    from xnorflow.sw.own_model import WEIGHTS_FILE, load_module, train_module
+    from xnorflow.sw.recipes import OWN
+
+    widths = None if grid is None else _widths(grid)
+    if widths is not None and len(widths) != 2:
+        raise DataError(f"a grid must be bits and fractional bits such as 16,8, not {grid!r}")
+    with on_interrupt(_what_is_kept(out, fresh)):
+        trained = train_module(
+            lambda: load_module(name),
+            replace(OWN, **changes),
+            data,
+            out,
+            grid=None if widths is None else Grid(*widths),
+            resume=not fresh,
+            progress=True,
+        )
+    share = trained.provenance.float_accuracy
+    assert share is not None
+    return share, out / WEIGHTS_FILE
+
+
+def _train_named(
+    model: str | None,
+    name: str,
+    data: "ImageData",
+    out: Path,
+    changes: dict[str, Any],
+    *,
+    hidden: str | None,
+    method: str | None,
+    start: Path | None,
+    teacher: Path | None,
+    fresh: bool,
+    compiled: bool,
+) -> tuple[float, Path]:
+    """Train a model that has a name; gives its accuracy, and where it is."""
+    from xnorflow.sw.checkpoint import load_checkpoint
+    from xnorflow.sw.data import Dataset
+    from xnorflow.sw.recipes import TEMPERATURE
+    from xnorflow.sw.start import choice, from_model, from_name
+    from xnorflow.sw.teacher import load_teacher
+    from xnorflow.sw.train import MODEL_FILE
+    from xnorflow.sw.train import train as run_training
+
+    source = choice(Dataset, name, "data set for models that have a name")
     if start is not None and (model or hidden):
-        raise DataError("--from brings its own model: leave out --model and --hidden")
+        raise DataError("--from brings its own model: leave out the model and --hidden")
     started = None if start is None else load_checkpoint(start).model
     if started is not None:
         config, recipe = from_model(started, method, source, data.train_images)
     else:
         widths = None if hidden is None else _widths(hidden)
         config, recipe = from_name(model or "tfc", method, source, len(data.classes), widths)
-    recipe = replace(
-        recipe,
-        epochs=recipe.epochs if epochs is None else epochs,
-        seed=recipe.seed if seed is None else seed,
-        temperature=0.0 if teacher is None else TEMPERATURE,
-    )
+    recipe = replace(recipe, temperature=0.0 if teacher is None else TEMPERATURE, **changes)
     with on_interrupt(_what_is_kept(out, fresh)):
         checkpoint = run_training(
             config,
@@ -118,11 +191,9 @@ def train(
             compiled=compiled,
             progress=True,
         )
-    console.print(
-        f"{checkpoint.provenance.float_accuracy:.2%} of the test images are right; "
-        f"the model is in {out / MODEL_FILE}",
-        soft_wrap=True,
-    )
+    share = checkpoint.provenance.float_accuracy
+    assert share is not None
+    return share, out / MODEL_FILE
 
 
 def teach(
@@ -130,7 +201,7 @@ def teach(
         Path, typer.Option("--out", "-o", help="Folder of the teacher, its state and its logs.")
     ],
     dataset: Annotated[
-        str, typer.Option("--dataset", help="mnist, fashion-mnist or cifar10.")
+        str, typer.Option("--data", help="mnist, fashion-mnist or cifar10.")
     ] = "cifar10",
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start afresh, even if the folder has a training.")
@@ -184,12 +255,12 @@ def import_(
     """
     from xnorflow.ir.xnf import save
     from xnorflow.sw.adabin_import import GRID, import_adabin_resnet20, in_real_numbers
+    from xnorflow.sw.batches import accuracy
     from xnorflow.sw.calibrate import CALIBRATED_ON, calibrate
     from xnorflow.sw.checkpoint import Checkpoint, save_checkpoint
     from xnorflow.sw.data import Dataset, load
     from xnorflow.sw.golden import golden
     from xnorflow.sw.lower import lower as lower_model
-    from xnorflow.sw.train import accuracy
 
     if kind != "adabin-resnet20":
         raise DataError(f"{kind!r} cannot be imported: only adabin-resnet20 can")
@@ -219,6 +290,7 @@ def import_(
     network = lower_model(model, name=out.stem, labels=data.classes, provenance=provenance)
     with bar("integers", len(images)) as advance:
         found = golden(network, images, progress=advance).labels
+    assert found is not None
     share = float((found == labels).double().mean())
     console.print(
         f"in integers of {grid.bits} bits, {grid.fraction} of them fractional: {share:.2%}"
@@ -263,4 +335,6 @@ def _widths(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise DataError(f"hidden layers must be widths such as 96,64,64, not {text!r}") from None
+        raise DataError(
+            f"widths and bits must be whole numbers such as 96,64,64, not {text!r}"
+        ) from None

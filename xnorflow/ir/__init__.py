@@ -14,7 +14,8 @@ Conventions, stated once and used everywhere:
   ``M = #{u = v}`` (xnor gate), ``A = #{u and v}`` (and gate), and ``P = #{u}``, which all
   filters share.
 - Rounding is to the nearest integer, ties going up; what does not fit is clipped (`Rounding`).
-- The class label is the arg-max of the scores; ties go to the lowest index.
+- The class label is the arg-max of the scores; ties go to the lowest index. A single score
+  decides between two classes: label 1 if it is ≥ 0.
 
 The parts are in `xnorflow.ir.values` (what flows along edges), `xnorflow.ir.nodes` (what is
 computed) and `xnorflow.ir.network`, and can all be imported from here.
@@ -22,27 +23,14 @@ computed) and `xnorflow.ir.network`, and can all be imported from here.
 
 from xnorflow.ir.checks import INPUT
 from xnorflow.ir.network import Network, Provenance, clip_thresholds
-from xnorflow.ir.nodes import (
-    Add,
-    Affine,
-    ArgMax,
-    AveragePool,
-    BinaryConv,
-    Concat,
-    DynamicThreshold,
-    DynamicTwoSlope,
-    Gate,
-    GlobalSum,
-    HalvingMaxPool,
-    IntegerConv,
-    MaxPool,
-    Node,
-    PadChannels,
-    Subsample,
-    Threshold,
-    TwoSlope,
-    sources_of,
-)
+from xnorflow.ir.nodes.affine import Affine, TwoSlope
+from xnorflow.ir.nodes.argmax import ArgMax
+from xnorflow.ir.nodes.convolution import BinaryConv, Gate, IntegerConv
+from xnorflow.ir.nodes.dynamic import DynamicThreshold, DynamicTwoSlope
+from xnorflow.ir.nodes.elementwise import Add, Concat, PadChannels, Subsample
+from xnorflow.ir.nodes.node import Node
+from xnorflow.ir.nodes.pooling import AveragePool, GlobalSum, HalvingMaxPool, MaxPool
+from xnorflow.ir.nodes.threshold import Threshold
 from xnorflow.ir.values import (
     Bit,
     Counts,
@@ -88,5 +76,4 @@ __all__ = [
     "ValueType",
     "clip_thresholds",
     "int_bits",
-    "sources_of",
 ]

@@ -30,6 +30,9 @@ __all__ = [
     "check_name",
     "check_parameters",
     "check_popcount",
+    "check_scores",
+    "check_source",
+    "check_type",
     "freeze",
     "freeze_classes",
     "spell",
@@ -75,6 +78,18 @@ def check_name(name: object) -> None:
         )
 
 
+def check_source(name: str, source: object) -> None:
+    """Check that ``source`` can be what feeds the node ``name``."""
+    if not isinstance(source, str) or not _NAME.fullmatch(source):
+        raise NetworkError(f"{name}: a source must be the name of a node, not {source!r}")
+
+
+def check_type(name: str, what: str, value: object, wanted: type) -> None:
+    """Check that a field of a node is of a class."""
+    if not isinstance(value, wanted):
+        raise NetworkError(f"{name}: {what} must be a {wanted.__name__}, not {value!r}")
+
+
 def check_channels(name: str, channels: int, x: FeatureMap) -> None:
     """Check that ``x`` is not of bits, and has so many channels."""
     if isinstance(x.type, Bit):
@@ -99,8 +114,7 @@ def check_popcount(name: str, wanted: bool, x: FeatureMap) -> None:
 def freeze(
     node: Any, what: str, dtype: type, dimensions: int, *, shape: tuple[int, ...] | None = None
 ) -> None:
-    """Check the name of ``node``, and replace its array ``what`` by a read-only copy."""
-    check_name(node.name)
+    """Replace the array ``what`` of ``node`` by a read-only copy, and check it."""
     array = np.asarray(getattr(node, what))
     if array.dtype.kind not in ("b" if dtype is np.bool_ else "iu"):
         raise NetworkError(f"{node.name}: {what} must be {_DTYPES[dtype]}, not {array.dtype}")
@@ -136,6 +150,15 @@ def check_int(name: str, x: FeatureMap) -> int:
     if not isinstance(x.type, Int):
         raise NetworkError(f"{name}: the input must be signed integers, not {spell(x.type)}")
     return x.type.fraction
+
+
+def check_scores(name: str, x: FeatureMap) -> None:
+    """Check that ``x`` can be what a network delivers: a 1×1 map without P."""
+    if (x.height, x.width) != (1, 1):
+        raise NetworkError(
+            f"{name}: the scores must be a 1×1 map, not {spell_shape(x)} of {spell(x.type)}"
+        )
+    check_popcount(name, False, x)
 
 
 def check_parameters(name: str, x: FeatureMap, parameters: FeatureMap, least: int) -> None:

@@ -1,22 +1,20 @@
 """A network: a checked graph of nodes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from xnorflow.errors import NetworkError
-from xnorflow.ir.checks import INPUT, check_name
-from xnorflow.ir.nodes import (
-    ArgMax,
-    Node,
-    Threshold,
-    sources_of,
-)
+from xnorflow.ir.checks import INPUT, check_scores, check_type
+from xnorflow.ir.nodes.argmax import ArgMax
+from xnorflow.ir.nodes.node import Node
+from xnorflow.ir.nodes.threshold import Threshold
 from xnorflow.ir.values import (
     Bit,
     FeatureMap,
     Int,
+    Quantisation,
     UInt,
     check_range,
 )
@@ -53,7 +51,7 @@ class Provenance:
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A classifier in integers: a checked graph of nodes.
+    """A network in integers: a checked graph of nodes.
 
     Parameters
     ----------
@@ -61,10 +59,13 @@ class Network:
     input : FeatureMap
         One frame, usually raw pixels of type ``UInt(8)``.
     nodes : tuple of Node
-        In an order in which every node comes after what feeds it. The last one is an `ArgMax`.
+        In an order in which every node comes after what feeds it. The last one is an `ArgMax`, or
+        delivers a 1×1 map of scores: a regression, or whatever needs no label.
     labels : tuple of str
-        Names of the classes.
+        Names of the classes; none without an `ArgMax`.
     provenance : Provenance
+    quantisation : Quantisation, optional
+        What the input's integers stand for, if frames may also come as floating-point numbers.
 
     Attributes
     ----------
@@ -82,50 +83,71 @@ class Network:
     nodes: tuple[Node, ...]
     labels: tuple[str, ...]
     provenance: Provenance = field(default_factory=Provenance)
+    quantisation: Quantisation | None = None
     maps: Mapping[str, FeatureMap] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nodes", tuple(self.nodes))
         object.__setattr__(self, "labels", tuple(self.labels))
         _check_text("a network's name", self.name)
-        for label in self.labels:
-            _check_text(f"{self.name}: a label", label)
-        if len(set(self.labels)) != len(self.labels):
-            raise NetworkError(f"{self.name}: two classes have the same label")
+        check_type(self.name, "provenance", self.provenance, Provenance)
+        self._check_input()
+        object.__setattr__(self, "maps", MappingProxyType(self._infer()))
+        check_scores(self.name, self.maps[self.scores])
+        self._check_labels()
+
+    def _check_input(self) -> None:
+        check_type(self.name, "input", self.input, FeatureMap)
         if not isinstance(self.input.type, UInt | Int | Bit):
             raise NetworkError(f"{self.name}: the input must be pixels, not counts")
         if isinstance(self.input.type, Int) and self.input.type.fraction:
             raise NetworkError(f"{self.name}: the input must be integers, without a fraction")
-        if not self.nodes or not isinstance(self.nodes[-1], ArgMax):
-            raise NetworkError(f"{self.name}: the last node must be an ArgMax")
+        if self.quantisation is not None:
+            check_type(self.name, "quantisation", self.quantisation, Quantisation)
+
+    def _infer(self) -> dict[str, FeatureMap]:
+        """What the input and each node deliver."""
+        if not self.nodes:
+            raise NetworkError(f"{self.name}: there must be at least one node")
         maps = {INPUT: self.input}
         for node in self.nodes:
-            check_name(node.name)
+            check_type(self.name, "a node", node, Node)
             if node.name in maps:
                 raise NetworkError(f"{self.name}: two nodes are named {node.name!r}")
-            for source in sources_of(node):
+            for source in node.sources:
                 if source not in maps:
                     raise NetworkError(
                         f"{node.name}: its source {source!r} does not come before it"
                     )
-            # Which nodes take two maps, their types do not tell the type checker.
-            infer: Callable[..., FeatureMap] = node.infer
-            maps[node.name] = infer(*(maps[source] for source in sources_of(node)))
-        used = {source for node in self.nodes for source in sources_of(node)}
+            maps[node.name] = node.infer(*(maps[source] for source in node.sources))
+        used = {source for node in self.nodes for source in node.sources}
         unused = maps.keys() - used - {self.nodes[-1].name}
         if unused:
             raise NetworkError(f"{self.name}: nothing uses {', '.join(sorted(unused))}")
-        scores = maps[self.nodes[-1].source]
-        if len(self.labels) != scores.channels:
+        return maps
+
+    def _check_labels(self) -> None:
+        for label in self.labels:
+            _check_text(f"{self.name}: a label", label)
+        if len(set(self.labels)) != len(self.labels):
+            raise NetworkError(f"{self.name}: two classes have the same label")
+        if self.label is None and self.labels:
+            raise NetworkError(f"{self.name}: there are labels, but no ArgMax to choose one")
+        classes = max(2, self.maps[self.scores].channels)
+        if self.label is not None and len(self.labels) != classes:
             raise NetworkError(
-                f"{self.name}: there are {len(self.labels)} labels for {scores.channels} scores"
+                f"{self.name}: there are {len(self.labels)} labels for {classes} classes"
             )
-        object.__setattr__(self, "maps", MappingProxyType(maps))
 
     @property
     def scores(self) -> str:
-        """Name of the node whose values the final `ArgMax` compares."""
-        return self.nodes[-1].source
+        """Name of the node that delivers the scores."""
+        return self.nodes[-1].name if self.label is None else self.nodes[-1].source
+
+    @property
+    def label(self) -> str | None:
+        """Name of the `ArgMax` that delivers the label, if there is one."""
+        return self.nodes[-1].name if isinstance(self.nodes[-1], ArgMax) else None
 
 
 def clip_thresholds(frame: FeatureMap, nodes: Sequence[Node]) -> tuple[Node, ...]:
@@ -145,13 +167,12 @@ def clip_thresholds(frame: FeatureMap, nodes: Sequence[Node]) -> tuple[Node, ...
     maps = {INPUT: frame}
     clipped: list[Node] = []
     for node in nodes:
-        feeds = [maps[source] for source in sources_of(node) if source in maps]
+        feeds = [maps[source] for source in node.sources if source in maps]
         with suppress(NetworkError):
             if isinstance(node, Threshold) and feeds:
                 node = node.clipped(*feeds)
-            if len(feeds) == len(sources_of(node)):
-                infer: Callable[..., FeatureMap] = node.infer
-                maps[node.name] = infer(*feeds)
+            if len(feeds) == len(node.sources):
+                maps[node.name] = node.infer(*feeds)
         clipped.append(node)
     return tuple(clipped)
 

@@ -93,6 +93,8 @@ class Counts:
 
     def __post_init__(self) -> None:
         check_range("taps of a count", self.taps, 1, (1 << 24) - 1)
+        if not isinstance(self.popcount, bool):
+            raise NetworkError(f"whether counts carry P must be a bool, not {self.popcount!r}")
 
     @property
     def low(self) -> int:
@@ -158,6 +160,8 @@ class FeatureMap:
     def __post_init__(self) -> None:
         for what in ("height", "width", "channels"):
             check_range(f"{what} of a feature map", getattr(self, what), 1, MAX_SIDE)
+        if not isinstance(self.type, ValueType):
+            raise NetworkError(f"a feature map cannot be of type {self.type!r}")
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -22,7 +22,7 @@ from xnorflow.ir import Affine, DynamicThreshold, DynamicTwoSlope, Network, Roun
 from xnorflow.sim.simulate import first_difference, simulate
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
-from xnorflow.sw.models.chain import IntegerPixels
+from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.nn.unit import Shortcut
 from xnorflow.sw.residual_config import ResidualConfig, ResidualMethod, StemConfig, UnitConfig

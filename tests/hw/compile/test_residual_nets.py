@@ -7,7 +7,7 @@ from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from tests.hw.driving import run, words_of
-from tests.hw.networks import residual_mlp, residual_net, two_branches
+from tests.hw.networks import joined_bits, residual_mlp, residual_net, two_branches
 from tests.residuals import scrambled, thinned
 from tests.strategies import PIXELS, model_of_few_units, random_residual
 from xnorflow.errors import DesignError
@@ -87,6 +87,12 @@ def test_equals_the_golden_model(net, stall):
 @pytest.mark.parametrize("stall", [0.0, 0.3])
 def test_a_fork_of_the_input_and_a_map_added_to_itself(stall):
     check(fold(two_branches(), ECP5_85F, cycles=240), 8, stall=stall)
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.3])
+@pytest.mark.parametrize("cycles", [120, 240])
+def test_branches_of_bits_in_front_of_a_convolution(cycles, stall):
+    check(fold(joined_bits(), ECP5_85F, cycles=cycles), 8, stall=stall)
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.3])

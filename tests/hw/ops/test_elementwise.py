@@ -4,8 +4,8 @@ import pytest
 
 from xnorflow.hw.ops.elementwise import Add, Concat
 from xnorflow.ir import Add as AddNode
+from xnorflow.ir import Bit, FeatureMap, Int
 from xnorflow.ir import Concat as ConcatNode
-from xnorflow.ir import FeatureMap, Int
 from xnorflow.sim.pysim import transact
 
 
@@ -31,11 +31,12 @@ def test_adds_and_clips(bits, lanes, stall):
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.5])
+@pytest.mark.parametrize("kind", [Int(6), Bit()])
 @pytest.mark.parametrize(("channels", "lanes"), [((4, 4), 2), ((2, 6), 2), ((3, 1), 1)])
-def test_puts_channels_behind_each_other(channels, lanes, stall):
+def test_puts_channels_behind_each_other(channels, lanes, kind, stall):
     rng = np.random.default_rng(lanes)
-    source, other = (FeatureMap(2, 3, n, Int(6)) for n in channels)
-    a, b = (rng.integers(-32, 32, (3, 2, 3, n)) for n in channels)
+    source, other = (FeatureMap(2, 3, n, kind) for n in channels)
+    a, b = (rng.integers(kind.low, kind.high, (3, 2, 3, n), endpoint=True) for n in channels)
     dut = Concat(ConcatNode("both", "a", "b"), source, other, lanes=lanes)
     expected = np.concatenate([a, b], axis=3)
 

@@ -14,10 +14,12 @@ from xnorflow.ir.checks import (
     check_classes,
     check_int,
     check_popcount,
+    check_type,
     freeze,
     freeze_classes,
     sum_type,
 )
+from xnorflow.ir.nodes.node import Node
 from xnorflow.ir.values import FeatureMap, Rounding, int_bits
 
 
@@ -25,7 +27,7 @@ __all__ = ["Affine", "TwoSlope", "freeze_slopes"]
 
 
 @dataclass(frozen=True, eq=False)
-class Affine:
+class Affine(Node):
     """Scale and shift every channel in integers: counts or integers → integers.
 
     ``y[r, c, k] = scale[k] · x[r, c, k] + popcount_scale[k] · P[r, c] + offset[k]``, and then
@@ -45,8 +47,9 @@ class Affine:
         Without it, the result is of the narrowest type that holds it.
     """
 
-    name: str
-    source: str
+    kind = "affine"
+    header = ("rounding",)
+
     scale: NDArray[np.int64]
     offset: NDArray[np.int64]
     popcount_scale: NDArray[np.int64] | None = None
@@ -54,6 +57,7 @@ class Affine:
     rounding: Rounding | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         freeze(self, "scale", np.int64, 1)
         freeze(self, "offset", np.int64, 1 if self.classes is None else 2)
         if self.offset.shape[-1] != self.scale.size:
@@ -62,6 +66,8 @@ class Affine:
             freeze(self, "popcount_scale", np.int64, 1, shape=self.scale.shape)
         if self.classes is not None:
             freeze_classes(self, len(self.offset))
+        if self.rounding is not None:
+            check_type(self.name, "rounding", self.rounding, Rounding)
 
     def bounds(self, x: FeatureMap) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Smallest and largest value of each channel before rounding: two (channels,) arrays."""
@@ -79,7 +85,7 @@ class Affine:
 
 
 @dataclass(frozen=True, eq=False)
-class TwoSlope:
+class TwoSlope(Node):
     """Multiply every value by one of its channel's slopes: integers → integers.
 
     ``y[r, c, k] = positive[k] · x if x ≥ 0 else negative[k] · x``, and then ``rounding``: PReLU,
@@ -94,13 +100,15 @@ class TwoSlope:
     rounding : Rounding
     """
 
-    name: str
-    source: str
+    kind = "two_slope"
+    header = ("rounding",)
+
     positive: NDArray[np.int64]
     negative: NDArray[np.int64]
     rounding: Rounding
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         freeze_slopes(self)
 
     def infer(self, x: FeatureMap) -> FeatureMap:
@@ -111,7 +119,8 @@ class TwoSlope:
 
 
 def freeze_slopes(node: Any) -> None:
-    """As `freeze`, for both slopes."""
+    """As `freeze`, for both slopes; and check the rounding behind them."""
+    check_type(node.name, "rounding", node.rounding, Rounding)
     freeze(node, "positive", np.int64, 1)
     freeze(node, "negative", np.int64, 1, shape=node.positive.shape)
     slopes = np.concatenate([node.positive, node.negative])

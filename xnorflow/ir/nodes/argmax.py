@@ -3,32 +3,29 @@
 from dataclasses import dataclass
 
 from xnorflow.errors import NetworkError
-from xnorflow.ir.checks import check_name, check_popcount, spell, spell_shape
-from xnorflow.ir.values import FeatureMap, UInt
+from xnorflow.ir.checks import check_scores, spell
+from xnorflow.ir.nodes.node import Node
+from xnorflow.ir.values import FeatureMap, Int, UInt
 
 
 __all__ = ["ArgMax"]
 
 
 @dataclass(frozen=True, eq=False)
-class ArgMax:
+class ArgMax(Node):
     """Index of the largest channel of a 1×1 map, the lowest one on ties; hands the scores on.
 
-    Scores are integers, counts without P, or bits.
+    A single score s decides between two classes by its sign: the label is 1 if s ≥ 0, else 0.
+    Scores are integers, counts without P, or bits; a single one is a signed integer.
     """
 
-    name: str
-    source: str
-
-    def __post_init__(self) -> None:
-        check_name(self.name)
+    kind = "argmax"
 
     def infer(self, x: FeatureMap) -> FeatureMap:
         """Map that this node delivers for the map ``x``: a single label."""
-        if (x.height, x.width) != (1, 1):
+        check_scores(self.name, x)
+        if x.channels == 1 and not isinstance(x.type, Int):
             raise NetworkError(
-                f"{self.name}: the scores must be a 1×1 map, not {spell_shape(x)} of "
-                f"{spell(x.type)}"
+                f"{self.name}: a single score must be a signed integer, not {spell(x.type)}"
             )
-        check_popcount(self.name, False, x)
         return FeatureMap(1, 1, 1, UInt(max(1, (x.channels - 1).bit_length())))

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.errors import NetworkError
-from xnorflow.ir.checks import MAX_WEIGHT_BITS, freeze, spell, spell_shape, sum_type
+from xnorflow.ir.checks import MAX_WEIGHT_BITS, check_type, freeze, spell, spell_shape, sum_type
+from xnorflow.ir.nodes.node import Node
 from xnorflow.ir.values import (
     MAX_SIDE,
     Bit,
@@ -32,7 +33,7 @@ class Gate(Enum):
 
 
 @dataclass(frozen=True, eq=False)
-class BinaryConv:
+class BinaryConv(Node):
     """Count, for every filter and window, the taps where the gate gives 1: bit → counts.
 
     ``y[r, c, f] = #{(i, j, k): gate(x[s·r + i − p, s·c + j − p, k], weights[f, i, j, k])}`` with
@@ -55,8 +56,9 @@ class BinaryConv:
         Pixels outside the frame that windows reach on each side, less than the kernel's sides.
     """
 
-    name: str
-    source: str
+    kind = "binary_conv"
+    header = ("gate", "popcount", "kernel", "stride", "padding")
+
     weights: NDArray[np.bool_]
     gate: Gate = Gate.XNOR
     popcount: bool = False
@@ -64,10 +66,16 @@ class BinaryConv:
     padding: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         freeze(self, "weights", np.bool_, 4)
-        if not isinstance(self.gate, Gate):
-            raise NetworkError(f"{self.name}: the gate must be a Gate, not {self.gate!r}")
+        check_type(self.name, "gate", self.gate, Gate)
+        check_type(self.name, "popcount", self.popcount, bool)
         check_windows(self)
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        """(rows, columns, channels) of a window."""
+        return self.weights.shape[1:]
 
     @property
     def filters(self) -> int:
@@ -87,7 +95,7 @@ class BinaryConv:
 
 
 @dataclass(frozen=True, eq=False)
-class IntegerConv:
+class IntegerConv(Node):
     """Weighted sums of every window: bits or integers → integers.
 
     ``y[r, c, f] = Σ weights[f, i, j, k] · x[s·r + i − p, s·c + j − p, k]``, as for `BinaryConv`;
@@ -103,13 +111,15 @@ class IntegerConv:
         As for `BinaryConv`.
     """
 
-    name: str
-    source: str
+    kind = "integer_conv"
+    header = ("kernel", "stride", "padding")
+
     weights: NDArray[np.int64]
     stride: int = 1
     padding: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         freeze(self, "weights", np.int64, 4)
         if self.weight_bits > MAX_WEIGHT_BITS:
             raise NetworkError(
@@ -117,6 +127,11 @@ class IntegerConv:
                 f"{MAX_WEIGHT_BITS}"
             )
         check_windows(self)
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        """(rows, columns, channels) of a window."""
+        return self.weights.shape[1:]
 
     @property
     def filters(self) -> int:

@@ -10,10 +10,10 @@ from xnorflow.ir.checks import (
     MAX_SCALE_BITS,
     check_channels,
     check_int,
-    check_name,
     check_parameters,
 )
 from xnorflow.ir.nodes.affine import freeze_slopes
+from xnorflow.ir.nodes.node import Node
 from xnorflow.ir.values import MAX_SIDE, Bit, FeatureMap, Rounding, check_range
 
 
@@ -21,7 +21,7 @@ __all__ = ["DynamicThreshold", "DynamicTwoSlope"]
 
 
 @dataclass(frozen=True)
-class DynamicThreshold:
+class DynamicThreshold(Node):
     """Compare every value with a threshold that the frame itself has: integers → bit.
 
     ``y[r, c, k] = (scale · x[r, c, k] ≥ parameters[0, 0, first + k])``. A map of parameters that
@@ -40,14 +40,16 @@ class DynamicThreshold:
         At least 1.
     """
 
-    name: str
-    source: str
+    kind = "dynamic_threshold"
+    feeds = ("source", "parameters")
+    header = ("parameters", "first", "scale")
+
     parameters: str
     first: int = 0
     scale: int = 1
 
     def __post_init__(self) -> None:
-        check_name(self.name)
+        super().__post_init__()
         check_range(f"{self.name}: first", self.first, 0, MAX_SIDE)
         check_range(f"{self.name}: scale", self.scale, 1, (1 << MAX_SCALE_BITS) - 1)
 
@@ -59,7 +61,7 @@ class DynamicThreshold:
 
 
 @dataclass(frozen=True, eq=False)
-class DynamicTwoSlope:
+class DynamicTwoSlope(Node):
     """`TwoSlope` between two shifts that the frame itself has: integers → integers.
 
     With ``z = x[r, c, k] + parameters[0, 0, first + k]``, ``y[r, c, k] = ((positive[k] · z if z ≥ 0
@@ -78,8 +80,10 @@ class DynamicTwoSlope:
         Channel of the map of parameters which belongs to channel 0.
     """
 
-    name: str
-    source: str
+    kind = "dynamic_two_slope"
+    feeds = ("source", "parameters")
+    header = ("parameters", "first", "rounding")
+
     parameters: str
     positive: NDArray[np.int64]
     negative: NDArray[np.int64]
@@ -87,6 +91,7 @@ class DynamicTwoSlope:
     first: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         freeze_slopes(self)
         check_range(f"{self.name}: first", self.first, 0, MAX_SIDE)
 

@@ -4,14 +4,15 @@ from dataclasses import dataclass, replace
 
 from xnorflow.errors import NetworkError
 from xnorflow.ir.checks import check_int, spell_shape
-from xnorflow.ir.values import MAX_SIDE, FeatureMap, Int, check_range
+from xnorflow.ir.nodes.node import Node
+from xnorflow.ir.values import MAX_BITS, MAX_SIDE, Bit, FeatureMap, Int, check_range
 
 
 __all__ = ["Add", "Concat", "PadChannels", "Subsample"]
 
 
 @dataclass(frozen=True)
-class Add:
+class Add(Node):
     """Add two maps of integers, value by value: the end of a shortcut.
 
     Parameters
@@ -22,10 +23,16 @@ class Add:
         Of the result; a sum that does not fit is clipped.
     """
 
-    name: str
-    source: str
+    kind = "add"
+    feeds = ("source", "other")
+    header = ("other", "bits")
+
     other: str
     bits: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(f"{self.name}: bits", self.bits, 1, MAX_BITS)
 
     def infer(self, x: FeatureMap, other: FeatureMap) -> FeatureMap:
         """Map that this node delivers for two maps."""
@@ -39,8 +46,10 @@ class Add:
 
 
 @dataclass(frozen=True)
-class Concat:
-    """Put the channels of two maps of integers behind each other: first ``source``, then ``other``.
+class Concat(Node):
+    """Put the channels of two maps behind each other: first ``source``, then ``other``.
+
+    Both are of bits, or of integers of the same type.
 
     Parameters
     ----------
@@ -48,13 +57,16 @@ class Concat:
         This node, and the two that feed it.
     """
 
-    name: str
-    source: str
+    kind = "concat"
+    feeds = ("source", "other")
+    header = ("other",)
+
     other: str
 
     def infer(self, x: FeatureMap, other: FeatureMap) -> FeatureMap:
         """Map that this node delivers for two maps."""
-        check_int(self.name, x)
+        if not isinstance(x.type, Bit):
+            check_int(self.name, x)
         if (x.height, x.width, x.type) != (other.height, other.width, other.type):
             raise NetworkError(
                 f"{self.name}: it cannot join maps of {spell_shape(x)} and {spell_shape(other)}, "
@@ -64,7 +76,7 @@ class Concat:
 
 
 @dataclass(frozen=True)
-class Subsample:
+class Subsample(Node):
     """Every ``stride``-th row and column, from the first on: a shortcut without parameters.
 
     Parameters
@@ -75,19 +87,23 @@ class Subsample:
         At least 2.
     """
 
-    name: str
-    source: str
+    kind = "subsample"
+    header = ("stride",)
+
     stride: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(f"{self.name}: stride", self.stride, 2, MAX_SIDE)
 
     def infer(self, x: FeatureMap) -> FeatureMap:
         """Map that this node delivers for the map ``x``."""
-        check_range(f"{self.name}: stride", self.stride, 2, MAX_SIDE)
         check_int(self.name, x)
         return replace(x, height=-(-x.height // self.stride), width=-(-x.width // self.stride))
 
 
 @dataclass(frozen=True)
-class PadChannels:
+class PadChannels(Node):
     """Channels of zeros before and after those of a map of integers.
 
     Parameters
@@ -98,14 +114,18 @@ class PadChannels:
         How many.
     """
 
-    name: str
-    source: str
+    kind = "pad_channels"
+    header = ("before", "after")
+
     before: int
     after: int
 
-    def infer(self, x: FeatureMap) -> FeatureMap:
-        """Map that this node delivers for the map ``x``."""
+    def __post_init__(self) -> None:
+        super().__post_init__()
         check_range(f"{self.name}: channels before", self.before, 0, MAX_SIDE)
         check_range(f"{self.name}: channels after", self.after, 0, MAX_SIDE)
+
+    def infer(self, x: FeatureMap) -> FeatureMap:
+        """Map that this node delivers for the map ``x``."""
         check_int(self.name, x)
         return replace(x, channels=self.before + x.channels + self.after)

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.errors import NetworkError
-from xnorflow.ir.checks import check_int, check_name, freeze, spell, spell_shape, sum_type
+from xnorflow.ir.checks import check_int, freeze, spell, spell_shape, sum_type
+from xnorflow.ir.nodes.node import Node
 from xnorflow.ir.values import MAX_SIDE, Bit, FeatureMap, check_range, int_bits
 
 
@@ -14,7 +15,7 @@ __all__ = ["AveragePool", "GlobalSum", "HalvingMaxPool", "MaxPool"]
 
 
 @dataclass(frozen=True, eq=False)
-class MaxPool:
+class MaxPool(Node):
     """Largest bit of every window, or the smallest one: bit → bit.
 
     ``y[r, c, k] = any(x[size·r + i, size·c + j, k])``, and ``all(…)`` on channels that are
@@ -30,13 +31,14 @@ class MaxPool:
     inverted : bool array, (channels,), optional
     """
 
-    name: str
-    source: str
+    kind = "max_pool"
+    header = ("size",)
+
     size: int
     inverted: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
-        check_name(self.name)
+        super().__post_init__()
         check_range(f"{self.name}: size", self.size, 2, MAX_SIDE)
         if self.inverted is not None:
             freeze(self, "inverted", np.bool_, 1)
@@ -58,7 +60,7 @@ class MaxPool:
 
 
 @dataclass(frozen=True)
-class AveragePool:
+class AveragePool(Node):
     """Mean of every window of ``size`` × ``size`` pixels, ties rounded up: integers → integers.
 
     Rows and columns that do not fill a window are left out.
@@ -71,9 +73,16 @@ class AveragePool:
         Rows and columns of a window, a power of two; windows do not overlap.
     """
 
-    name: str
-    source: str
+    kind = "average_pool"
+    header = ("size",)
+
     size: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(f"{self.name}: size", self.size, 2, MAX_SIDE)
+        if self.size & (self.size - 1):
+            raise NetworkError(f"{self.name}: size must be a power of two, not {self.size}")
 
     @property
     def shift(self) -> int:
@@ -82,9 +91,6 @@ class AveragePool:
 
     def infer(self, x: FeatureMap) -> FeatureMap:
         """Map that this node delivers for the map ``x``."""
-        check_range(f"{self.name}: size", self.size, 2, MAX_SIDE)
-        if self.size & (self.size - 1):
-            raise NetworkError(f"{self.name}: size must be a power of two, not {self.size}")
         check_int(self.name, x)
         if self.size > min(x.height, x.width):
             raise NetworkError(
@@ -95,7 +101,7 @@ class AveragePool:
 
 
 @dataclass(frozen=True)
-class HalvingMaxPool:
+class HalvingMaxPool(Node):
     """Largest of the 3 × 3 values around every other pixel: integers → integers.
 
     ``y[r, c, k] = max(x[2·r + i, 2·c + j, k])`` with i and j from −1 to 1; pixels outside the frame
@@ -107,8 +113,7 @@ class HalvingMaxPool:
         This node, and the node that feeds it.
     """
 
-    name: str
-    source: str
+    kind = "halving_max_pool"
 
     def infer(self, x: FeatureMap) -> FeatureMap:
         """Map that this node delivers for the map ``x``."""
@@ -117,7 +122,7 @@ class HalvingMaxPool:
 
 
 @dataclass(frozen=True)
-class GlobalSum:
+class GlobalSum(Node):
     """Sum over all pixels of each channel: integers → integers of a 1×1 map.
 
     Parameters
@@ -126,8 +131,7 @@ class GlobalSum:
         This node, and the node that feeds it.
     """
 
-    name: str
-    source: str
+    kind = "global_sum"
 
     def infer(self, x: FeatureMap) -> FeatureMap:
         """Map that this node delivers for the map ``x``; its width is the narrowest that fits."""

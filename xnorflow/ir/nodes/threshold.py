@@ -14,6 +14,7 @@ from xnorflow.ir.checks import (
     freeze,
     freeze_classes,
 )
+from xnorflow.ir.nodes.node import Node
 from xnorflow.ir.values import MAX_FRACTION, Bit, FeatureMap, check_range
 
 
@@ -21,7 +22,7 @@ __all__ = ["Threshold"]
 
 
 @dataclass(frozen=True, eq=False)
-class Threshold:
+class Threshold(Node):
     """Compare every value with its channel's threshold: counts or integers → bit.
 
     ``y[r, c, k] = (2^fraction · x[r, c, k] + popcount_weights[k] · P[r, c] ≥ thresholds[k])``,
@@ -46,8 +47,9 @@ class Threshold:
         Border class of each pixel: 0, 1, …, each of which occurs.
     """
 
-    name: str
-    source: str
+    kind = "threshold"
+    header = ("fraction",)
+
     thresholds: NDArray[np.int64]
     popcount_weights: NDArray[np.int64] | None = None
     fraction: int = 0
@@ -55,6 +57,7 @@ class Threshold:
     classes: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         freeze(self, "thresholds", np.int64, 1 if self.classes is None else 2)
         for what, dtype in (("popcount_weights", np.int64), ("inverted", np.bool_)):
             if getattr(self, what) is not None:

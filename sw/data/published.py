@@ -19,15 +19,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from xnorflow.cache import user_cache
 from xnorflow.errors import DataError, ToolError
 from xnorflow.files import make_folder, write_atomically
-from xnorflow.sw.cifar import convert_pictures, has_pictures, unpack_batch
+from xnorflow.sw.data.cifar import convert_pictures, has_pictures, unpack_batch
+from xnorflow.sw.data.images import ImageData
 
 
-__all__ = ["Dataset", "ImageData", "cache_folder", "fetch", "is_fetched", "load"]
+__all__ = ["Dataset", "cache_folder", "fetch", "is_fetched", "load"]
 
 # More than any file of a known data set holds, in bytes, and less than a decompression bomb.
 _LARGEST_FILE = 1 << 27
@@ -73,28 +73,6 @@ class Dataset(Enum):
         CIFAR-10 has ImageNet's, as AdaBin and SiMaN have it.
         """
         return _NORMALISATIONS[self]
-
-
-@dataclass(frozen=True, eq=False)
-class ImageData:
-    """Labelled pictures.
-
-    Attributes
-    ----------
-    name : str
-    train_images, test_images : uint8 tensor, (N, height, width, channels)
-    train_labels, test_labels : int64 tensor, (N,)
-        Indices into ``classes``.
-    classes : tuple of str
-        What the labels mean.
-    """
-
-    name: str
-    train_images: Tensor
-    train_labels: Tensor
-    test_images: Tensor
-    test_labels: Tensor
-    classes: tuple[str, ...]
 
 
 @dataclass(frozen=True)

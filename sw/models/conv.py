@@ -1,0 +1,124 @@
+"""Binary convolutional networks without shortcuts: convolutions, max-pools, dense layers."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from xnorflow.sw.models.methods import Method
+from xnorflow.sw.models.mlp import balance
+from xnorflow.sw.models.pixels import IntegerPixels
+from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
+from xnorflow.sw.nn.input_threshold import InputThreshold
+from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
+
+
+__all__ = ["Conv", "ConvNet"]
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution, and the side of the max-pool behind it; 1 is none."""
+
+    channels: int
+    kernel: int = 3
+    stride: int = 1
+    padding: int = 0
+    pool: int = 1
+
+    def side(self, side: int) -> int:
+        """Rows or columns behind both, of so many."""
+        return ((side + 2 * self.padding - self.kernel) // self.stride + 1) // self.pool
+
+
+class ConvNet(nn.Sequential):
+    """Convolution → max-pool → batch norm, again and again, and dense layers.
+
+    Each layer binarises its own input. The first one takes pixels: it has a threshold for them, or
+    integer weights. All classes share one scale, so that scores are integers up to one factor.
+
+    Parameters
+    ----------
+    shape : (channels, height, width)
+        Of an image.
+    convs : sequence of Conv
+    hidden : sequence of int
+        Neurons of each hidden dense layer.
+    classes : int
+    method : Method
+    border : Border
+        What padding consists of.
+    pixels : IntegerPixels, optional
+        If the first convolution has integer weights.
+    score_bits : int
+        Width of the last layer's weights; 1 is binary.
+
+    Attributes
+    ----------
+    log_temperature : scalar
+        Logarithm of the positive factor from scores to logits. It changes no label.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        convs: Sequence[Conv],
+        hidden: Sequence[int],
+        classes: int,
+        *,
+        method: Method = Method.SIGN,
+        border: Border = Border.ZERO,
+        pixels: IntegerPixels | None = None,
+        score_bits: int = 1,
+    ) -> None:
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        channels, height, width = shape
+        for n, conv in enumerate(convs, 1):
+            windows = {"stride": conv.stride, "padding": conv.padding}
+            if n == 1 and pixels is not None:
+                layers["conv1"] = IntegerConv2d(
+                    channels,
+                    conv.channels,
+                    conv.kernel,
+                    mean=pixels.mean,
+                    deviation=pixels.deviation,
+                    bits=pixels.bits,
+                    **windows,
+                )
+            else:
+                layers[f"conv{n}"] = BinaryConv2d(
+                    channels,
+                    conv.channels,
+                    conv.kernel,
+                    method.weights(conv.channels),
+                    method.activations() if n > 1 else InputThreshold(),
+                    border=border,
+                    **windows,
+                )
+            if conv.pool > 1:
+                layers[f"pool{n}"] = nn.MaxPool2d(conv.pool)
+            layers[f"norm{n}"] = nn.BatchNorm2d(conv.channels)
+            channels, height, width = conv.channels, conv.side(height), conv.side(width)
+        layers["flatten"] = nn.Flatten()
+        features = channels * height * width
+        for n, neurons in enumerate(hidden, 1):
+            layers[f"fc{n}"] = BinaryLinear(
+                features, neurons, method.weights(neurons), method.activations()
+            )
+            layers[f"fc{n}_norm"] = nn.BatchNorm1d(neurons)
+            features = neurons
+        bits = method.activations(last=True)
+        layers[f"fc{len(hidden) + 1}"] = (
+            BinaryLinear(features, classes, method.weights(classes, last=True), bits)
+            if score_bits == 1
+            else IntegerLinear(features, classes, bits, bits=score_bits)
+        )
+        super().__init__(layers)
+        self.log_temperature = nn.Parameter(torch.zeros(()))
+        balance(self, method)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, classes) of raw pixels ``x`` (N, channels, height, width) in 0…255."""
+        return super().forward(x) * self.log_temperature.exp()

@@ -1,0 +1,187 @@
+"""Protocol of quantisers: what layers, training and lowering ask of them."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from torch import Tensor, nn
+
+from xnorflow.errors import LoweringError
+from xnorflow.sw.nn.gradients import sign_bireal
+
+
+__all__ = [
+    "ActivationLevels",
+    "ActivationQuantiser",
+    "WeightLevels",
+    "WeightQuantiser",
+    "decode",
+    "exact_rows",
+    "share",
+    "share_exactly",
+]
+
+
+@dataclass(frozen=True)
+class ActivationLevels:
+    """What an activation quantiser computes, exactly: ``low + step · u``.
+
+    Attributes
+    ----------
+    low, step : Fraction
+        The level of u = 0, and what u = 1 adds to it.
+    thresholds : tuple of Fraction
+        u = (x ≥ threshold), for every channel, or one threshold for all of them.
+    inverted : tuple of bool
+        Whether the comparison with each threshold is turned round: u = (x ≤ threshold).
+    """
+
+    low: Fraction
+    step: Fraction
+    thresholds: tuple[Fraction, ...]
+    inverted: tuple[bool, ...]
+
+    def of(self, channels: int) -> "ActivationLevels":
+        """The same with a threshold for every one of so many channels.
+
+        Raises
+        ------
+        LoweringError
+            If there are several thresholds, but not so many.
+        """
+        if len(self.thresholds) not in (1, channels):
+            raise LoweringError(
+                f"{len(self.thresholds)} thresholds are not for {channels} channels"
+            )
+        times = channels // len(self.thresholds)
+        return replace(self, thresholds=self.thresholds * times, inverted=self.inverted * times)
+
+
+class ActivationQuantiser(nn.Module, ABC):
+    """What activation quantisers have in common; levels −1 and +1, unless they say otherwise."""
+
+    @abstractmethod
+    def distance(self, x: Tensor) -> Tensor:
+        """How far ``x`` (..., channels) is above the threshold; same shape."""
+
+    def centre(self) -> Tensor | None:
+        """Middle of the two codes; None stands for 0."""
+        return None
+
+    def scale(self) -> Tensor | float:
+        """What codes are multiplied with, a scalar."""
+        return 1.0
+
+    def signs(self, x: Tensor) -> Tensor:
+        """Code without its centre: ±1, of the shape of ``x``; the gradient is Bi-Real's."""
+        return sign_bireal(self.distance(x))
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor | float]:
+        """Code, of the shape of ``x``, and scale, a scalar."""
+        signs, centre = self.signs(x), self.centre()
+        return signs if centre is None else signs + centre, self.scale()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Quantise ``x``; same shape."""
+        code, scale = self.encode(x)
+        return code * scale
+
+    @abstractmethod
+    def levels(self) -> ActivationLevels:
+        """Exact levels and thresholds, of the parameters in float64."""
+
+
+@dataclass(frozen=True)
+class WeightLevels:
+    """What a weight quantiser computes, exactly: ``α · (2v − 1 + ρ)`` of each filter.
+
+    In terms of the set {w₀, w₀ + Δw}: α = Δw/2 and ρ·α = w₀ + α. The set is {−α, +α} where ρ is 0,
+    and {0, 2α} where it is 1.
+
+    Attributes
+    ----------
+    bits : bool tensor, (filters, synapses)
+        v.
+    scale_squared : tuple of Fraction, (filters,)
+        α² of each filter; α ≥ 0 is its root. All are equal where a layer has one scale.
+    centres : int64 tensor, (filters,)
+        ρ of each filter, in units of 2^−fraction.
+    fraction : int
+        Fractional bits of ρ.
+    """
+
+    bits: Tensor
+    scale_squared: tuple[Fraction, ...]
+    centres: Tensor
+    fraction: int = 0
+
+
+class WeightQuantiser(nn.Module, ABC):
+    """A real matrix → two levels for each of its rows.
+
+    It takes (filters, synapses) and splits its result into a *code*, which carries the bits, and a
+    *scale*: ``forward(w) = code · scale``, with shapes (filters, synapses) and (filters,). A code
+    lies on a binary grid, so that codes are added without rounding.
+
+    Attributes
+    ----------
+    progress : float
+        Fraction of training that is over. The trainer sets it.
+    centred : float
+        Quantisers whose levels are not symmetric may have symmetric ones at first: on the way from
+        these to their own it falls from 1 to 0. The trainer sets it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.progress = 0.0
+        self.centred = 0.0
+
+    @abstractmethod
+    def encode(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Code (filters, synapses) and scale (filters,) of ``weight`` (filters, synapses)."""
+
+    @abstractmethod
+    def levels(self, weight: Tensor) -> WeightLevels:
+        """Exact levels of the float64 ``weight`` (filters, synapses)."""
+
+    def split(self, weight: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Code, its centre ρ (filters,) if that is separate, and scale: see `encode`."""
+        code, scale = self.encode(weight)
+        return code, None, scale
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Quantise ``weight`` (filters, synapses); same shape."""
+        return decode(self.encode(weight))
+
+    def reset(self, weight: Tensor) -> None:
+        """Give parameters of its own the values that suit the first ``weight``."""
+
+
+def decode(parts: tuple[Tensor, Tensor]) -> Tensor:
+    """Product of a code and the scale of each row."""
+    code, scale = parts
+    return code * scale[:, None]
+
+
+def share(values: Tensor) -> Tensor:
+    """Their mean, in place of each of ``values`` (filters,)."""
+    return values.mean().expand(values.shape)
+
+
+def share_exactly(values: list[Fraction]) -> list[Fraction]:
+    """Their mean, in place of each of ``values``."""
+    return [sum(values, Fraction()) / len(values)] * len(values)
+
+
+def exact_rows(weight: Tensor) -> tuple[list[list[int]], Fraction]:
+    """Rows of ``weight`` as integers, and the power of two that is their unit.
+
+    Sums of integers are much faster than sums of fractions.
+    """
+    ratios = [
+        [value.as_integer_ratio() for value in row] for row in weight.detach().double().tolist()
+    ]
+    unit = max(denominator for row in ratios for _, denominator in row)
+    rows = [[numerator * (unit // denominator) for numerator, denominator in row] for row in ratios]
+    return rows, Fraction(1, unit)

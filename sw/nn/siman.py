@@ -1,0 +1,120 @@
+"""SiMaN: weights that mark the larger half of the magnitudes."""
+
+from enum import Enum
+from fractions import Fraction
+
+import torch
+from torch import Tensor, nn
+
+from xnorflow.sw.nn.gradients import (
+    upper_half,
+)
+from xnorflow.sw.nn.quantiser import (
+    WeightLevels,
+    WeightQuantiser,
+)
+
+
+__all__ = ["SiManForm", "SiManWeight"]
+
+
+_LEAST_DEVIATION = 2.0**-20
+_STANDARDISATION_EPSILON = 1e-5
+_FIRST_CLIPPED_PERCENT = 15.0
+
+
+class SiManForm(Enum):
+    """What SiMaN's bits B ∈ {0, 1} stand for."""
+
+    HALF = "half"
+    """The weights themselves, {0, α}: the and gate."""
+
+    BIPOLAR = "bipolar"
+    """2B − 1, weights {−α, +α}: the xnor gate, as SiMaN's code has it."""
+
+
+class SiManWeight(WeightQuantiser):
+    """``α·B``, or its bipolar map ``α·(2B − 1)``, where B marks the larger half of the magnitudes.
+
+    B = 1 where |w₂| is above its filter's median, with w₂ = (w − mean)/√(var + 10⁻⁵) of each
+    filter: exactly half ones. α is learned, at first mean|w| (`reset`); the parameter is its
+    logarithm, because an α that came near 0 would upset batch normalisation. Neither it nor w
+    should have weight decay. The gradient to w₂ is sign(w₂) times the code's.
+
+    In training, every forward pass first clips the deviations |w − mean| in place, between the p-th
+    and the (100 − p)-th percentile of the layer, with p falling from 15 to 0 as training goes on.
+    Then the layer gets its former standard deviation back, which changes no bit: otherwise clipping
+    would act as a strong weight decay, and that, not the learning rate, would set how many bits
+    flip in a step.
+
+    Source: SiMaN, arXiv 2102.07981, paper (half) and code (bipolar, percentiles, gradient).
+
+    Parameters
+    ----------
+    filters : int
+    form : SiManForm
+    shared_scale : bool
+        One α for the whole layer.
+
+    Where it is ``centred``, up to ½ is subtracted from the bits of the half form in training, so
+    that a network that was used to ±1 gets used to {0, 1}: all filters then have half of the
+    popcount in common.
+
+    Attributes
+    ----------
+    log_scale : (filters,), or (1,) where it is shared
+    """
+
+    def __init__(
+        self, filters: int, form: SiManForm = SiManForm.HALF, *, shared_scale: bool = False
+    ) -> None:
+        super().__init__()
+        self.filters = filters
+        self.form = form
+        self.log_scale = nn.Parameter(torch.zeros(1 if shared_scale else filters))
+
+    @torch.no_grad()
+    def reset(self, weight: Tensor) -> None:
+        """Set α to mean|w| of ``weight`` (filters, synapses)."""
+        self.log_scale.copy_(weight.abs().reshape(self.log_scale.numel(), -1).mean(dim=1).log())
+
+    def encode(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Code (filters, synapses) and scale (filters,) of ``weight`` (filters, synapses)."""
+        if self.training:
+            self._clip(weight)
+        bits = upper_half(_standardise(weight))
+        # Doubling the bits' gradient by 2B − 1 is undone: both forms have the same one.
+        if self.form is SiManForm.BIPOLAR:
+            code = bits + (bits.detach() - 1)
+        else:
+            code = bits - self.centred / 2 if self.training and self.centred else bits
+        return code, self.log_scale.exp().expand(self.filters)
+
+    @torch.no_grad()
+    def _clip(self, weight: Tensor) -> None:
+        share = _FIRST_CLIPPED_PERCENT * (1 - self.progress) / 100
+        deviation = weight - weight.mean(dim=1, keepdim=True)
+        magnitude = deviation.abs()
+        # Selecting two ranks is many times faster than torch.quantile, which sorts.
+        rank = int(share * (magnitude.numel() - 1))
+        low = magnitude.flatten().kthvalue(1 + rank).values
+        high = magnitude.flatten().kthvalue(magnitude.numel() - rank).values
+        clipped = torch.where(deviation >= 0, 1.0, -1.0) * magnitude.clamp(low, high)
+        spread = clipped.std().clamp_min(_LEAST_DEVIATION)
+        weight.copy_(clipped * (deviation.std() / spread))
+
+    def levels(self, weight: Tensor) -> WeightLevels:
+        """Exact levels of the float64 ``weight`` (filters, synapses)."""
+        half = self.form is SiManForm.HALF
+        scales = self.log_scale.detach().double().exp().expand(self.filters).tolist()
+        return WeightLevels(
+            bits=upper_half(_standardise(weight.detach())) > 0,
+            scale_squared=tuple((Fraction(scale) / (2 if half else 1)) ** 2 for scale in scales),
+            centres=torch.full((self.filters,), int(half)),
+        )
+
+
+def _standardise(weight: Tensor) -> Tensor:
+    deviation = weight - weight.mean(dim=1, keepdim=True)
+    variance = deviation.square().mean(dim=1, keepdim=True)
+    return deviation / (variance + _STANDARDISATION_EPSILON).sqrt()
