@@ -46,8 +46,8 @@ def check(name: str, frames: int = FRAMES) -> dict[str, object]:
     rng = np.random.default_rng(1)
     images = torch.from_numpy(rng.integers(0, 256, (frames, *frame.shape), dtype=np.uint8))
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name.endswith("bias"):
+        for key, parameter in model.named_parameters():
+            if key.endswith("bias"):
                 parameter += 0.2 * torch.randn(parameter.shape)
         for _ in range(10):
             model(images.movedim(-1, 1).float().contiguous())
