@@ -1,5 +1,7 @@
 """Modules as users write them: float64 = integers."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -15,8 +17,15 @@ from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
 from xnorflow.sw.nn.adabin import AdaBinActivation, AdaBinWeight
 from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
+from xnorflow.sw.nn.gradients import sign_clipped
 from xnorflow.sw.nn.input_threshold import InputThreshold
 from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
+from xnorflow.sw.nn.quantiser import (
+    ActivationLevels,
+    ActivationQuantiser,
+    WeightLevels,
+    WeightQuantiser,
+)
 from xnorflow.sw.nn.sign import RSign, Sign, SignWeight
 from xnorflow.sw.nn.siman import SiManForm, SiManWeight
 
@@ -331,3 +340,48 @@ def test_inputs_have_a_scale_and_a_zero_point():
 def test_random_modules(module, seed):
     model, frame = module
     check(randomise(model, seed), frame, count=20, seed=seed)
+
+
+# -- quantisers of one's own ----------------------------------------------------------------------
+
+
+class CentredSign(WeightQuantiser):
+    """The sign of each weight above its filter's median, without a scale."""
+
+    def encode(self, weight):
+        centred = weight - weight.median(dim=1, keepdim=True).values
+        return sign_clipped(centred), weight.new_ones(len(weight))
+
+    def levels(self, weight):
+        code, _ = self.encode(weight)
+        ones = (Fraction(1),) * len(weight)
+        return WeightLevels(code > 0, ones, torch.zeros(len(weight), dtype=torch.int64))
+
+
+class Above(ActivationQuantiser):
+    """Levels 0 and 3 about a threshold of a half, the other way round."""
+
+    def distance(self, x):
+        return 0.5 - x
+
+    def centre(self):
+        return torch.tensor(1.0, dtype=torch.float64)
+
+    def scale(self):
+        return 1.5
+
+    def levels(self):
+        return ActivationLevels(Fraction(0), Fraction(3), (Fraction(1, 2),), (True,))
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+def test_quantisers_of_ones_own_are_lowered(padding):
+    model = nn.Sequential(
+        BinaryConv2d(1, 6, 3, CentredSign(), InputThreshold()),
+        nn.BatchNorm2d(6),
+        BinaryConv2d(6, 8, 3, CentredSign(), Above(), padding=padding),
+        nn.BatchNorm2d(8),
+        nn.Flatten(),
+        BinaryLinear(8 * (4 + 2 * padding) ** 2, 3, CentredSign(), Sign()),
+    )
+    check(randomise(model, 3), FeatureMap(8, 8, 1, PIXELS), count=300)
