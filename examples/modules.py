@@ -19,7 +19,7 @@ def sequential() -> nn.Module:
     return nn.Sequential(
         xnn.IntegerConv2d(CHANNELS, 8, 3, padding=1, **STATISTICS),
         nn.BatchNorm2d(8),
-        nn.ReLU(),
+        nn.PReLU(8),
         nn.MaxPool2d(2),
         xnn.BinaryConv2d(8, 12, 3, xnn.SignWeight(), xnn.RSign(8), padding=1),
         nn.MaxPool2d(2),

@@ -128,7 +128,9 @@ def compare(
             near = differs & (value.abs() < CLOSE) if bits else torch.zeros_like(differs)
             close[name] = close.get(name, 0) + int(near.sum())
         if result.labels is not None:
-            labels += int((logits.argmax(dim=1) != result.labels).sum())
+            single = logits.shape[1] == 1
+            expected = (logits[:, 0] >= 0).long() if single else logits.argmax(dim=1)
+            labels += int((expected != result.labels).sum())
         done += len(batch)
         if progress is not None:
             progress(done, len(frames))

@@ -56,7 +56,7 @@ def lower(
     input: FeatureMap | None = None,
     quantisation: Quantisation | None = None,
     name: str = "network",
-    labels: Sequence[str] | None = None,
+    labels: tuple[str, ...] | None = None,
     provenance: Provenance | None = None,
 ) -> Network:
     """Turn a trained model into the network of integers that computes the same.
@@ -74,7 +74,8 @@ def lower(
     name : str
         Name of the network.
     labels : sequence of str, optional
-        Names of the classes, otherwise their numbers.
+        Names of the classes, otherwise their numbers. Of a single score they are two, the second
+        one for scores of at least 0. With ``()`` the network ends with its scores.
     provenance : Provenance, optional
         Where the model came from.
 
@@ -100,6 +101,8 @@ def lower(
         frame = FeatureMap(*model.config.input_shape, _PIXEL)
     elif is_prepared(model):
         frame = model.meta["frame"]
+        if quantisation not in (None, Quantisation()):
+            raise LoweringError("a model on a fixed-point grid takes integers as they are")
     elif input is None:
         raise LoweringError("lower must be told what a frame is: input=FeatureMap(…)")
     else:
@@ -120,8 +123,8 @@ def lower(
         return Network(
             name=name,
             input=frame,
-            nodes=(*nodes, ArgMax("label", "scores")),
-            labels=tuple(labels or map(str, range(max(2, affine.scale.size)))),
+            nodes=tuple(nodes) if labels == () else (*nodes, ArgMax("label", "scores")),
+            labels=tuple(map(str, range(max(2, affine.scale.size))) if labels is None else labels),
             provenance=provenance or Provenance(),
             quantisation=None if isinstance(model, Chain | Residual) else quantisation,
         )

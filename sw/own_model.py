@@ -154,6 +154,11 @@ def train_module(
         torch.manual_seed(recipe.seed)
         model = make()
     if grid is not None:
+        if data.quantisation != Quantisation():
+            raise DataError(
+                f"a module on a fixed-point grid takes integers as they are, but those of "
+                f"{data.name} stand for other numbers"
+            )
         model = prepare(model, grid, data.frame)
     _check_logits(model, data)
     name = type(model).__name__

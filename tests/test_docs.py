@@ -100,7 +100,7 @@ def test_python_runs(block, mnist, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     exec(compile(block, "block", "exec"), {})
     # Where a line says what it prints, it prints that.
-    promised = re.findall(r"print\(.*\)  # (tensor.*|\(.*\))$", block, re.M)
+    promised = re.findall(r"print\(.*\)  # (tensor.*|\(.*\)|\[.*\])$", block, re.M)
     printed = capsys.readouterr().out
     assert promised
     assert all(text in printed for text in promised)

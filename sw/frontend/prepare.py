@@ -55,8 +55,6 @@ from xnorflow.sw.nn.sums import (
 
 __all__ = ["is_prepared", "prepare"]
 
-_OWNERS = "call_module", "get_attr"
-
 
 def prepare(model: nn.Module, grid: Grid, frame: FeatureMap) -> fx.GraphModule:
     """Rewrite a float ``model`` so that it computes on a fixed-point grid.
@@ -115,17 +113,9 @@ class _Rewrite(Rewriting):
                 # What is not a tensor is a shape, which the graph has as numbers.
                 case _ if "shape" in node.meta:
                     self.edges[node] = self._call()
-        self._keep()
+        self.keep_state()
         self.graph.lint()
         return fx.GraphModule(self.model, self.graph)
-
-    def _keep(self) -> None:
-        """Read parameters that nothing reads, so that they stay in the model's state."""
-        targets = {str(node.target) for node in self.graph.nodes if node.op in _OWNERS}
-        for name in self.model.state_dict():
-            parts = name.split(".")
-            if not any(".".join(parts[:n]) in targets for n in range(1, len(parts) + 1)):
-                self.parameter(name)
 
     # -- the nodes of the traced graph ------------------------------------------------------------
 

@@ -18,6 +18,8 @@ from xnorflow.sw.nn.sums import Round, StreamSums, VectorSums, scale_sums
 
 __all__ = ["Edge", "Kind", "Rewriting", "with_bias"]
 
+_OWNERS = "call_module", "get_attr"
+
 
 class Kind(Enum):
     """What an edge carries, in the words of errors; and what may come there."""
@@ -250,6 +252,14 @@ class Rewriting:
         if bias is None:
             return None
         return self.fold(functional.pad, bias, (before, after))
+
+    def keep_state(self) -> None:
+        """Read parameters that nothing reads, so that they stay in the model's state."""
+        targets = {str(node.target) for node in self.graph.nodes if node.op in _OWNERS}
+        for name in self.model.state_dict():
+            parts = name.split(".")
+            if not any(".".join(parts[:n]) in targets for n in range(1, len(parts) + 1)):
+                self.parameter(name)
 
     def total(self, *terms: fx.Node | None) -> fx.Node | None:
         """Sum of the shifts that there are."""

@@ -1,5 +1,7 @@
 """Modules as users write them: float64 = integers."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -15,8 +17,15 @@ from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
 from xnorflow.sw.nn.adabin import AdaBinActivation, AdaBinWeight
 from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
+from xnorflow.sw.nn.gradients import sign_clipped
 from xnorflow.sw.nn.input_threshold import InputThreshold
 from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
+from xnorflow.sw.nn.quantiser import (
+    ActivationLevels,
+    ActivationQuantiser,
+    WeightLevels,
+    WeightQuantiser,
+)
 from xnorflow.sw.nn.sign import RSign, Sign, SignWeight
 from xnorflow.sw.nn.siman import SiManForm, SiManWeight
 
@@ -235,6 +244,34 @@ def test_biases_of_scores_keep_the_order_of_classes(seed):
             assert (same | close).all()
 
 
+def test_a_network_may_end_with_its_scores():
+    model = randomise(sequential(), 2)
+    frame = FeatureMap(8, 8, 1, PIXELS)
+    network = lower(model, input=frame, labels=())
+    images = torch.randint(0, 256, (100, 8, 8, 1), dtype=torch.uint8)
+    assert network.labels == ()
+    assert network.nodes[-1].name == "scores"
+    assert torch.equal(
+        golden(network, images).scores, golden(lower(model, input=frame), images).scores
+    )
+    assert compare(model, network, images).differing == 0
+
+
+def test_a_single_score_decides_by_its_sign():
+    last = BinaryLinear(16, 1, SignWeight(shared_scale=True), Sign())
+    torch.manual_seed(1)
+    model = nn.Sequential(*sequential()[:-1], last)
+    nn.init.constant_(model[4].activation_quantiser.bias, -0.5)
+    images = torch.randint(0, 256, (300, 8, 8, 1), dtype=torch.uint8)
+    with torch.no_grad():
+        for _ in range(20):
+            model(images.movedim(-1, 1).float())
+    network = lower(model.eval(), input=FeatureMap(8, 8, 1, PIXELS), labels=("no", "yes"))
+    labels = golden(network, images).labels
+    assert 0 < labels.sum() < 300
+    assert compare(model, network, images).differing == 0
+
+
 def test_a_shape_may_be_computed():
     network = lower(randomise(Functional(), 0), input=FeatureMap(10, 10, 1, PIXELS))
     assert [type(node) for node in network.nodes].count(Threshold) == 3
@@ -303,3 +340,48 @@ def test_inputs_have_a_scale_and_a_zero_point():
 def test_random_modules(module, seed):
     model, frame = module
     check(randomise(model, seed), frame, count=20, seed=seed)
+
+
+# -- quantisers of one's own ----------------------------------------------------------------------
+
+
+class CentredSign(WeightQuantiser):
+    """The sign of each weight above its filter's median, without a scale."""
+
+    def encode(self, weight):
+        centred = weight - weight.median(dim=1, keepdim=True).values
+        return sign_clipped(centred), weight.new_ones(len(weight))
+
+    def levels(self, weight):
+        code, _ = self.encode(weight)
+        ones = (Fraction(1),) * len(weight)
+        return WeightLevels(code > 0, ones, torch.zeros(len(weight), dtype=torch.int64))
+
+
+class Above(ActivationQuantiser):
+    """Levels 0 and 3 about a threshold of a half, the other way round."""
+
+    def distance(self, x):
+        return 0.5 - x
+
+    def centre(self):
+        return torch.tensor(1.0, dtype=torch.float64)
+
+    def scale(self):
+        return 1.5
+
+    def levels(self):
+        return ActivationLevels(Fraction(0), Fraction(3), (Fraction(1, 2),), (True,))
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+def test_quantisers_of_ones_own_are_lowered(padding):
+    model = nn.Sequential(
+        BinaryConv2d(1, 6, 3, CentredSign(), InputThreshold()),
+        nn.BatchNorm2d(6),
+        BinaryConv2d(6, 8, 3, CentredSign(), Above(), padding=padding),
+        nn.BatchNorm2d(8),
+        nn.Flatten(),
+        BinaryLinear(8 * (4 + 2 * padding) ** 2, 3, CentredSign(), Sign()),
+    )
+    check(randomise(model, 3), FeatureMap(8, 8, 1, PIXELS), count=300)
