@@ -9,7 +9,7 @@ The functions below are imported when they are first used, so ``import xnorflow`
 ``fold``, ``choose``                    a network → a design, for given cycles, or for a device
 ``generate``, ``simulate``              a design → Verilog → its simulation
 ``build``, ``find_target``              a design → a bitstream for a board
-``load_data``                           labelled images: a published data set, or your own
+``load_data``, ``read_data``            labelled data: a published data set or your own; your own
 ======================================  ===========================================================
 """
 
@@ -36,6 +36,7 @@ _WHERE = {
     "load_data": "xnorflow.sw.data",
     "lower": "xnorflow.sw.lower",
     "prepare": "xnorflow.sw.frontend.prepare",
+    "read_data": "xnorflow.sw.data",
     "save": "xnorflow.ir.xnf",
     "simulate": "xnorflow.sim.simulate",
     "train_module": "xnorflow.sw.own_model",
