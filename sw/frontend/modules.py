@@ -26,7 +26,7 @@ from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
 from xnorflow.sw.nn.quantiser import ActivationQuantiser, WeightLevels
 
 
-__all__ = ["ACCEPTED", "Functions", "clip", "read_module", "two_slopes"]
+__all__ = ["ACCEPTED", "Functions", "clip", "pair", "read_module", "two_slopes"]
 
 ACCEPTED = (
     "xnorflow's layers, BatchNorm1d/2d, MaxPool2d, AdaptiveAvgPool2d(1), PReLU, ReLU, Hardtanh, "
@@ -144,8 +144,8 @@ def _of_norm(norm: nn.BatchNorm1d | nn.BatchNorm2d, origin: str) -> Scale:
 def _pool(
     size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, origin: str
 ) -> Functions:
-    sides = {*_pair(size), *_pair(size if stride in (None, []) else stride)}
-    if len(sides) > 1 or {*_pair(padding)} != {0} or {*_pair(dilation)} != {1} or ceil_mode:
+    sides = {*pair(size), *pair(size if stride in (None, []) else stride)}
+    if len(sides) > 1 or {*pair(padding)} != {0} or {*pair(dilation)} != {1} or ceil_mode:
         raise LoweringError(
             f"{origin} must have square windows side by side, without padding, dilation or "
             "ceil mode"
@@ -156,7 +156,7 @@ def _pool(
 
 def _average(size: Any, shape: tuple[int, ...], origin: str, *, adaptive: bool) -> Functions:
     whole = (1, 1) if adaptive else tuple(shape[2:])
-    if _pair(size) != whole:
+    if pair(size) != whole:
         raise LoweringError(
             f"{origin} must average the whole map here; other averages need a fixed-point grid: "
             "prepare(model, grid)"
@@ -175,5 +175,6 @@ def clip(low: float | None, high: float | None) -> Clip:
     return Clip(*ends)
 
 
-def _pair(value: Any) -> tuple[int, int]:
+def pair(value: Any) -> tuple[int, int]:
+    """Rows and columns of a size that PyTorch has as one number or two."""
     return (value, value) if isinstance(value, int) else tuple(value)

@@ -26,6 +26,7 @@ from xnorflow.sw.frontend.functions import (
     SUMS,
     module_of,
 )
+from xnorflow.sw.frontend.modules import pair
 from xnorflow.sw.frontend.rewriting import Edge, Kind, Rewriting, with_bias
 from xnorflow.sw.frontend.trace import trace
 from xnorflow.sw.nn.conv import BinaryConv2d, IntegerConv2d
@@ -344,13 +345,13 @@ class _Rewrite(Rewriting):
                 x = self.settled(x, None)
                 node = place(self.path, GridHardtanh(self.grid), x.node)
                 return Edge(Kind.STREAM, node, x.channels)
-            case nn.AdaptiveAvgPool2d() if _pair(module.output_size) == (1, 1):
+            case nn.AdaptiveAvgPool2d() if pair(module.output_size) == (1, 1):
                 return self.vectors(x, average=True)
             case nn.AvgPool2d():
                 return self._average(module, x, origin)
             case nn.MaxPool2d():
                 windows = module.kernel_size, module.stride, module.padding, module.dilation
-                halving = [_pair(each) for each in windows] == [(3, 3), (2, 2), (1, 1), (1, 1)]
+                halving = [pair(each) for each in windows] == [(3, 3), (2, 2), (1, 1), (1, 1)]
                 if not halving:
                     self._check_pool(module, origin)
                 return self.moved(self.stream(x), module)
@@ -369,8 +370,8 @@ class _Rewrite(Rewriting):
 
     def _check_pool(self, pool: nn.MaxPool2d, origin: str) -> None:
         """Whether a pool of windows side by side is that of the bits behind it."""
-        (size, width), stride = _pair(pool.kernel_size), _pair(pool.stride)
-        plain = _pair(pool.padding) == (0, 0) and _pair(pool.dilation) == (1, 1)
+        (size, width), stride = pair(pool.kernel_size), pair(pool.stride)
+        plain = pair(pool.padding) == (0, 0) and pair(pool.dilation) == (1, 1)
         if size != width or stride != (size, size) or size < 2 or not plain or pool.ceil_mode:
             raise LoweringError(
                 f"{origin} must be a MaxPool2d(3, 2, 1), or have square windows side by side"
@@ -383,9 +384,9 @@ class _Rewrite(Rewriting):
             )
 
     def _average(self, pool: nn.AvgPool2d, x: Edge, origin: str) -> Edge:
-        size, stride = _pair(pool.kernel_size), _pair(pool.stride)
+        size, stride = pair(pool.kernel_size), pair(pool.stride)
         source = self.node.all_input_nodes[0].meta["shape"][2:]
-        plain = _pair(pool.padding) == (0, 0) and not pool.ceil_mode and not pool.divisor_override
+        plain = pair(pool.padding) == (0, 0) and not pool.ceil_mode and not pool.divisor_override
         power = size == stride and size[0] == size[1] and not size[0] & (size[0] - 1)
         if size == tuple(source) and plain and not power:
             return self.vectors(x, average=True)
@@ -397,7 +398,3 @@ class _Rewrite(Rewriting):
         x = self.stream(x)
         node = self.put(self.path, GridAverage(self.grid, size[0]), x.node)
         return replace(x, node=node, rounding=None)
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else tuple(value)
