@@ -235,6 +235,7 @@ def test_products_of_as_many_taps_as_the_contract_allows():
 # Products whose sums are the largest, and random ones; PyTorch must have these instructions only.
 PRODUCTS_ELSEWHERE = """
 import torch
+from xnorflow.sw import kernels
 
 torch.manual_seed(0)
 ones = torch.ones(65, 4096, dtype=torch.bool)
