@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Where functions are, and where they were.
 _MODULES = {
+    "load": ("xnorflow.ir.xnf", "xnorflow.xnf"),
     "estimate": ("xnorflow.hw.compile.estimate", "xnorflow.hw.estimate"),
     "fold": ("xnorflow.hw.compile.fold", "xnorflow.hw.folding"),
     "generate": ("xnorflow.hw.compile.emit", "xnorflow.hw.generate"),

@@ -86,9 +86,7 @@ def write(name: str, folder: Path, code: Path) -> None:
     sys.path.insert(0, str(code / "bench"))
     from designs import DESIGNS
 
-    from xnorflow.ir.xnf import load
-
-    design = DESIGNS[name].fold(load(ROOT / "zoo" / f"{name}.xnf"))
+    design = DESIGNS[name].fold(function("load")(ROOT / "zoo" / f"{name}.xnf"))
     function("generate")(design, folder)
     Path(folder, "estimate").write_text(str(function("estimate")(design)), encoding="utf-8")
 

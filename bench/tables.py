@@ -28,6 +28,7 @@ def pages() -> dict[Path, str]:
         golden(),
         imported(),
         lowering(),
+        own_modules(),
         rtl(),
         icarus(),
         generation(),
@@ -107,6 +108,22 @@ def imported() -> str:
         "and right after the import on three fixed-point grids, `python bench/imported.py`.",
         ["stream", "accuracy"],
         [[row["numbers"], f"{row['accuracy']:.2%}"] for row in read_rows("imported")],
+    )
+
+
+def own_modules() -> str:
+    """Modules as users write them."""
+    rows = [
+        [row["network"], f"{row['frames']:,}", f"{row['differing']} of {row['values']:,}",
+         f"{row['rtl_differing']}", f"{row['cycles']:,}"]
+        for row in read_rows("own_modules")
+    ]  # fmt: skip
+    return _section(
+        "Five modules as one writes them in PyTorch (`examples/modules.py`): activations and "
+        "labels of the integers that differ from float64, and scores of the RTL that differ from "
+        "the integers, on random images, `python bench/own_modules.py`.",
+        ["module", "images", "integers differ", "RTL scores differ", "cycles a frame"],
+        rows,
     )
 
 
