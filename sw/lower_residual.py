@@ -44,7 +44,6 @@ from xnorflow.sw.nn.dynamic import DyPReLU
 from xnorflow.sw.nn.grid import Grid, mean_shift
 from xnorflow.sw.nn.normed import Folded, NormedBinaryConv
 from xnorflow.sw.nn.optional import per_channel
-from xnorflow.sw.nn.siman import SiManForm, SiManWeight
 from xnorflow.sw.nn.slopes import TwoSlope as Slopes
 from xnorflow.sw.nn.unit import Shortcut, Stream, Unit
 from xnorflow.sw.residual import Residual
@@ -207,8 +206,7 @@ def _convolution(
     )
     scale = to_integers(folded.scale)
     taps, ones = borders.count(bits)
-    quantiser = conv.weight_quantiser
-    if isinstance(quantiser, SiManWeight) and quantiser.form is SiManForm.HALF:
+    if conv.weight_quantiser.unipolar:
         gate, corrections = Gate.AND, -scale * ones
     else:
         gate = Gate.XNOR

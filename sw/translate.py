@@ -10,7 +10,6 @@ from xnorflow.errors import DataError
 from xnorflow.sw.nn.adabin import AdaBinActivation
 from xnorflow.sw.nn.normed import NormedBinaryConv
 from xnorflow.sw.nn.sign import RSign
-from xnorflow.sw.nn.siman import SiManWeight
 from xnorflow.sw.nn.slopes import TwoSlope
 from xnorflow.sw.residual import Residual
 from xnorflow.sw.residual_config import ResidualConfig, ResidualMethod
@@ -86,10 +85,7 @@ def translate(start: Residual, config: ResidualConfig, images: Tensor | None = N
 
 def _translate(ours: NormedBinaryConv, theirs: NormedBinaryConv, distance: Tensor | None) -> None:
     read, binarise = (part.conv.activation_quantiser for part in (theirs, ours))
-    weight = theirs.conv.weight.flatten(1)
-    if isinstance(theirs.conv.weight_quantiser, SiManWeight):
-        magnitude = (weight - weight.mean(dim=1, keepdim=True)).abs()
-        weight = magnitude - magnitude.median(dim=1, keepdim=True).values
+    weight = theirs.conv.weight_quantiser.to_signed(theirs.conv.weight.flatten(1))
     weight = (weight * (_SPREAD / weight.std())).view_as(theirs.conv.weight)
     if isinstance(read, RSign) and read.polarity is not None:
         weight = weight * read.polarity[:, None, None]
@@ -101,9 +97,8 @@ def _translate(ours: NormedBinaryConv, theirs: NormedBinaryConv, distance: Tenso
             if distance is not None:
                 binarise.polarity.copy_(_balance(distance, ours))
             weight = weight * binarise.polarity[:, None, None]
-    if isinstance(ours.conv.weight_quantiser, SiManWeight):
-        weight = _magnitudes(weight.flatten(1)).view_as(weight)
-    ours.conv.weight.copy_(weight)
+    latent = ours.conv.weight_quantiser.from_signed(weight.flatten(1))
+    ours.conv.weight.copy_(latent.view_as(weight))
 
 
 def _balance(distance: Tensor, normed: NormedBinaryConv) -> Tensor:
@@ -131,11 +126,3 @@ def _balance(distance: Tensor, normed: NormedBinaryConv) -> Tensor:
                 polarity[channel] *= -1
                 turned = True
     return polarity
-
-
-def _magnitudes(weight: Tensor) -> Tensor:
-    """Weights (filters, synapses) whose magnitudes are in the order of ``weight``, mean near 0."""
-    magnitude = weight - weight.amin(dim=1, keepdim=True)
-    # Signs take turns from one rank to the next.
-    rank = magnitude.argsort(dim=1, stable=True).argsort(dim=1)
-    return magnitude * (1 - 2 * (rank % 2))

@@ -19,7 +19,6 @@ from xnorflow.ir import Affine, FeatureMap, Gate, Int, Rounding
 from xnorflow.sw.exact import to_integers
 from xnorflow.sw.lowering.borders import Borders, find_borders, merge_classes
 from xnorflow.sw.nn.conv import BinaryConv2d, Border
-from xnorflow.sw.nn.siman import SiManForm, SiManWeight
 from xnorflow.sw.nn.sums import Folded
 
 
@@ -53,7 +52,6 @@ def read_binary(conv: BinaryConv2d, x: FeatureMap) -> tuple[NDArray[np.bool_], B
     quantiser = conv.weight_quantiser
     code, _, _ = quantiser.split(conv.weight.flatten(1))
     bits = (code > 0).numpy().reshape(conv.weight.shape).transpose(0, 2, 3, 1)
-    half = isinstance(quantiser, SiManWeight) and quantiser.form is SiManForm.HALF
     windows = {"stride": conv.stride, "padding": conv.padding}
     kernel = bits.shape[1], bits.shape[2]
     borders = find_borders((x.height, x.width), kernel, **windows)
@@ -63,7 +61,7 @@ def read_binary(conv: BinaryConv2d, x: FeatureMap) -> tuple[NDArray[np.bool_], B
         borders = Borders(np.zeros_like(borders.classes), inside)
     taps, ones = borders.count(bits)
     excess = 2 * (bits.sum(axis=(1, 2, 3)) - bits[0].size)
-    gate = Gate.AND if half else Gate.XNOR
+    gate = Gate.AND if quantiser.unipolar else Gate.XNOR
     return bits, BinaryTerms(gate, taps, ones, excess, borders.classes)
 
 

@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from xnorflow.errors import NetworkError
 from xnorflow.sw.models.methods import Method
-from xnorflow.sw.models.pixels import IntegerPixels, check_bits
+from xnorflow.sw.models.pixels import IntegerPixels
+from xnorflow.sw.nn.arguments import check_bits, check_kind
 from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
 from xnorflow.sw.nn.input_threshold import InputThreshold
 from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
@@ -60,6 +61,8 @@ class ConvConfig:
     pool: int = 1
 
     def __post_init__(self) -> None:
+        for what, value in vars(self).items():
+            check_kind(what, value, int)
         if self.kernel not in _KERNELS:
             raise NetworkError(f"a kernel's side must be 1, 3, 5 or 7, not {self.kernel}")
         if not 0 <= self.padding < self.kernel:
@@ -124,6 +127,8 @@ class ChainConfig:
     score_bits: int = 1
 
     def __post_init__(self) -> None:
+        check_kind("method", self.method, Method)
+        check_kind("border", self.border, Border)
         if len(self.input_shape) != 3 or min(self.input_shape) < 1:
             raise NetworkError(
                 f"an input must have a height, a width and channels, not {self.input_shape}"

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from xnorflow.errors import NetworkError
+from xnorflow.sw.nn.arguments import check_bits
 
 
-__all__ = ["IntegerPixels", "check_bits"]
+__all__ = ["IntegerPixels"]
 
 _LEAST_DEVIATION = 1 / 256
 
@@ -40,9 +41,3 @@ class IntegerPixels:
                 f"not {self.deviation}"
             )
         check_bits(self.bits)
-
-
-def check_bits(bits: int) -> None:
-    """Check that integer weights can have so many ``bits``."""
-    if not 1 <= bits <= 16:
-        raise NetworkError(f"integer weights must have 1 to 16 bits, not {bits}")

@@ -6,11 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from xnorflow.errors import LoweringError
-from xnorflow.sw.nn.gradients import (
-    ede_sharpness,
-    round_through,
-    sign_ede,
-)
+from xnorflow.sw.nn.arguments import check_fraction, check_kind
+from xnorflow.sw.nn.gradients import ede_sharpness, round_through, sign_ede
 from xnorflow.sw.nn.quantiser import (
     ActivationLevels,
     ActivationQuantiser,
@@ -47,6 +44,8 @@ class AdaBinWeight(WeightQuantiser):
 
     def __init__(self, fraction: int | None = 8, *, shared_scale: bool = False) -> None:
         super().__init__()
+        check_fraction(fraction)
+        check_kind("shared_scale", shared_scale, bool)
         self.fraction = fraction
         self.shared_scale = shared_scale
 
@@ -120,6 +119,7 @@ class AdaBinActivation(ActivationQuantiser):
 
     def __init__(self, fraction: int | None = None) -> None:
         super().__init__()
+        check_fraction(fraction)
         self.fraction = fraction
         self.alpha = nn.Parameter(torch.ones(()))
         self.beta = nn.Parameter(torch.zeros(()))

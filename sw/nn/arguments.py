@@ -3,7 +3,7 @@
 from xnorflow.errors import NetworkError
 
 
-__all__ = ["check_kind", "check_sizes"]
+__all__ = ["check_bits", "check_fraction", "check_kind", "check_sizes"]
 
 
 def check_sizes(*, least: int = 1, **sizes: object) -> None:
@@ -28,4 +28,29 @@ def check_kind(name: str, value: object, kind: type) -> None:
         If it is not.
     """
     if not isinstance(value, kind):
-        raise NetworkError(f"{name} must be a {kind.__name__}, not {value!r}")
+        article = "an" if kind.__name__[0] in "AEIOUaeiou" else "a"
+        raise NetworkError(f"{name} must be {article} {kind.__name__}, not {value!r}")
+
+
+def check_bits(bits: object) -> None:
+    """Check that integer weights can have so many ``bits``.
+
+    Raises
+    ------
+    NetworkError
+        If they cannot.
+    """
+    if not isinstance(bits, int) or isinstance(bits, bool) or not 1 <= bits <= 16:
+        raise NetworkError(f"integer weights must have 1 to 16 bits, not {bits!r}")
+
+
+def check_fraction(fraction: object) -> None:
+    """Check that a grid can have so many fractional bits; None stands for no grid.
+
+    Raises
+    ------
+    NetworkError
+        If it cannot.
+    """
+    if fraction is not None:
+        check_sizes(least=0, fraction=fraction)

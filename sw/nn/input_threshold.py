@@ -5,13 +5,8 @@ from fractions import Fraction
 import torch
 from torch import Tensor, nn
 
-from xnorflow.sw.nn.gradients import (
-    ceil_through,
-)
-from xnorflow.sw.nn.quantiser import (
-    ActivationLevels,
-    ActivationQuantiser,
-)
+from xnorflow.sw.nn.gradients import ceil_through
+from xnorflow.sw.nn.quantiser import ActivationLevels, ActivationQuantiser
 
 
 __all__ = ["InputThreshold"]

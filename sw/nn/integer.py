@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from xnorflow.sw.nn.arguments import check_bits, check_kind
 from xnorflow.sw.nn.gradients import round_through, sign_clipped
 from xnorflow.sw.nn.quantiser import decode, share
 
@@ -29,8 +30,8 @@ class IntegerWeight(nn.Module):
 
     def __init__(self, bits: int = 8, *, shared_scale: bool = False) -> None:
         super().__init__()
-        if not 1 <= bits <= 16:
-            raise ValueError(f"integer weights must have 1 to 16 bits, not {bits}")
+        check_bits(bits)
+        check_kind("shared_scale", shared_scale, bool)
         self.bits = bits
         self.shared_scale = shared_scale
 

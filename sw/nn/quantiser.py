@@ -58,7 +58,11 @@ class ActivationLevels:
 
 
 class ActivationQuantiser(nn.Module, ABC):
-    """What activation quantisers have in common; levels −1 and +1, unless they say otherwise."""
+    """A real tensor → two levels; −1 and +1, unless a quantiser says otherwise.
+
+    Layers call `encode`, which has the channels last. Called as a module of its own, it has them in
+    dimension 1, as PyTorch's layers do.
+    """
 
     @abstractmethod
     def distance(self, x: Tensor) -> Tensor:
@@ -82,9 +86,9 @@ class ActivationQuantiser(nn.Module, ABC):
         return signs if centre is None else signs + centre, self.scale()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Quantise ``x``; same shape."""
-        code, scale = self.encode(x)
-        return code * scale
+        """Quantise ``x`` (N, channels, …), as a module of its own; same shape."""
+        code, scale = self.encode(x.movedim(1, -1))
+        return code.movedim(-1, 1) * scale
 
     @abstractmethod
     def levels(self) -> ActivationLevels:
@@ -137,6 +141,11 @@ class WeightQuantiser(nn.Module, ABC):
         self.progress = 0.0
         self.centred = 0.0
 
+    @property
+    def unipolar(self) -> bool:
+        """Whether codes are 0 and 1, for the and gate, and not −1 and +1 about a centre."""
+        return False
+
     @abstractmethod
     def encode(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Code (filters, synapses) and scale (filters,) of ``weight`` (filters, synapses)."""
@@ -156,6 +165,14 @@ class WeightQuantiser(nn.Module, ABC):
 
     def reset(self, weight: Tensor) -> None:
         """Give parameters of its own the values that suit the first ``weight``."""
+
+    def to_signed(self, weight: Tensor) -> Tensor:
+        """Weights whose signs are the bits of ``weight`` (filters, synapses), for a warm start."""
+        return weight
+
+    def from_signed(self, weight: Tensor) -> Tensor:
+        """Latent weights, the bits of which are the signs of ``weight``, as far as they can be."""
+        return weight
 
 
 def decode(parts: tuple[Tensor, Tensor]) -> Tensor:

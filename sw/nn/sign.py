@@ -1,13 +1,12 @@
-"""Plain signs: XNOR-Net"s weights, and Bi-Real"s and ReActNet"s activations."""
+"""Plain signs: XNOR-Net's weights, and Bi-Real's and ReActNet's activations."""
 
 from fractions import Fraction
 
 import torch
 from torch import Tensor, nn
 
-from xnorflow.sw.nn.gradients import (
-    sign_clipped,
-)
+from xnorflow.sw.nn.arguments import check_kind, check_sizes
+from xnorflow.sw.nn.gradients import sign_clipped
 from xnorflow.sw.nn.quantiser import (
     ActivationLevels,
     ActivationQuantiser,
@@ -36,6 +35,7 @@ class SignWeight(WeightQuantiser):
 
     def __init__(self, *, shared_scale: bool = False) -> None:
         super().__init__()
+        check_kind("shared_scale", shared_scale, bool)
         self.shared_scale = shared_scale
 
     def encode(self, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,7 +79,6 @@ class RSign(ActivationQuantiser):
     Parameters
     ----------
     channels : int
-        Size of the last dimension.
     polarised : bool
         Whether half of the channels are compared the other way round. Neighbouring channels and
         pixels are bright together; with weights {0, 1}, all filters of a window have half of its
@@ -96,6 +95,8 @@ class RSign(ActivationQuantiser):
 
     def __init__(self, channels: int, *, polarised: bool = False) -> None:
         super().__init__()
+        check_sizes(channels=channels)
+        check_kind("polarised", polarised, bool)
         self.bias = nn.Parameter(torch.zeros(channels))
         turns = 1.0 - 2.0 * (torch.arange(channels) % 2)
         self.register_buffer("polarity", turns if polarised else None)

@@ -6,13 +6,9 @@ from fractions import Fraction
 import torch
 from torch import Tensor, nn
 
-from xnorflow.sw.nn.gradients import (
-    upper_half,
-)
-from xnorflow.sw.nn.quantiser import (
-    WeightLevels,
-    WeightQuantiser,
-)
+from xnorflow.sw.nn.arguments import check_kind, check_sizes
+from xnorflow.sw.nn.gradients import upper_half
+from xnorflow.sw.nn.quantiser import WeightLevels, WeightQuantiser
 
 
 __all__ = ["SiManForm", "SiManWeight"]
@@ -47,6 +43,10 @@ class SiManWeight(WeightQuantiser):
     would act as a strong weight decay, and that, not the learning rate, would set how many bits
     flip in a step.
 
+    Where it is ``centred``, up to ½ is subtracted from the bits of the half form in training, so
+    that a network that was used to ±1 gets used to {0, 1}: all filters then have half of the
+    popcount in common.
+
     Source: SiMaN, arXiv 2102.07981, paper (half) and code (bipolar, percentiles, gradient).
 
     Parameters
@@ -55,10 +55,6 @@ class SiManWeight(WeightQuantiser):
     form : SiManForm
     shared_scale : bool
         One α for the whole layer.
-
-    Where it is ``centred``, up to ½ is subtracted from the bits of the half form in training, so
-    that a network that was used to ±1 gets used to {0, 1}: all filters then have half of the
-    popcount in common.
 
     Attributes
     ----------
@@ -69,6 +65,9 @@ class SiManWeight(WeightQuantiser):
         self, filters: int, form: SiManForm = SiManForm.HALF, *, shared_scale: bool = False
     ) -> None:
         super().__init__()
+        check_sizes(filters=filters)
+        check_kind("form", form, SiManForm)
+        check_kind("shared_scale", shared_scale, bool)
         self.filters = filters
         self.form = form
         self.log_scale = nn.Parameter(torch.zeros(1 if shared_scale else filters))
@@ -77,6 +76,11 @@ class SiManWeight(WeightQuantiser):
     def reset(self, weight: Tensor) -> None:
         """Set α to mean|w| of ``weight`` (filters, synapses)."""
         self.log_scale.copy_(weight.abs().reshape(self.log_scale.numel(), -1).mean(dim=1).log())
+
+    @property
+    def unipolar(self) -> bool:
+        """Whether codes are 0 and 1: in the half form."""
+        return self.form is SiManForm.HALF
 
     def encode(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Code (filters, synapses) and scale (filters,) of ``weight`` (filters, synapses)."""
@@ -105,13 +109,24 @@ class SiManWeight(WeightQuantiser):
 
     def levels(self, weight: Tensor) -> WeightLevels:
         """Exact levels of the float64 ``weight`` (filters, synapses)."""
-        half = self.form is SiManForm.HALF
         scales = self.log_scale.detach().double().exp().expand(self.filters).tolist()
         return WeightLevels(
             bits=upper_half(_standardise(weight.detach())) > 0,
-            scale_squared=tuple((Fraction(scale) / (2 if half else 1)) ** 2 for scale in scales),
-            centres=torch.full((self.filters,), int(half)),
+            scale_squared=tuple((Fraction(scale) / (1 + self.unipolar)) ** 2 for scale in scales),
+            centres=torch.full((self.filters,), int(self.unipolar)),
         )
+
+    def to_signed(self, weight: Tensor) -> Tensor:
+        """How far the magnitudes of ``weight`` (filters, synapses) are above their median."""
+        magnitude = (weight - weight.mean(dim=1, keepdim=True)).abs()
+        return magnitude - magnitude.median(dim=1, keepdim=True).values
+
+    def from_signed(self, weight: Tensor) -> Tensor:
+        """Weights whose magnitudes are in the order of ``weight`` (filters, synapses), mean ≈ 0."""
+        magnitude = weight - weight.amin(dim=1, keepdim=True)
+        # Signs take turns from one rank to the next.
+        rank = magnitude.argsort(dim=1, stable=True).argsort(dim=1)
+        return magnitude * (1 - 2 * (rank % 2))
 
 
 def _standardise(weight: Tensor) -> Tensor:

@@ -3,9 +3,13 @@
 import pytest
 
 from xnorflow.errors import NetworkError
+from xnorflow.sw.models.chain import ChainConfig, ConvConfig
+from xnorflow.sw.nn.adabin import AdaBinActivation, AdaBinWeight
 from xnorflow.sw.nn.conv import BinaryConv2d, IntegerConv2d
+from xnorflow.sw.nn.integer import IntegerWeight
 from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
-from xnorflow.sw.nn.sign import Sign, SignWeight
+from xnorflow.sw.nn.sign import RSign, Sign, SignWeight
+from xnorflow.sw.nn.siman import SiManWeight
 
 
 @pytest.mark.parametrize(
@@ -16,7 +20,7 @@ from xnorflow.sw.nn.sign import Sign, SignWeight
         ({"padding": -1}, "^padding must be an integer of at least 0, not -1$"),
         ({"kernel": True}, "^kernel must be an integer of at least 1, not True$"),
         ({"weight_quantiser": "sign"}, "^weights must be a WeightQuantiser, not 'sign'$"),
-        ({"activation_quantiser": SignWeight()}, "^activations must be a ActivationQuantiser"),
+        ({"activation_quantiser": SignWeight()}, "^activations must be an ActivationQuantiser"),
     ],
 )
 def test_binary_convolutions(changes, match):
@@ -32,7 +36,42 @@ def test_binary_convolutions(changes, match):
 def test_other_layers():
     with pytest.raises(NetworkError, match="in_features must be an integer of at least 1, not 0"):
         BinaryLinear(0, 3, SignWeight(), Sign())
-    with pytest.raises(NetworkError, match="activations must be a ActivationQuantiser, not None"):
+    with pytest.raises(NetworkError, match="activations must be an ActivationQuantiser, not None"):
         IntegerLinear(2, 3, None)
     with pytest.raises(NetworkError, match=r"kernel must be an integer of at least 1, not 3\.0"):
         IntegerConv2d(1, 1, 3.0, mean=(0.5,), deviation=(0.5,))
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: SignWeight(shared_scale="yes"), "^shared_scale must be a bool, not 'yes'$"),
+        (lambda: AdaBinWeight(8.0), r"^fraction must be an integer of at least 0, not 8\.0$"),
+        (lambda: AdaBinWeight(shared_scale=1), "^shared_scale must be a bool, not 1$"),
+        (lambda: AdaBinActivation("4"), "^fraction must be an integer of at least 0, not '4'$"),
+        (lambda: SiManWeight(4.0), r"^filters must be an integer of at least 1, not 4\.0$"),
+        (lambda: SiManWeight(4, "half"), "^form must be a SiManForm, not 'half'$"),
+        (lambda: SiManWeight(4, shared_scale=0), "^shared_scale must be a bool, not 0$"),
+        (lambda: RSign(0), "^channels must be an integer of at least 1, not 0$"),
+        (lambda: RSign(4, polarised="no"), "^polarised must be a bool, not 'no'$"),
+        (lambda: IntegerWeight(0), "^integer weights must have 1 to 16 bits, not 0$"),
+        (lambda: IntegerWeight(8.0), r"^integer weights must have 1 to 16 bits, not 8\.0$"),
+        (lambda: IntegerWeight(8, shared_scale=None), "^shared_scale must be a bool, not None$"),
+    ],
+)
+def test_quantisers(make, match):
+    with pytest.raises(NetworkError, match=match):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: ConvConfig(8, pool=2.0), r"^pool must be an int, not 2\.0$"),
+        (lambda: ChainConfig(border="lower"), "^border must be a Border, not 'lower'$"),
+        (lambda: ChainConfig(method="sign"), "^method must be a Method, not 'sign'$"),
+    ],
+)
+def test_chains(make, match):
+    with pytest.raises(NetworkError, match=match):
+        make()

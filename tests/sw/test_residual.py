@@ -252,7 +252,7 @@ def test_repeating_channels_is_two_convolutions_side_by_side():
     )
     x = entry_of(model, pixels)
     for unit in model.units:
-        signs = unit.conv.conv.activation_quantiser(x.movedim(1, -1)).movedim(-1, 1)
+        signs = unit.conv.conv.activation_quantiser(x)
         around = functional.avg_pool2d(x, 2) if unit.stride == 2 else x
         halves = []
         for part in torch.arange(len(unit.conv.norm.weight)).split(4):
