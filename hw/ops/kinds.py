@@ -7,15 +7,12 @@ from xnorflow.hw.ops.binary_conv import BinaryConvStage
 from xnorflow.hw.ops.dynamic_threshold import DynamicThresholdStage
 from xnorflow.hw.ops.dynamic_two_slope import DynamicTwoSlopeStage
 from xnorflow.hw.ops.elementwise import AddStage, ConcatStage
+from xnorflow.hw.ops.halving_max_pool import HalvingMaxPoolStage
 from xnorflow.hw.ops.integer_conv import IntegerConvStage
-from xnorflow.hw.ops.pooling import (
-    AveragePoolStage,
-    GlobalSumStage,
-    HalvingMaxPoolStage,
-    MaxPoolStage,
-)
-from xnorflow.hw.ops.shortcut import PadChannelsStage, SubsampleStage
+from xnorflow.hw.ops.pad_channels import PadChannelsStage
+from xnorflow.hw.ops.pooling import MaxPoolStage, SumPoolStage
 from xnorflow.hw.ops.stage import NodeStage
+from xnorflow.hw.ops.subsample import SubsampleStage
 from xnorflow.hw.ops.threshold import ThresholdStage
 from xnorflow.hw.ops.two_slope import TwoSlopeStage
 
@@ -26,12 +23,12 @@ STAGES: dict[type, type[NodeStage]] = {
     ir.Add: AddStage,
     ir.Affine: AffineStage,
     ir.ArgMax: ArgMaxStage,
-    ir.AveragePool: AveragePoolStage,
+    ir.AveragePool: SumPoolStage,
     ir.BinaryConv: BinaryConvStage,
     ir.Concat: ConcatStage,
     ir.DynamicThreshold: DynamicThresholdStage,
     ir.DynamicTwoSlope: DynamicTwoSlopeStage,
-    ir.GlobalSum: GlobalSumStage,
+    ir.GlobalSum: SumPoolStage,
     ir.HalvingMaxPool: HalvingMaxPoolStage,
     ir.IntegerConv: IntegerConvStage,
     ir.MaxPool: MaxPoolStage,

@@ -19,10 +19,12 @@ from xnorflow.hw.ops.dynamic_threshold import DynamicThreshold
 from xnorflow.hw.ops.dynamic_two_slope import DynamicTwoSlope
 from xnorflow.hw.ops.elementwise import Add, Concat
 from xnorflow.hw.ops.frame_buffer import FrameBuffer
+from xnorflow.hw.ops.halving_max_pool import HalvingMaxPool
 from xnorflow.hw.ops.integer_conv import IntegerMatrixVectorUnit
-from xnorflow.hw.ops.pooling import HalvingMaxPool, MaxPool, SumPool
-from xnorflow.hw.ops.shortcut import PadChannels, Subsample
+from xnorflow.hw.ops.pad_channels import PadChannels
+from xnorflow.hw.ops.pooling import MaxPool, SumPool
 from xnorflow.hw.ops.sliding_window import SlidingWindowUnit, Windows
+from xnorflow.hw.ops.subsample import Subsample
 from xnorflow.hw.ops.threshold import Threshold
 from xnorflow.hw.ops.two_slope import TwoSlope
 from xnorflow.hw.streams.fifo import Fifo

@@ -5,8 +5,8 @@ import pytest
 from tests.hw.driving import run, words_of
 from xnorflow.hw.compile.plan import plan
 from xnorflow.hw.families.ecp5 import ECP5_85F
+from xnorflow.hw.ops.halving_max_pool import HalvingMaxPool
 from xnorflow.hw.ops.matrix import Folding
-from xnorflow.hw.ops.pooling import HalvingMaxPool
 from xnorflow.ir import (
     INPUT,
     Affine,

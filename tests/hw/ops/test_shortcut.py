@@ -2,7 +2,8 @@
 import numpy as np
 import pytest
 
-from xnorflow.hw.ops.shortcut import PadChannels, Subsample
+from xnorflow.hw.ops.pad_channels import PadChannels
+from xnorflow.hw.ops.subsample import Subsample
 from xnorflow.ir import FeatureMap, Int
 from xnorflow.ir import PadChannels as PadChannelsNode
 from xnorflow.ir import Subsample as SubsampleNode
