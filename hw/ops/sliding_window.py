@@ -14,13 +14,14 @@ from xnorflow.hw.arithmetic.constants import MemoryStyle
 from xnorflow.hw.arithmetic.counters import counter
 from xnorflow.hw.arithmetic.memory import buffer_style
 from xnorflow.hw.arithmetic.resources import Resources, buffer, registers
+from xnorflow.hw.ops.windows import Windows
 from xnorflow.hw.streams.stage import Stage
 from xnorflow.hw.streams.times import each, one_by_one
-from xnorflow.hw.streams.words import check_lanes, map_layout
+from xnorflow.hw.streams.words import map_layout
 from xnorflow.ir import BinaryConv, FeatureMap, IntegerConv
 
 
-__all__ = ["SlidingWindowStage", "SlidingWindowUnit", "Windows"]
+__all__ = ["SlidingWindowStage", "SlidingWindowUnit"]
 
 _CONTROL = 150
 """Look-up tables of counters, addresses and accounts."""
@@ -31,68 +32,19 @@ def _ring_size(depth):
     return 1 << max(1, ceil_log2(depth))
 
 
-class Windows:
-    """Geometry of the windows over a map, in words of ``lanes`` channels.
+@dataclass(frozen=True)
+class _Tap:
+    """Where a tap is: in the kernel, and in which window of the frame."""
 
-    Attributes
-    ----------
-    rows, columns : :class:`int`
-        Windows of a frame.
-    words : :class:`int`
-        Words of a pixel.
-    window_words : :class:`int`
-        Words of a window.
-    row_words, frame_words : :class:`int`
-        Words of a row of pixels, and of a frame.
-
-    Raises
-    ------
-    :exc:`ValueError`
-        If the lanes do not divide the channels.
-    """
-
-    def __init__(self, source, *, kernel, stride, padding, lanes):
-        check_lanes(source, lanes)
-        self.source = source
-        self.kernel = kernel
-        self.stride = stride
-        self.padding = padding
-        self.lanes = lanes
-        self.rows = (source.height + 2 * padding - kernel[0]) // stride + 1
-        self.columns = (source.width + 2 * padding - kernel[1]) // stride + 1
-        self.words = source.channels // lanes
-        self.window_words = kernel[0] * kernel[1] * self.words
-        self.row_words = source.width * self.words
-        self.frame_words = source.height * self.row_words
-
-    def first_row(self, r):
-        """First row of the frame that windows of row ``r`` touch: the oldest that is still kept."""
-        return max(0, r * self.stride - self.padding)
-
-    def needed(self, r, c):
-        """Words of the frame, from its first on, that must have come for the window (r, c).
-
-        The last window of a row waits, too, for pixels that nobody needs but that are released
-        after it.
-        """
-        last_row = min(r * self.stride - self.padding + self.kernel[0], self.source.height) - 1
-        columns = min(c * self.stride - self.padding + self.kernel[1], self.source.width)
-        words = last_row * self.row_words + columns * self.words
-        return max(words, self.released(r)) if c == self.columns - 1 else words
-
-    def released(self, r):
-        """Words of the frame, from its first on, that nobody needs after the windows of row r."""
-        if r == self.rows - 1:
-            return self.frame_words
-        return self.first_row(r + 1) * self.row_words
-
-    @property
-    def least_depth(self):
-        """Words that the buffer must hold at least: those of the windows of one row."""
-        return max(
-            self.needed(r, self.columns - 1) - self.first_row(r) * self.row_words
-            for r in range(self.rows)
-        )
+    kernel_row: Signal
+    kernel_column: Signal
+    row: Signal
+    column: Signal
+    last_row: Signal  # of windows
+    last_column: Signal
+    end_of_kernel_row: Value
+    end_of_window: Value
+    end_of_row: Value
 
 
 class SlidingWindowUnit(wiring.Component):
@@ -144,99 +96,17 @@ class SlidingWindowUnit(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        w = self.windows
-        source, (kernel_rows, kernel_columns) = w.source, w.kernel
-        word_bits = len(self.i.payload.as_value())
 
-        # Addresses are those of a ring whose size is a power of two, so that they wrap by
-        # themselves; those of taps outside the frame are computed like all others, and not used.
-        bits = ceil_log2(_ring_size(self.depth))
-        m.submodules.buffer = buffer = memory.Memory(
-            shape=word_bits, depth=1 << bits, init=[], attrs=self.style.attributes()
-        )
-        write, read = buffer.write_port(), buffer.read_port()
-
-        # Words in the buffer whose row is still needed.
-        filled = Signal(range(self.depth + 1))
-        put = Signal(bits)
-        m.d.comb += [
-            self.i.ready.eq(filled != self.depth),
-            write.addr.eq(put),
-            write.data.eq(Value.cast(self.i.payload)),
-            write.en.eq(self.i.valid & self.i.ready),
-        ]
-        m.d.sync += put.eq(put + write.en)
-
-        # Which tap is next: the channel's word runs fastest, then the kernel, then the window.
         en, step = Signal(), Signal()
-        _, last_word = counter(m, "word", w.words, step)
-        kernel_column, last_kernel_column = counter(
-            m, "kernel_column", kernel_columns, step & last_word
-        )
-        end_of_kernel_row = last_word & last_kernel_column
-        kernel_row, last_kernel_row = counter(
-            m, "kernel_row", kernel_rows, step & end_of_kernel_row
-        )
-        end_of_window = end_of_kernel_row & last_kernel_row
-        column, last_column = counter(m, "column", w.columns, step & end_of_window)
-        end_of_row = end_of_window & last_column
-        row, last_row = counter(m, "row", w.rows, step & end_of_row)
-
-        # The address of the tap, that of its window, and that of its row of windows.
-        start = -(w.padding * (w.row_words + w.words)) % (1 << bits)
-        address, window, first_window = (
-            Signal(bits, name=name, init=start) for name in ("address", "window", "first_window")
-        )
-        next_row = Signal(bits)
-        m.d.comb += next_row.eq(
-            first_window
-            + Mux(
-                last_row,
-                (source.height - (w.rows - 1) * w.stride) * w.row_words,
-                w.stride * w.row_words,
-            )
-        )
-        with m.If(step):
-            m.d.sync += address.eq(address + 1)
-            with m.If(end_of_row):
-                m.d.sync += [s.eq(next_row) for s in (address, window, first_window)]
-            with m.Elif(end_of_window):
-                next_window = window + w.stride * w.words
-                m.d.sync += [address.eq(next_window), window.eq(next_window)]
-            with m.Elif(end_of_kernel_row):
-                m.d.sync += address.eq(address + (w.row_words - kernel_columns * w.words + 1))
-
-        # A window waits until its last pixel is there. Both numbers count from the first word of
-        # the oldest row that is still needed.
-        kept = [w.first_row(r) * w.row_words for r in range(w.rows)]
-        first, last = (
-            [w.needed(r, c) - kept[r] for r in range(w.rows)] for c in (0, w.columns - 1)
-        )
-        # In between, a window needs a stride more than the one before, up to the border.
-        more = [w.needed(0, c + 1) - w.needed(0, c) for c in range(max(1, w.columns - 2))]
-        needed = Signal(range(self.depth + 1), init=first[0])
-        m.d.comb += step.eq(en & (filled >= needed))
-        with m.If(step & end_of_window):
-            with m.If(last_column):
-                following = first[1:] + first[:1]
-                m.d.sync += needed.eq(Array(following)[row])
-            with m.Elif(column == w.columns - 2):
-                m.d.sync += needed.eq(Array(last)[row])
-            with m.Else():
-                m.d.sync += needed.eq(needed + Array(more)[column])
-        releases = [w.released(r) - kept[r] for r in range(w.rows)]
-        release = Mux(step & end_of_row, Array(releases)[row], 0)
-        m.d.sync += filled.eq(filled + write.en - release)
+        filled = Signal(range(self.depth + 1))  # words in the buffer whose row is still needed
+        came, read = self._buffer(m, filled)
+        tap = self._tap(m, step)
+        address = self._address(m, step, tap)
+        self._account(m, filled, came, en, step, tap)
 
         # Cycle 1: the buffer is read. Cycle 2: what is outside the frame becomes 0.
-        def outside(first, tap, side):
-            """Whether a coordinate that is ``padding`` too large lies outside."""
-            position = Signal(range(side + 2 * w.padding + max(w.kernel)))
-            m.d.comb += position.eq(first + tap)
-            return (position < w.padding) | (position >= side + w.padding)
-
         valid = Signal(2)
-        output = Signal(word_bits, reset_less=True)
+        output = Signal(len(read.data), reset_less=True)
         m.d.comb += [
             en.eq(~self.o.valid | self.o.ready),
             read.en.eq(en),
@@ -246,17 +116,115 @@ class SlidingWindowUnit(wiring.Component):
         ]
         with m.If(en):
             m.d.sync += [valid.eq(Cat(step, valid)), output.eq(read.data)]
-        if w.padding:
+        if self.windows.padding:
             inside = Signal()
-            tap_outside = outside(row * w.stride, kernel_row, source.height) | outside(
-                column * w.stride, kernel_column, source.width
-            )
+            tap_outside = self._outside(m, tap)
             with m.If(en):
                 m.d.sync += inside.eq(~tap_outside)
                 with m.If(~inside):
                     m.d.sync += output.eq(0)
 
         return m
+
+    def _buffer(self, m, filled):
+        """Ring buffer with ``filled`` words: whether one has come, and the port that reads it."""
+        m.submodules.buffer = buffer = memory.Memory(
+            shape=len(self.i.payload.as_value()),
+            depth=_ring_size(self.depth),
+            init=[],
+            attrs=self.style.attributes(),
+        )
+        write, read = buffer.write_port(), buffer.read_port()
+        put = Signal(len(write.addr))
+        m.d.comb += [
+            self.i.ready.eq(filled != self.depth),
+            write.addr.eq(put),
+            write.data.eq(Value.cast(self.i.payload)),
+            write.en.eq(self.i.valid & self.i.ready),
+        ]
+        m.d.sync += put.eq(put + write.en)
+        return write.en, read
+
+    def _tap(self, m, step):
+        """Which tap is next: a channel's word runs fastest, then the kernel, then the window."""
+        w = self.windows
+        _, last_word = counter(m, "word", w.words, step)
+        kernel_column, last = counter(m, "kernel_column", w.kernel[1], step & last_word)
+        end_of_kernel_row = last_word & last
+        kernel_row, last = counter(m, "kernel_row", w.kernel[0], step & end_of_kernel_row)
+        end_of_window = end_of_kernel_row & last
+        column, last_column = counter(m, "column", w.columns, step & end_of_window)
+        end_of_row = end_of_window & last_column
+        row, last_row = counter(m, "row", w.rows, step & end_of_row)
+        return _Tap(
+            kernel_row, kernel_column, row, column, last_row, last_column,
+            end_of_kernel_row, end_of_window, end_of_row,
+        )  # fmt: skip
+
+    def _address(self, m, step, tap):
+        """Address of the tap, which follows from that of its window, and of its row of windows.
+
+        Addresses are those of a ring whose size is a power of two, so that they wrap by themselves;
+        those of taps outside the frame are computed like all others, and not used.
+        """
+        w = self.windows
+        size = _ring_size(self.depth)
+        start = -(w.padding * (w.row_words + w.words)) % size
+        address, window, first_window = (
+            Signal(range(size), name=name, init=start)
+            for name in ("address", "window", "first_window")
+        )
+        next_row = Signal(range(size))
+        rest = (w.source.height - (w.rows - 1) * w.stride) * w.row_words
+        m.d.comb += next_row.eq(first_window + Mux(tap.last_row, rest, w.stride * w.row_words))
+        with m.If(step):
+            m.d.sync += address.eq(address + 1)
+            with m.If(tap.end_of_row):
+                m.d.sync += [s.eq(next_row) for s in (address, window, first_window)]
+            with m.Elif(tap.end_of_window):
+                next_window = window + w.stride * w.words
+                m.d.sync += [address.eq(next_window), window.eq(next_window)]
+            with m.Elif(tap.end_of_kernel_row):
+                m.d.sync += address.eq(address + (w.row_words - w.kernel[1] * w.words + 1))
+        return address
+
+    def _account(self, m, filled, came, en, step, tap):
+        """Make a ``step`` when its window's last pixel is there, and keep count of ``filled``."""
+        # Both numbers count from the first word of the oldest row that is still needed.
+        w = self.windows
+        kept = [w.first_row(r) * w.row_words for r in range(w.rows)]
+        first, last = (
+            [w.needed(r, c) - kept[r] for r in range(w.rows)] for c in (0, w.columns - 1)
+        )
+        # In between, a window needs a stride more than the one before, up to the border.
+        more = [w.needed(0, c + 1) - w.needed(0, c) for c in range(max(1, w.columns - 2))]
+        needed = Signal(range(self.depth + 1), init=first[0])
+        m.d.comb += step.eq(en & (filled >= needed))
+        with m.If(step & tap.end_of_window):
+            with m.If(tap.last_column):
+                following = first[1:] + first[:1]
+                m.d.sync += needed.eq(Array(following)[tap.row])
+            with m.Elif(tap.column == w.columns - 2):
+                m.d.sync += needed.eq(Array(last)[tap.row])
+            with m.Else():
+                m.d.sync += needed.eq(needed + Array(more)[tap.column])
+        releases = [w.released(r) - kept[r] for r in range(w.rows)]
+        release = Mux(step & tap.end_of_row, Array(releases)[tap.row], 0)
+        m.d.sync += filled.eq(filled + came - release)
+
+    def _outside(self, m, tap):
+        """Whether a tap is outside the frame."""
+        w = self.windows
+
+        def outside(first, tap, side):
+            """Whether a coordinate that is ``padding`` too large lies outside."""
+            position = Signal(range(side + 2 * w.padding + max(w.kernel)))
+            m.d.comb += position.eq(first + tap)
+            return (position < w.padding) | (position >= side + w.padding)
+
+        return outside(tap.row * w.stride, tap.kernel_row, w.source.height) | outside(
+            tap.column * w.stride, tap.kernel_column, w.source.width
+        )
 
 
 @dataclass(frozen=True)

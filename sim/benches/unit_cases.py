@@ -23,10 +23,11 @@ from xnorflow.hw.ops.halving_max_pool import HalvingMaxPool
 from xnorflow.hw.ops.integer_conv import IntegerMatrixVectorUnit
 from xnorflow.hw.ops.pad_channels import PadChannels
 from xnorflow.hw.ops.pooling import MaxPool, SumPool
-from xnorflow.hw.ops.sliding_window import SlidingWindowUnit, Windows
+from xnorflow.hw.ops.sliding_window import SlidingWindowUnit
 from xnorflow.hw.ops.subsample import Subsample
 from xnorflow.hw.ops.threshold import Threshold
 from xnorflow.hw.ops.two_slope import TwoSlope
+from xnorflow.hw.ops.windows import Windows
 from xnorflow.hw.streams.fifo import Fifo
 from xnorflow.hw.streams.fork import Fork
 from xnorflow.hw.streams.skid_buffer import SkidBuffer

@@ -4,7 +4,8 @@ import re
 import numpy as np
 import pytest
 
-from xnorflow.hw.ops.sliding_window import SlidingWindowUnit, Windows
+from xnorflow.hw.ops.sliding_window import SlidingWindowUnit
+from xnorflow.hw.ops.windows import Windows
 from xnorflow.ir import Bit, FeatureMap, UInt
 from xnorflow.sim.pysim import transact
 
