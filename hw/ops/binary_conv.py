@@ -2,7 +2,6 @@
 
 import numpy as np
 from amaranth import *
-from amaranth.lib.wiring import connect, flipped
 
 from xnorflow.hw.arithmetic.accumulator import accumulate
 from xnorflow.hw.arithmetic.constants import MemoryStyle
@@ -13,7 +12,7 @@ from xnorflow.hw.arithmetic.resources import Resources, chain, registers
 from xnorflow.hw.arithmetic.xnor import count_triples, encode_weights, share_parities
 from xnorflow.hw.families.ecp5 import ECP5
 from xnorflow.hw.ops.matrix import MatrixStage, MatrixUnit
-from xnorflow.hw.ops.operands import Operands, delayed_marks, weight_rows
+from xnorflow.hw.ops.operands import Operands, weight_rows
 from xnorflow.ir import Gate
 
 
@@ -25,12 +24,6 @@ _LUTS_PER_CONSTANT_SYNAPSE = 1.7
 def _latency(simd, family):
     """Clock cycles from a vector's last word to the first counts: ring, memory, popcount, sum."""
     return Operands.latency + popcount_latency(_counted_lanes(simd), family) + 1
-
-
-def _rows(weights, *, pe, simd, gate, family):
-    """Contents of the weight memory, as `weight_rows` gives them; parities if lanes share them."""
-    encode = encode_weights if _shares_parities(simd, gate, family) else None
-    return weight_rows(weights, pe=pe, simd=simd, encode=encode)
 
 
 def _counted_lanes(simd):
@@ -94,30 +87,17 @@ class MatrixVectorUnit(MatrixUnit):
     def elaborate(self, platform):
         m = Module()
 
-        # The pipeline moves as one, unless counts wait to be taken.
-        en = Signal()
-        m.d.comb += en.eq(~self.o.valid | self.o.ready)
-
         # Cycles 1 to 3: operands.
         shares = _shares_parities(self.simd, self.gate, self.family)
-        m.submodules.operands = operands = Operands(
-            1,
-            _rows(self.weights, pe=self.pe, simd=self.simd, gate=self.gate, family=self.family),
-            self.pe * self.simd,
-            width=self.weights.shape[1],
-            simd=self.simd,
-            neuron_fold=self.neuron_fold,
-            style=self.weight_style,
-            **({"prepare": share_parities} if shares else {}),
-        )
-        connect(m, flipped(self.i), operands.i)
-        m.d.comb += operands.en.eq(en)
+        encode = encode_weights if shares else None
+        rows = weight_rows(self.weights, pe=self.pe, simd=self.simd, encode=encode)
+        prepare = {"prepare": share_parities} if shares else {}
+        en, operands, sums = self._fetch(m, rows, self.pe * self.simd, **prepare)
         activation = operands.activation.as_value()
 
         # Then, for as long as the popcounts take: count each neuron's synapses.
         counted = _counted_lanes(self.simd)
         latency = popcount_latency(counted, self.family)
-        valid, last = delayed_marks(m, en, operands.valid, operands.last, latency)
         neurons = {
             f"{p}": (operands.weights.word_select(p, self.simd), self.o.p.lanes[p])
             for p in range(self.pe)
@@ -141,19 +121,8 @@ class MatrixVectorUnit(MatrixUnit):
                 carry = delayed(m, en, {f"carry_{name}": carry}, latency)[f"carry_{name}"]
 
             # Last cycle: accumulate over the synapse folds, into the output register.
-            accumulate(
-                m,
-                counter.o,
-                target,
-                en=en,
-                valid=valid,
-                last=last,
-                words=self.synapse_fold,
-                carry=carry,
-                name=f"sum_{name}",
-            )
-        with m.If(en):
-            m.d.sync += self.o.valid.eq(valid & last)
+            accumulate(m, counter.o, target, carry=carry, name=f"sum_{name}", **sums)
+        self._deliver(m, sums)
 
         return m
 

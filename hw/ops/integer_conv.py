@@ -2,7 +2,6 @@
 
 import numpy as np
 from amaranth import *
-from amaranth.lib.wiring import connect, flipped
 from amaranth.utils import ceil_log2
 
 from xnorflow.hw.arithmetic.accumulator import accumulate, add_with_carry
@@ -11,7 +10,7 @@ from xnorflow.hw.arithmetic.memory import memory_style
 from xnorflow.hw.arithmetic.registers import registered, registered_all
 from xnorflow.hw.arithmetic.resources import Resources, chain, products
 from xnorflow.hw.ops.matrix import MatrixStage, MatrixUnit
-from xnorflow.hw.ops.operands import Operands, delayed_marks, weight_rows
+from xnorflow.hw.ops.operands import Operands, weight_rows
 from xnorflow.hw.streams.words import value_bits, value_shape
 from xnorflow.ir import Bit
 
@@ -52,26 +51,10 @@ class IntegerMatrixVectorUnit(MatrixUnit):
     def elaborate(self, platform):
         m = Module()
 
-        # The pipeline moves as one, unless sums wait to be taken.
-        en = Signal()
-        m.d.comb += en.eq(~self.o.valid | self.o.ready)
-
         # Cycles 1 to 3: operands.
         bits, stored, spare = weight_coding(self.weights)
-        m.submodules.operands = operands = Operands(
-            self.shape,
-            weight_rows(stored, pe=self.pe, simd=self.simd, bits=bits, spare=spare),
-            self.pe * self.simd * bits,
-            width=self.weights.shape[1],
-            simd=self.simd,
-            neuron_fold=self.neuron_fold,
-            style=self.weight_style,
-        )
-        connect(m, flipped(self.i), operands.i)
-        m.d.comb += operands.en.eq(en)
-
-        waits = self.latency - Operands.latency - 1
-        valid, last = delayed_marks(m, en, operands.valid, operands.last, waits)
+        rows = weight_rows(stored, pe=self.pe, simd=self.simd, bits=bits, spare=spare)
+        en, operands, sums = self._fetch(m, rows, self.pe * self.simd * bits)
 
         # Cycle 4: the products; ±1 take one more cycle, and have half as many terms.
         neurons = self._signed_pairs(m, en, operands) if bits == 1 else self._products(operands)
@@ -80,24 +63,12 @@ class IntegerMatrixVectorUnit(MatrixUnit):
             terms = _registered_terms(m, en, terms, f"{p}_0")
             for level in range(1, 1 + ceil_log2(len(terms))):
                 pairs = [terms[n : n + 2] for n in range(0, len(terms), 2)]
-                sums = [_sum(*pair) for pair in pairs]
-                terms = _registered_terms(m, en, sums, f"{p}_{level}")
+                terms = _registered_terms(m, en, [_sum(*pair) for pair in pairs], f"{p}_{level}")
 
             # Last cycle: accumulate over the synapse folds, into the output registers.
             ((value, carry),) = terms
-            accumulate(
-                m,
-                value,
-                self.o.p.lanes[p],
-                en=en,
-                valid=valid,
-                last=last,
-                words=self.synapse_fold,
-                carry=carry,
-                name=f"sum_{p}",
-            )
-        with m.If(en):
-            m.d.sync += self.o.valid.eq(valid & last)
+            accumulate(m, value, self.o.p.lanes[p], carry=carry, name=f"sum_{p}", **sums)
+        self._deliver(m, sums)
 
         return m
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 from amaranth import *
 from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorflow.errors import DesignError
 from xnorflow.hw.arithmetic.resources import (
@@ -18,7 +18,7 @@ from xnorflow.hw.arithmetic.resources import (
     registers,
     table,
 )
-from xnorflow.hw.ops.operands import ring_depth
+from xnorflow.hw.ops.operands import Operands, delayed_marks, ring_depth
 from xnorflow.hw.ops.sliding_window import SlidingWindowStage
 from xnorflow.hw.ops.stage import NodeStage, Segment, divisors
 from xnorflow.hw.streams.skid_buffer import SkidBufferStage
@@ -107,6 +107,43 @@ class MatrixUnit(wiring.Component):
             "i": In(stream.Signature(lane_layout(shape, simd))),
             "o": Out(stream.Signature(lane_layout(result, pe, popcount=popcount))),
         })
+
+    def _fetch(self, m, rows, row_bits, **prepare):
+        """Operands of a pipeline that moves as one, unless results wait to be taken.
+
+        ``rows``, ``row_bits`` and ``prepare`` are those of `Operands`.
+
+        Returns
+        -------
+        en : :class:`Signal`
+            Clock enable of everything.
+        operands : :class:`Operands`
+            They come in cycle 3.
+        sums : dict
+            What `accumulate` must be told in the last cycle.
+        """
+        en = Signal()
+        m.d.comb += en.eq(~self.o.valid | self.o.ready)
+        m.submodules.operands = operands = Operands(
+            self.shape,
+            rows,
+            row_bits,
+            width=self.weights.shape[1],
+            simd=self.simd,
+            neuron_fold=self.neuron_fold,
+            style=self.weight_style,
+            **prepare,
+        )
+        connect(m, flipped(self.i), operands.i)
+        m.d.comb += operands.en.eq(en)
+        waits = self.latency - Operands.latency - 1
+        valid, last = delayed_marks(m, en, operands.valid, operands.last, waits)
+        return en, operands, {"en": en, "valid": valid, "last": last, "words": self.synapse_fold}
+
+    def _deliver(self, m, sums):
+        """Deliver results in the cycle after a vector's last terms."""
+        with m.If(sums["en"]):
+            m.d.sync += self.o.valid.eq(sums["valid"] & sums["last"])
 
 
 def layers(network: Network) -> list[BinaryConv | IntegerConv]:
