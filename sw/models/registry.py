@@ -49,6 +49,26 @@ class Task:
         check_sizes(channels=channels, height=height, width=width, classes=self.classes)
         if self.pixels is not None:
             check_kind("pixels", self.pixels, IntegerPixels)
+            means, others = len(self.pixels.mean), len(self.pixels.deviation)
+            if not means == others == channels:
+                raise NetworkError(
+                    f"mean and deviation must have {channels} channels, not {means} and {others}"
+                )
+
+    @property
+    def statistics(self) -> IntegerPixels:
+        """Those of pixels, for models that cannot do without.
+
+        Raises
+        ------
+        NetworkError
+            If there are none.
+        """
+        if self.pixels is None:
+            raise NetworkError(
+                "a residual model needs the mean and the standard deviation of pixels"
+            )
+        return self.pixels
 
 
 _Factory = TypeVar("_Factory", bound=Callable[..., nn.Module])

@@ -12,9 +12,11 @@ from xnorflow.sw.models import NAMED, Task
 from xnorflow.sw.models.chain import Chain, Named
 from xnorflow.sw.models.cnv import Conv, ConvNet
 from xnorflow.sw.models.former import from_chain_config, from_chain_state
-from xnorflow.sw.models.methods import Method
+from xnorflow.sw.models.methods import Method, ResidualMethod
 from xnorflow.sw.models.mlp import MLP
 from xnorflow.sw.models.pixels import IntegerPixels
+from xnorflow.sw.models.resnet import Family
+from xnorflow.sw.residual_names import NamedResidual
 
 
 @pytest.mark.parametrize("method", Method)
@@ -45,8 +47,8 @@ def test_plain_models_are_what_chains_were(named, method):
 
 
 def test_all_models_have_names():
-    assert {member.value for member in Named} <= set(NAMED)
-    assert len(NAMED) == len(list(NAMED))
+    assert set(NAMED) == {member.value for member in [*Named, *NamedResidual]}
+    assert len(NAMED) == len(set(NAMED))
     with pytest.raises(KeyError):
         NAMED["lenet"]
 
@@ -63,6 +65,19 @@ def test_pixels_without_statistics_have_a_threshold():
         (lambda: Task((1, 28.0, 28), 10), r"^height must be an integer of at least 1, not 28\.0$"),
         (lambda: Task((1, 28, 28), 0), "^classes must be an integer of at least 1, not 0$"),
         (lambda: Task((1, 8, 8), 2, (0.5,)), r"^pixels must be an IntegerPixels, not \(0\.5,\)$"),
+        (
+            lambda: Task((1, 8, 8), 2, IntegerPixels((0.5,) * 3, (0.5,) * 3)),
+            "^mean and deviation must have 1 channels, not 3 and 3$",
+        ),
+        (
+            lambda: NAMED["resnet8"](Task((3, 32, 32), 2)),
+            "^a residual model needs the mean and the standard deviation of pixels$",
+        ),
+        (lambda: Family("siman"), "^method must be a ResidualMethod, not 'siman'$"),
+        (
+            lambda: Family(ResidualMethod.SIMAN, "pad"),
+            "^shortcut must be a Shortcut, not 'pad'$",
+        ),
         (lambda: MLP(8, (4,), 2, method="sign"), "^method must be a Method, not 'sign'$"),
         (lambda: Conv(8, pool=2.0), r"^pool must be an integer of at least 1, not 2\.0$"),
         (lambda: Conv(8, padding=-1), "^padding must be an integer of at least 0, not -1$"),
