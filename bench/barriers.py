@@ -1,4 +1,4 @@
-"""What thresholds of the frame cost in block RAMs, by the estimates.
+"""What dynamic thresholds cost in block RAMs, by the estimates.
 
     python bench/barriers.py
 

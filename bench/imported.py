@@ -1,4 +1,4 @@
-"""AdaBin's released ResNet-20: in real numbers, and in integers without any training.
+"""AdaBin's released ResNet-20: in floating point, and in integers without any training.
 
     python bench/imported.py adabin_resnet20.th
 

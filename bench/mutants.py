@@ -1,4 +1,4 @@
-"""Mutants of what thresholds of the frame consist of, each caught by a test.
+"""Mutants of what dynamic thresholds consist of, each caught by a test.
 
     python bench/mutants.py
 
@@ -77,7 +77,7 @@ MUTANTS = (
         "tests/hw/ops/test_pooling.py::test_sums_frames_up",
     ),
     Mutant(
-        "the comparison is turned round",
+        "the comparison is inverted",
         "hw/ops/dynamic_threshold.py",
         "bit.eq(value >= threshold),",
         "bit.eq(value <= threshold),",

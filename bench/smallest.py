@@ -1,4 +1,4 @@
-"""The least residual networks, with thresholds of the frame and without, on an iCEBreaker.
+"""The least residual networks, with dynamic thresholds and without, on an iCEBreaker.
 
     python bench/smallest.py                # all methods
     python bench/smallest.py reactnet       # only this one

@@ -104,8 +104,8 @@ def golden() -> str:
 def imported() -> str:
     """AdaBin's released ResNet-20, before any training."""
     return _section(
-        "AdaBin's ResNet-20 as its authors released it, on all 10,000 test images, in real numbers "
-        "and right after the import on three fixed-point grids, `python bench/imported.py`.",
+        "AdaBin's ResNet-20 as its authors released it, on all 10,000 test images, in floating "
+        "point and right after the import on three fixed-point grids, `python bench/imported.py`.",
         ["stream", "accuracy"],
         [[row["numbers"], f"{row['accuracy']:.2%}"] for row in read_rows("imported")],
     )
@@ -316,7 +316,7 @@ def adabin() -> str:
 
 
 def dynamic() -> str:
-    """Thresholds of the frame beside static ones."""
+    """Dynamic thresholds beside static ones."""
     return _match(
         "dynamic_vs_static",
         "DyBNN's thresholds and shifts of the frame against ReActNet's static ones, ResNet-8 on "
@@ -347,7 +347,7 @@ def _match(name: str, caption: str) -> str:
 
 
 def barriers() -> str:
-    """Memory that thresholds of the frame cost."""
+    """Memory that dynamic thresholds cost."""
     rows = []
     for row in read_rows("barriers"):
         beyond = row["words_beyond_a_frame"]
@@ -368,7 +368,7 @@ def barriers() -> str:
 
 
 def twins() -> str:
-    """Trained networks with thresholds of the frame, beside their static twins."""
+    """Trained networks with dynamic thresholds, beside their static twins."""
     accuracies = {row["network"]: row["accuracy"] for row in read_rows("accuracy")}
     placed = {row["network"]: row for row in read_rows("place")}
     rows = []

@@ -23,7 +23,7 @@ class ReplySender(wiring.Component):
     """Answer requests.
 
     A request that is to be refused while a reply is on its way gets no answer: so noise on the
-    line cannot hold up the requests behind it.
+    line cannot stall the requests behind it.
 
     Parameters
     ----------

@@ -69,7 +69,7 @@ _UNIT = {
 
 
 def import_adabin_resnet20(path: Path | str, *, stem_bits: int = STEM_BITS) -> Residual:
-    """Read the authors' checkpoint; the model is one of real numbers, in evaluation mode.
+    """Read the authors' checkpoint; the model is a floating-point one, in evaluation mode.
 
     Source: AdaBin, arXiv 2208.08084.
 
@@ -78,7 +78,8 @@ def import_adabin_resnet20(path: Path | str, *, stem_bits: int = STEM_BITS) -> R
     path : path
         Their file.
     stem_bits : int
-        Width of the first layer's weights, which are real numbers there: see `in_real_numbers`.
+        Width of the first layer's weights, which are floating-point numbers there: see
+        `in_real_numbers`.
 
     Raises
     ------
@@ -211,7 +212,7 @@ class _RealWeight(IntegerWeight):
 
 
 def _is_plain(value: object) -> TypeGuard[Tensor]:
-    """Whether ``value`` is a tensor of real numbers in memory."""
+    """Whether ``value`` is a tensor of floating-point numbers in memory."""
     return (
         isinstance(value, Tensor)
         and value.layout is torch.strided

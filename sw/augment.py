@@ -1,4 +1,4 @@
-"""Random distortions of a batch of pictures, all at once."""
+"""Random distortions of a batch of images, all at once."""
 
 import numpy as np
 import torch
@@ -52,7 +52,7 @@ def _distort(images: Tensor, augmentation: Augmentation, generator: torch.Genera
     def uniform(reach: float) -> Tensor:
         return (torch.rand(count, generator=generator, device=images.device) * 2 - 1) * reach
 
-    # Rows of the maps from output to input coordinates, in which the picture spans ±1.
+    # Rows of the maps from output to input coordinates, in which the image spans ±1.
     angle = torch.deg2rad(uniform(augmentation.rotation))
     zoom = 1 + uniform(augmentation.zoom)
     cosine, sine = angle.cos() * zoom, angle.sin() * zoom

@@ -1,4 +1,4 @@
-"""A fixed-point grid for a model of real numbers, from the values that pictures give."""
+"""A fixed-point grid for a floating-point model, from the values that images give."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from xnorflow.sw.residual import Residual
 __all__ = ["CALIBRATED_ON", "calibrate"]
 
 CALIBRATED_ON = 1000
-"""Training pictures that a grid is chosen by, unless something else is said."""
+"""Training images that a grid is chosen by, unless something else is said."""
 
 _STREAM = "norm", "act", "pool", "short", "add"
 """What the steps on the stream are called, behind the unit's name."""
@@ -27,21 +27,21 @@ def calibrate(model: Residual, images: Tensor, grid: Grid | None = None) -> Grid
     Parameters
     ----------
     model : Residual
-        It is evaluated in real numbers, whether it is on a grid or not.
+        It is evaluated in floating point, whether it is on a grid or not.
     images : uint8 tensor, (N, height, width, channels)
-        Training pictures.
+        Training images.
     grid : Grid, optional
         What else the grid is like; its fractional bits set the resolution.
 
     Raises
     ------
     DataError
-        If there are no pictures.
+        If there are no images.
     NetworkError
         If the stream would be wider than a grid can be.
     """
     if not len(images):
-        raise DataError("a grid cannot be chosen by no pictures")
+        raise DataError("a grid cannot be chosen by no images")
     grid = grid or Grid()
     real = model.on_grid(None).eval()
     low = high = 0.0

@@ -228,5 +228,5 @@ def _weighted(
 
 
 def to_integers(code: Tensor) -> NDArray[np.int64]:
-    """Integers that are there as real numbers."""
+    """Integers that are there as floating-point numbers."""
     return code.detach().numpy().astype(np.int64)

@@ -54,17 +54,17 @@ def fit(
 ) -> lightning.Trainer:
     """Train ``model`` in place; see `xnorflow.sw.train.train`.
 
-    ``taught`` is a teacher's distribution for each picture, (N, classes), if the recipe learns from
+    ``taught`` is a teacher's distribution for each image, (N, classes), if the recipe learns from
     one. ``origin`` tells what else decides the outcome: a training goes on only with the same.
     """
     folder = Path(folder)
     split = len(data.train_images) - held_out
-    pictures = _Pictures(
+    images = _Images(
         data.train_images[:split],
         data.train_labels[:split],
         None if taught is None else taught[:split],
     )
-    validation = _Pictures(data.train_images[split:], data.train_labels[split:])
+    validation = _Images(data.train_images[split:], data.train_labels[split:])
 
     make_folder(folder)
     state = folder / STATE_FILE
@@ -93,7 +93,7 @@ def fit(
         if mixed:
             # It rounds in other ways.
             origin += ", bfloat16"
-        task = _Training(model, recipe, pictures, data.quantisation, origin)
+        task = _Training(model, recipe, images, data.quantisation, origin)
         # Processes for further devices belong to the same run.
         with locked(folder) if trainer.is_global_zero else nullcontext():
             if not resume:
@@ -191,8 +191,8 @@ def _quiet() -> Iterator[None]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Pictures(Dataset[tuple[Tensor, ...]]):
-    """Pictures in memory, from which a whole batch is picked at once.
+class _Images(Dataset[tuple[Tensor, ...]]):
+    """Images in memory, from which a whole batch is picked at once.
 
     A batch has images and labels, and then what a teacher says if there is one.
     """
@@ -237,9 +237,9 @@ class _Shuffle(Sampler[Tensor]):
         return self.count // (self.batch_size * self.devices)
 
 
-def _in_order(pictures: _Pictures) -> DataLoader[tuple[Tensor, ...]]:
-    batches = torch.arange(len(pictures)).split(EVALUATION_BATCH)
-    return DataLoader(pictures, batch_size=None, sampler=batches)
+def _in_order(images: _Images) -> DataLoader[tuple[Tensor, ...]]:
+    batches = torch.arange(len(images)).split(EVALUATION_BATCH)
+    return DataLoader(images, batch_size=None, sampler=batches)
 
 
 # -- the loop -------------------------------------------------------------------------------------
@@ -252,7 +252,7 @@ class _Training(lightning.LightningModule):
         self,
         model: nn.Module,
         recipe: Recipe,
-        pictures: _Pictures,
+        images: _Images,
         quantisation: Quantisation,
         origin: str,
     ) -> None:
@@ -260,26 +260,26 @@ class _Training(lightning.LightningModule):
         self.origin = origin
         self.model = model
         self.recipe = recipe
-        self.pictures = pictures
+        self.images = images
         self.quantisation = quantisation
 
     @property
     def settings(self) -> str:
         """What must stay the same when a training goes on."""
         made_of = getattr(self.model, "config", str(self.model))
-        return repr((made_of, self.recipe, len(self.pictures), self.origin))
+        return repr((made_of, self.recipe, len(self.images), self.origin))
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         """Batches of this device."""
         trainer, recipe = self.trainer, self.recipe
         shuffle = _Shuffle(
-            len(self.pictures),
+            len(self.images),
             recipe.batch_size,
             recipe.seed,
             trainer.global_rank,
             trainer.world_size,
         )
-        return DataLoader(self.pictures, batch_size=None, sampler=shuffle)
+        return DataLoader(self.images, batch_size=None, sampler=shuffle)
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Optimiser, and a learning rate that changes with every step."""
@@ -330,7 +330,7 @@ class _Training(lightning.LightningModule):
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _index: int) -> None:
-        """Accuracy on pictures that were held out."""
+        """Accuracy on images that were held out."""
         images, labels = batch
         # What was compiled is for batches of training.
         with torch.compiler.set_stance("force_eager"):

@@ -41,7 +41,7 @@ class Optimiser(Enum):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random distortions of training pictures, uniform in the given ranges.
+    """Random distortions of training images, uniform in the given ranges.
 
     Attributes
     ----------
@@ -52,10 +52,10 @@ class Augmentation:
     zoom : float
         Factor from 1 − zoom to 1 + zoom.
     crop : int
-        Whole pixels, in either direction of either axis: what is left of a picture that gets so
+        Whole pixels, in either direction of either axis: what is left of an image that gets so
         wide a border of zeros, and is then cropped to its size.
     flip : bool
-        Half of the pictures are seen in a mirror.
+        Half of the images are seen in a mirror.
     """
 
     shift: float = 0.0
@@ -74,7 +74,7 @@ class Recipe:
     name : str
     epochs : int
     batch_size : int
-        Pictures in a step, on each device.
+        Images in a step, on each device.
     optimiser : Optimiser
     learning_rate : float
         At the first step.
@@ -82,7 +82,7 @@ class Recipe:
         Share of the target that is spread over all classes, unless there is a teacher.
     augmentation : Augmentation
     seed : int
-        Decides the first weights, the order of the pictures and their distortions.
+        Decides the first weights, the order of the images and their distortions.
     progress : float
         Share of training that the weight quantisers take to be over at the start: not 0 where
         training goes on from a trained model.
@@ -96,7 +96,7 @@ class Recipe:
     temperature : float
         Of the distribution of a teacher, which is learned in place of labels; 0 where labels are.
     views : int
-        Distorted copies of each picture that a teacher looks at.
+        Distorted copies of each image that a teacher looks at.
     measured : bool
         Measure the statistics of batch normalisation once more in the end: see
         `xnorflow.sw.statistics`.
@@ -130,7 +130,7 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 2:
             raise DataError(
-                "a recipe must have at least 1 epoch and 2 pictures in a batch, "
+                "a recipe must have at least 1 epoch and 2 images in a batch, "
                 f"not {self.epochs} and {self.batch_size}"
             )
         if not 0 <= self.seed < 1 << 63:
@@ -158,7 +158,7 @@ _AUGMENTATIONS = {
     Dataset.FASHION_MNIST: Augmentation(flip=True),
     Dataset.CIFAR10: _CROP_AND_FLIP,
 }
-"""What leaves a picture what it is."""
+"""What leaves an image what it is."""
 
 _RECIPES = {
     Named.TFC: Recipe("tfc", epochs=200, augmentation=Augmentation(shift=1.0)),
@@ -195,18 +195,18 @@ def recipe_for(model: Named, method: Method, dataset: Dataset = Dataset.MNIST) -
     SiMaN's weights take SGD, as its authors have it. Each filter's are compared with their own
     median, which those of dark pixels move too; Adam, which rescales every gradient, would make
     these wander as fast as the others, although they hardly have a gradient. Half of the weights
-    being fixed at 0, such networks do not over-fit, and the pictures stay as they are.
+    being fixed at 0, such networks do not over-fit, and the images stay as they are.
     """
     recipe = _RECIPES[model]
     if dataset is Dataset.FASHION_MNIST:
-        # Clothes lie straight and fill the picture, unlike digits; and some kinds look alike.
+        # Clothes lie straight and fill the image, unlike digits; and some kinds look alike.
         convolutional = model not in (Named.TFC, Named.SFC, Named.LFC)
         recipe = replace(
             recipe,
             name=f"{recipe.name}-fashion",
             learning_rate=0.005 if convolutional else 0.003,
             label_smoothing=0.1,
-            # Convolutions see a shifted picture as it was; most of what is worn is symmetric.
+            # Convolutions see a shifted image as it was; most of what is worn is symmetric.
             augmentation=Augmentation(flip=True) if convolutional else Augmentation(shift=1.0),
         )
     if method in (Method.SIMAN, Method.SIMAN_BIPOLAR):

@@ -74,7 +74,7 @@ class Classifier(nn.Module):
             scale = weight.abs().max() / (2 ** (grid.score_bits - 1) - 1)
             q = (weight / scale).round()
             o = ((self.dense.weight @ shift + bias_of(self.dense)) / scale * unit).round()
-            x_grid = grid.settle(value.sum(dim=(2, 3)) * (unit * share)) * unit
+            x_grid = grid.round_to_grid(value.sum(dim=(2, 3)) * (unit * share)) * unit
             exact = functional.linear(x_grid, q, o) * (scale / unit)
         return place(logits, exact), q, o
 
@@ -219,7 +219,7 @@ def _unit(config: ResidualConfig, unit: UnitConfig, channels: int) -> Unit:
 
 
 def _sign(config: ResidualConfig, channels: int, filters: int) -> DySign | FrameMean | None:
-    """What thresholds of the frame there are in front of a unit's static ones."""
+    """What dynamic thresholds there are in front of a unit's static ones."""
     match config.method:
         case ResidualMethod.DYBNN:
             return DySign(channels, extra=2 * filters, hyper=config.hyper)

@@ -111,7 +111,7 @@ class ResidualConfig:
     input_shape : (height, width, channels)
     classes : int
     grid : Grid, optional
-        Fixed-point numbers in the forward pass; without it the model is one of real numbers, and
+        Fixed-point numbers in the forward pass; without it the model is a floating-point one, and
         cannot be lowered.
     form : UnitForm
     hyper : HyperConfig

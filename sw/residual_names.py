@@ -33,7 +33,7 @@ class NamedResidual(Enum):
     """For ImageNet: RESNET18 behind a first layer of 7 × 7 and a max-pool."""
 
     RESNET8 = "resnet8"
-    """Two convolutions in each of three stages: for small pictures and small FPGAs."""
+    """Two convolutions in each of three stages: for small images and small FPGAs."""
 
     REACTNET_A = "reactnet-a"
     """ReActNet's MobileNet for CIFAR-10: 13 pairs of convolutions, 3 × 3 and 1 × 1."""
@@ -60,7 +60,7 @@ class NamedResidual(Enum):
 
     @property
     def imagenet(self) -> bool:
-        """Whether it is made for large pictures, of which it soon keeps every fourth row."""
+        """Whether it is made for large images, of which it soon keeps every fourth row."""
         return self in (NamedResidual.RESNET18_IMAGENET, NamedResidual.REACTNET_A_IMAGENET)
 
     def config(

@@ -41,7 +41,7 @@ def from_name(
     method : str, optional
         A `Method` or a `ResidualMethod`; otherwise plain signs, or whose residual model it is.
     dataset : Dataset
-        Whose pictures it is for.
+        Whose images it is for.
     classes : int
         How many of them.
     hidden : tuple of int, optional
@@ -51,7 +51,7 @@ def from_name(
     ------
     DataError
         If there is no such model or method, if the model has no hidden layers to replace, or if
-        it is made for larger pictures.
+        it is made for larger images.
     """
     pixels = IntegerPixels(*dataset.normalisation)
     residual = {member.value: member for member in NamedResidual}
@@ -64,7 +64,7 @@ def from_name(
         if member.imagenet and min(height, width) < _LEAST_IMAGENET_SIDE:
             small = name.removesuffix("-imagenet")
             raise DataError(
-                f"{name} is made for larger pictures than {height}×{width}: choose {small}"
+                f"{name} is made for larger images than {height}×{width}: choose {small}"
             )
         config = member.config(
             chosen, pixels, input_shape=dataset.shape, classes=classes, grid=member.grid

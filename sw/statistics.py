@@ -25,7 +25,7 @@ def measure_statistics(model: nn.Module, images: Tensor, recipe: Recipe) -> None
     model : Module
         It is left in evaluation mode.
     images : uint8 tensor, (N, height, width, channels)
-        Training pictures.
+        Training images.
     recipe : Recipe
         Whose distortions they get; its seed decides which.
     """

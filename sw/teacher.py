@@ -1,4 +1,4 @@
-"""A network of real numbers whose distribution others learn in place of labels.
+"""A floating-point network whose distribution others learn in place of labels.
 
 Binary networks gain by it (ReActNet, arXiv 2003.03488, learns nothing else). It is small and trains
 in minutes; it is never lowered.
@@ -47,7 +47,7 @@ class TeacherConfig:
     Attributes
     ----------
     dataset : str
-        Whose pictures it was trained on.
+        Whose images it was trained on.
     input_shape : (height, width, channels)
         Both sides at least 8.
     classes : int
@@ -69,7 +69,7 @@ class TeacherConfig:
     def __post_init__(self) -> None:
         height, width, channels = self.input_shape
         if min(height, width) < 1 << len(_WIDTHS):
-            raise NetworkError(f"pictures must be at least 8×8, not {height}×{width}")
+            raise NetworkError(f"images must be at least 8×8, not {height}×{width}")
         check_range("classes", self.classes, 2, _MAX_CLASSES)
         IntegerPixels(self.mean, self.deviation)
         if not len(self.mean) == len(self.deviation) == channels:
@@ -178,14 +178,14 @@ def train_teacher(
 
 
 def load_teacher(path: Path | str, dataset: str) -> Teacher | Model:
-    """Read a teacher of a ``dataset``, in evaluation mode: one of real numbers, or a trained model.
+    """Read a teacher of a ``dataset``, in evaluation mode: floating-point, or a trained model.
 
     Raises
     ------
     FormatError
         If the file cannot be read, or is none of a teacher.
     DataError
-        If it was trained on other pictures.
+        If it was trained on other images.
     """
     content = read_file(path)
     teacher: Teacher | Model
@@ -201,7 +201,7 @@ def load_teacher(path: Path | str, dataset: str) -> Teacher | Model:
 
 
 def _decode(content: bytes, path: Path | str) -> tuple[Teacher, str]:
-    """A teacher of real numbers, and its data set."""
+    """A floating-point teacher, and its data set."""
     try:
         state = safetensors.torch.load(content)
         header = read_header(content, _KEY)

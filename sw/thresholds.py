@@ -57,7 +57,7 @@ def read_rules(layer: ExactLayer, norm: nn.Module, following: ActivationLevels) 
             f"but {len(following.thresholds)} thresholds follow it"
         )
     following = following.of(layer.filters)
-    # Where the comparison is turned round, z ≤ t is −z ≥ −t.
+    # Where the comparison is inverted, z ≤ t is −z ≥ −t.
     signs = [-1 if inverted else 1 for inverted in following.inverted]
     epsilon = Fraction(norm.eps)
     weight, bias = affine_of(norm, norm.running_mean)

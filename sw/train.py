@@ -16,9 +16,9 @@ from xnorflow.ir import Provenance
 from xnorflow.sw.batches import accuracy
 from xnorflow.sw.checkpoint import Checkpoint, save_checkpoint
 from xnorflow.sw.data import ImageData
+from xnorflow.sw.distillation import soft_labels
 from xnorflow.sw.fit import device_of, fit
 from xnorflow.sw.kinds import Config, Model, build
-from xnorflow.sw.lessons import lessons
 from xnorflow.sw.models.chain import Chain, Method
 from xnorflow.sw.progress import counting
 from xnorflow.sw.recipes import Recipe
@@ -33,7 +33,7 @@ MODEL_FILE = "model.safetensors"
 """Name of the trained model in its folder."""
 
 _LOOKED_AT = 100
-"""Training pictures that a translation looks at."""
+"""Training images that a translation looks at."""
 
 
 def train(
@@ -65,11 +65,11 @@ def train(
         A trained model whose parameters this one starts with: see `adopt`.
     teacher : Module, optional
         What gives logits of pixels, from which a recipe with a temperature learns: see
-        `xnorflow.sw.lessons.lessons`.
+        `xnorflow.sw.distillation.soft_labels`.
     resume : bool
         Go on from where the folder's training stopped, if it has one. Otherwise start afresh.
     held_out : int
-        Training pictures that are put aside, the last ones, for measuring accuracy after each
+        Training images that are put aside, the last ones, for measuring accuracy after each
         epoch: for choosing recipes.
     compiled : bool
         Let PyTorch compile the units of a residual model, which takes a minute or two and then
@@ -129,7 +129,7 @@ def train(
         origins.append(", compiled")
     taught = None
     if teacher is not None:
-        taught = lessons(
+        taught = soft_labels(
             teacher,
             _digest(teacher),
             data.train_images,
@@ -220,10 +220,10 @@ def _check(config: Config, data: ImageData, held_out: int) -> None:
     shape = tuple(data.train_images.shape[1:])
     if shape != config.input_shape or len(data.classes) != config.classes:
         raise DataError(
-            f"{data.name} has {len(data.classes)} classes of pictures of {_spell(shape)}, "
+            f"{data.name} has {len(data.classes)} classes of images of {_spell(shape)}, "
             f"the model {config.classes} of {_spell(config.input_shape)}"
         )
     if not 0 <= held_out < len(data.train_images):
         raise DataError(
-            f"pictures to hold out must be from 0 to {len(data.train_images) - 1}, not {held_out}"
+            f"images to hold out must be from 0 to {len(data.train_images) - 1}, not {held_out}"
         )

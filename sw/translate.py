@@ -105,7 +105,7 @@ def _balance(distance: Tensor, normed: NormedBinaryConv) -> Tensor:
     """Polarities (channels,) for which sums over whole windows vary little.
 
     ``distance`` (N, channels, height, width) is ≥ 0 where a bit is 1. The variance is a quadratic
-    form of the polarities; one after the other is turned round, as long as that makes it smaller.
+    form of the polarities; one after the other is inverted, as long as that makes it smaller.
     """
     conv = normed.conv
     frames, channels = distance.shape[:2]

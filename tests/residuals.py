@@ -28,7 +28,7 @@ def scrambled(config: ResidualConfig, seed: int) -> Residual:
 
 
 def thinned(config: ResidualConfig, factor: int, side: int) -> ResidualConfig:
-    """The same form, with ``factor`` times fewer channels, for pictures of ``side`` pixels."""
+    """The same form, with ``factor`` times fewer channels, for images of ``side`` pixels."""
     return replace(
         config,
         stem=replace(config.stem, channels=config.stem.channels // factor),

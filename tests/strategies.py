@@ -368,7 +368,7 @@ def model_of_few_units(seed: int) -> Residual:
     """
     rng = np.random.default_rng([seed, 17])
     method = list(ResidualMethod)[rng.integers(len(ResidualMethod))]
-    # With thresholds of the frame there are no binary shortcuts and no classic units.
+    # With dynamic thresholds there are no binary shortcuts and no classic units.
     shortcut = list(Shortcut)[rng.integers(3 if method.dynamic else 4)]
     form = list(UnitForm)[0 if method.dynamic else rng.integers(2)]
     channels, sides = int(rng.integers(1, 5)), rng.integers(4, 7, 2)

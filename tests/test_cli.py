@@ -610,7 +610,7 @@ def test_options_out_of_range_are_refused(cli, files, arguments):
 
 @pytest.fixture
 def cifar(monkeypatch):
-    """A few random pictures in place of CIFAR-10."""
+    """A few random images in place of CIFAR-10."""
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 256, (40, 32, 32, 3), np.uint8), rng.integers(0, 10, 40)
     images, labels = torch.tensor(images), torch.tensor(labels)
@@ -630,7 +630,7 @@ def test_import_measures_and_writes_a_network(cli, cifar, tmp_path):
     assert load(tmp_path / "net.xnf").maps["unit18_act"].shape == (8, 8, 64)
 
 
-def test_training_pictures_choose_the_bits_of_an_import(cli, cifar, tmp_path, monkeypatch):
+def test_training_images_choose_the_bits_of_an_import(cli, cifar, tmp_path, monkeypatch):
     def look(model, images, grid):
         assert torch.equal(images, cifar.train_images)
         return replace(grid, bits=15)

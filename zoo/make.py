@@ -390,15 +390,15 @@ def _spell(recipe: Recipe) -> str:
     if recipe.mixed:
         parts.append("bfloat16 products")
     if augmentation.shift:
-        parts.append(f"pictures shifted by up to {augmentation.shift:g} pixels")
+        parts.append(f"images shifted by up to {augmentation.shift:g} pixels")
     if augmentation.rotation:
         parts.append(f"rotated by up to {augmentation.rotation:g}°")
     if augmentation.zoom:
         parts.append(f"zoomed by up to {augmentation.zoom:.1%}")
     if augmentation.crop:
-        parts.append(f"pictures shifted by up to {augmentation.crop} whole pixels")
+        parts.append(f"images shifted by up to {augmentation.crop} whole pixels")
     if augmentation.flip:
-        parts.append("half of the pictures mirrored")
+        parts.append("half of the images mirrored")
     return ", ".join(parts)
 
 

@@ -114,7 +114,7 @@ class Design:
 
     @property
     def latency_is_exact(self) -> bool:
-        """Whether no words wait: those of windows and of shortcuts, full buffers may hold up."""
+        """Whether no words wait: those of windows and of shortcuts, full buffers may stall."""
         return not any(stage.may_wait for stage in self.stages)
 
     @property

@@ -34,7 +34,7 @@ def departures(
 ) -> np.ndarray:
     """Cycles in which words leave the last stage, given those in which they enter the first ones.
 
-    Nothing holds up any stage; so they leave no later in hardware than words can.
+    Nothing stalls any stage; so they leave no later in hardware than words can.
     """
     times = {INPUT: arrivals}
     for stage in stages:
@@ -55,7 +55,7 @@ def buffer_depths(
 
     The depths are those that this schedule needs: the words of a frame come evenly spread over
     its cycles, and every stage does its work as soon as it can. A frame begins every ``period``
-    cycles, ``cycles`` if it is not given. A pipeline that is only held up by
+    cycles, ``cycles`` if it is not given. A pipeline that is only stalled by
     buffers of these depths is nowhere later than that, since its units never wait without need;
     so it takes no more than that a frame, however the ``words`` of its input come.
 

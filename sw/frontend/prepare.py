@@ -296,7 +296,7 @@ class _Rewrite(Rewriting):
         before = after = None
         if isinstance(module, RPReLU):
             before, after = (self.parameter(f"{self.path}.{end}") for end in ("before", "after"))
-        x = self.settled(x, before)
+        x = self.absorbed(x, before)
         match module:
             case Maxout():
                 node = self.become(module, GridMaxout, x.node)
@@ -312,7 +312,7 @@ class _Rewrite(Rewriting):
     def _dynamic_slopes(self, module: DyPReLU, sources: list[Edge]) -> Edge:
         x, *numbers = sources
         before, after = (self.parameter(f"{self.path}.{end}") for end in ("before", "after"))
-        x = self.settled(x, before)
+        x = self.absorbed(x, before)
         node = self.become(module, GridDyPReLU, x.node, *(each.node for each in numbers))
         return Edge(Kind.STREAM, node, x.channels, after)
 
@@ -328,7 +328,7 @@ class _Rewrite(Rewriting):
                 node = self.put(self.path, module, x.node, numbers[0].node)
                 return replace(x, kind=Kind.ABOVE, node=node, rounding=None)
             case _:
-                x = self.settled(x, None)
+                x = self.absorbed(x, None)
                 return replace(
                     x, kind=Kind.ABOVE, node=self.put(self.path, module, x.node), mean=True
                 )
@@ -342,7 +342,7 @@ class _Rewrite(Rewriting):
             case nn.Hardtanh() if (module.min_val, module.max_val) == (-1, 1):
                 if not self.grid.fraction:
                     raise LoweringError(f"{origin} needs fractional bits, and the grid has none")
-                x = self.settled(x, None)
+                x = self.absorbed(x, None)
                 node = place(self.path, GridHardtanh(self.grid), x.node)
                 return Edge(Kind.STREAM, node, x.channels)
             case nn.AdaptiveAvgPool2d() if pair(module.output_size) == (1, 1):

@@ -34,7 +34,7 @@ class Kind(Enum):
     )
     VECTOR = "a vector", "Flatten, BatchNorm1d, and Linear as the last layer"
     NUMBERS = "numbers of the frame", "DySign and DyPReLU"
-    ABOVE = "what is above thresholds of the frame", "BinaryConv2d"
+    ABOVE = "what is above dynamic thresholds", "BinaryConv2d"
     SCORES = "scores", "nothing"
 
 
@@ -128,7 +128,7 @@ class Rewriting:
             raise self.refusal(x, self.path)
         return x
 
-    def settled(self, x: Edge, shift: fx.Node | None) -> Edge:
+    def absorbed(self, x: Edge, shift: fx.Node | None) -> Edge:
         """The stream with its bias and another ``shift`` added to it."""
         x = self.stream(x)
         bias = self.total(x.bias, shift)

@@ -1,1 +1,1 @@
-"""Lowering: a graph of real numbers → the network of integers that computes the same."""
+"""Lowering: a graph of floating-point numbers → the network of integers that computes the same."""

@@ -302,12 +302,12 @@ class GridLowering(fx.Interpreter):
         signs = [user for user in n.users if isinstance(self.layer_of(user), DySign)]
         convolutions = [user for sign in signs for user in sign.users]
         if len(convolutions) > 1:
-            raise LoweringError(f"{n.target} has numbers for several thresholds of the frame")
+            raise LoweringError(f"{n.target} has numbers for several dynamic thresholds")
         for user in convolutions:
             conv = self.layer_of(user)
             assert isinstance(conv, BinaryConv2d)
             if any(conv.activation_quantiser.levels().inverted):
-                raise LoweringError(f"{user.target} compares thresholds of the frame inverted")
+                raise LoweringError(f"{user.target} compares dynamic thresholds inverted")
             bias = self.env[user.args[1]] if len(user.args) > 1 else None  # type: ignore[index]
             least = [max(-MOST, min(value, MOST)) for value in least_of(conv, x, bias)]
             static[: len(least)] = least

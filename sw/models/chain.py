@@ -1,4 +1,4 @@
-"""Models: chains of convolutions and dense layers for small pictures."""
+"""Models: chains of convolutions and dense layers for small images."""
 
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -321,7 +321,7 @@ class Chain(nn.Module):
         self.log_temperature = nn.Parameter(torch.zeros(()))
         if config.method is Method.SIMAN:
             # With weights that are never negative, every neuron would grow with every pixel. Half
-            # of them start turned round, to have something to weigh against something else.
+            # of them start inverted, to have something to weigh against something else.
             with torch.no_grad():
                 for norm in self.norms:
                     norm.get_parameter("weight")[1::2] = -1

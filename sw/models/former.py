@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from xnorflow.errors import DataError
 from xnorflow.sw.models.chain import ChainConfig
-from xnorflow.sw.models.conv import Conv, ConvNet
+from xnorflow.sw.models.cnv import Conv, ConvNet
 from xnorflow.sw.models.methods import ResidualMethod
 from xnorflow.sw.models.mlp import MLP
 from xnorflow.sw.models.resnet import Family, ResNet, stem
@@ -15,6 +15,7 @@ from xnorflow.sw.residual_config import ResidualConfig, UnitForm
 
 __all__ = [
     "from_chain_config",
+    "from_chain_state",
     "from_residual_config",
     "from_residual_state",
     "load_chain_state",
@@ -166,9 +167,8 @@ def from_chain_config(config: ChainConfig) -> MLP | ConvNet:
     )
 
 
-def load_chain_state(config: ChainConfig, state: dict[str, Tensor]) -> MLP | ConvNet:
-    """The plain model of a configuration, in evaluation mode, with the state of its `Chain`."""
-    model = from_chain_config(config)
+def from_chain_state(config: ChainConfig, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """State of the plain model of a configuration, from that of its `Chain`."""
     convs = len(config.convolutions)
     layers = [f"conv{n + 1}" for n in range(convs)]
     layers += [f"fc{n + 1}" for n in range(len(config.hidden) + 1)]
@@ -186,6 +186,11 @@ def load_chain_state(config: ChainConfig, state: dict[str, Tensor]) -> MLP | Con
     height, width, channels = config.maps[-1]
     weight = renamed["fc1.weight"]
     rows = weight.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
-    renamed["fc1.weight"] = rows.reshape(weight.shape)
-    model.load_state_dict(renamed)
+    return renamed | {"fc1.weight": rows.reshape(weight.shape)}
+
+
+def load_chain_state(config: ChainConfig, state: dict[str, Tensor]) -> MLP | ConvNet:
+    """The plain model of a configuration, in evaluation mode, with the state of its `Chain`."""
+    model = from_chain_config(config)
+    model.load_state_dict(from_chain_state(config, state))
     return model.eval()

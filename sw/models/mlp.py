@@ -3,16 +3,19 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import pairwise
+from math import prod
 
 import torch
 from torch import Tensor, nn
 
 from xnorflow.sw.models.methods import Method
+from xnorflow.sw.models.registry import Task, named
+from xnorflow.sw.nn.arguments import check_kind
 from xnorflow.sw.nn.input_threshold import InputThreshold
 from xnorflow.sw.nn.linear import BinaryLinear
 
 
-__all__ = ["MLP", "balance"]
+__all__ = ["MLP", "balance", "lfc", "sfc", "tfc"]
 
 
 class MLP(nn.Sequential):
@@ -39,6 +42,7 @@ class MLP(nn.Sequential):
     def __init__(
         self, inputs: int, hidden: Sequence[int], classes: int, *, method: Method = Method.SIGN
     ) -> None:
+        check_kind("method", method, Method)
         layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
         for n, (fan_in, fan_out) in enumerate(pairwise((inputs, *hidden)), 1):
             bits = method.activations() if n > 1 else InputThreshold()
@@ -67,3 +71,25 @@ def balance(model: nn.Module, method: Method) -> None:
         for norm in model.modules():
             if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
                 norm.get_parameter("weight")[1::2] = -1
+
+
+@named
+def tfc(task: Task, *, method: Method = Method.SIGN, width: float = 1.0) -> MLP:
+    """FINN's tiny one: three hidden layers of 64 neurons."""
+    return _three_hidden(task, method, round(64 * width))
+
+
+@named
+def sfc(task: Task, *, method: Method = Method.SIGN, width: float = 1.0) -> MLP:
+    """FINN's small one: three hidden layers of 256 neurons."""
+    return _three_hidden(task, method, round(256 * width))
+
+
+@named
+def lfc(task: Task, *, method: Method = Method.SIGN, width: float = 1.0) -> MLP:
+    """FINN's large one: three hidden layers of 1,024 neurons."""
+    return _three_hidden(task, method, round(1024 * width))
+
+
+def _three_hidden(task: Task, method: Method, neurons: int) -> MLP:
+    return MLP(prod(task.shape), (neurons,) * 3, task.classes, method=method)

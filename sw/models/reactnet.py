@@ -3,7 +3,7 @@
 from torch import nn
 
 from xnorflow.sw.models.methods import ResidualMethod
-from xnorflow.sw.models.pixels import IntegerPixels
+from xnorflow.sw.models.registry import Task, named
 from xnorflow.sw.models.resnet import Family, ResNet, stem
 from xnorflow.sw.nn.shortcuts import Shortcut
 
@@ -14,12 +14,9 @@ _WIDTHS = (64, *[128] * 2, *[256] * 2, *[512] * 6, *[1024] * 2)
 _STEM = 32
 
 
+@named
 def reactnet_a(
-    pixels: IntegerPixels,
-    *,
-    method: ResidualMethod = ResidualMethod.REACTNET,
-    classes: int = 10,
-    stride: int = 1,
+    task: Task, *, method: ResidualMethod = ResidualMethod.REACTNET, stride: int = 1
 ) -> ResNet:
     """For CIFAR-10: 13 pairs of convolutions, 3 × 3 and 1 × 1."""
     family = Family(method, Shortcut.REPEAT)
@@ -30,14 +27,10 @@ def reactnet_a(
         blocks.append(family.block(before, before, stride=2 if halves else 1))
         blocks.append(family.block(before, filters, kernel=1))
         before = filters
-    return ResNet(stem(pixels, _STEM, stride=stride), blocks, before, classes)
+    return ResNet(stem(task.statistics, _STEM, stride=stride), blocks, before, task.classes)
 
 
-def reactnet_a_imagenet(
-    pixels: IntegerPixels,
-    *,
-    method: ResidualMethod = ResidualMethod.REACTNET,
-    classes: int = 1000,
-) -> ResNet:
+@named
+def reactnet_a_imagenet(task: Task, *, method: ResidualMethod = ResidualMethod.REACTNET) -> ResNet:
     """The same as ReActNet's authors have it, for ImageNet."""
-    return reactnet_a(pixels, method=method, classes=classes, stride=2)
+    return reactnet_a(task, method=method, stride=2)

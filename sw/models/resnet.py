@@ -17,7 +17,9 @@ from torch import Tensor, nn
 
 from xnorflow.sw.models.methods import ResidualMethod
 from xnorflow.sw.models.pixels import IntegerPixels
+from xnorflow.sw.models.registry import Task, named
 from xnorflow.sw.nn.adabin import AdaBinActivation, AdaBinWeight
+from xnorflow.sw.nn.arguments import check_kind
 from xnorflow.sw.nn.conv import BinaryConv2d, IntegerConv2d
 from xnorflow.sw.nn.dynamic import FrameMean, HyperConfig, HyperFunction
 from xnorflow.sw.nn.frame import DyPReLU, DySign
@@ -146,6 +148,10 @@ class Family:
     method: ResidualMethod
     shortcut: Shortcut = Shortcut.PAD
     hyper: HyperConfig = field(default_factory=HyperConfig)
+
+    def __post_init__(self) -> None:
+        check_kind("method", self.method, ResidualMethod)
+        check_kind("shortcut", self.shortcut, Shortcut)
 
     def block(self, channels: int, filters: int, *, stride: int = 1, kernel: int = 3) -> Block:
         """Block of one convolution that gets so many ``channels``."""
@@ -304,63 +310,44 @@ class ResNet(nn.Module):
         return self.fc(self.norm(self.flatten(self.pool(x))))
 
 
+@named
 def resnet20(
-    pixels: IntegerPixels,
-    *,
-    method: ResidualMethod = ResidualMethod.ADABIN,
-    classes: int = 10,
-    depth: int = 6,
+    task: Task, *, method: ResidualMethod = ResidualMethod.ADABIN, depth: int = 6
 ) -> ResNet:
     """He's for CIFAR-10: three stages of 16, 32 and 64 channels, of six convolutions each."""
     family = Family(method)
-    first = stem(pixels, 16, act=_stem_act(family, 16))
-    return ResNet(first, _stages(family, 16, 32, 64, depth=depth), 64, classes)
+    first = stem(task.statistics, 16, act=_stem_act(family, 16))
+    return ResNet(first, _stages(family, 16, 32, 64, depth=depth), 64, task.classes)
 
 
-def resnet8(
-    pixels: IntegerPixels,
-    *,
-    method: ResidualMethod = ResidualMethod.ADABIN,
-    classes: int = 10,
-) -> ResNet:
+@named
+def resnet8(task: Task, *, method: ResidualMethod = ResidualMethod.ADABIN) -> ResNet:
     """Two convolutions in each of three stages: for small images and small FPGAs."""
-    return resnet20(pixels, method=method, classes=classes, depth=2)
+    return resnet20(task, method=method, depth=2)
 
 
-def resnet18(
-    pixels: IntegerPixels,
-    *,
-    method: ResidualMethod = ResidualMethod.ADABIN,
-    classes: int = 10,
-) -> ResNet:
+@named
+def resnet18(task: Task, *, method: ResidualMethod = ResidualMethod.ADABIN) -> ResNet:
     """For CIFAR-10: four stages of 64 to 512 channels, of four convolutions each."""
     family = Family(method, Shortcut.AVERAGE)
-    first = stem(pixels, 64, act=_stem_act(family, 64))
-    return ResNet(first, _stages(family, 64, 128, 256, 512, depth=4), 512, classes)
+    first = stem(task.statistics, 64, act=_stem_act(family, 64))
+    return ResNet(first, _stages(family, 64, 128, 256, 512, depth=4), 512, task.classes)
 
 
-def resnet18_imagenet(
-    pixels: IntegerPixels,
-    *,
-    method: ResidualMethod = ResidualMethod.ADABIN,
-    classes: int = 1000,
-) -> ResNet:
+@named
+def resnet18_imagenet(task: Task, *, method: ResidualMethod = ResidualMethod.ADABIN) -> ResNet:
     """For ImageNet: `resnet18` behind a first layer of 7 × 7 and a max-pool."""
     family = Family(method, Shortcut.AVERAGE)
-    first = stem(pixels, 64, kernel=7, stride=2, act=_stem_act(family, 64), pooled=True)
-    return ResNet(first, _stages(family, 64, 128, 256, 512, depth=4), 512, classes)
+    first = stem(task.statistics, 64, kernel=7, stride=2, act=_stem_act(family, 64), pooled=True)
+    return ResNet(first, _stages(family, 64, 128, 256, 512, depth=4), 512, task.classes)
 
 
-def resnet18_classic(
-    pixels: IntegerPixels,
-    *,
-    method: ResidualMethod = ResidualMethod.SIMAN,
-    classes: int = 10,
-) -> ResNet:
+@named
+def resnet18_classic(task: Task, *, method: ResidualMethod = ResidualMethod.SIMAN) -> ResNet:
     """The same convolutions in SiMaN's form: hardtanh, and shortcuts around two of them."""
     family = Family(method, Shortcut.BINARY)
     blocks = _stages(family, 64, 128, 256, 512, depth=2, classic=True)
-    return ResNet(stem(pixels, 64), blocks, 512, classes)
+    return ResNet(stem(task.statistics, 64), blocks, 512, task.classes)
 
 
 def _stem_act(family: Family, channels: int) -> nn.Module:

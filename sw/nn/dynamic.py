@@ -151,8 +151,8 @@ class HyperFunction(nn.Module):
             weight = place(weight, codes.squeeze.detach() * unit)
             excite = place(excite, codes.excite.detach() * unit)
             scale = 2.0**grid.fraction
-            sums = functional.linear(place(g, grid.settle(g.detach() * scale)), weight)
-            exact = grid.settle(sums.detach() * scale + codes.offset.detach() * unit)
+            sums = functional.linear(place(g, grid.round_to_grid(g.detach() * scale)), weight)
+            exact = grid.round_to_grid(sums.detach() * scale + codes.offset.detach() * unit)
             y = functional.linear(place(sums + self._offset(bias), exact).relu(), excite)
             y = place(y, (y.detach() * scale + 0.5).floor() / scale)
             return y[:, :, None, None]
@@ -191,7 +191,7 @@ class DySign(nn.Module):
         return x - numbers[:, : self.channels], numbers[:, self.channels :]
 
     def of_frame(self, x: Tensor, static: Tensor, grid: Grid | None) -> Tensor:
-        """Thresholds of the frame, the ``static`` ones (channels,) among them, and the numbers.
+        """Dynamic thresholds, the ``static`` ones (channels,) among them, and the numbers.
 
         On the grid, they are what values of the stream are compared with: static thresholds are
         rounded up. Shape (N, channels + extra, 1, 1).
@@ -236,7 +236,7 @@ class DyPReLU(TwoSlope):
         y = bend(x + before, *self.slopes(grid), None) + after
         if grid is None:
             return y
-        return place(y, grid.settle(y.detach() * 2.0**grid.fraction))
+        return place(y, grid.round_to_grid(y.detach() * 2.0**grid.fraction))
 
 
 class FrameMean(nn.Module):

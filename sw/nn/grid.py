@@ -65,7 +65,7 @@ class Grid:
         type_, unit = self.rounding(0).type, 2.0**-self.fraction
         return x.clamp(type_.low * unit, type_.high * unit)
 
-    def settle(self, x: Tensor) -> Tensor:
+    def round_to_grid(self, x: Tensor) -> Tensor:
         """Nearest value of the stream, in units of 1, of ``x`` in units of 2^−fraction.
 
         ``x`` is overwritten.

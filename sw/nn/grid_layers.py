@@ -114,7 +114,7 @@ class GridDyPReLU(GridSlopes, DyPReLU):
         grid = self.grid
         before, after = clip_shifts(self.shifts(x, numbers), grid).chunk(2, dim=1)
         y = bend(x + before, *self.rounded(), None) + after
-        return place(y, grid.settle(y.detach() * 2.0**grid.fraction))
+        return place(y, grid.round_to_grid(y.detach() * 2.0**grid.fraction))
 
     def shifts(self, x: Tensor, numbers: Tensor | None) -> Tensor:
         """γ and ζ of each frame, (N, 2·channels, 1, 1)."""
@@ -167,7 +167,7 @@ class GridAverage(nn.Module):
         """Map ``x`` (N, channels, H, W) to (N, channels, H/size, W/size)."""
         y = functional.avg_pool2d(x, self.size)
         with torch.no_grad():
-            exact = self.grid.settle(y * 2.0**self.grid.fraction)
+            exact = self.grid.round_to_grid(y * 2.0**self.grid.fraction)
         return place(y, exact)
 
 

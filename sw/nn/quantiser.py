@@ -33,7 +33,7 @@ class ActivationLevels:
     thresholds : tuple of Fraction
         u = (x ≥ threshold), for every channel, or one threshold for all of them.
     inverted : tuple of bool
-        Whether the comparison with each threshold is turned round: u = (x ≤ threshold).
+        Whether the comparison with each threshold is inverted: u = (x ≤ threshold).
     """
 
     low: Fraction

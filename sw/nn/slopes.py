@@ -85,7 +85,7 @@ class _TwoSlope(torch.autograd.Function):
         # p·x + (n − p)·min(x, 0); the factors are binary fractions, so this is exact on a grid.
         y = x * (p * unit)[:, None, None]
         y.addcmul_(x.clamp_max(0), ((n - p) * unit)[:, None, None])
-        return y if grid is None else grid.settle(y)
+        return y if grid is None else grid.round_to_grid(y)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:

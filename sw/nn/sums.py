@@ -91,7 +91,7 @@ class Folded:
         y = torch.addcmul(self.offset * unit, sums, (self.scale * unit)[:, None, None])
         if self.popcount_scale is not None and popcounts is not None:
             y.addcmul_(popcounts, (self.popcount_scale * unit)[:, None, None])
-        return grid.settle(y)
+        return grid.round_to_grid(y)
 
 
 class Combine(torch.autograd.Function):
@@ -170,7 +170,9 @@ class VectorSums(nn.Module):
             if self.average:
                 pixels = x.shape[2] * x.shape[3]
                 share = 2.0 ** -mean_shift(pixels)
-                sums = self.grid.settle(x.sum(dim=(2, 3)) * (2.0**self.grid.fraction * share))
+                sums = self.grid.round_to_grid(
+                    x.sum(dim=(2, 3)) * (2.0**self.grid.fraction * share)
+                )
                 divisor = pixels * share
         ones = x.new_ones(sums.shape[1])
         return Sums(smooth, sums, ones, shift, fraction=self.grid.fraction, divisor=divisor)

@@ -59,7 +59,7 @@ class Unit(nn.Module):
     projection : NormedBinaryConv, optional
         The binary convolution of such a shortcut.
     sign : DySign or FrameMean, optional
-        Thresholds of the frame, in front of ``conv``. A `DySign` has shifts for slopes that need
+        Dynamic thresholds, in front of ``conv``. A `DySign` has shifts for slopes that need
         some.
     """
 
@@ -121,7 +121,7 @@ class Unit(nn.Module):
         if grid is None:
             return y
         with torch.no_grad():
-            exact = grid.settle(y * 2.0**grid.fraction)
+            exact = grid.round_to_grid(y * 2.0**grid.fraction)
         return place(y, exact)
 
     def enter(self, x: Stream, weights: Mapping[str, Quantised], grid: Grid | None) -> Stream:

@@ -6,7 +6,7 @@ from xnorflow.sw.data import ImageData
 
 @pytest.fixture(scope="module")
 def data():
-    """Pictures of which each class has its own part bright, with noise."""
+    """Images of which each class has its own part bright, with noise."""
     generator = torch.Generator().manual_seed(1)
     labels = torch.arange(300) % 3
     images = torch.randint(0, 160, (300, 28, 28, 1), dtype=torch.uint8, generator=generator)

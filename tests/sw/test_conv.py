@@ -54,7 +54,7 @@ def layer(weight, activation, **options):
     return conv.double().eval()
 
 
-def pictures(count=2, channels=2, height=5, width=6, seed=2):
+def images(count=2, channels=2, height=5, width=6, seed=2):
     generator = torch.Generator().manual_seed(seed)
     shape = (count, channels, height, width)
     return torch.randn(shape, generator=generator, dtype=torch.float64)
@@ -80,7 +80,7 @@ def by_definition(x, weight, stride, padding, outside):
 @pytest.mark.parametrize("border", Border)
 def test_is_a_convolution_of_what_the_quantisers_give(weight, activation, border):
     conv = layer(weight, activation, stride=2, padding=1, border=border)
-    x = pictures()
+    x = images()
     quantised = conv.activation_quantiser(x)
     weights = conv.weight_quantiser(conv.weight.flatten(1)).reshape(conv.weight.shape)
     outside = 0.0 if border is Border.ZERO else LOWEST[activation]
@@ -92,7 +92,7 @@ def test_is_a_convolution_of_what_the_quantisers_give(weight, activation, border
 @pytest.mark.parametrize(("kernel", "stride", "padding"), [(1, 1, 0), (5, 2, 2), (3, 3, 0)])
 def test_kernels_and_strides(kernel, stride, padding):
     conv = layer("adabin", "adabin", kernel=kernel, stride=stride, padding=padding)
-    x = pictures()
+    x = images()
     quantised = conv.activation_quantiser(x)
     weights = conv.weight_quantiser(conv.weight.flatten(1)).reshape(conv.weight.shape)
     torch.testing.assert_close(conv(x), by_definition(quantised, weights, stride, padding, 0.0))
@@ -102,10 +102,10 @@ def test_kernels_and_strides(kernel, stride, padding):
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("border", Border)
 def test_gradients_are_those_of_the_quantisers(weight, activation, border):
-    """As in a sum over windows that are cut out of the quantised picture."""
+    """As in a sum over windows that are cut out of the quantised image."""
     results = []
     for by_windows in (False, True):
-        conv, x = layer(weight, activation, padding=1, border=border), pictures()
+        conv, x = layer(weight, activation, padding=1, border=border), images()
         x.requires_grad_()
         if by_windows:
             quantised = conv.activation_quantiser(x)
@@ -121,7 +121,7 @@ def test_gradients_are_those_of_the_quantisers(weight, activation, border):
             y = conv.weight_quantiser(conv.weight.flatten(1)) @ windows
         else:
             y = conv(x).flatten(2)
-        factors = pictures(2, 3, 5, 6, seed=3).flatten(2)
+        factors = images(2, 3, 5, 6, seed=3).flatten(2)
         (y * factors).sum().backward()
         results.append([x.grad] + [parameter.grad for parameter in conv.parameters()])
     for grad, expected in zip(*results, strict=True):
@@ -136,7 +136,7 @@ def test_equal_sums_are_equal_numbers():
     conv = layer("sign", "sign")
     with torch.no_grad():
         conv.weight.mul_(0.1)
-    y = conv(pictures(count=20))
+    y = conv(images(count=20))
     sums = y / conv.weight.abs().mean(dim=(1, 2, 3))[:, None, None]
     for f in range(3):
         assert len(y[:, f].unique()) == len(sums[:, f].round().unique())
@@ -145,7 +145,7 @@ def test_equal_sums_are_equal_numbers():
 def test_siman_clips_the_weights_in_place():
     conv = layer("half", "sign").train()
     before = conv.weight.detach().clone()
-    conv(pictures())
+    conv(images())
     assert not torch.equal(conv.weight, before)
     assert conv.weight_quantiser.log_scale.exp().tolist() == pytest.approx(
         before.abs().mean(dim=(1, 2, 3)).tolist()
@@ -195,7 +195,7 @@ def test_integer_convolution_of_normalised_pixels(bits, stride, padding):
 
 def test_integer_convolution_passes_gradients_straight_through():
     conv = pixel_layer(padding=1)
-    factors = pictures(2, 3, 5, 6)
+    factors = images(2, 3, 5, 6)
     (conv(pixels()) * factors).sum().backward()
     weight = conv.weight.detach().clone().requires_grad_()
     (functional.conv2d(normalise(pixels()), weight, padding=1) * factors).sum().backward()

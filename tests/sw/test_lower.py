@@ -224,7 +224,7 @@ def test_scores_are_logits_but_for_one_factor(weight, activation, seed):
 
 
 @pytest.mark.parametrize("method", Method)
-def test_equals_pytorch_on_real_pictures(mnist, method):
+def test_equals_pytorch_on_real_images(mnist, method):
     torch.manual_seed(1)
     model = Chain(ChainConfig((48, 33), method)).train()
     with torch.no_grad():

@@ -31,7 +31,7 @@ METHODS = [Method.SIGN, Method.ADABIN, Method.SIMAN]
 
 
 def random_config(rng, method):
-    """Any chain of one to three convolutions on a small picture."""
+    """Any chain of one to three convolutions on a small image."""
     input_shape = tuple(int(side) for side in (*rng.integers(3, 9, 2), rng.integers(1, 4)))
     height, width, channels = input_shape
     convolutions = []
@@ -169,7 +169,7 @@ def test_ties_do_happen():
     ],
     ids=["cnv", "vgg-small", "5x5 stride 2"],
 )
-def test_named_chains_equal_pytorch_on_pictures(mnist, method, config):
+def test_named_chains_equal_pytorch_on_images(mnist, method, config):
     """On MNIST's digits in colours, so that the test needs no larger data set."""
     rng = np.random.default_rng(0)
     digits = torch.nn.functional.pad(mnist.test_images[:200], (0, 0, 2, 2, 2, 2))

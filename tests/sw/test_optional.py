@@ -57,8 +57,8 @@ def without(model, seed):
     return changed
 
 
-def check(model, pictures, changed):
-    report = compare(model, lower(model), pictures)
+def check(model, images, changed):
+    report = compare(model, lower(model), images)
     assert report.differing == 0, f"{report} without {changed}"
 
 
@@ -88,11 +88,11 @@ def test_a_chain_equals_the_model(weight, activation, seed):
 @pytest.mark.parametrize("seed", range(5))
 def test_a_convolutional_chain_equals_the_model(seed):
     model = small()
-    pictures = torch.randint(
+    images = torch.randint(
         0, 256, (50, *model.config.input_shape), dtype=torch.uint8,
         generator=torch.Generator().manual_seed(seed),
     )  # fmt: skip
-    check(model.double().eval(), pictures, without(model, seed))
+    check(model.double().eval(), images, without(model, seed))
 
 
 @pytest.mark.parametrize(

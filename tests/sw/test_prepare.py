@@ -18,17 +18,10 @@ from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
 from xnorflow.sw.lowering.grid import grid_nodes
 from xnorflow.sw.lowering.grid_values import observe_grid
+from xnorflow.sw.models import NAMED, Task
 from xnorflow.sw.models.former import from_residual_config, load_residual_state
 from xnorflow.sw.models.methods import ResidualMethod
-from xnorflow.sw.models.reactnet import reactnet_a, reactnet_a_imagenet
-from xnorflow.sw.models.resnet import (
-    Family,
-    resnet8,
-    resnet18,
-    resnet18_classic,
-    resnet18_imagenet,
-    resnet20,
-)
+from xnorflow.sw.models.resnet import Family
 from xnorflow.sw.nn.conv import Border, IntegerConv2d
 from xnorflow.sw.nn.dynamic import FrameMean
 from xnorflow.sw.nn.grid import Grid
@@ -456,21 +449,10 @@ def test_refuses_batch_norms_without_statistics():
         grid_nodes(prepare(model, Grid(), FRAME))
 
 
-NAMED = [
-    (resnet8, NamedResidual.RESNET8),
-    (resnet20, NamedResidual.RESNET20),
-    (resnet18, NamedResidual.RESNET18),
-    (resnet18_classic, NamedResidual.RESNET18_CLASSIC),
-    (resnet18_imagenet, NamedResidual.RESNET18_IMAGENET),
-    (reactnet_a, NamedResidual.REACTNET_A),
-    (reactnet_a_imagenet, NamedResidual.REACTNET_A_IMAGENET),
-]
-
-
-@pytest.mark.parametrize(("make", "named"), NAMED)
-def test_named_models_are_what_they_were(make, named):
+@pytest.mark.parametrize("named", NamedResidual)
+def test_named_models_are_what_they_were(named):
     with torch.device("meta"):
-        model = make(PIXELS, classes=7)
+        model = NAMED[named.value](Task((3, 32, 32), 7, PIXELS))
         config = named.config(named.method, PIXELS, classes=7)
         former = from_residual_config(config)
     assert str(model) == str(former)

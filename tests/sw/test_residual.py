@@ -51,7 +51,7 @@ def frames(model, count, seed=0):
 def test_grid_rounds_ties_up_and_clips():
     grid = Grid(bits=4, fraction=2)
     values = torch.tensor([-1.5, -0.5, 0.49, 0.5, 1.5, 100.0, -100.0])
-    assert grid.settle(values.clone()).tolist() == [-0.25, 0, 0, 0.25, 0.5, 1.75, -2]
+    assert grid.round_to_grid(values.clone()).tolist() == [-0.25, 0, 0, 0.25, 0.5, 1.75, -2]
 
 
 def test_place_has_the_value_of_one_and_the_gradient_of_the_other():
@@ -210,7 +210,7 @@ def test_rprelu_defers_its_shift():
 
 
 def real_model(seed, **changes):
-    """Random model of real numbers in float64, and frames for it."""
+    """Random floating-point model in float64, and frames for it."""
     model = random_model(seed, grid=None, **changes).double()
     return model, frames(model, 4)
 
@@ -270,7 +270,7 @@ def test_repeating_channels_is_two_convolutions_side_by_side():
     torch.testing.assert_close(model(pixels), head.dense(head.norm(x.mean(dim=(2, 3)))))
 
 
-def test_a_first_layer_for_large_pictures():
+def test_a_first_layer_for_large_images():
     model, pixels = real_model(
         9,
         method=ResidualMethod.SIMAN,

@@ -52,8 +52,8 @@ def test_levels_that_bfloat16_would_round_are_not_multiplied_in_it(method, mixed
 
 
 @pytest.mark.parametrize("name", ["resnet18", "reactnet-a"])
-def test_models_for_imagenet_take_large_pictures(name):
-    text = f"{name}-imagenet is made for larger pictures than 32×32: choose {name}"
+def test_models_for_imagenet_take_large_images(name):
+    text = f"{name}-imagenet is made for larger images than 32×32: choose {name}"
     with pytest.raises(DataError, match=f"^{text}$"):
         from_name(f"{name}-imagenet", None, Dataset.CIFAR10, 10)
 

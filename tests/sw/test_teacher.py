@@ -23,7 +23,7 @@ from xnorflow.sw.train import MODEL_FILE, train
 
 
 class Mistaken(torch.nn.Module):
-    """Sees the brightest part of a picture, and names the one below it."""
+    """Sees the brightest part of an image, and names the one below it."""
 
     def forward(self, images):
         parts = images[:, :27].reshape(len(images), 3, -1).mean(dim=2)
@@ -60,7 +60,7 @@ def test_a_teachers_file_is_read_once(tmp_path, monkeypatch):
     assert load_teacher(tmp_path / "gone", "mnist").config == config
 
 
-def test_a_teacher_of_other_pictures_is_refused(tmp_path):
+def test_a_teacher_of_other_images_is_refused(tmp_path):
     config = TeacherConfig("mnist", (8, 8, 1), 3, (0.5,), (0.25,))
     metadata = {"xnorflow-teacher": json.dumps(header(config))}
     path = tmp_path / "file"

@@ -220,10 +220,10 @@ def test_a_folder_that_cannot_be_written(data, tmp_path):
         (
             ChainConfig((16,)),
             0,
-            r"^stripes has 3 classes of pictures of 28×28×1, the model 10 of 28×28×1$",
+            r"^stripes has 3 classes of images of 28×28×1, the model 10 of 28×28×1$",
         ),
-        (CONFIG, 240, "^pictures to hold out must be from 0 to 239, not 240$"),
-        (CONFIG, -1, "^pictures to hold out must be from 0 to 239, not -1$"),
+        (CONFIG, 240, "^images to hold out must be from 0 to 239, not 240$"),
+        (CONFIG, -1, "^images to hold out must be from 0 to 239, not -1$"),
     ],
 )
 def test_refuses_data_that_do_not_fit(data, tmp_path, config, held_out, message):
@@ -242,7 +242,7 @@ def test_several_devices_share_the_work(data, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"epochs": 0}, "at least 1 epoch and 2 pictures in a batch, not 0 and 256$"),
+        ({"epochs": 0}, "at least 1 epoch and 2 images in a batch, not 0 and 256$"),
         ({"epochs": 1, "batch_size": 1}, "not 1 and 1$"),
         ({"epochs": 1, "learning_rate": 0.0}, "^a learning rate must be positive, not 0.0$"),
         ({"epochs": 1, "learning_rate": float("nan")}, "must be positive, not nan$"),
@@ -263,7 +263,7 @@ def test_refuses_a_recipe_out_of_range(options, message):
 # -- augmentation ---------------------------------------------------------------------------------
 
 
-def picture(height, width):
+def make_image(height, width):
     image = torch.zeros(1, height, width, 1)
     image[0, height // 2 - 2 : height // 2 + 2, width // 2 - 3 : width // 2 + 1] = 200.0
     return image
@@ -283,7 +283,7 @@ def augmented(image, seed, **options):
 
 
 def test_no_augmentation_changes_nothing():
-    image = picture(28, 28)
+    image = make_image(28, 28)
     assert torch.equal(augmented(image, 1), image)
     assert augmented(image.to(torch.uint8), 1).dtype == torch.float32
 
@@ -291,7 +291,7 @@ def test_no_augmentation_changes_nothing():
 @pytest.mark.parametrize(("height", "width"), [(28, 28), (20, 32)])
 @pytest.mark.parametrize("seed", range(5))
 def test_shifts_by_so_many_pixels(height, width, seed):
-    image = picture(height, width)
+    image = make_image(height, width)
     before, after = centre_of_mass(image), centre_of_mass(augmented(image, seed, shift=2.0))
     moves = [b - a for a, b in zip(before, after, strict=True)]
     assert all(0.01 < abs(move) <= 2.0 for move in moves)
@@ -300,7 +300,7 @@ def test_shifts_by_so_many_pixels(height, width, seed):
 @pytest.mark.parametrize(("height", "width"), [(28, 28), (20, 32)])
 @pytest.mark.parametrize("seed", range(5))
 def test_rotates_about_the_centre(height, width, seed):
-    image = picture(height, width)
+    image = make_image(height, width)
     row, column = centre_of_mass(image)
     after = centre_of_mass(augmented(image, seed, rotation=90.0))
     assert sum(x * x for x in after) == pytest.approx(row**2 + column**2, rel=0.05)
@@ -309,7 +309,7 @@ def test_rotates_about_the_centre(height, width, seed):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_zooms(seed):
-    image = picture(28, 28)
+    image = make_image(28, 28)
     ratio = augmented(image, seed, zoom=0.2).sum() / image.sum()
     assert 1 / 1.2**2 - 0.05 < ratio < 1 / 0.8**2 + 0.05
     assert abs(ratio - 1) > 0.01
@@ -317,7 +317,7 @@ def test_zooms(seed):
 
 @pytest.mark.parametrize(("height", "width"), [(28, 28), (20, 32)])
 def test_crops_by_whole_pixels(height, width):
-    images = picture(height, width).repeat(500, 1, 1, 1)
+    images = make_image(height, width).repeat(500, 1, 1, 1)
     after = augmented(images, 1, crop=3)
     expected = {
         (r, c): torch.nn.functional.pad(images[:1], (0, 0, 3, 3, 3, 3))[
@@ -336,7 +336,7 @@ def test_crops_by_whole_pixels(height, width):
     assert all(any(torch.equal(image[None], x) for x in expected.values()) for image in after[:50])
 
 
-def test_flips_half_of_the_pictures():
+def test_flips_half_of_the_images():
     images = torch.rand(400, 4, 5, 3)
     after = augmented(images, 1, flip=True)
     mirrored = [torch.equal(new, old.flip(1)) for new, old in zip(after, images, strict=True)]
@@ -361,7 +361,7 @@ SMALL = ResidualConfig(
 
 @pytest.fixture(scope="module")
 def textures(data):
-    """Pictures whose classes are patterns: what a global average can tell apart."""
+    """Images whose classes are patterns: what a global average can tell apart."""
     row, column = torch.arange(28)[:, None] // 2, torch.arange(28) // 2
     patterns = torch.stack([(row + 0 * column) % 2, (0 * row + column) % 2, (row + column) % 2])
     noise = torch.randint(0, 100, (300, 28, 28), generator=torch.Generator().manual_seed(1))
@@ -538,7 +538,7 @@ def test_half_weights_leave_their_centre(data, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("method", [Method.SIMAN, Method.ADABIN])
-def test_measured_statistics_are_those_of_all_pictures(data, tmp_path, monkeypatch, method):
+def test_measured_statistics_are_those_of_all_images(data, tmp_path, monkeypatch, method):
     """And nothing else changes, above all no weight that is clipped in training."""
     monkeypatch.setattr("xnorflow.sw.statistics.EVALUATION_BATCH", 80)
     config, recipe = replace(CONFIG, method=method), replace(RECIPE, augmentation=Augmentation())

@@ -128,14 +128,14 @@ def test_polarities_keep_small_what_filters_have_in_common():
         found = polarity(unit)
         turns = 1 - 2 * (torch.arange(len(found)) % 2)[:, None, None]
         assert common(found) < 0.7 * common(turns)
-        # One more that is turned round makes it larger.
+        # One more that is inverted makes it larger.
         for channel in range(len(found)):
             turned = found.clone()
             turned[channel] *= -1
             assert common(turned) >= common(found)
 
 
-def test_training_looks_at_its_pictures():
+def test_training_looks_at_its_images():
     torch.manual_seed(3)
     start, model = Residual(BIPOLAR), Residual(HALF)
     adopt(model, start, stripes())

@@ -77,7 +77,7 @@ SingleOption = Annotated[
     bool,
     typer.Option(
         "--single-buffered",
-        help="Buffers of one frame for thresholds of the frame: the least memory, at the cost of "
+        help="Buffers of one frame for dynamic thresholds: the least memory, at the cost of "
         "cycles.",
     ),
 ]

@@ -208,8 +208,8 @@ def teach(
         bool, typer.Option("--fresh", help="Start afresh, even if the folder has a training.")
     ] = False,
 ) -> None:
-    """Train a network of real numbers, from which others can learn: see `train --teacher`."""
-    with console.status("loading PyTorch and the pictures …"):
+    """Train a floating-point network, from which others can learn: see `train --teacher`."""
+    with console.status("loading PyTorch and the images …"):
         from xnorflow.sw.data import Dataset, load
         from xnorflow.sw.recipes import teacher as recipe_of
         from xnorflow.sw.start import choice

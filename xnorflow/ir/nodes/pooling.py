@@ -20,7 +20,7 @@ class MaxPool(Node):
 
     ``y[r, c, k] = any(x[size·r + i, size·c + j, k])``, and ``all(…)`` on channels that are
     ``inverted``: those on which a larger bit stands for a smaller value, because the comparison
-    before it is turned round. Rows and columns that do not fill a window are left out.
+    before it is inverted. Rows and columns that do not fill a window are left out.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ class HalvingMaxPool(Node):
     """Largest of the 3 × 3 values around every other pixel: integers → integers.
 
     ``y[r, c, k] = max(x[2·r + i, 2·c + j, k])`` with i and j from −1 to 1; pixels outside the frame
-    do not count. It is what ResNets for large pictures begin with.
+    do not count. It is what ResNets for large images begin with.
 
     Parameters
     ----------

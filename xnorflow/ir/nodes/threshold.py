@@ -42,7 +42,7 @@ class Threshold(Node):
     fraction : int
         Fractional bits of ρ.
     inverted : bool array, (channels,), optional
-        Channels whose comparison is turned round (a negative batch-norm scale with the and gate).
+        Channels whose comparison is inverted (a negative batch-norm scale with the and gate).
     classes : int array, (height, width), optional
         Border class of each pixel: 0, 1, …, each of which occurs.
     """

@@ -1,26 +1,35 @@
-"""Binary convolutional networks without shortcuts: convolutions, max-pools, dense layers."""
+"""Binary convolutional networks without shortcuts: FINN's CNV, and two for 28×28 pixels."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from xnorflow.errors import NetworkError
 from xnorflow.sw.models.methods import Method
 from xnorflow.sw.models.mlp import balance
 from xnorflow.sw.models.pixels import IntegerPixels
+from xnorflow.sw.models.registry import Task, named
+from xnorflow.sw.nn.arguments import check_kind, check_sizes
 from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
 from xnorflow.sw.nn.input_threshold import InputThreshold
 from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
 
 
-__all__ = ["Conv", "ConvNet"]
+__all__ = ["Conv", "ConvNet", "cnv", "conv_m", "conv_s", "scaled"]
 
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution, and the side of the max-pool behind it; 1 is none."""
+    """A convolution, and the side of the max-pool behind it; 1 is none.
+
+    Raises
+    ------
+    NetworkError
+        If a value is out of range.
+    """
 
     channels: int
     kernel: int = 3
@@ -28,9 +37,19 @@ class Conv:
     padding: int = 0
     pool: int = 1
 
+    def __post_init__(self) -> None:
+        check_sizes(channels=self.channels, kernel=self.kernel, stride=self.stride, pool=self.pool)
+        check_sizes(least=0, padding=self.padding)
+
     def side(self, side: int) -> int:
         """Rows or columns behind both, of so many."""
-        return ((side + 2 * self.padding - self.kernel) // self.stride + 1) // self.pool
+        result = ((side + 2 * self.padding - self.kernel) // self.stride + 1) // self.pool
+        if result < 1:
+            raise NetworkError(
+                f"a {self.kernel}×{self.kernel} kernel with a {self.pool}×{self.pool} pool does "
+                f"not fit {side} rows or columns"
+            )
+        return result
 
 
 class ConvNet(nn.Sequential):
@@ -73,6 +92,8 @@ class ConvNet(nn.Sequential):
         pixels: IntegerPixels | None = None,
         score_bits: int = 1,
     ) -> None:
+        check_kind("method", method, Method)
+        check_kind("border", border, Border)
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         channels, height, width = shape
         for n, conv in enumerate(convs, 1):
@@ -122,3 +143,35 @@ class ConvNet(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, classes) of raw pixels ``x`` (N, channels, height, width) in 0…255."""
         return super().forward(x) * self.log_temperature.exp()
+
+
+@named
+def cnv(task: Task, *, method: Method = Method.SIGN, width: float = 1.0) -> ConvNet:
+    """FINN's: six unpadded convolutions, of ±1 weights even on the pixels; two hidden layers."""
+    convs = [Conv(channels) for channels in scaled(width, 64, 64, 128, 128, 256, 256)]
+    convs[1], convs[3] = replace(convs[1], pool=2), replace(convs[3], pool=2)
+    pixels = task.pixels and replace(task.pixels, bits=1)
+    hidden = scaled(width, 512, 512)
+    return ConvNet(task.shape, convs, hidden, task.classes, method=method, pixels=pixels)
+
+
+@named
+def conv_s(task: Task, *, method: Method = Method.SIGN, width: float = 1.0) -> ConvNet:
+    """For 28×28 pixels and the smallest FPGAs: three small convolutions of bits."""
+    first, second, third = scaled(width, 16, 32, 64)
+    # A 3×3 window of black and white pixels says little.
+    convs = [Conv(first, 5, pool=2), Conv(second, pool=2), Conv(third)]
+    return ConvNet(task.shape, convs, (), task.classes, method=method)
+
+
+@named
+def conv_m(task: Task, *, method: Method = Method.SIGN, width: float = 1.0) -> ConvNet:
+    """For 28×28 pixels: three convolutions, the first one with integer weights."""
+    first, second, third = scaled(width, 32, 64, 128)
+    convs = [Conv(first, 5, 2, 2), Conv(second, padding=1, pool=2), Conv(third, padding=1)]
+    return ConvNet(task.shape, convs, (), task.classes, method=method, pixels=task.pixels)
+
+
+def scaled(width: float, *sizes: int) -> tuple[int, ...]:
+    """Each of ``sizes`` times ``width``, at least 1."""
+    return tuple(max(1, round(width * size)) for size in sizes)

@@ -1,4 +1,4 @@
-"""What a teacher says of the training pictures, once and for all epochs."""
+"""Soft labels: what a teacher says of the training images, once and for all epochs."""
 
 import copy
 import hashlib
@@ -19,14 +19,14 @@ from xnorflow.sw.checkpoint import read_header
 from xnorflow.sw.recipes import Recipe
 
 
-__all__ = ["lessons"]
+__all__ = ["soft_labels"]
 
-_FILE = "lessons.safetensors"
-_KEY = "lessons"
+_FILE = "soft_labels.safetensors"
+_KEY = "soft_labels"
 
 
 @torch.no_grad()
-def lessons(
+def soft_labels(
     teacher: nn.Module,
     digest: str,
     images: Tensor,
@@ -36,11 +36,11 @@ def lessons(
     device: torch.device | str = "cpu",
     progress: bool = False,
 ) -> Tensor:
-    """Mean distribution that ``teacher`` gives to the classes, over views of each picture.
+    """Mean distribution that ``teacher`` gives to the classes, over views of each image.
 
     It looks at ``recipe.views`` distorted copies. Their mean is right more often than the teacher
     itself is, and so a model can learn even from itself: that what it says should not depend on how
-    a picture lies. The ``folder`` keeps it for a training that goes on.
+    an image lies. The ``folder`` keeps it for a training that goes on.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def lessons(
     digest : str
         Of its parameters.
     images : uint8 tensor, (N, height, width, channels)
-        Pictures of the training.
+        Images of the training.
     recipe : Recipe
         Its temperature softens every distribution; its augmentation and seed decide the views.
     folder : path
@@ -67,7 +67,7 @@ def lessons(
     origin = {
         "teacher": digest,
         "recipe": repr((recipe.temperature, recipe.views, recipe.augmentation, recipe.seed)),
-        "pictures": hashlib.sha256(images.numpy().tobytes()).hexdigest(),
+        "images": hashlib.sha256(images.numpy().tobytes()).hexdigest(),
     }
     path = make_folder(folder) / _FILE
     kept = _read(path, origin)

@@ -7,8 +7,8 @@ import safetensors.torch
 import torch
 
 from xnorflow.sw.augment import augment, seeded
+from xnorflow.sw.distillation import soft_labels
 from xnorflow.sw.fit import EVALUATION_BATCH
-from xnorflow.sw.lessons import lessons
 from xnorflow.sw.recipes import Augmentation, Recipe
 
 
@@ -18,7 +18,7 @@ RECIPE = Recipe(
 
 
 class Brightness(torch.nn.Module):
-    """Tells which corner of a picture is bright; all of them write down how much they have seen."""
+    """Tells which corner of an image is bright; all of them write down how much they have seen."""
 
     seen: ClassVar[list[int]] = []
 
@@ -37,7 +37,7 @@ def images():
 
 
 def test_a_teacher_tells_the_mean_of_what_it_sees(images, tmp_path):
-    found = lessons(Brightness(), "digest", images, RECIPE, tmp_path)
+    found = soft_labels(Brightness(), "digest", images, RECIPE, tmp_path)
     expected = []
     for number, batch in enumerate(images.split(EVALUATION_BATCH)):
         generator = seeded(RECIPE.seed, number)
@@ -50,17 +50,17 @@ def test_a_teacher_tells_the_mean_of_what_it_sees(images, tmp_path):
 
 def test_a_teacher_is_asked_once(images, tmp_path):
     teacher = Brightness().train()
-    first = lessons(teacher, "digest", images, RECIPE, tmp_path)
+    first = soft_labels(teacher, "digest", images, RECIPE, tmp_path)
     asked = list(teacher.seen)
-    assert torch.equal(lessons(teacher, "digest", images, RECIPE, tmp_path), first)
+    assert torch.equal(soft_labels(teacher, "digest", images, RECIPE, tmp_path), first)
     assert teacher.seen == asked == [EVALUATION_BATCH] * RECIPE.views + [3] * RECIPE.views
     assert teacher.training
 
 
-@pytest.mark.parametrize("change", ["teacher", "views", "temperature", "pictures", "damage"])
+@pytest.mark.parametrize("change", ["teacher", "views", "temperature", "images", "damage"])
 def test_what_was_told_is_not_taken_for_something_else(images, tmp_path, change):
     teacher, digest, recipe = Brightness(), "digest", RECIPE
-    first = lessons(teacher, digest, images, recipe, tmp_path)
+    first = soft_labels(teacher, digest, images, recipe, tmp_path)
     asked = len(teacher.seen)
     match change:
         case "teacher":
@@ -69,18 +69,21 @@ def test_what_was_told_is_not_taken_for_something_else(images, tmp_path, change)
             recipe = replace(recipe, views=2)
         case "temperature":
             recipe = replace(recipe, temperature=1.0)
-        case "pictures":
+        case "images":
             images = images.flip(0)
         case "damage":
             (file,) = tmp_path.iterdir()
             file.write_bytes(file.read_bytes()[:-40])
-    found = lessons(teacher, digest, images, recipe, tmp_path)
+    found = soft_labels(teacher, digest, images, recipe, tmp_path)
     assert len(teacher.seen) > asked
     assert torch.equal(found, first) == (change in ("teacher", "damage"))
 
 
 def test_a_foreign_file_is_replaced(images, tmp_path):
-    path = tmp_path / "lessons.safetensors"
-    for header in (None, {"lessons": json.dumps([])}, {"lessons": "{"}):
-        path.write_bytes(safetensors.torch.save({"lessons": torch.zeros(2)}, header))
-        assert lessons(Brightness(), "digest", images, RECIPE, tmp_path).shape == (len(images), 3)
+    path = tmp_path / "soft_labels.safetensors"
+    for header in (None, {"soft_labels": json.dumps([])}, {"soft_labels": "{"}):
+        path.write_bytes(safetensors.torch.save({"soft_labels": torch.zeros(2)}, header))
+        assert soft_labels(Brightness(), "digest", images, RECIPE, tmp_path).shape == (
+            len(images),
+            3,
+        )
