@@ -26,7 +26,7 @@ _REPORT = "report.json"
 
 
 class Stage(Enum):
-    """What a build does, in this order."""
+    """Steps of a build, in this order."""
 
     ELABORATE = "elaborate"
     SYNTHESISE = "synthesise"

@@ -37,7 +37,7 @@ _POLL = 0.05  # seconds that a read waits, so that deadlines are kept
 
 @dataclass(frozen=True)
 class Results:
-    """What a board said about n frames.
+    """Answers of a board about n frames.
 
     Attributes
     ----------
@@ -237,6 +237,6 @@ class Board:
 
 
 def _reason(error: Exception) -> str:
-    """What the operating system says."""
+    """Words of the operating system for an error."""
     number = getattr(error, "errno", None)
     return os.strerror(number) if number else str(error)

@@ -1,4 +1,4 @@
-"""What Yosys makes of an accelerator, as Verilog that simulates in place of the accelerator's."""
+"""Netlist that Yosys makes of an accelerator, as Verilog that simulates in its place."""
 
 import importlib.util
 import subprocess

@@ -1,4 +1,4 @@
-"""What the host link adds to a design, before anything is synthesised."""
+"""Costs of the link to the host, estimated before anything is synthesised."""
 
 from xnorflow.boards.targets import Target
 from xnorflow.errors import DesignError

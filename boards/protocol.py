@@ -48,7 +48,7 @@ class PacketError(Exception):
 
 @unique
 class Command(IntEnum):
-    """What the host asks for."""
+    """Requests of the host."""
 
     INFO = 1
     """Tell what is on the board. No payload; the body is an `Info`."""
@@ -62,7 +62,7 @@ class Command(IntEnum):
 
 @unique
 class Status(IntEnum):
-    """How it went. Anything but `OK` has no body."""
+    """Outcome of a request. Anything but `OK` has no body."""
 
     OK = 0
     BAD_CRC = 1
@@ -78,7 +78,7 @@ class Status(IntEnum):
 
 @dataclass(frozen=True)
 class Info:
-    """What is on the board.
+    """Facts about the design on a board.
 
     Attributes
     ----------

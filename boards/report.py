@@ -1,4 +1,4 @@
-"""What nextpnr says about a design: the cells that it takes, and how fast it is."""
+"""Reports of nextpnr: the cells that a design takes, and how fast it is."""
 
 import json
 import re
@@ -16,7 +16,7 @@ _CELLS = {name: cell for family in FAMILIES for name, cell in family.cells.items
 
 @dataclass(frozen=True)
 class Usage:
-    """How many cells of a kind a design takes, and how many there are."""
+    """Number of cells of a kind that a design takes, and that there are."""
 
     used: int
     available: int

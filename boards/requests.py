@@ -133,7 +133,7 @@ class RequestReceiver(wiring.Component):
         return m
 
     def _parts(self, pixel_bytes):
-        """What each byte of a word is in its lanes; of a pixel's last one, some bits are spare."""
+        """Bits of the lanes for each byte of a word; of a pixel's last one, some bits are spare."""
         data = self.o_frame.p.data.as_value()
         width = len(data) // self.info.lanes
         for lane in range(self.info.lanes):

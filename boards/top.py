@@ -1,4 +1,4 @@
-"""What a board carries: the accelerator with its link, clock and pins."""
+"""Top module of a board: the accelerator with its link, clock and pins."""
 
 from amaranth import *
 from amaranth.lib import io

@@ -71,7 +71,7 @@ class Build:
 
 @dataclass(frozen=True)
 class Report:
-    """How the tests of a bench ended: their names, and the messages of those that failed."""
+    """Outcome of the tests of a bench: their names, and the messages of those that failed."""
 
     passed: list[str]
     failed: dict[str, str]

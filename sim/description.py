@@ -20,7 +20,7 @@ __all__ = ["Description"]
 
 @dataclass(frozen=True)
 class Description:
-    """What ``design.json`` says of an accelerator.
+    """Description of an accelerator, from ``design.json``.
 
     Attributes
     ----------

@@ -28,7 +28,7 @@ _FRAMES_PER_PROCESS = 200  # fewer are not worth a second process
 
 @dataclass(frozen=True)
 class SimulationResult:
-    """What the hardware answered, and how long it took.
+    """Answers of the simulated hardware, and how long they took.
 
     Attributes
     ----------

@@ -31,7 +31,7 @@ class Direction(Enum):
 
 
 class FaultKind(Enum):
-    """What happens to a byte on the line; the values are those of ``sim/harness/board.cpp``."""
+    """Fate of a byte on the line; the values are those of ``sim/harness/board.cpp``."""
 
     FLIP = "x"
     """One of its bits is wrong."""

@@ -29,7 +29,7 @@ __all__ = ["design_table", "network_table", "plan_table"]
 
 
 def network_table(network: Network) -> Table:
-    """What a network computes, node by node."""
+    """Table of what a network computes, node by node."""
     table = Table(title=network.name)
     table.add_column("layer", no_wrap=True)
     for head in ("kind", "from", "to", "map", "weights"):
@@ -53,7 +53,7 @@ def network_table(network: Network) -> Table:
 
 
 def design_table(design: "Design") -> Table:
-    """How the layers of a network are folded."""
+    """Table of how the layers of a network are folded."""
     from xnorflow.hw.ops.matrix import MatrixStage
 
     table = Table(title=design.network.name)
@@ -79,7 +79,7 @@ def design_table(design: "Design") -> Table:
 
 
 def plan_table(design: "Design", link: "Resources", *, parts: bool) -> Table:
-    """What a design costs: a line for each layer, or for each of its ``parts``.
+    """Table of what a design costs: a line for each layer, or for each of its ``parts``.
 
     A layer's line counts all that is built up to the next one, what it is fed through included.
     The board's ``link`` to the host is not part of the accelerator.

@@ -15,7 +15,7 @@ __all__ = ["ConstantTable", "MemoryStyle", "Rom", "are_shifts", "channel_rows"]
 
 
 class MemoryStyle(Enum):
-    """Where a memory is put; the values are those of Yosys' ``rom_style`` and ``ram_style``."""
+    """Place of a memory; the values are those of Yosys' ``rom_style`` and ``ram_style``."""
 
     AUTO = "auto"
     BLOCK = "block"

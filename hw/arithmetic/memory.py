@@ -1,4 +1,4 @@
-"""How memories fall on a device: block RAMs, distributed RAMs, or look-up tables."""
+"""Memories on a device: block RAMs, distributed RAMs, or look-up tables."""
 
 from xnorflow.hw.arithmetic.constants import MemoryStyle
 
@@ -48,7 +48,7 @@ def register_luts(width, depth):
 
 
 def memory_style(device, width, depth):
-    """Where read-only contents belong.
+    """Best place of read-only contents.
 
     They go into logic up to a LUT's depth, or if they are small: up to half a block RAM, and if
     they take a smaller part of the device's LUTs than of its block RAMs.
@@ -62,7 +62,7 @@ def memory_style(device, width, depth):
 
 
 def buffer_style(device, width, depth):
-    """Where a memory belongs that is written, too."""
+    """Best place of a memory that is written, too."""
     if not device.block_rams:
         return _without_blocks(device)
     if not device.family.distributed_rams:
@@ -73,7 +73,7 @@ def buffer_style(device, width, depth):
 
 
 def automatic_style(device, width, depth):
-    """Where Yosys puts a memory that is written, if nobody asks for a place."""
+    """Place where Yosys puts a memory that is written, if nobody asks for one."""
     if not device.block_rams:
         return _without_blocks(device)
     if not device.family.distributed_rams:
@@ -83,7 +83,7 @@ def automatic_style(device, width, depth):
 
 
 def _without_blocks(device):
-    """Where a memory goes that is written, if there are no block RAMs."""
+    """Place of a memory that is written, if there are no block RAMs."""
     return MemoryStyle.DISTRIBUTED if device.family.distributed_rams else MemoryStyle.LOGIC
 
 

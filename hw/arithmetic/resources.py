@@ -1,4 +1,4 @@
-"""What logic costs, estimated before anything is synthesised."""
+"""Costs of logic, estimated before anything is synthesised."""
 
 from dataclasses import dataclass
 from math import prod

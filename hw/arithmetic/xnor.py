@@ -20,8 +20,9 @@ __all__ = ["count_triples", "encode_weights", "share_parities"]
 
 
 def share_parities(lanes):
-    """What all neurons share: all a of every three lanes, all a ^ b, all a ^ c, all a ^ b ^ c, and
-    the spare lanes.
+    """Terms that all neurons share: of every three lanes all a, a ^ b, a ^ c and a ^ b ^ c.
+
+    Spare lanes follow them.
     """
     whole = len(lanes) // 3 * 3
     a, b, c = (lanes[n:whole:3] for n in range(3))

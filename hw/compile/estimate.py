@@ -1,4 +1,4 @@
-"""What a design costs, estimated before anything is synthesised."""
+"""Costs of a design, estimated before anything is synthesised."""
 
 from xnorflow.hw.arithmetic.resources import Resources
 from xnorflow.hw.compile.design import Design

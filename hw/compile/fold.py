@@ -122,7 +122,7 @@ def fold_fastest(
 
 @dataclass(frozen=True)
 class _Room:
-    """What a design may use: a part of the look-up tables, and what is left beside it."""
+    """Resources that a design may use: a part of the look-up tables, and all else that is left."""
 
     fill: float
     beside: Callable[[Design], Resources] | None
@@ -251,7 +251,7 @@ def _input_lanes(network, cycles):
 
 
 def _largest_buffers(design):
-    """Where the memory goes, if whole frames wait for their parameters."""
+    """A sentence on where the memory goes, if whole frames wait for their parameters."""
     needs = {
         stage.name: stage.resources(design.device, design.depths[stage.name]).block_rams
         for stage in design.stages
@@ -280,7 +280,7 @@ def _check_fit(design, room):
 
 
 def _excess(design, room):
-    """What the design needs more of than it may use: (resource, needed, available)."""
+    """Resources of which a design needs more than it may use: (resource, needed, available)."""
     need, device = room.needs(design), design.device
     budget = [
         ("look-up tables", need.luts, int(room.fill * device.luts)),

@@ -19,7 +19,7 @@ class Cell(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Family:
-    """How logic is best expressed for a family of FPGAs, and what its tools are called."""
+    """A family of FPGAs: how logic is best expressed for it, and what its tools are called."""
 
     name: str
     lut_inputs: int  # of a look-up table

@@ -114,7 +114,7 @@ class DynamicUnit(wiring.Component):
 
 @dataclass(frozen=True)
 class DynamicStage(NodeStage):
-    """What takes words of ``lanes`` values, and one by one the parameters of their frame."""
+    """A stage that takes words of ``lanes`` values, and one by one their frame's parameters."""
 
     node: Node
     source: FeatureMap

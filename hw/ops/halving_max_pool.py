@@ -131,7 +131,7 @@ def _odd(count):
 
 
 def _position(count, last):
-    """What a place along one direction decides."""
+    """Facts that follow from a place along one direction."""
     return {"first": count == 0, "odd": _odd(count), "last": last}
 
 

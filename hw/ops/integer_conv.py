@@ -24,7 +24,7 @@ def _latency(simd):
 
 
 def weight_coding(weights):
-    """How weights are stored: (bits of one, stored values, value of a spare one).
+    """Code in which weights are stored: (bits of one, stored values, value of a spare one).
 
     Weights that are all ±1 take a single bit, 1 for +1.
     """

@@ -33,7 +33,7 @@ __all__ = ["Folding", "MatrixStage", "MatrixUnit", "is_dense", "layers"]
 
 @dataclass(frozen=True)
 class Folding:
-    """How a layer is folded in time: ``pe`` neurons and ``simd`` synapses a cycle."""
+    """Folding of a layer in time: ``pe`` neurons and ``simd`` synapses a cycle."""
 
     pe: int
     simd: int

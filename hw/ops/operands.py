@@ -1,4 +1,4 @@
-"""What a matrix-vector unit works on in a cycle: a word of a vector, and its weights."""
+"""Operands of a matrix-vector unit in a cycle: a word of a vector, and its weights."""
 
 import numpy as np
 from amaranth import *

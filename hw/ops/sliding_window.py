@@ -34,7 +34,7 @@ def _ring_size(depth):
 
 @dataclass(frozen=True)
 class _Tap:
-    """Where a tap is: in the kernel, and in which window of the frame."""
+    """Place of a tap: in the kernel, and in which window of the frame."""
 
     kernel_row: Signal
     kernel_column: Signal

@@ -36,7 +36,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Segment:
-    """What a node becomes.
+    """The stages that a node becomes.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class Segment:
 
 
 class NodeStage(Stage):
-    """What a node becomes, and is named after.
+    """The stage that a node becomes, and that has its name.
 
     Attributes
     ----------
@@ -101,13 +101,13 @@ class NodeStage(Stage):
 
     @classmethod
     def foldings(cls, node, source, lanes, cycles) -> list:
-        """How it may be folded, if it is fed ``lanes`` values a word."""
+        """Foldings that it may have, if it is fed ``lanes`` values a word."""
         return [None]
 
 
 @dataclass(frozen=True)
 class LaneStage(NodeStage):
-    """What takes words of ``lanes`` values from ``source``."""
+    """A stage that takes words of ``lanes`` values from ``source``."""
 
     node: Node
     source: FeatureMap
@@ -118,7 +118,7 @@ class LaneStage(NodeStage):
 
 
 class EvenStage(LaneStage):
-    """What does not take the spare lanes of a word."""
+    """A stage that does not take the spare lanes of a word."""
 
     @classmethod
     def segment(cls, node, sources, fed, folding, pace):
@@ -128,7 +128,7 @@ class EvenStage(LaneStage):
 
 
 class PacedStage(LaneStage):
-    """What has a multiplier a lane, and gets the fewest that keep the pace."""
+    """A stage that has a multiplier a lane, and gets the fewest that keep the pace."""
 
     @classmethod
     def segment(cls, node, sources, fed, folding, pace):
@@ -146,7 +146,7 @@ class PacedStage(LaneStage):
 
 @dataclass(frozen=True)
 class JoinStage(NodeStage):
-    """What takes words of ``lanes`` values from two stages."""
+    """A stage that takes words of ``lanes`` values from two others."""
 
     node: Node
     source: FeatureMap

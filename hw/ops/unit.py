@@ -1,4 +1,4 @@
-"""What components of nodes have in common: their parameters, and their ports."""
+"""Base classes of the components of nodes: their parameters, and their ports."""
 
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out

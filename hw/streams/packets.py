@@ -1,4 +1,4 @@
-"""How frames are marked on the input: what ``last`` says."""
+"""Marks of frames on the input: what ``last`` says."""
 
 from enum import Enum
 

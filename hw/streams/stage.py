@@ -19,7 +19,7 @@ __all__ = ["Stage", "StreamStage"]
 
 
 class Stage(ABC):
-    """What takes words of ``lanes`` values from ``source``, and becomes one component.
+    """A part that takes words of ``lanes`` values from ``source``, and becomes one component.
 
     A stage is a frozen dataclass. What is here is right for a component that delivers a word for
     every word, a fixed number of cycles later; others say what is different.
@@ -100,7 +100,7 @@ class Stage(ABC):
         return Fraction(words, self.busy) + self.frames_kept
 
     def describe(self, depth: int | None) -> dict:
-        """What design.json says of it, besides its name, its sources and its component."""
+        """Entries of design.json, besides its name, its sources and its component."""
         facts = {fact: attrgetter(fact)(self) for fact in self.facts}
         facts = {fact.rpartition(".")[2]: value for fact, value in facts.items()}
         return facts if self.least_depth is None else facts | {"depth": depth}
@@ -116,7 +116,7 @@ class Stage(ABC):
 
 @dataclass(frozen=True)
 class StreamStage(Stage):
-    """What only moves words of ``lanes`` values."""
+    """A stage that only moves words of ``lanes`` values."""
 
     name: str
     source: FeatureMap

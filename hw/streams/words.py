@@ -1,4 +1,4 @@
-"""What flows between components.
+"""Words: what flows between components.
 
 A *vector* is what one neuron sees: the pixel's channels, or for a dense layer the whole frame. It
 travels as ``ceil(length / lanes)`` words of `lanes` consecutive values, lowest index in lane 0.

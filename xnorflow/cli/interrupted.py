@@ -1,4 +1,4 @@
-"""What Ctrl-C leaves: every command says what is kept, and which command goes on."""
+"""Interruptions by Ctrl-C: every command says what is kept, and which command goes on."""
 
 import shlex
 import sys

@@ -1,4 +1,4 @@
-"""What several commands do alike: what they read, and how they show it."""
+"""Functions of several commands: what they read, and how they show it."""
 
 import io
 from collections.abc import Callable, Iterator, Mapping

@@ -283,7 +283,7 @@ def import_(
 
 
 def _what_is_kept(folder: Path, fresh: bool) -> Callable[[], str]:
-    """What describes, after an interruption, the training in ``folder``."""
+    """A function that describes, after an interruption, the training in ``folder``."""
     from xnorflow.sw.fit import STATE_FILE
 
     def written() -> int | None:
