@@ -1,5 +1,7 @@
 """Pooling: largest bits, sums and means of windows that do not overlap."""
 
+from math import prod
+
 from amaranth import *
 from amaranth.lib import data, memory
 
@@ -17,8 +19,8 @@ from xnorflow.ir import AveragePool, GlobalSum, int_bits
 __all__ = ["MaxPool", "MaxPoolStage", "SumPool", "SumPoolStage"]
 
 
-class MaxPool(MapUnit):
-    """Largest bit of every window, or the smallest one on inverted channels.
+class _WindowUnit(MapUnit):
+    """Makes one value of every window and channel; windows do not overlap.
 
     Takes a word every cycle. A window's partial results wait in a memory of one row of windows
     until its last pixel has come; an output that is not taken stalls everything.
@@ -31,12 +33,103 @@ class MaxPool(MapUnit):
 
     latency = 1 + ConstantTable.latency
 
+    def _fetch(self, m, shape):
+        """Pipeline up to the results, and a memory of ``lanes`` values of ``shape``.
+
+        Returns
+        -------
+        en : :class:`Signal`
+            Clock enable of everything.
+        step : :class:`Signal`
+            Whether a word comes in.
+        result : :class:`Signal`
+            To be driven with what the window has so far. With the window's last pixel, it is to be
+            registered for the output.
+        stage : dict of :class:`str` to :class:`Signal`
+            The word, ``data``, and whether it is of the window's ``first`` pixel.
+        partial : :class:`Signal`
+            What the window had before that word.
+        """
+        valid = Signal()
+        en = Signal()
+        m.d.comb += [
+            en.eq(~valid | self.o.ready),
+            self.i.ready.eq(en),
+            self.o.valid.eq(valid),
+        ]
+        step = Signal()
+        m.d.comb += step.eq(en & self.i.valid)
+
+        # Cycle 1: the word is registered, and so is what is to be done with it.
+        action, depth = self._action(m, step)
+        first_stage = registered_all(m, en, action, "{}_1", resets=action)
+
+        # Cycle 2: what the window has so far comes out of the memory.
+        m.submodules.partial = partial = memory.Memory(
+            shape=Shape.cast(shape).width * self.lanes, depth=depth, init=[]
+        )
+        write = partial.write_port()
+        read = partial.read_port(transparent_for=(write,))
+        m.d.comb += [read.en.eq(en), read.addr.eq(first_stage["address"])]
+        stage = registered_all(m, en, first_stage, "{}_2", resets=action)
+
+        # Cycle 3: they are put together, in the memory or the output register.
+        result = Signal.like(write.data)
+        m.d.comb += [
+            write.en.eq(en & stage["inside"]),
+            write.addr.eq(stage["address"]),
+            write.data.eq(result),
+        ]
+        with m.If(en):
+            m.d.sync += valid.eq(stage["complete"])
+        return en, step, result, stage, read.data
+
+    def _action(self, m, step):
+        """Actions for the word that comes in, and the depth of the memory that they need."""
+        source, window = self.source, _window(self.node, self.source)
+        words = source.channels // self.lanes
+        rows, columns = source.height // window[0], source.width // window[1]
+
+        # Where it belongs: channels run fastest, then columns, then rows.
+        word, last_word = counter(m, "word", words, step)
+        column, last_column = counter(m, "column", source.width, step & last_word)
+        end_of_row = last_word & last_column
+        row, last_row = counter(m, "row", source.height, step & end_of_row)
+        column_phase = Signal(range(window[1]))
+        row_phase = Signal(range(window[0]))
+        first_word = Signal(range(columns * words))  # of the window, in the memory
+        last_column_phase, last_row_phase = Signal(), Signal()
+        m.d.comb += [
+            last_column_phase.eq(column_phase == window[1] - 1),
+            last_row_phase.eq(row_phase == window[0] - 1),
+        ]
+        with m.If(step & last_word):
+            with m.If(last_column):
+                m.d.sync += [column_phase.eq(0), first_word.eq(0)]
+                m.d.sync += row_phase.eq(Mux(last_row | last_row_phase, 0, row_phase + 1))
+            with m.Elif(last_column_phase):
+                m.d.sync += [column_phase.eq(0), first_word.eq(first_word + words)]
+            with m.Else():
+                m.d.sync += column_phase.eq(column_phase + 1)
+
+        # Rows and columns that do not fill a window go nowhere.
+        inside = (column < columns * window[1]) & (row < rows * window[0])
+        action = {
+            "data": Value.cast(self.i.payload),
+            "address": (first_word + word)[: len(first_word)],
+            "first": (column_phase == 0) & (row_phase == 0),
+            "inside": step & inside,
+            "complete": step & inside & last_column_phase & last_row_phase,
+        }
+        return action, columns * words
+
+
+class MaxPool(_WindowUnit):
+    """Largest bit of every window, or the smallest one on inverted channels."""
+
     def elaborate(self, platform):
         m = Module()
-        size = self.node.size
-        en, step, result, stage, partial = _pool(
-            m, self, self.source, (size, size), unsigned(1), self.lanes
-        )
+        en, step, result, stage, partial = self._fetch(m, unsigned(1))
 
         together = stage["data"] | partial
         if self.node.inverted is not None and self.node.inverted.any():
@@ -55,30 +148,16 @@ class MaxPool(MapUnit):
         return m
 
 
-class SumPool(MapUnit):
-    """Sum of every window, or its mean with ties rounded up.
-
-    Timing is that of `MaxPool`.
-
-    Attributes
-    ----------
-    latency : :class:`int`
-        Clock cycles from the transfer of a window's last word to its delivery: 3.
-    """
-
-    latency = MaxPool.latency
+class SumPool(_WindowUnit):
+    """Sum of every window, or its mean with ties rounded up."""
 
     def elaborate(self, platform):
         m = Module()
-        window, shift = _window(self.node, self.source), 0
-        if isinstance(self.node, AveragePool):
-            shift = self.node.shift
-        pixels = window[0] * window[1]
+        shift = self.node.shift if isinstance(self.node, AveragePool) else 0
+        pixels = prod(_window(self.node, self.source))
         low, high = pixels * self.source.type.low, pixels * self.source.type.high
         sums = data.ArrayLayout(signed(int_bits(low, high)), self.lanes)
-        en, _, result, stage, partial = _pool(
-            m, self, self.source, window, sums.elem_shape, self.lanes
-        )
+        en, _, result, stage, partial = self._fetch(m, sums.elem_shape)
 
         values, before, after = self.i.p.lanes.shape()(stage["data"]), sums(partial), sums(result)
         half = (1 << shift) >> 1
@@ -136,88 +215,3 @@ class SumPoolStage(EvenStage, _WindowStage):
 def _window(node, source):
     """Rows and columns of a pool's windows."""
     return (source.height, source.width) if isinstance(node, GlobalSum) else (node.size, node.size)
-
-
-def _pool(m, unit, source, window, shape, lanes):
-    """Pipeline of a pool with windows of ``window`` (rows, columns), up to the results.
-
-    Returns
-    -------
-    en : :class:`Signal`
-        Clock enable of everything.
-    step : :class:`Signal`
-        Whether a word comes in.
-    result : :class:`Signal`
-        To be driven with what the window has so far: ``lanes`` values of ``shape``. With the
-        window's last pixel, it is to be registered for the output.
-    stage : dict of :class:`str` to :class:`Signal`
-        The word, ``data``, and whether it is of the window's ``first`` pixel.
-    partial : :class:`Signal`
-        What the window had before that word.
-    """
-    words = source.channels // lanes
-    rows, columns = source.height // window[0], source.width // window[1]
-
-    valid = Signal()
-    en = Signal()
-    m.d.comb += [
-        en.eq(~valid | unit.o.ready),
-        unit.i.ready.eq(en),
-        unit.o.valid.eq(valid),
-    ]
-
-    # Where the word that comes in belongs: channels run fastest, then columns, then rows.
-    step = Signal()
-    m.d.comb += step.eq(en & unit.i.valid)
-    word, last_word = counter(m, "word", words, step)
-    column, last_column = counter(m, "column", source.width, step & last_word)
-    end_of_row = last_word & last_column
-    row, last_row = counter(m, "row", source.height, step & end_of_row)
-    column_phase = Signal(range(window[1]))
-    row_phase = Signal(range(window[0]))
-    first_word = Signal(range(columns * words))  # of the window, in the memory
-    last_column_phase, last_row_phase = Signal(), Signal()
-    m.d.comb += [
-        last_column_phase.eq(column_phase == window[1] - 1),
-        last_row_phase.eq(row_phase == window[0] - 1),
-    ]
-    with m.If(step & last_word):
-        with m.If(last_column):
-            m.d.sync += [column_phase.eq(0), first_word.eq(0)]
-            m.d.sync += row_phase.eq(Mux(last_row | last_row_phase, 0, row_phase + 1))
-        with m.Elif(last_column_phase):
-            m.d.sync += [column_phase.eq(0), first_word.eq(first_word + words)]
-        with m.Else():
-            m.d.sync += column_phase.eq(column_phase + 1)
-
-    # Cycle 1: the word is registered, and so is what is to be done with it.
-    # Rows and columns that do not fill a window go nowhere.
-    inside = (column < columns * window[1]) & (row < rows * window[0])
-    action = {
-        "data": Value.cast(unit.i.payload),
-        "address": (first_word + word)[: len(first_word)],
-        "first": (column_phase == 0) & (row_phase == 0),
-        "inside": step & inside,
-        "complete": step & inside & last_column_phase & last_row_phase,
-    }
-    first_stage = registered_all(m, en, action, "{}_1", resets=action)
-
-    # Cycle 2: what the window has so far comes out of the memory.
-    m.submodules.partial = partial = memory.Memory(
-        shape=Shape.cast(shape).width * lanes, depth=columns * words, init=[]
-    )
-    write = partial.write_port()
-    read = partial.read_port(transparent_for=(write,))
-    m.d.comb += [read.en.eq(en), read.addr.eq(first_stage["address"])]
-    stage = registered_all(m, en, first_stage, "{}_2", resets=action)
-
-    # Cycle 3: they are put together, in the memory or the output register.
-    result = Signal.like(write.data)
-    m.d.comb += [
-        write.en.eq(en & stage["inside"]),
-        write.addr.eq(stage["address"]),
-        write.data.eq(result),
-    ]
-    with m.If(en):
-        m.d.sync += valid.eq(stage["complete"])
-    return en, step, result, stage, read.data
