@@ -1,15 +1,18 @@
-"""Costs of the link to the host, estimated before anything is synthesised."""
+"""Designs for boards: with room for the link to the host, whose costs are estimated."""
 
-from xnorflow.boards.targets import Target
+from contextlib import suppress
+
+from xnorflow.boards.targets import TARGETS, Target
 from xnorflow.errors import DesignError
 from xnorflow.hw.arithmetic.resources import Resources, buffer
+from xnorflow.hw.compile.choose import choose
 from xnorflow.hw.compile.design import Design
 from xnorflow.hw.compile.estimate import estimate
 from xnorflow.hw.streams.words import value_bits
-from xnorflow.ir import FeatureMap
+from xnorflow.ir import FeatureMap, Network
 
 
-__all__ = ["check_plan", "estimate_link", "link_resources"]
+__all__ = ["check_plan", "choose_for", "estimate_link", "link_resources", "smallest_design"]
 
 # Measured by bench/link.py.
 _BASE = 560
@@ -25,6 +28,62 @@ _PACKET = (8, 256)
 
 _MARGIN = 1.1
 """Estimates that exceed a device by no more may be of designs that fit: bench/estimate.py."""
+
+
+def choose_for(
+    network: Network,
+    target: Target,
+    *,
+    clock: int | None = None,
+    linked: bool = True,
+    cycles: int | None = None,
+    fps: float | None = None,
+    fastest: bool = False,
+    single_buffered: bool = False,
+) -> Design:
+    """Choose a design for a board.
+
+    Parameters
+    ----------
+    network, cycles, fps, fastest, single_buffered
+        As for `xnorflow.hw.compile.choose.choose`.
+    target : Target
+        The board.
+    clock : int, optional
+        Frequency in Hz, if not the board's usual.
+    linked : bool
+        Whether it leaves room for the link to the host.
+
+    Raises
+    ------
+    DesignError
+        If there is no folding for that.
+    """
+    return choose(
+        network,
+        target.device,
+        clock=target.clock if clock is None else clock,
+        cycles=cycles,
+        fps=fps,
+        fastest=fastest,
+        single_buffered=single_buffered,
+        beside=link_resources if linked else None,
+    )
+
+
+def smallest_design(network: Network) -> Design:
+    """Choose a design for the first board that has room for it; they go by size.
+
+    Raises
+    ------
+    DesignError
+        If it fits none.
+    """
+    *smaller, largest = TARGETS
+    for target in smaller:
+        with suppress(DesignError):
+            return choose_for(network, target)
+    return choose_for(network, largest)
 
 
 def link_resources(design: Design) -> Resources:

@@ -19,13 +19,11 @@ from xnorflow import __version__
 from xnorflow.boards.build import Stage
 from xnorflow.boards.report import Usage
 from xnorflow.cli import main
-from xnorflow.cli.board import smallest_design
 from xnorflow.cli.shared import load_network
 from xnorflow.files import locked
 from xnorflow.hw.arithmetic.resources import Resources
 from xnorflow.hw.families.device import Cell
 from xnorflow.hw.families.ecp5 import ECP5_85F
-from xnorflow.hw.families.ice40 import UP5K
 from xnorflow.ir import Int
 from xnorflow.ir.xnf import load, save
 from xnorflow.sw import fit
@@ -262,11 +260,6 @@ def test_frames_go_to_a_simulated_board(cli, files, frames, monkeypatch):
     assert "compiling the board, an iCE40UP5K" in out
     assert "all scores are those of the golden model" in out
     assert np.array_equal(np.load("scores.npy"), golden(NETWORK, frames).scores.numpy())
-
-
-def test_the_simulated_board_is_the_smallest_with_room(files):
-    wide = random_mlp(1, side=16, widths=(512, 512), classes=10)
-    assert [smallest_design(net).device for net in (NETWORK, wide)] == [UP5K, ECP5_85F]
 
 
 @pytest.mark.parametrize("columns", [40, 80, 120])

@@ -6,7 +6,7 @@ The functions below are imported when they are first used, so ``import xnorflow`
 ``xnorflow.nn``                         layers and quantisers, for modules of your own
 ``prepare``, ``lower``, ``compare``     a module → on a fixed-point grid → a network of integers
 ``load``, ``save``, ``golden``          a network's file, and what it computes
-``fold``, ``choose``                    a network → a design, for given cycles, or for a device
+``fold``, ``choose``, ``choose_for``    a network → a design, for cycles, a device, or a board
 ``generate``, ``simulate``              a design → Verilog → its simulation
 ``build``, ``find_target``              a design → a bitstream for a board
 ``load_data``, ``read_data``            labelled data: a published data set or your own; your own
@@ -27,6 +27,7 @@ _WHERE = {
     "UInt": "xnorflow.ir",
     "build": "xnorflow.boards.build",
     "choose": "xnorflow.hw.compile.choose",
+    "choose_for": "xnorflow.boards.plan",
     "compare": "xnorflow.sw.compare",
     "find_target": "xnorflow.boards.targets",
     "fold": "xnorflow.hw.compile.fold",

@@ -25,7 +25,6 @@ __all__ = [
     "NodeStage",
     "PacedStage",
     "Segment",
-    "adapted",
     "check_pixels",
     "divisors",
     "even_lanes",

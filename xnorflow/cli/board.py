@@ -1,14 +1,13 @@
 """Commands for boards: which there are, and frames for one that is plugged in, or simulated."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from xnorflow.cache import redirect_tools
-from xnorflow.cli.hardware import choose_design
 from xnorflow.cli.options import (
     DataOption,
     InputOption,
@@ -18,16 +17,15 @@ from xnorflow.cli.options import (
     OutputOption,
 )
 from xnorflow.cli.shared import bar, console, load_frames, load_network, report_results
-from xnorflow.errors import DesignError, LinkError
+from xnorflow.errors import LinkError
 from xnorflow.files import check_output
 
 
 if TYPE_CHECKING:
-    from xnorflow.hw.compile.design import Design
     from xnorflow.ir import Network
 
 
-__all__ = ["boards", "run", "smallest_design"]
+__all__ = ["boards", "run"]
 
 VIRTUAL = "virtual"
 """Port of the simulated board."""
@@ -94,17 +92,6 @@ def boards() -> None:
     console.print(table)
 
 
-def smallest_design(network: "Network") -> "Design":
-    """Design for the first board that has room for it; they go by size."""
-    from xnorflow.boards.targets import TARGETS
-
-    *smaller, largest = TARGETS
-    for target in smaller:
-        with suppress(DesignError):
-            return choose_design(network, target.name, linked=True)
-    return choose_design(network, largest.name, linked=True)
-
-
 @contextmanager
 def _port(network: "Network", port: str) -> Iterator[str]:
     """Path of a serial port; of a simulated board's pseudo-terminal for ``virtual``."""
@@ -113,13 +100,15 @@ def _port(network: "Network", port: str) -> Iterator[str]:
         return
     from xnorflow.boards.host import BAUD
     from xnorflow.boards.link import LinkTop
+    from xnorflow.boards.plan import smallest_design
     from xnorflow.boards.targets import ICEBREAKER
     from xnorflow.sim.virtual_board import virtual_board
 
     # The fewer cycles a bit takes, the sooner it is simulated.
     clock, divisor = ICEBREAKER.clock, ICEBREAKER.clock // BAUD
     redirect_tools()
-    design = smallest_design(network)
+    with console.status("folding …"):
+        design = smallest_design(network)
     console.print(f"compiling the board, an {design.device.name}; the first time takes a minute …")
     with virtual_board(LinkTop(design, clock=clock, divisor=divisor), divisor=divisor) as path:
         yield path

@@ -4,7 +4,7 @@ import shlex
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from xnorflow.ir import Network
 
 
-__all__ = ["build", "choose_design", "generate", "plan", "simulate"]
+__all__ = ["build", "generate", "plan", "simulate"]
 
 
 def plan(
@@ -63,7 +63,7 @@ def plan(
     from xnorflow.hw.compile.fold import FILL
     from xnorflow.tables import plan_table
 
-    design = choose_design(
+    design = _choose(
         load_network(network),
         board,
         cycles=cycles,
@@ -103,7 +103,7 @@ def generate(
     from xnorflow.tables import design_table
 
     redirect_tools()
-    design = choose_design(
+    design = _choose(
         load_network(network),
         board,
         cycles=cycles,
@@ -151,7 +151,7 @@ def simulate(
         from xnorflow.sw.golden import golden
 
         images, truth = load_frames(loaded, data, limit, frames, labels)
-    design = choose_design(
+    design = _choose(
         loaded,
         board,
         cycles=cycles,
@@ -201,7 +201,7 @@ def build(
     from xnorflow.tables import design_table
 
     redirect_tools()
-    design = choose_design(
+    design = _choose(
         load_network(network),
         board,
         cycles=cycles,
@@ -256,38 +256,22 @@ def _report_cycles(design: "Design", cycles: int | None, latency: int) -> None:
             raise ToolError(f"the simulated {what} is not the predicted one")
 
 
-def choose_design(
+def _choose(
     network: "Network",
     board: str,
     *,
-    cycles: int | None = None,
-    fps: float | None = None,
-    fastest: bool = False,
-    single_buffered: bool = False,
-    clock: float | None = None,
+    clock: float | None,
     linked: bool = False,
+    **rate: Any,
 ) -> "Design":
-    """Fold a network for a board, at the rate that the options ask for.
-
-    ``clock`` is in MHz, if not the board's usual. A design that is to be ``linked`` leaves room for
-    the link to the host.
-    """
-    from xnorflow.boards.plan import link_resources
+    """Choose a design for a board; ``clock`` is in MHz, if not the board's usual."""
+    from xnorflow.boards.plan import choose_for
     from xnorflow.boards.targets import find_target
-    from xnorflow.hw.compile.choose import choose
 
     target = find_target(board)
     with console.status("folding …"):  # which takes a while with large networks
-        return choose(
-            network,
-            target.device,
-            clock=target.clock if clock is None else _hertz(clock),
-            cycles=cycles,
-            fps=fps,
-            fastest=fastest,
-            single_buffered=single_buffered,
-            beside=link_resources if linked else None,
-        )
+        hertz = None if clock is None else _hertz(clock)
+        return choose_for(network, target, clock=hertz, linked=linked, **rate)
 
 
 def _hertz(clock: float) -> int:
