@@ -141,6 +141,8 @@ def _binary(
     padding: int = 0,
 ) -> ExactLayer:
     """Binary weights, with the gate that suits them."""
+    if layer.bias is not None:
+        raise LoweringError(f"{name} has a bias, for which a chain has no place")
     activation = layer.activation_quantiser.levels()
     weight = layer.weight_quantiser.levels(layer.weight.flatten(1))
     bits = weight.bits.numpy().reshape(-1, *window)

@@ -23,7 +23,7 @@ from xnorflow.sw.frontend.graph import (
 from xnorflow.sw.lowering.roots import ONE, Root, RootSum
 from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
 from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
-from xnorflow.sw.nn.quantiser import ActivationQuantiser, WeightLevels
+from xnorflow.sw.nn.quantiser import ActivationQuantiser, Delivered, WeightLevels
 
 
 __all__ = ["ACCEPTED", "Functions", "clip", "pair", "read_module", "two_slopes"]
@@ -86,10 +86,7 @@ def _of_layer(
             ]
         case IntegerLinear():
             code, scale = layer.weight_quantiser.encode(layer.weight)
-            return [
-                ("_bits", Binarise(layer.activation_quantiser.levels())),
-                ("", WeightedSum(_integer(code, scale), dense=True)),
-            ]
+            sums = WeightedSum(_integer(code, scale), dense=True)
         case BinaryConv2d():
             levels = layer.weight_quantiser.levels(layer.weight.flatten(1))
             shape = layer.weight.permute(0, 2, 3, 1).shape
@@ -99,7 +96,13 @@ def _of_layer(
         case BinaryLinear():
             levels = layer.weight_quantiser.levels(layer.weight)
             sums = WeightedSum(_binary(levels, levels.bits), dense=True)
-    return [("_bits", Binarise(layer.activation_quantiser.levels())), ("", sums)]
+    functions: Functions = [("", sums)]
+    if not isinstance(layer.activation_quantiser, Delivered):
+        functions.insert(0, ("_bits", Binarise(layer.activation_quantiser.levels())))
+    if not isinstance(layer, IntegerLinear) and layer.bias is not None:
+        shifts = (RootSum.rational(Fraction(bias)) for bias in layer.bias.tolist())
+        functions.append(("_biased", Scale((ONE,), tuple(shifts))))
+    return functions
 
 
 def _binary(levels: WeightLevels, bits: Tensor) -> Weights:

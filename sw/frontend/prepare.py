@@ -45,13 +45,10 @@ from xnorflow.sw.nn.grid_layers import (
     GridRPReLU,
 )
 from xnorflow.sw.nn.prelu import Maxout, RPReLU
+from xnorflow.sw.nn.quantiser import Delivered
 from xnorflow.sw.nn.shortcuts import IntegerPointwise, PadChannels, RepeatChannels, Subsample
 from xnorflow.sw.nn.sign import Sign
-from xnorflow.sw.nn.sums import (
-    GridNorm1d,
-    GridNorm2d,
-    GridScores,
-)
+from xnorflow.sw.nn.sums import GridNorm1d, GridNorm2d, GridScores
 
 
 __all__ = ["is_prepared", "prepare"]
@@ -125,8 +122,7 @@ class _Rewrite(Rewriting):
             raise LoweringError("the model must take one tensor, not several")
         node = self.graph.placeholder(str(self.node.target))
         self.last_constant = node
-        channels = self.node.meta["shape"][1]
-        self.edges[self.node] = Edge(Kind.INPUT, node, channels)
+        self.edges[self.node] = Edge(Kind.INPUT, node, self.node.meta["shape"][1])
 
     def _output(self) -> None:
         (result,) = self.node.args
@@ -238,6 +234,8 @@ class _Rewrite(Rewriting):
             case IntegerConv2d():
                 self.expect(x, origin, Kind.INPUT)
                 node = self.become(conv, GridPixelConv, x.node)
+            case BinaryConv2d() if isinstance(conv.activation_quantiser, Delivered):
+                raise LoweringError(f"{origin} must have its own activation quantiser on a grid")
             case BinaryConv2d() if x.kind is Kind.ABOVE:
                 quantiser = conv.activation_quantiser
                 if x.mean and not isinstance(quantiser, Sign):
@@ -248,8 +246,7 @@ class _Rewrite(Rewriting):
                 node = self.become(conv, GridBinaryConv, *with_bias(self.stream(x)))
             case _:
                 node = self._integer_convolution(conv, x, origin)
-        weight: Any = conv.weight
-        return Edge(Kind.SUMS, node, len(weight))
+        return Edge(Kind.SUMS, node, self.node.meta["shape"][1])
 
     def _integer_convolution(self, conv: Any, x: Edge, origin: str) -> fx.Node:
         pixels = x.kind is Kind.INPUT

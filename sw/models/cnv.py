@@ -97,7 +97,6 @@ class ConvNet(nn.Sequential):
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         channels, height, width = shape
         for n, conv in enumerate(convs, 1):
-            windows = {"stride": conv.stride, "padding": conv.padding}
             if n == 1 and pixels is not None:
                 layers["conv1"] = IntegerConv2d(
                     channels,
@@ -106,7 +105,8 @@ class ConvNet(nn.Sequential):
                     mean=pixels.mean,
                     deviation=pixels.deviation,
                     bits=pixels.bits,
-                    **windows,
+                    stride=conv.stride,
+                    padding=conv.padding,
                 )
             else:
                 layers[f"conv{n}"] = BinaryConv2d(
@@ -116,7 +116,8 @@ class ConvNet(nn.Sequential):
                     method.weights(conv.channels),
                     method.activations() if n > 1 else InputThreshold(),
                     border=border,
-                    **windows,
+                    stride=conv.stride,
+                    padding=conv.padding,
                 )
             if conv.pool > 1:
                 layers[f"pool{n}"] = nn.MaxPool2d(conv.pool)

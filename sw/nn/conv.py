@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from xnorflow.errors import NetworkError
 from xnorflow.sw.nn.arguments import check_kind, check_sizes
 from xnorflow.sw.nn.integer import IntegerWeight
-from xnorflow.sw.nn.quantiser import ActivationQuantiser, WeightQuantiser
+from xnorflow.sw.nn.quantiser import ActivationQuantiser, Delivered, WeightQuantiser
 
 
 __all__ = ["BinaryConv2d", "Border", "IntegerConv2d"]
@@ -28,7 +29,7 @@ class BinaryConv2d(nn.Module):
     """Binarise the input, then convolve it with binarised weights.
 
     Any pair of quantisers goes together, as in `BinaryLinear`; those of weights see a filter as a
-    row, those of activations have the channels last. There is no bias.
+    row, those of activations have the channels last.
 
     Parameters
     ----------
@@ -36,17 +37,24 @@ class BinaryConv2d(nn.Module):
     kernel : int
         Its side.
     weight_quantiser : WeightQuantiser
-    activation_quantiser : ActivationQuantiser
+    activation_quantiser : ActivationQuantiser, optional
+        Without one, the input must be what such a quantiser delivered.
     stride, padding : int
         As in PyTorch, the same in both directions.
     border : Border
-        What the padding consists of.
+        What the padding consists of; the lower level is that of the activation quantiser.
+    bias : bool
+        Whether each filter adds a number, which is learned, to its scaled sums.
 
     Attributes
     ----------
     weight : (out_channels, in_channels, kernel, kernel)
         Latent real weights, at first uniform on ±1/√(synapses of a filter).
+    bias : (out_channels,), or None
+        At first 0.
     """
+
+    bias: Tensor | None
 
     def __init__(
         self,
@@ -54,22 +62,28 @@ class BinaryConv2d(nn.Module):
         out_channels: int,
         kernel: int,
         weight_quantiser: WeightQuantiser,
-        activation_quantiser: ActivationQuantiser,
+        activation_quantiser: ActivationQuantiser | None = None,
         *,
         stride: int = 1,
         padding: int = 0,
         border: Border = Border.ZERO,
+        bias: bool = False,
     ) -> None:
         super().__init__()
         check_sizes(in_channels=in_channels, out_channels=out_channels, kernel=kernel)
         check_sizes(least=0, padding=padding)
         check_sizes(stride=stride)
         check_kind("weights", weight_quantiser, WeightQuantiser)
-        check_kind("activations", activation_quantiser, ActivationQuantiser)
+        activations = Delivered() if activation_quantiser is None else activation_quantiser
+        check_kind("activations", activations, ActivationQuantiser)
         check_kind("border", border, Border)
+        check_kind("bias", bias, bool)
+        if padding and border is Border.LOWER and activation_quantiser is None:
+            raise NetworkError("a border of the lower level needs an activation quantiser")
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel, kernel))
         self.weight_quantiser = weight_quantiser
-        self.activation_quantiser = activation_quantiser
+        self.activation_quantiser = activations
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
         self.stride = stride
         self.padding = padding
         self.border = border
@@ -91,7 +105,8 @@ class BinaryConv2d(nn.Module):
         # Codes first: their sums are exact, so equal sums stay equal after scaling.
         weight = weight.reshape(self.weight.shape)
         sums = functional.conv2d(code, weight, stride=self.stride, padding=padding)
-        return sums * (activation_scale * weight_scale)[:, None, None]
+        y = sums * (activation_scale * weight_scale)[:, None, None]
+        return y if self.bias is None else y + self.bias[:, None, None]
 
 
 class IntegerConv2d(nn.Module):

@@ -51,10 +51,10 @@ class GridBinaryConv(BinaryConv2d):
         # flows through this one; it is here for the little number that is added to the variance.
         scale = (quantiser.scale() * weight_scale).detach()
         smooth = Combine.apply(sums, popcounts, rho, constant, scale)
+        if self.bias is not None:
+            smooth = smooth + self.bias[:, None, None]
         width = (weight[0].numel() + 1).bit_length()
-        return Sums(
-            smooth, sums, scale, rho=rho, popcounts=popcounts, constant=constant, width=width
-        )
+        return Sums(smooth, sums, scale, self.bias, rho, popcounts, constant, width)
 
     def _constant(
         self, inside: Tensor, weight: Tensor, rho: Tensor | None, padding: int

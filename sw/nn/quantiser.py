@@ -13,6 +13,7 @@ from xnorflow.sw.nn.gradients import sign_bireal
 __all__ = [
     "ActivationLevels",
     "ActivationQuantiser",
+    "Delivered",
     "WeightLevels",
     "WeightQuantiser",
     "decode",
@@ -93,6 +94,25 @@ class ActivationQuantiser(nn.Module, ABC):
     @abstractmethod
     def levels(self) -> ActivationLevels:
         """Exact levels and thresholds, of the parameters in float64."""
+
+
+class Delivered(ActivationQuantiser):
+    """No quantiser: the input is what an activation quantiser in front of the layer delivered."""
+
+    def distance(self, _x: Tensor) -> Tensor:
+        """There is no threshold."""
+        raise LoweringError(_DELIVERED)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor | float]:
+        """``x`` as it is."""
+        return x, 1.0
+
+    def levels(self) -> ActivationLevels:
+        """There are none of its own."""
+        raise LoweringError(_DELIVERED)
+
+
+_DELIVERED = "a layer must have an activation quantiser of its own here"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import pytest
 from xnorflow.errors import NetworkError
 from xnorflow.sw.models.chain import ChainConfig, ConvConfig
 from xnorflow.sw.nn.adabin import AdaBinActivation, AdaBinWeight
-from xnorflow.sw.nn.conv import BinaryConv2d, IntegerConv2d
+from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
 from xnorflow.sw.nn.integer import IntegerWeight
 from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
 from xnorflow.sw.nn.sign import RSign, Sign, SignWeight
@@ -16,6 +16,11 @@ from xnorflow.sw.nn.siman import SiManWeight
     ("changes", "match"),
     [
         ({"border": "lower"}, "^border must be a Border, not 'lower'$"),
+        ({"bias": 1}, "^bias must be a bool, not 1$"),
+        (
+            {"border": Border.LOWER, "padding": 1, "activation_quantiser": None},
+            "^a border of the lower level needs an activation quantiser$",
+        ),
         ({"stride": 2.0}, "^stride must be an integer of at least 1, not 2.0$"),
         ({"padding": -1}, "^padding must be an integer of at least 0, not -1$"),
         ({"kernel": True}, "^kernel must be an integer of at least 1, not True$"),
@@ -36,8 +41,10 @@ def test_binary_convolutions(changes, match):
 def test_other_layers():
     with pytest.raises(NetworkError, match="in_features must be an integer of at least 1, not 0"):
         BinaryLinear(0, 3, SignWeight(), Sign())
-    with pytest.raises(NetworkError, match="activations must be an ActivationQuantiser, not None"):
-        IntegerLinear(2, 3, None)
+    with pytest.raises(NetworkError, match="activations must be an ActivationQuantiser, not 3"):
+        IntegerLinear(2, 2, 3)
+    with pytest.raises(NetworkError, match=r"^bias must be a bool, not 'no'$"):
+        BinaryLinear(2, 3, SignWeight(), bias="no")
     with pytest.raises(NetworkError, match=r"kernel must be an integer of at least 1, not 3\.0"):
         IntegerConv2d(1, 1, 3.0, mean=(0.5,), deviation=(0.5,))
 

@@ -98,6 +98,37 @@ def test_kernels_and_strides(kernel, stride, padding):
     torch.testing.assert_close(conv(x), by_definition(quantised, weights, stride, padding, 0.0))
 
 
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_biases_are_added_to_what_is_scaled(activation):
+    conv = layer("adabin", activation, padding=1)
+    biased = layer("adabin", activation, padding=1, bias=True)
+    assert {*biased.state_dict()} - {*conv.state_dict()} == {"bias"}
+    biased.load_state_dict(conv.state_dict() | {"bias": torch.tensor([1.0, -2.0, 0.5])})
+    x = images()
+    shift = torch.tensor([1.0, -2.0, 0.5])[:, None, None]
+    torch.testing.assert_close(biased(x), conv(x) + shift)
+
+
+@pytest.mark.parametrize("weight", WEIGHTS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_quantisers_may_stand_in_front(weight, activation):
+    """Values, gradients, and the names of parameters."""
+    conv, x, y = layer(weight, activation, padding=1), images(), images()
+    quantiser = ACTIVATIONS[activation]().double()
+    bare = BinaryConv2d(2, 3, 3, conv.weight_quantiser, padding=1).double().eval()
+    bare.weight = torch.nn.Parameter(conv.weight.detach().clone())
+    assert not any("activation" in name for name in bare.state_dict())
+    for each in (x, y):
+        each.requires_grad_()
+    result = torch.nn.Sequential(quantiser, bare)(x)
+    torch.testing.assert_close(result, conv(y))
+    factors = torch.linspace(-1, 1, result.numel()).view_as(result)
+    (result * factors).sum().backward()
+    (conv(y) * factors).sum().backward()
+    torch.testing.assert_close(x.grad, y.grad)
+    torch.testing.assert_close(bare.weight.grad, conv.weight.grad)
+
+
 @pytest.mark.parametrize("weight", WEIGHTS)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("border", Border)

@@ -147,16 +147,20 @@ def modules(draw):
                 )
             )
         else:
+            bits = InputThreshold() if activation == "input" else activations(draw, channels)
+            apart = draw(st.booleans())
+            layers += [bits] if apart else []
             layers.append(
                 BinaryConv2d(
                     channels,
                     filters,
                     kernel,
                     weights(draw, filters),
-                    InputThreshold() if activation == "input" else activations(draw, channels),
+                    None if apart else bits,
                     stride=stride,
                     padding=padding,
-                    border=draw(st.sampled_from(Border)),
+                    border=Border.ZERO if apart else draw(st.sampled_from(Border)),
+                    bias=draw(st.booleans()),
                 )
             )
         activation, channels = "sign", filters
@@ -173,11 +177,18 @@ def modules(draw):
     for _ in range(draw(st.integers(0, 2))):
         outputs = draw(st.integers(2, 9))
         first = InputThreshold() if activation == "input" else activations(draw, None)
-        layers.append(BinaryLinear(features, outputs, weights(draw, outputs), first))
+        apart = draw(st.booleans())
+        layers += [first] if apart else []
+        bits = None if apart else first
+        biased = draw(st.booleans())
+        layers.append(BinaryLinear(features, outputs, weights(draw, outputs), bits, bias=biased))
         layers.append(nn.BatchNorm1d(outputs))
         features, activation = outputs, "sign"
     last = AdaBinActivation(4) if draw(st.booleans()) else Sign()
     last = InputThreshold() if activation == "input" else last
+    apart = draw(st.booleans())
+    layers += [last] if apart else []
+    last = None if apart else last
     layers.append(
         BinaryLinear(features, 4, SignWeight(shared_scale=True), last)
         if draw(st.booleans())
@@ -230,9 +241,15 @@ class Biased(nn.Module):
         return self.fc(x.flatten(1)) + self.bias
 
 
+def biased():
+    weights = SignWeight(shared_scale=True)
+    return nn.Sequential(nn.Flatten(), InputThreshold(), BinaryLinear(6, 8, weights, bias=True))
+
+
+@pytest.mark.parametrize("make", [Biased, biased])
 @pytest.mark.parametrize("seed", range(20))
-def test_biases_of_scores_keep_the_order_of_classes(seed):
-    model = randomise(Biased(), seed)
+def test_biases_of_scores_keep_the_order_of_classes(make, seed):
+    model = randomise(make(), seed)
     frames = torch.cartesian_prod(*[torch.tensor([0, 255], dtype=torch.uint8)] * 6)
     network = lower(model, input=FeatureMap(1, 6, 1, PIXELS))
     found = golden(network, frames[:, None, :, None]).scores
@@ -295,6 +312,10 @@ def test_a_shape_may_be_computed():
         ),
         ([nn.BatchNorm2d(1, track_running_stats=False)], "0 .BatchNorm2d. has no running"),
         ([Sign(), nn.BatchNorm2d(1)], "1 .BatchNorm2d. stands behind an activation quantiser"),
+        (
+            [BinaryConv2d(1, 1, 1, SignWeight())],
+            r"0 \(BinaryConv2d\) takes bits: put an activation quantiser",
+        ),
         ([Sign(), Sign()], "1 .Sign. binarises what is binary already"),
         ([nn.Identity()], "the last operation of the model must be what it returns"),
     ],

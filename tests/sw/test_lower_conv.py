@@ -387,6 +387,8 @@ def _norm(index, norm):
          "fc1 takes 95 values, but it gets a map of 4×4×6"),
         (_put(2, BinaryLinear(96, 5, SignWeight(), RSign(96))),
          "conv2 has 6 outputs, but 96 thresholds follow it"),
+        (_put(1, _conv(4, 6, padding=1, bias=True)),
+         "conv2 has a bias, for which a chain has no place"),
         (_put(1, _conv(4, 7, padding=1)),
          "conv2 has 7 outputs, but the batch normalisation after it 6"),
         (_put(1, _conv(4, 6, padding=3)),

@@ -22,11 +22,12 @@ from xnorflow.sw.models import NAMED, Task
 from xnorflow.sw.models.former import from_residual_config, load_residual_state
 from xnorflow.sw.models.methods import ResidualMethod
 from xnorflow.sw.models.resnet import Family
-from xnorflow.sw.nn.conv import Border, IntegerConv2d
+from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
 from xnorflow.sw.nn.dynamic import FrameMean
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.nn.prelu import RPReLU
 from xnorflow.sw.nn.shortcuts import PadChannels, RepeatChannels, Shortcut, Subsample
+from xnorflow.sw.nn.sign import SignWeight
 from xnorflow.sw.nn.siman import SiManWeight
 from xnorflow.sw.residual_config import StemConfig, UnitForm
 from xnorflow.sw.residual_names import NamedResidual
@@ -316,6 +317,20 @@ def test_the_bits_of_pools_are_pooled():
     assert pool.inverted.tolist() == [False, True]
 
 
+@pytest.mark.parametrize("method", [ResidualMethod.ADABIN, ResidualMethod.SIMAN])
+@pytest.mark.parametrize("norm", [nn.BatchNorm2d, nn.PReLU])
+def test_biases_of_binary_convolutions_are_rounded_with_their_sums(method, norm):
+    family = Family(method)
+    weights, bits = family.weights(2), family.signs(2)
+    conv = BinaryConv2d(2, 2, 3, weights, bits, padding=1, bias=True)
+    model = small(conv, norm(2)).eval()
+    nn.init.normal_(conv.bias, std=3.0)
+    prepared, _ = check_exact(model, Grid(), FRAME)
+    pixels = frames(FRAME.shape, 10).double().movedim(-1, 1)
+    with torch.no_grad():
+        torch.testing.assert_close(prepared(pixels), model(pixels), rtol=0.01, atol=0.02)
+
+
 def test_all_values_can_be_scores():
     model = nn.Sequential(
         nn.Conv2d(3, 2, 3, stride=2),
@@ -429,6 +444,10 @@ def test_a_fine_grid_is_nearly_none(layers, channels):
         (
             [nn.Flatten(), nn.Linear(64, 2), nn.Unflatten(1, (2, 1, 1))],
             r"2 \(Linear\) must be the last layer",
+        ),
+        (
+            [BinaryConv2d(2, 2, 3, SignWeight())],
+            r"1 \(BinaryConv2d\) must have its own activation quantiser on a grid",
         ),
         ([FrameMean(), binary()], r"2 \(BinaryConv2d\) must binarise with Sign behind a FrameMean"),
     ],
