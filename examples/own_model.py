@@ -39,7 +39,7 @@ def main(source: Path, out: Path, *, bitstream: bool = False, epochs: int = 20) 
     """Train, lower, generate and simulate; build if there is to be a ``bitstream``."""
     data = xnorflow.load_data(source)
     pixels = (data.frame.height - 2) // 2 * ((data.frame.width - 2) // 2)
-    trained = xnorflow.train_module(
+    trained = xnorflow.train(
         lambda: Net(data.frame.channels, pixels, len(data.classes)),
         replace(OWN, epochs=epochs), data, out / "training",
     )  # fmt: skip

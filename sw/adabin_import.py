@@ -9,22 +9,22 @@ from pathlib import Path
 from typing import TypeGuard
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from xnorflow.errors import FormatError
-from xnorflow.ir import Network, Provenance
+from xnorflow.ir import FeatureMap, Network, Provenance, UInt
 from xnorflow.sw.batches import accuracy
 from xnorflow.sw.calibrate import CALIBRATED_ON, calibrate
 from xnorflow.sw.checkpoint import Checkpoint
-from xnorflow.sw.data import ImageData
+from xnorflow.sw.data import Dataset, ImageData
+from xnorflow.sw.frontend.prepare import prepare
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
 from xnorflow.sw.models.pixels import IntegerPixels
+from xnorflow.sw.models.registry import Task
+from xnorflow.sw.models.spec import ModelSpec
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.nn.integer import IntegerWeight
-from xnorflow.sw.residual import Residual
-from xnorflow.sw.residual_config import ResidualMethod
-from xnorflow.sw.residual_names import NamedResidual
 from xnorflow.sw.torch_file import read_torch_file
 
 
@@ -35,7 +35,7 @@ __all__ = [
     "Import",
     "import_adabin_resnet20",
     "import_and_measure",
-    "in_real_numbers",
+    "in_floating_point",
 ]
 
 Advance = Callable[[int, int], None]
@@ -54,21 +54,21 @@ STEM_BITS = 12
 _STEM = {
     "stem.conv.weight": "conv1.weight",
     "stem.norm": "bn1",
-    "stem_slopes.positive": "nonlinear1.pos_scale",
-    "stem_slopes.negative": "nonlinear1.neg_scale",
+    "stem.act.positive": "nonlinear1.pos_scale",
+    "stem.act.negative": "nonlinear1.neg_scale",
 }
-_HEAD = {"classifier.norm": "bn2", "classifier.dense": "linear"}
-_UNIT = {
-    "conv.conv.weight": "conv{n}.weight",
-    "conv.conv.activation_quantiser.alpha": "conv{n}.binary_a.alpha_a",
-    "conv.conv.activation_quantiser.beta": "conv{n}.binary_a.beta_a",
-    "conv.norm": "bn{n}",
-    "slopes.positive": "nonlinear{n}.pos_scale",
-    "slopes.negative": "nonlinear{n}.neg_scale",
+_HEAD = {"norm": "bn2", "fc": "linear"}
+_BLOCK = {
+    "conv.weight": "conv{n}.weight",
+    "conv.activation_quantiser.alpha": "conv{n}.binary_a.alpha_a",
+    "conv.activation_quantiser.beta": "conv{n}.binary_a.beta_a",
+    "norm": "bn{n}",
+    "act.positive": "nonlinear{n}.pos_scale",
+    "act.negative": "nonlinear{n}.neg_scale",
 }
 
 
-def import_adabin_resnet20(path: Path | str, *, stem_bits: int = STEM_BITS) -> Residual:
+def import_adabin_resnet20(path: Path | str, *, stem_bits: int = STEM_BITS) -> Checkpoint:
     """Read the authors' checkpoint; the model is a floating-point one, in evaluation mode.
 
     Source: AdaBin, arXiv 2208.08084.
@@ -79,7 +79,7 @@ def import_adabin_resnet20(path: Path | str, *, stem_bits: int = STEM_BITS) -> R
         Their file.
     stem_bits : int
         Width of the first layer's weights, which are floating-point numbers there: see
-        `in_real_numbers`.
+        `in_floating_point`.
 
     Raises
     ------
@@ -92,7 +92,8 @@ def import_adabin_resnet20(path: Path | str, *, stem_bits: int = STEM_BITS) -> R
         raise FormatError(f"{path} is a PyTorch file with other content")
     theirs = {re.sub("^module[.]", "", str(name)): value for name, value in state.items()}
     pixels = replace(PIXELS, bits=stem_bits)
-    model = Residual(NamedResidual.RESNET20.config(ResidualMethod.ADABIN, pixels))
+    spec = ModelSpec("resnet20", Task((3, 32, 32), 10, pixels), {"method": "adabin"})
+    model = spec.build()
     ours = {}
     for name, expected in model.state_dict().items():
         value = theirs.get(_their_name(name))
@@ -105,13 +106,19 @@ def import_adabin_resnet20(path: Path | str, *, stem_bits: int = STEM_BITS) -> R
         if not bool(ours[name].isfinite().all()):
             raise FormatError(f"{path}: {_their_name(name)} has values that are not finite")
     model.load_state_dict(ours)
-    return model.eval()
+    classes = Dataset.CIFAR10.classes
+    provenance = Provenance(
+        dataset=Dataset.CIFAR10.value, model=spec.name, method=spec.method, recipe="imported"
+    )
+    frame = FeatureMap(32, 32, 3, UInt(8))
+    return Checkpoint(model.eval(), frame, classes, provenance, spec=spec)
 
 
-def in_real_numbers(imported: Residual) -> Residual:
+def in_floating_point(imported: nn.Module) -> nn.Module:
     """A copy that has real weights in its first layer too, to be measured beside its authors'."""
     model = copy.deepcopy(imported)
-    model.stem.conv.weight_quantiser = _RealWeight()
+    stem = model.get_submodule("stem.conv")
+    stem.weight_quantiser = _RealWeight()
     return model
 
 
@@ -180,17 +187,13 @@ def import_and_measure(
     )
     imported = import_adabin_resnet20(path)
     if bits is None:
-        grid = calibrate(imported, data.train_images[:CALIBRATED_ON], grid)
+        looked_at = data.train_images[:CALIBRATED_ON]
+        grid = calibrate(imported.model, imported.frame, looked_at, grid)
     images, labels = data.test_images[:limit], data.test_labels[:limit]
     with shown("floating point", len(images)) as advance:
-        before = accuracy(in_real_numbers(imported), images, labels, advance)
-    provenance = Provenance(
-        dataset=data.name,
-        model=str(imported.config),
-        method=imported.config.method.value,
-        recipe="imported",
-    )
-    model = imported.on_grid(grid)
+        before = accuracy(in_floating_point(imported.model), images, labels, advance)
+    model = prepare(imported.model, grid, imported.frame)
+    provenance = imported.provenance
     network = lower(model, name=name, labels=data.classes, provenance=provenance)
     with shown("integers", len(images)) as advance:
         found = golden(network, images, progress=advance).labels
@@ -200,7 +203,8 @@ def import_and_measure(
         # Model and network are the same; only the numbers before were others.
         provenance = replace(provenance, float_accuracy=after)
         network = replace(network, provenance=provenance)
-    return Import(Checkpoint(model, provenance), network, grid, before, after, len(images))
+    checkpoint = replace(imported, model=model, grid=grid, provenance=provenance)
+    return Import(checkpoint, network, grid, before, after, len(images))
 
 
 class _RealWeight(IntegerWeight):
@@ -225,12 +229,12 @@ def _their_name(name: str) -> str:
     """Name of the authors' parameter for one of ours."""
     table = _STEM | _HEAD
     prefix = ""
-    if match := re.match(r"units[.](\d+)[.](.*)", name):
+    if match := re.match(r"blocks[.](\d+)[.](.*)", name):
         # Two convolutions a block, three blocks a layer.
         block, n = divmod(int(match[1]), 2)
         prefix = f"layer{block // 3 + 1}.{block % 3}."
         name = match[2]
-        table = {ours: theirs.format(n=n + 1) for ours, theirs in _UNIT.items()}
+        table = {ours: theirs.format(n=n + 1) for ours, theirs in _BLOCK.items()}
     for ours, theirs in table.items():
         if name == ours or name.startswith(f"{ours}."):
             return prefix + theirs + name.removeprefix(ours)

@@ -1,4 +1,4 @@
-"""Batches of images through a model, whatever it takes."""
+"""Accuracy of a model, batch by batch."""
 
 import copy
 from collections.abc import Callable
@@ -10,20 +10,10 @@ from xnorflow.ir import Quantisation
 from xnorflow.sw.data import values_of
 
 
-__all__ = ["EVALUATION_BATCH", "accuracy", "logits_of"]
+__all__ = ["EVALUATION_BATCH", "accuracy"]
 
 EVALUATION_BATCH = 250
 """Images that are evaluated at once."""
-
-_AS_THEY_ARE = Quantisation()
-
-
-def logits_of(model: nn.Module, images: Tensor, quantisation: Quantisation) -> Tensor:
-    """Logits (N, classes) of ``images`` (N, height, width, channels)."""
-    # Models that xnorflow configures take raw pixels as they are.
-    raw = hasattr(model, "config")
-    logits: Tensor = model(images if raw else values_of(images, quantisation))
-    return logits
 
 
 @torch.no_grad()
@@ -33,7 +23,7 @@ def accuracy(
     labels: Tensor,
     progress: Callable[[int, int], None] | None = None,
     *,
-    quantisation: Quantisation = _AS_THEY_ARE,
+    quantisation: Quantisation | None = None,
 ) -> float:
     """Fraction of ``images`` (N, height, width, channels) that the model gets right in float64.
 
@@ -44,7 +34,7 @@ def accuracy(
     for batch, expected in zip(
         images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True
     ):
-        logits = logits_of(model, batch.double(), quantisation)
+        logits = model(values_of(batch.double(), quantisation))
         right += int((logits.argmax(dim=1) == expected).sum())
         done += len(batch)
         if progress is not None:

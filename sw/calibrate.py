@@ -3,12 +3,15 @@
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from xnorflow.errors import DataError
+from xnorflow.ir import FeatureMap
 from xnorflow.sw.batches import EVALUATION_BATCH
+from xnorflow.sw.data import values_of
+from xnorflow.sw.frontend.prepare import prepare
+from xnorflow.sw.lowering.grid_values import observe_grid
 from xnorflow.sw.nn.grid import Grid
-from xnorflow.sw.residual import Residual
 
 
 __all__ = ["CALIBRATED_ON", "calibrate"]
@@ -16,18 +19,21 @@ __all__ = ["CALIBRATED_ON", "calibrate"]
 CALIBRATED_ON = 1000
 """Training images that a grid is chosen by, unless something else is said."""
 
-_STREAM = "norm", "act", "pool", "short", "add"
-"""What the steps on the stream are called, behind the unit's name."""
+_WIDEST = 24
 
 
 @torch.no_grad()
-def calibrate(model: Residual, images: Tensor, grid: Grid | None = None) -> Grid:
+def calibrate(
+    model: nn.Module, frame: FeatureMap, images: Tensor, grid: Grid | None = None
+) -> Grid:
     """``grid`` with the fewest bits in which no value of the residual stream is clipped.
 
     Parameters
     ----------
-    model : Residual
-        It is evaluated in floating point, whether it is on a grid or not.
+    model : Module
+        Not prepared for a grid.
+    frame : FeatureMap
+        What an image is like.
     images : uint8 tensor, (N, height, width, channels)
         Training images.
     grid : Grid, optional
@@ -43,13 +49,14 @@ def calibrate(model: Residual, images: Tensor, grid: Grid | None = None) -> Grid
     if not len(images):
         raise DataError("a grid cannot be chosen by no images")
     grid = grid or Grid()
-    real = model.on_grid(None).eval()
+    wide = prepare(model, replace(grid, bits=_WIDEST), frame).eval()
     low = high = 0.0
     for batch in images.split(EVALUATION_BATCH):
-        for name, value in real.trace(batch).items():
-            if name.endswith(_STREAM):
+        found, _ = observe_grid(wide, values_of(batch))
+        for name, value in found.items():
+            if not name.endswith("_bits"):
                 low, high = min(low, float(value.min())), max(high, float(value.max()))
     unit = 2.0**grid.fraction
-    # A value that is rounded up must still fit.
-    largest = max(int(-low * unit + 0.5) - 1, int(high * unit + 0.5))
-    return replace(grid, bits=max(2, 1 + largest.bit_length()))
+    largest = max(round(-low * unit) - 1, round(high * unit))
+    bits = max(2, 1 + largest.bit_length())
+    return replace(grid, bits=bits if bits < _WIDEST else _WIDEST + 1)

@@ -1,36 +1,31 @@
-"""Trained models on disk: one safetensors file with a JSON header, without pickle.
+"""Checkpoints: trained models in safetensors files, without pickle.
 
-The file's metadata has the single key ``xnorflow``, whose value is JSON: the format's version, the
-kind of model and its configuration, and where it came from. The tensors are the model's state.
+The file's metadata has, as JSON, what the model is built from (`ModelSpec`), or nothing for a
+module of the user's own; what its inputs are like; its classes; its fixed-point grid; and where it
+came from. Checkpoints of version 3 are read, too.
 """
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
 import torch
+from torch import Tensor, nn
 
 from xnorflow.errors import FormatError, NetworkError
 from xnorflow.files import read_file, write_atomically
-from xnorflow.ir import Provenance
-from xnorflow.sw.kinds import Config, Model, build
-from xnorflow.sw.models.chain import Chain, ChainConfig, ConvConfig, Method
+from xnorflow.ir import FeatureMap, Provenance, Quantisation, UInt
+from xnorflow.ir.xnf import decode_type, encode_type
+from xnorflow.sw.frontend.prepare import prepare
+from xnorflow.sw.models.former import grid_of, spec_of, state_of
 from xnorflow.sw.models.pixels import IntegerPixels
-from xnorflow.sw.nn.conv import Border
-from xnorflow.sw.nn.dynamic import HyperConfig
+from xnorflow.sw.models.registry import Task
+from xnorflow.sw.models.spec import ModelSpec
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.nn.sign import RSign
-from xnorflow.sw.nn.unit import Shortcut
-from xnorflow.sw.residual_config import (
-    ResidualConfig,
-    ResidualMethod,
-    StemConfig,
-    UnitConfig,
-    UnitForm,
-)
 
 
 __all__ = [
@@ -42,30 +37,40 @@ __all__ = [
     "save_checkpoint",
 ]
 
-VERSION = 3
-"""Version of the format."""
+VERSION = 4
+"""Version of the format that is written."""
 
 _KEY = "xnorflow"
-
-
-_Settings = (
-    ChainConfig
-    | ConvConfig
-    | IntegerPixels
-    | ResidualConfig
-    | StemConfig
-    | UnitConfig
-    | Grid
-    | HyperConfig
-)
+_FIELDS = {"version", "model", "input", "quantisation", "labels", "grid", "provenance"}
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A trained model, and where it came from."""
+    """A trained model, and what it was trained for.
 
-    model: Model
+    Attributes
+    ----------
+    model : Module
+        In evaluation mode; on the ``grid`` if there is one.
+    frame : FeatureMap
+        What an input is like.
+    labels : tuple of str
+        Names of the classes.
+    provenance : Provenance
+    quantisation : Quantisation
+        What the integers of an input stand for.
+    grid : Grid or None
+    spec : ModelSpec or None
+        What the model is built from, unless it is a module of the user's own.
+    """
+
+    model: nn.Module
+    frame: FeatureMap
+    labels: tuple[str, ...]
     provenance: Provenance
+    quantisation: Quantisation = field(default_factory=Quantisation)
+    grid: Grid | None = None
+    spec: ModelSpec | None = None
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path | str) -> None:
@@ -78,31 +83,42 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path | str) -> None:
     ValueError
         If the model is not in float32, in which models are trained.
     """
-    model = checkpoint.model
-    dtype = next(model.parameters()).dtype
+    dtype = next(checkpoint.model.parameters()).dtype
     if dtype != torch.float32:
         raise ValueError(f"a checkpoint must be in float32, not {dtype}")
+    frame, grid, spec = checkpoint.frame, checkpoint.grid, checkpoint.spec
     header = {
         "version": VERSION,
-        "model": "chain" if isinstance(model, Chain) else "residual",
-        "config": _encode(model.config),
+        "model": None if spec is None else asdict(spec),
+        "input": [*frame.shape, encode_type(frame.type)],
+        "quantisation": asdict(checkpoint.quantisation),
+        "labels": checkpoint.labels,
+        "grid": None if grid is None else asdict(grid),
         "provenance": asdict(checkpoint.provenance),
     }
-    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    state = {name: tensor.contiguous() for name, tensor in checkpoint.model.state_dict().items()}
     write_atomically(path, safetensors.torch.save(state, {_KEY: json.dumps(header)}))
 
 
-def load_checkpoint(path: Path | str) -> Checkpoint:
+def load_checkpoint(path: Path | str, model: nn.Module | None = None) -> Checkpoint:
     """Read a checkpoint from the file ``path``; its model is in evaluation mode.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    model : Module, optional
+        The user's own module that gets the parameters, if it was trained on one.
 
     Raises
     ------
     FormatError
-        If the file cannot be read, is damaged or foreign, or is of a newer version.
+        If the file cannot be read, is damaged or foreign, is of a newer version, or does not fit
+        the ``model``.
     """
     data = read_file(path)
     try:
-        return decode_checkpoint(data)
+        return decode_checkpoint(data, model)
     except FormatError as error:
         raise FormatError(f"{path} is not a valid checkpoint: {error}") from None
 
@@ -125,7 +141,7 @@ def read_header(data: bytes, key: str) -> dict[str, Any]:
     return header
 
 
-def decode_checkpoint(data: bytes) -> Checkpoint:
+def decode_checkpoint(data: bytes, model: nn.Module | None = None) -> Checkpoint:
     """Read a checkpoint from the content of a file: see `load_checkpoint`."""
     try:
         state = safetensors.torch.load(data)
@@ -135,23 +151,99 @@ def decode_checkpoint(data: bytes) -> Checkpoint:
     version = header.get("version")
     if type(version) is not int:
         raise FormatError("it does not say its version")
-    if version != VERSION:
-        raise FormatError(f"its version is {version}, and only version {VERSION} is known")
-    config: Config
-    match header.get("model"):
-        case "chain":
-            config = _config(header.get("config"))
-            layers = len(config.convolutions) + len(config.hidden)
-        case "residual":
-            config = _residual_config(header.get("config"))
-            layers = len(config.units)
-        case _:
-            raise FormatError("it holds no model of a known kind")
-    if layers > len(state):
+    if version not in (3, VERSION):
+        raise FormatError(f"its version is {version}, and only 3 and {VERSION} are known")
+    try:
+        made = _former(header, state) if version == 3 else _present(header)
+        spec, state = made.spec, made.state if version == 3 else state
+        if (spec is None) != (model is not None):
+            raise FormatError(
+                "it is of a module of one's own, which must be given"
+                if spec is None
+                else "it brings its own model"
+            )
+        float_model = model if spec is None else _empty(spec, len(state))
+        assert float_model is not None
+        _fill(float_model, state)
+        trained = float_model
+        if made.grid is not None:
+            trained = prepare(float_model, made.grid, made.frame)
+    except NetworkError as error:
+        raise FormatError(str(error)) from None
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+        raise FormatError("its configuration has a wrong value") from None
+    return Checkpoint(
+        trained.eval(), made.frame, made.labels, made.provenance, made.quantisation, made.grid, spec
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """What a header says, and for version 3 the parameters by their present names."""
+
+    spec: ModelSpec | None
+    frame: FeatureMap
+    labels: tuple[str, ...]
+    provenance: Provenance
+    quantisation: Quantisation
+    grid: Grid | None
+    state: dict[str, Tensor]
+
+
+def _present(header: dict[str, Any]) -> _Made:
+    if header.keys() != _FIELDS:
+        raise FormatError("its header has missing or unknown fields")
+    height, width, channels, kind = header["input"]
+    return _Made(
+        spec=None if header["model"] is None else _spec(**header["model"]),
+        frame=FeatureMap(height, width, channels, decode_type(kind)),
+        labels=tuple(map(str, header["labels"])),
+        provenance=_provenance(header["provenance"]),
+        quantisation=Quantisation(**header["quantisation"]),
+        grid=None if header["grid"] is None else Grid(**header["grid"]),
+        state={},
+    )
+
+
+def _spec(name: str, task: dict[str, Any], options: dict[str, Any]) -> ModelSpec:
+    pixels = task["pixels"]
+    return ModelSpec(
+        name,
+        Task(
+            tuple(task["shape"]),
+            task["classes"],
+            None if pixels is None else IntegerPixels(**pixels),
+        ),
+        options,
+    )
+
+
+def _former(header: dict[str, Any], state: dict[str, Tensor]) -> _Made:
+    spec = spec_of(header.get("model"), header["config"])
+    channels, height, width = spec.task.shape
+    return _Made(
+        spec,
+        FeatureMap(height, width, channels, UInt(8)),
+        tuple(map(str, range(spec.task.classes))),
+        _provenance(header["provenance"]),
+        Quantisation(),
+        grid_of(header["config"]),
+        state_of(spec, state),
+    )
+
+
+def _empty(spec: ModelSpec, tensors: int) -> nn.Module:
+    """The model of a ``spec`` without memory for parameters, of which there are so many."""
+    lists = [value for value in spec.options.values() if isinstance(value, list)]
+    if any(len(value) > tensors for value in lists):
         raise FormatError("its tensors do not fit its configuration")
     # On the meta device no memory is taken, however large a stranger says that the model is.
     with torch.device("meta"):
-        model = build(config)
+        return spec.build()
+
+
+def _fill(model: nn.Module, state: dict[str, Tensor]) -> None:
+    """Give a model the parameters of a file."""
     expected = {name: (t.shape, t.dtype) for name, t in model.state_dict().items()}
     if {name: (t.shape, t.dtype) for name, t in state.items()} != expected:
         raise FormatError("its tensors do not fit its configuration")
@@ -161,132 +253,9 @@ def decode_checkpoint(data: bytes) -> Checkpoint:
     polarities = (part.polarity for part in model.modules() if isinstance(part, RSign))
     if any(bool((each.abs() != 1).any()) for each in polarities if each is not None):
         raise FormatError("it has polarities that are neither -1 nor 1")
-    return Checkpoint(model.eval(), _provenance(header.get("provenance")))
-
-
-def _encode(config: Config) -> dict[str, Any]:
-    """Configuration as JSON has it."""
-    value = asdict(config) | {"method": config.method.value}
-    if isinstance(config, ChainConfig):
-        return value | {"border": config.border.value}
-    return value | {"shortcut": config.shortcut.value, "form": config.form.value}
-
-
-def _config(value: Any) -> ChainConfig:
-    try:
-        _check_fields(value, ChainConfig)
-        height, width, channels = _integers(value["input_shape"])
-        if not isinstance(value["convolutions"], list):
-            raise TypeError
-        return ChainConfig(
-            hidden=_integers(value["hidden"]),
-            method=Method(value["method"]),
-            input_shape=(height, width, channels),
-            classes=_integer(value["classes"]),
-            convolutions=tuple(map(_convolution, value["convolutions"])),
-            border=Border(value["border"]),
-            pixels=None if value["pixels"] is None else _pixels(value["pixels"]),
-            score_bits=_integer(value["score_bits"]),
-        )
-    except NetworkError as error:
-        raise FormatError(str(error)) from None
-    except (ValueError, TypeError):
-        raise FormatError("its configuration has a wrong value") from None
-
-
-def _residual_config(value: Any) -> ResidualConfig:
-    try:
-        _check_fields(value, ResidualConfig)
-        height, width, channels = _integers(value["input_shape"])
-        if not isinstance(value["units"], list):
-            raise TypeError
-        return ResidualConfig(
-            method=ResidualMethod(value["method"]),
-            stem=_stem(value["stem"]),
-            units=tuple(map(_unit, value["units"])),
-            pixels=_pixels(value["pixels"]),
-            shortcut=Shortcut(value["shortcut"]),
-            input_shape=(height, width, channels),
-            classes=_integer(value["classes"]),
-            grid=None if value["grid"] is None else _grid(value["grid"]),
-            form=UnitForm(value["form"]),
-            hyper=_hyper(value["hyper"]),
-        )
-    except NetworkError as error:
-        raise FormatError(str(error)) from None
-    except (ValueError, TypeError):
-        raise FormatError("its configuration has a wrong value") from None
-
-
-def _stem(value: Any) -> StemConfig:
-    _check_fields(value, StemConfig)
-    return StemConfig(
-        channels=_integer(value["channels"]),
-        kernel=_integer(value["kernel"]),
-        stride=_integer(value["stride"]),
-        activated=_flag(value["activated"]),
-        pooled=_flag(value["pooled"]),
-    )
-
-
-def _unit(value: Any) -> UnitConfig:
-    _check_fields(value, UnitConfig)
-    return UnitConfig(**{name: _integer(number) for name, number in value.items()})
-
-
-def _grid(value: Any) -> Grid:
-    _check_fields(value, Grid)
-    return Grid(**{name: _integer(number) for name, number in value.items()})
-
-
-def _hyper(value: Any) -> HyperConfig:
-    _check_fields(value, HyperConfig)
-    return HyperConfig(**{name: _integer(number) for name, number in value.items()})
-
-
-def _convolution(value: Any) -> ConvConfig:
-    _check_fields(value, ConvConfig)
-    return ConvConfig(**{name: _integer(number) for name, number in value.items()})
-
-
-def _pixels(value: Any) -> IntegerPixels:
-    _check_fields(value, IntegerPixels)
-    return IntegerPixels(
-        _floats(value["mean"]), _floats(value["deviation"]), _integer(value["bits"])
-    )
-
-
-def _check_fields(value: Any, kind: type[_Settings]) -> None:
-    if not isinstance(value, dict) or value.keys() != {field.name for field in fields(kind)}:
-        raise FormatError("its configuration has missing or unknown fields")
-
-
-def _integer(value: Any) -> int:
-    return _integers([value])[0]
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError
-    return value
-
-
-def _floats(value: Any) -> tuple[float, ...]:
-    if not isinstance(value, list) or not all(type(item) is float for item in value):
-        raise TypeError
-    return tuple(value)
-
-
-def _integers(value: Any) -> tuple[int, ...]:
-    if not isinstance(value, list) or not all(type(item) is int for item in value):
-        raise TypeError
-    return tuple(value)
 
 
 def _provenance(value: Any) -> Provenance:
     if not isinstance(value, dict) or value.keys() != {field.name for field in fields(Provenance)}:
         raise FormatError("its provenance has missing or unknown fields")
-    try:
-        return Provenance(**value)
-    except NetworkError as error:
-        raise FormatError(str(error)) from None
+    return Provenance(**value)

@@ -8,16 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from xnorflow.frames import check_frames
-from xnorflow.ir import BinaryConv, Int, IntegerConv, Network, Quantisation, ValueType
+from xnorflow.ir import Int, Network, Quantisation, ValueType
 from xnorflow.sw.data import values_of
 from xnorflow.sw.frontend.prepare import is_prepared
 from xnorflow.sw.frontend.reader import observe
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lowering.grid_values import observe_grid
-from xnorflow.sw.models.chain import Chain
-from xnorflow.sw.nn.conv import BinaryConv2d
-from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
-from xnorflow.sw.residual import Residual
 
 
 __all__ = ["CLOSE", "Comparison", "LayerComparison", "compare"]
@@ -115,7 +111,7 @@ def compare(
     labels = done = 0
     values_per_frame = sum(x.size for x in network.maps.values())
     for batch in frames.split(max(1, min(_BATCH, _BATCH_VALUES // values_per_frame))):
-        values = _trace(model, network, batch)
+        values = _observe(model, network, batch)
         logits = values.pop(network.nodes[-1].name)
         result = golden(network, batch, keep=values.keys())
         for name, value in values.items():
@@ -143,38 +139,12 @@ def compare(
     )
 
 
-def _trace(model: nn.Module, network: Network, frames: Tensor) -> dict[str, Tensor]:
+def _observe(model: nn.Module, network: Network, frames: Tensor) -> dict[str, Tensor]:
     """What the model computes for each node that it knows, (n, values), channels fastest.
 
     Bits are distances to their thresholds, other values are in units of their last bit; the last
     node has the logits.
     """
-    label = network.nodes[-1].name
-    if isinstance(model, Chain):
-        *inputs, logits = model.trace(frames)
-        # The bits that feed each layer, after a pool where there is one.
-        sources = [
-            node.source for node in network.nodes if isinstance(node, BinaryConv | IntegerConv)
-        ]
-        return {
-            source: layer.activation_quantiser.distance(x).flatten(1)
-            for source, layer, x in zip(sources, model.layers, inputs, strict=True)
-            if isinstance(layer, BinaryConv2d | BinaryLinear | IntegerLinear)
-        } | {label: logits}
-    if not isinstance(model, Residual):
-        return _observe(model, network, frames)
-    traced = model.trace(frames)
-    values = {label: traced.pop("label")}
-    for name, value in traced.items():
-        # A shortcut that is the stream itself has no node.
-        if name in network.maps:
-            unit = 1 if name.endswith("_bits") else 2.0 ** _fraction(network.maps[name].type)
-            values[name] = (value * unit).movedim(1, -1).flatten(1)
-    return values
-
-
-def _observe(model: nn.Module, network: Network, frames: Tensor) -> dict[str, Tensor]:
-    """As `_trace`, for a model whose bits are named as its layers are."""
     x = values_of(frames.double(), network.quantisation or Quantisation())
     if is_prepared(model):
         found, logits = observe_grid(model, x)

@@ -16,6 +16,7 @@ from xnorflow.files import make_folder, read_file, write_atomically
 from xnorflow.sw.augment import augment, seeded
 from xnorflow.sw.batches import EVALUATION_BATCH
 from xnorflow.sw.checkpoint import read_header
+from xnorflow.sw.data import values_of
 from xnorflow.sw.recipes import Recipe
 
 
@@ -79,7 +80,7 @@ def soft_labels(
     for number, batch in enumerate(track(batches, "teacher", disable=not progress)):
         generator = seeded(recipe.seed, number)
         views = [augment(batch, recipe.augmentation, generator) for _ in range(recipe.views)]
-        logits = torch.stack([teacher(view.to(device)).float().cpu() for view in views])
+        logits = torch.stack([teacher(values_of(view).to(device)).float().cpu() for view in views])
         parts.append((logits / recipe.temperature).softmax(dim=2).mean(dim=0))
     taught = torch.cat(parts)
     write_atomically(path, safetensors.torch.save({_KEY: taught}, {_KEY: json.dumps(origin)}))

@@ -23,8 +23,8 @@ from xnorflow.errors import FormatError
 from xnorflow.files import locked, make_folder, remove_file, write_atomically
 from xnorflow.ir import Quantisation
 from xnorflow.sw.augment import augment, seeded
-from xnorflow.sw.batches import EVALUATION_BATCH, logits_of
-from xnorflow.sw.data import ImageData
+from xnorflow.sw.batches import EVALUATION_BATCH
+from xnorflow.sw.data import ImageData, values_of
 from xnorflow.sw.nn.conv import BinaryConv2d
 from xnorflow.sw.nn.linear import BinaryLinear
 from xnorflow.sw.nn.quantiser import WeightQuantiser
@@ -266,8 +266,7 @@ class _Training(lightning.LightningModule):
     @property
     def settings(self) -> str:
         """What must stay the same when a training goes on."""
-        made_of = getattr(self.model, "config", str(self.model))
-        return repr((made_of, self.recipe, len(self.images), self.origin))
+        return repr((self.recipe, len(self.images), self.origin))
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         """Batches of this device."""
@@ -320,7 +319,7 @@ class _Training(lightning.LightningModule):
             self.recipe.seed, self.global_step, self.global_rank, device=images.device
         )
         images = augment(images, self.recipe.augmentation, generator)
-        logits = logits_of(self.model, images, self.quantisation)
+        logits = self.model(values_of(images, self.quantisation))
         if taught:
             loss = _distillation(logits, taught[0], self.recipe.temperature)
         else:
@@ -334,7 +333,7 @@ class _Training(lightning.LightningModule):
         images, labels = batch
         # What was compiled is for batches of training.
         with torch.compiler.set_stance("force_eager"):
-            logits = logits_of(self.model, images, self.quantisation)
+            logits = self.model(values_of(images, self.quantisation))
         self._log("held_out", functional.cross_entropy(logits, labels), logits, labels)
 
     def _log(self, what: str, loss: Tensor, logits: Tensor, labels: Tensor) -> None:

@@ -6,8 +6,7 @@ from enum import Enum
 
 from xnorflow.errors import DataError
 from xnorflow.sw.data import Dataset
-from xnorflow.sw.models.chain import Method, Named
-from xnorflow.sw.residual_names import NamedResidual
+from xnorflow.sw.models.methods import Method
 
 
 __all__ = [
@@ -151,6 +150,9 @@ class Recipe:
             )
 
 
+OWN = Recipe("own", epochs=30, batch_size=128, learning_rate=0.003)
+"""For a module of the user's own."""
+
 _CROP_AND_FLIP = Augmentation(crop=4, flip=True)
 
 _AUGMENTATIONS = {
@@ -160,17 +162,23 @@ _AUGMENTATIONS = {
 }
 """What leaves an image what it is."""
 
+
+def _augmentation(dataset: Dataset | None) -> Augmentation:
+    return Augmentation() if dataset is None else _AUGMENTATIONS[dataset]
+
+
 _RECIPES = {
-    Named.TFC: Recipe("tfc", epochs=200, augmentation=Augmentation(shift=1.0)),
-    Named.SFC: Recipe("sfc", epochs=80, augmentation=Augmentation(1.5, 7.5, 0.075)),
-    Named.LFC: Recipe("lfc", epochs=30, augmentation=Augmentation(1.5, 7.5, 0.075)),
-    Named.CONV_S: Recipe(
+    "mlp": Recipe("mlp", epochs=200, augmentation=Augmentation(shift=1.0)),
+    "tfc": Recipe("tfc", epochs=200, augmentation=Augmentation(shift=1.0)),
+    "sfc": Recipe("sfc", epochs=80, augmentation=Augmentation(1.5, 7.5, 0.075)),
+    "lfc": Recipe("lfc", epochs=30, augmentation=Augmentation(1.5, 7.5, 0.075)),
+    "conv-s": Recipe(
         "conv-s", epochs=30, batch_size=128, augmentation=Augmentation(1.5, 7.5, 0.075)
     ),
-    Named.CONV_M: Recipe(
+    "conv-m": Recipe(
         "conv-m", epochs=14, batch_size=128, augmentation=Augmentation(1.5, 7.5, 0.075)
     ),
-    Named.CNV: Recipe(
+    "cnv": Recipe(
         "cnv",
         epochs=30,
         batch_size=128,
@@ -178,7 +186,7 @@ _RECIPES = {
         augmentation=_CROP_AND_FLIP,
         mixed=True,
     ),
-    Named.VGG_SMALL: Recipe(
+    "vgg-small": Recipe(
         "vgg-small",
         epochs=400,
         batch_size=128,
@@ -189,18 +197,18 @@ _RECIPES = {
 }
 
 
-def recipe_for(model: Named, method: Method, dataset: Dataset = Dataset.MNIST) -> Recipe:
-    """What a model of the zoo is trained with.
+def recipe_for(name: str, method: Method, dataset: Dataset | None = Dataset.MNIST) -> Recipe:
+    """What the model of a ``name`` is trained with; one that has no recipe of its own, with `OWN`.
 
     SiMaN's weights take SGD, as its authors have it. Each filter's are compared with their own
     median, which those of dark pixels move too; Adam, which rescales every gradient, would make
     these wander as fast as the others, although they hardly have a gradient. Half of the weights
     being fixed at 0, such networks do not over-fit, and the images stay as they are.
     """
-    recipe = _RECIPES[model]
+    recipe = _RECIPES.get(name, OWN)
     if dataset is Dataset.FASHION_MNIST:
         # Clothes lie straight and fill the image, unlike digits; and some kinds look alike.
-        convolutional = model not in (Named.TFC, Named.SFC, Named.LFC)
+        convolutional = name not in ("tfc", "sfc", "lfc", "mlp")
         recipe = replace(
             recipe,
             name=f"{recipe.name}-fashion",
@@ -222,20 +230,20 @@ def recipe_for(model: Named, method: Method, dataset: Dataset = Dataset.MNIST) -
     return replace(recipe, mixed=recipe.mixed and method is not Method.ADABIN)
 
 
-def recipe_for_residual(model: NamedResidual, dataset: Dataset) -> Recipe:
+def recipe_for_residual(name: str, dataset: Dataset | None) -> Recipe:
     """What a residual model is trained with from its first parameters, after AdaBin's authors."""
     return Recipe(
-        model.value,
+        name,
         epochs=400,
         batch_size=128,
         optimiser=Optimiser.SGD,
         learning_rate=0.1,
-        augmentation=_AUGMENTATIONS[dataset],
+        augmentation=_augmentation(dataset),
         mixed=True,
     )
 
 
-def small(dataset: Dataset) -> Recipe:
+def small(dataset: Dataset | None) -> Recipe:
     """For a small residual model, from its first parameters, in minutes."""
     return Recipe(
         "small",
@@ -243,12 +251,12 @@ def small(dataset: Dataset) -> Recipe:
         batch_size=128,
         learning_rate=0.005,
         label_smoothing=0.1,
-        augmentation=_AUGMENTATIONS[dataset],
+        augmentation=_augmentation(dataset),
         mixed=True,
     )
 
 
-def fine_tune(dataset: Dataset, *, mixed: bool) -> Recipe:
+def fine_tune(dataset: Dataset | None, *, mixed: bool) -> Recipe:
     """For a trained model that is to get used to a grid.
 
     Its bits stay: at any learning rate some flip by chance, which does more harm than a few epochs
@@ -260,14 +268,14 @@ def fine_tune(dataset: Dataset, *, mixed: bool) -> Recipe:
         batch_size=128,
         optimiser=Optimiser.SGD,
         learning_rate=0.0005,
-        augmentation=_AUGMENTATIONS[dataset],
+        augmentation=_augmentation(dataset),
         progress=1.0,
         frozen=True,
         mixed=mixed,
     )
 
 
-def warm_start(dataset: Dataset, *, mixed: bool, half: bool = False) -> Recipe:
+def warm_start(dataset: Dataset | None, *, mixed: bool, half: bool = False) -> Recipe:
     """For a model that starts with the weights of one of another method.
 
     If its own are {0, 1}, ``half``, they are on their way there in a fifth of the epochs, of which
@@ -278,14 +286,14 @@ def warm_start(dataset: Dataset, *, mixed: bool, half: bool = False) -> Recipe:
         epochs=40 if half else 12,
         batch_size=128,
         learning_rate=0.001,
-        augmentation=_AUGMENTATIONS[dataset],
+        augmentation=_augmentation(dataset),
         progress=0.5,
         centred=0.2 if half else 0.0,
         mixed=mixed,
     )
 
 
-def settle(dataset: Dataset, *, mixed: bool) -> Recipe:
+def settle(dataset: Dataset | None, *, mixed: bool) -> Recipe:
     """For {0, 1} weights after `warm_start`, at which a network gains in the last epochs most.
 
     At a rate at which few bits flip, and the longer, the more of them find their place.
@@ -295,7 +303,7 @@ def settle(dataset: Dataset, *, mixed: bool) -> Recipe:
         epochs=60,
         batch_size=128,
         learning_rate=0.0004,
-        augmentation=_AUGMENTATIONS[dataset],
+        augmentation=_augmentation(dataset),
         progress=1.0,
         measured=True,
         mixed=mixed,
@@ -315,13 +323,10 @@ def teacher(dataset: Dataset) -> Recipe:
         optimiser=Optimiser.SGD,
         learning_rate=0.1,
         weight_decay=5e-4,
-        augmentation=_AUGMENTATIONS[dataset],
+        augmentation=_augmentation(dataset),
         mixed=True,
     )
 
-
-OWN = Recipe("own", epochs=30, batch_size=128, learning_rate=0.003)
-"""For a module of the user's own."""
 
 DEMO = Recipe("demo", epochs=30)
 """A first model in two minutes."""

@@ -1,51 +1,91 @@
 """Where a training starts: from the name of a model, or from a trained one."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 from typing import TypeVar
 
-from torch import Tensor
+import torch
+from torch import nn
 
 from xnorflow.errors import DataError
 from xnorflow.sw.calibrate import CALIBRATED_ON, calibrate
-from xnorflow.sw.data import Dataset
-from xnorflow.sw.kinds import Config, Model
-from xnorflow.sw.models.chain import Chain, ChainConfig, Method, Named
+from xnorflow.sw.checkpoint import Checkpoint
+from xnorflow.sw.data import Dataset, ImageData
+from xnorflow.sw.models.methods import Method, ResidualMethod
 from xnorflow.sw.models.pixels import IntegerPixels
+from xnorflow.sw.models.registry import NAMED, Task
+from xnorflow.sw.models.spec import ModelSpec
+from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.recipes import Recipe, fine_tune, recipe_for, recipe_for_residual, warm_start
-from xnorflow.sw.residual_config import ResidualMethod
-from xnorflow.sw.residual_names import NamedResidual
 
 
-__all__ = ["choice", "from_model", "from_name"]
+__all__ = ["Start", "choice", "from_checkpoint", "from_name", "task_of"]
 
 _LEAST_IMAGENET_SIDE = 64
 """Below, the last maps of a model for ImageNet would be single pixels."""
 
+_LEAST_DEVIATION = 1 / 64
+
 Choice = TypeVar("Choice", bound=Enum)
 
 
+@dataclass(frozen=True)
+class Start:
+    """What is trained, on which grid, and how.
+
+    Attributes
+    ----------
+    model : ModelSpec, or callable
+        As `xnorflow.sw.train.train` takes it.
+    grid : Grid or None
+    recipe : Recipe
+    """
+
+    model: ModelSpec | Callable[[], nn.Module]
+    grid: Grid | None
+    recipe: Recipe
+
+
+def task_of(data: ImageData) -> Task:
+    """What a model that has a name is to be made for.
+
+    Pixels have the statistics that papers give, or for data of one's own those of the training
+    images.
+
+    Raises
+    ------
+    DataError
+        If the data are no images of 8 bits.
+    """
+    height, width, channels = data.train_images.shape[1:]
+    dataset = _published(data)
+    if dataset is not None:
+        pixels = IntegerPixels(*dataset.normalisation)
+    elif data.train_images.dtype == torch.uint8:
+        values = data.train_images.flatten(0, 2).double() / 255
+        deviation = values.std(dim=0).clamp_min(_LEAST_DEVIATION)
+        pixels = IntegerPixels(tuple(values.mean(dim=0).tolist()), tuple(deviation.tolist()))
+    else:
+        raise DataError(f"models that have a name take images of 8 bits, and {data.name} has none")
+    return Task((channels, height, width), len(data.classes), pixels)
+
+
 def from_name(
-    name: str,
-    method: str | None,
-    dataset: Dataset,
-    classes: int,
-    hidden: tuple[int, ...] | None = None,
-) -> tuple[Config, Recipe]:
-    """What a model that has a name is made of, and what it is trained with.
+    name: str, method: str | None, data: ImageData, hidden: tuple[int, ...] | None = None
+) -> Start:
+    """What a model that has a name is built from, and what it is trained with.
 
     Parameters
     ----------
     name : str
-        A `Named` or a `NamedResidual`.
+        In `NAMED`.
     method : str, optional
-        A `Method` or a `ResidualMethod`; otherwise plain signs, or whose residual model it is.
-    dataset : Dataset
-        Whose images it is for.
-    classes : int
-        How many of them.
+        A `Method` or a `ResidualMethod`; otherwise plain signs, or that of the model's authors.
+    data : ImageData
+        What it is for.
     hidden : tuple of int, optional
-        Hidden layers of a chain, instead of those that it has.
+        Hidden layers of a perceptron, in place of those of the named one.
 
     Raises
     ------
@@ -53,60 +93,50 @@ def from_name(
         If there is no such model or method, if the model has no hidden layers to replace, or if
         it is made for larger images.
     """
-    pixels = IntegerPixels(*dataset.normalisation)
-    residual = {member.value: member for member in NamedResidual}
-    if name in residual:
-        if hidden is not None:
-            raise DataError(f"{name} has no hidden layers")
-        member = residual[name]
-        chosen = choice(ResidualMethod, method or member.method.value, "residual method")
-        height, width, _ = dataset.shape
-        if member.imagenet and min(height, width) < _LEAST_IMAGENET_SIDE:
-            small = name.removesuffix("-imagenet")
-            raise DataError(
-                f"{name} is made for larger images than {height}×{width}: choose {small}"
-            )
-        config = member.config(
-            chosen, pixels, input_shape=dataset.shape, classes=classes, grid=member.grid
-        )
-        return config, recipe_for_residual(member, dataset)
-    known = ", ".join([*(member.value for member in Named), *residual])
-    if name not in {member.value for member in Named}:
-        raise DataError(f"{name!r} is not a model: choose from {known}")
-    named, way = Named(name), choice(Method, method or Method.SIGN.value, "method")
-    chain = named.config(way, input_shape=dataset.shape, classes=classes, pixels=pixels)
+    if name not in NAMED:
+        raise DataError(f"{name!r} is not a model: choose from {', '.join(NAMED)}")
+    task, dataset = task_of(data), _published(data)
+    options: dict[str, object] = {} if method is None else {"method": method}
     if hidden is not None:
-        chain = replace(chain, hidden=hidden)
-    return chain, recipe_for(named, way, dataset)
+        if name not in ("tfc", "sfc", "lfc", "mlp"):
+            raise DataError(f"{name} has no hidden layers of its own")
+        name, options = "mlp", options | {"hidden": hidden}
+    _, height, width = task.shape
+    if name.endswith("-imagenet") and min(height, width) < _LEAST_IMAGENET_SIDE:
+        small = name.removesuffix("-imagenet")
+        raise DataError(f"{name} is made for larger images than {height}×{width}: choose {small}")
+    spec = ModelSpec(name, task, options)
+    if spec.methods is Method:
+        return Start(spec, None, recipe_for(name, Method(spec.method), dataset))
+    # Scores must not need more than 32 bits: ReActNet-A has twice as many channels as others.
+    grid = Grid(bits=15 if name.startswith("reactnet") else 16)
+    return Start(spec, grid, recipe_for_residual(name, dataset))
 
 
-def from_model(
-    start: Model, method: str | None, dataset: Dataset, images: Tensor
-) -> tuple[Config, Recipe]:
-    """What a model that starts with another one's parameters is made of, and trained with.
+def from_checkpoint(start: Checkpoint, method: str | None, data: ImageData) -> Start:
+    """What a model that starts with another one's parameters is built from, and trained with.
 
-    It is the same, on a fixed-point grid if it is residual: the first of the training ``images``
-    choose one if it has none. Or it has another ``method``, and then it takes longer to train. Only
-    residual models are multiplied in bfloat16, where AdaBin's levels in chains would be rounded.
+    It is the same, on a fixed-point grid if it is residual: the first training images choose one if
+    it has none. Or it has another ``method``, and then it takes longer to train. Only residual
+    models are multiplied in bfloat16, where AdaBin's levels in others would be rounded.
 
     Raises
     ------
     DataError
+        If it is a module of the user's own.
+    NetworkError
         If there is no such method.
     """
-    if isinstance(start, Chain):
-        chain: ChainConfig = start.config
-        if method is None or method == chain.method.value:
-            return chain, fine_tune(dataset, mixed=False)
-        way = choice(Method, method, "method")
-        return replace(chain, method=way), warm_start(dataset, mixed=False)
-    grid = start.config.grid or calibrate(start, images[:CALIBRATED_ON])
-    config = replace(start.config, grid=grid)
-    if method is None or method == config.method.value:
-        return config, fine_tune(dataset, mixed=True)
-    other = choice(ResidualMethod, method, "residual method")
-    half = other is ResidualMethod.SIMAN
-    return replace(config, method=other), warm_start(dataset, mixed=True, half=half)
+    if start.spec is None:
+        raise DataError("only models that have a name can be trained on")
+    spec, dataset, grid = start.spec, _published(data), start.grid
+    residual = spec.methods is ResidualMethod
+    if residual and grid is None:
+        grid = calibrate(start.model, start.frame, data.train_images[:CALIBRATED_ON])
+    if method is None or method == spec.method:
+        return Start(spec, grid, fine_tune(dataset, mixed=residual))
+    half = residual and method == ResidualMethod.SIMAN.value
+    return Start(spec.with_method(method), grid, warm_start(dataset, mixed=residual, half=half))
 
 
 def choice(kind: type[Choice], text: str, what: str) -> Choice:
@@ -122,3 +152,8 @@ def choice(kind: type[Choice], text: str, what: str) -> Choice:
             return member
     known = ", ".join(str(member.value) for member in kind)
     raise DataError(f"{text!r} is not a {what}: choose from {known}")
+
+
+def _published(data: ImageData) -> Dataset | None:
+    """The published data set of that name."""
+    return next((dataset for dataset in Dataset if dataset.value == data.name), None)

@@ -4,8 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from xnorflow.ir import Quantisation
 from xnorflow.sw.augment import augment
 from xnorflow.sw.batches import EVALUATION_BATCH
+from xnorflow.sw.data import values_of
 from xnorflow.sw.recipes import Recipe
 
 
@@ -13,7 +15,9 @@ __all__ = ["measure_statistics"]
 
 
 @torch.no_grad()
-def measure_statistics(model: nn.Module, images: Tensor, recipe: Recipe) -> None:
+def measure_statistics(
+    model: nn.Module, images: Tensor, recipe: Recipe, quantisation: Quantisation | None = None
+) -> None:
     """Replace running means and variances by those of all ``images``, as training saw them.
 
     Those that training leaves are averages of the last few batches, most of them from before the
@@ -28,6 +32,8 @@ def measure_statistics(model: nn.Module, images: Tensor, recipe: Recipe) -> None
         Training images.
     recipe : Recipe
         Whose distortions they get; its seed decides which.
+    quantisation : Quantisation, optional
+        What the integers of the images stand for.
     """
     model.eval()
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
@@ -45,7 +51,7 @@ def measure_statistics(model: nn.Module, images: Tensor, recipe: Recipe) -> None
     for number, batch in enumerate(images.split(EVALUATION_BATCH), 1):
         for norm in norms:
             norm.momentum = 1 / number
-        model(augment(batch, recipe.augmentation, generator))
+        model(values_of(augment(batch, recipe.augmentation, generator), quantisation))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     model.eval()

@@ -21,7 +21,6 @@ from xnorflow.sw.batches import accuracy
 from xnorflow.sw.checkpoint import decode_checkpoint, read_header
 from xnorflow.sw.data import Dataset, ImageData
 from xnorflow.sw.fit import fit
-from xnorflow.sw.kinds import Model
 from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.progress import counting
 from xnorflow.sw.recipes import Recipe
@@ -111,8 +110,8 @@ class Teacher(nn.Module):
         self.dense = nn.Linear(width, config.classes)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Logits (N, classes) of ``pixels`` (N, height, width, channels) in 0…255."""
-        x = (pixels.permute(0, 3, 1, 2).to(self.dense.weight.dtype) - self.mean) / self.deviation
+        """Logits (N, classes) of ``pixels`` (N, channels, height, width) in 0…255."""
+        x = (pixels - self.mean) / self.deviation
         logits: Tensor = self.dense(self.layers(x).amax(dim=(2, 3))) * _SCALE
         return logits
 
@@ -163,6 +162,7 @@ def train_teacher(
         recipe,
         data,
         folder,
+        origin=repr(config),
         resume=resume,
         progress=progress,
         **trainer_options,
@@ -177,7 +177,7 @@ def train_teacher(
         return teacher, accuracy(teacher, data.test_images, data.test_labels, advance)
 
 
-def load_teacher(path: Path | str, dataset: str) -> Teacher | Model:
+def load_teacher(path: Path | str, dataset: str) -> nn.Module:
     """Read a teacher of a ``dataset``, in evaluation mode: floating-point, or a trained model.
 
     Raises
@@ -188,7 +188,7 @@ def load_teacher(path: Path | str, dataset: str) -> Teacher | Model:
         If it was trained on other images.
     """
     content = read_file(path)
-    teacher: Teacher | Model
+    teacher: nn.Module
     try:
         checkpoint = decode_checkpoint(content)
     except FormatError:

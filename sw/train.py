@@ -3,46 +3,47 @@
 import hashlib
 import os
 import shutil
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from xnorflow.errors import DataError
-from xnorflow.ir import Provenance
+from xnorflow.ir import Provenance, Quantisation
 from xnorflow.sw.batches import accuracy
 from xnorflow.sw.checkpoint import Checkpoint, save_checkpoint
 from xnorflow.sw.data import ImageData
 from xnorflow.sw.distillation import soft_labels
 from xnorflow.sw.fit import device_of, fit
-from xnorflow.sw.kinds import Config, Model, build
-from xnorflow.sw.models.chain import Chain, Method
+from xnorflow.sw.frontend.prepare import prepare
+from xnorflow.sw.models.spec import ModelSpec
+from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.progress import counting
 from xnorflow.sw.recipes import Recipe
-from xnorflow.sw.residual import Residual
 from xnorflow.sw.statistics import measure_statistics
-from xnorflow.sw.translate import is_translated, translate
+from xnorflow.sw.weight_transfer import transfer
 
 
-__all__ = ["MODEL_FILE", "adopt", "train"]
+__all__ = ["MODEL_FILE", "train"]
 
 MODEL_FILE = "model.safetensors"
 """Name of the trained model in its folder."""
 
 _LOOKED_AT = 100
-"""Training images that a translation looks at."""
+"""Training images that a transfer of weights looks at."""
 
 
 def train(
-    config: Config,
+    model: ModelSpec | Callable[[], nn.Module],
     recipe: Recipe,
     data: ImageData,
     folder: Path | str,
     *,
-    start: Model | None = None,
+    grid: Grid | None = None,
+    start: Checkpoint | None = None,
     teacher: nn.Module | None = None,
     resume: bool = True,
     held_out: int = 0,
@@ -57,12 +58,18 @@ def train(
 
     Parameters
     ----------
-    config, recipe, data
-        What is trained, how, and on what.
+    model : ModelSpec, or callable
+        What is built and trained: a model that has a name, or what makes a module of one's own. It
+        takes batches (N, channels, height, width) of values and returns logits (N, classes). The
+        recipe's seed decides its first weights.
+    recipe, data
+        How it is trained, and on what.
     folder : path
         It is created where it is missing.
-    start : Chain or Residual, optional
-        A trained model whose parameters this one starts with: see `adopt`.
+    grid : Grid, optional
+        What the model is prepared for before it is trained: residual models need one.
+    start : Checkpoint, optional
+        A trained model whose parameters this one starts with, if it has a name: see `transfer`.
     teacher : Module, optional
         What gives logits of pixels, from which a recipe with a temperature learns: see
         `xnorflow.sw.distillation.soft_labels`.
@@ -72,8 +79,8 @@ def train(
         Training images that are put aside, the last ones, for measuring accuracy after each
         epoch: for choosing recipes.
     compiled : bool
-        Let PyTorch compile the units of a residual model, which takes a minute or two and then
-        halves the time of a step on a processor. It needs a compiler of C++.
+        Let PyTorch compile the model, which takes minutes and then makes a step faster. It needs a
+        compiler of C++.
     progress : bool
         Show a progress bar.
     trainer_options
@@ -88,45 +95,31 @@ def train(
     ------
     DataError
         If the data do not fit the model; if the recipe needs a teacher and there is none, or the
-        other way round; or if the model is to be compiled and is not residual, or there is no
-        compiler.
+        other way round; or if there is no compiler.
+    LoweringError
+        If the model cannot be put on the grid.
     FormatError
         If the folder's training is damaged or was started with other settings, or if the folder
         cannot be written.
     """
-    _check(config, data, held_out)
-    if (teacher is None) != (recipe.temperature == 0):
-        raise DataError(
-            "the recipe learns from labels, not from a teacher"
-            if teacher is not None
-            else "the recipe needs a teacher"
-        )
-    provenance = Provenance(
-        dataset=data.name,
-        model=str(config),
-        method=config.method.value,
-        recipe=recipe.name,
-        seed=recipe.seed,
-        epochs=recipe.epochs,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        model = build(config)
-        if start is not None:
-            # A translation of another method may have first values of its own.
-            adopt(model, start, data.train_images[:_LOOKED_AT])
+    _check(recipe, data, held_out, teacher, compiled=compiled)
+    spec = model if isinstance(model, ModelSpec) else None
+    trained = _make(model, recipe, data, grid)
+    if start is not None and spec is not None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            transfer(trained, spec, start, data.train_images[:_LOOKED_AT])
     if compiled:
-        if not isinstance(model, Residual):
-            raise DataError("only residual models can be compiled for training")
-        if shutil.which(os.environ.get("CXX", "g++")) is None:
-            raise DataError("to compile a model for training, install g++")
         # What earlier trainings compiled counts towards a limit, beyond which nothing is compiled.
         torch.compiler.reset()
-        model.compile_parts()
-    origins = [f", {_digest(other)}" for other in (start, teacher) if other is not None]
-    if compiled:
+        trained.compile(dynamic=False)
+    others = [None if start is None else start.model, teacher]
+    origins = [
+        repr((spec or str(trained), grid)),
+        *(_digest(other) for other in others if other is not None),
         # It rounds in other ways.
-        origins.append(", compiled")
+        *(["compiled"] if compiled else []),
+    ]
     taught = None
     if teacher is not None:
         taught = soft_labels(
@@ -139,91 +132,95 @@ def train(
             progress=progress,
         )
     trainer = fit(
-        model,
+        trained,
         recipe,
         data,
         folder,
-        origin="".join(origins),
+        origin=", ".join(origins),
         taught=taught,
         resume=resume,
         held_out=held_out,
         progress=progress,
         **trainer_options,
     )
-    trained = build(config)
-    trained.load_state_dict(model.state_dict())
-    trained.eval()
+    # One that is not compiled, nor on another device.
+    result = _make(model, recipe, data, grid)
+    result.load_state_dict(trained.state_dict())
+    result.eval()
     if recipe.measured:
-        split = len(data.train_images) - held_out
-        measure_statistics(trained, data.train_images[:split], recipe)
+        images = data.train_images[: len(data.train_images) - held_out]
+        measure_statistics(result, images, recipe, data.quantisation)
     with counting("test images", shown=progress) as advance:
-        right = accuracy(trained, data.test_images, data.test_labels, advance)
-    checkpoint = Checkpoint(trained, replace(provenance, float_accuracy=right))
+        right = accuracy(
+            result, data.test_images, data.test_labels, advance, quantisation=data.quantisation
+        )
+    provenance = Provenance(
+        dataset=data.name,
+        model=spec.name if spec else type(result).__name__,
+        method=spec.method if spec else "",
+        recipe=recipe.name,
+        seed=recipe.seed,
+        epochs=recipe.epochs,
+        float_accuracy=right,
+    )
+    checkpoint = Checkpoint(
+        result, data.frame, data.classes, provenance, data.quantisation, grid, spec
+    )
     if trainer.is_global_zero:
         save_checkpoint(checkpoint, Path(folder) / MODEL_FILE)
     return checkpoint
 
 
-def adopt(model: Model, start: Model, images: Tensor | None = None) -> list[str]:
-    """Let ``model`` start with those parameters of ``start`` that have a place in it.
-
-    They are those of the same name and shape: all, where only the grid differs. Where the method
-    of a residual model does, ``start`` may have to be translated first, looking at ``images``: see
-    `translate`.
-
-    Returns
-    -------
-    list of str
-        Names of the parameters that keep their first values.
-
-    Raises
-    ------
-    DataError
-        If no weights of convolutions and dense layers have a place, if ``start`` has another shape
-        and must be translated, or if it is a chain whose weights are binarised in another way.
-    """
-    if isinstance(model, Chain) and isinstance(start, Chain):
-        before, after = start.config.method, model.config.method
-        if before is not after and not {before, after} <= {Method.SIGN, Method.ADABIN}:
+def _make(
+    model: ModelSpec | Callable[[], nn.Module], recipe: Recipe, data: ImageData, grid: Grid | None
+) -> nn.Module:
+    """The model with its first weights, prepared for the grid if there is one."""
+    if grid is not None and data.quantisation != Quantisation():
+        raise DataError(
+            f"a model on a fixed-point grid takes integers as they are, but those of {data.name} "
+            "stand for other numbers"
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        made = model.build() if isinstance(model, ModelSpec) else model()
+    if grid is not None:
+        made = prepare(made, grid, data.frame)
+    frame = data.frame
+    made.eval()
+    with torch.no_grad():
+        try:
+            logits = made(torch.zeros(2, frame.channels, frame.height, frame.width))
+        except (RuntimeError, ValueError, TypeError) as error:
             raise DataError(
-                f"as {after.value}, the weights of a chain of {before.value} would be other bits: "
-                "train one from its first parameters"
-            )
-    if isinstance(model, Residual) and isinstance(start, Residual):
-        ours = model.config
-        if is_translated(start.config.method, ours.method):
-            start = translate(start, ours, images)
-    theirs = start.state_dict()
-    state = model.state_dict()
-    fitting = {
-        name: theirs[name].detach().clone()
-        for name, value in state.items()
-        if name in theirs and theirs[name].shape == value.shape
-    }
-    if not any(name.endswith("weight") and fitting[name].dim() > 1 for name in fitting):
-        raise DataError("nothing of the model to start from fits the one to be trained")
-    model.load_state_dict(state | fitting)
-    return sorted(state.keys() - fitting.keys())
+                f"the model does not take batches of {frame.channels} channels and "
+                f"{frame.height}×{frame.width} pixels: {str(error).splitlines()[0]}"
+            ) from None
+    if tuple(logits.shape) != (2, len(data.classes)):
+        raise DataError(
+            f"the model must return (N, {len(data.classes)}) logits for the classes of "
+            f"{data.name}, not {tuple(logits.shape)} of 2 images"
+        )
+    return made.train()
+
+
+def _check(
+    recipe: Recipe, data: ImageData, held_out: int, teacher: nn.Module | None, *, compiled: bool
+) -> None:
+    if (teacher is None) != (recipe.temperature == 0):
+        raise DataError(
+            "the recipe learns from labels, not from a teacher"
+            if teacher is not None
+            else "the recipe needs a teacher"
+        )
+    if not 0 <= held_out < len(data.train_images):
+        raise DataError(
+            f"images to hold out must be from 0 to {len(data.train_images) - 1}, not {held_out}"
+        )
+    if compiled and shutil.which(os.environ.get("CXX", "g++")) is None:
+        raise DataError("to compile a model for training, install g++")
 
 
 def _digest(model: nn.Module) -> str:
     """Digest of a model's parameters."""
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     return hashlib.sha256(safetensors.torch.save(state)).hexdigest()
-
-
-def _spell(shape: tuple[int, ...]) -> str:
-    return "×".join(map(str, shape))
-
-
-def _check(config: Config, data: ImageData, held_out: int) -> None:
-    shape = tuple(data.train_images.shape[1:])
-    if shape != config.input_shape or len(data.classes) != config.classes:
-        raise DataError(
-            f"{data.name} has {len(data.classes)} classes of images of {_spell(shape)}, "
-            f"the model {config.classes} of {_spell(config.input_shape)}"
-        )
-    if not 0 <= held_out < len(data.train_images):
-        raise DataError(
-            f"images to hold out must be from 0 to {len(data.train_images) - 1}, not {held_out}"
-        )

@@ -40,7 +40,7 @@ _WHERE = {
     "read_data": "xnorflow.sw.data",
     "save": "xnorflow.ir.xnf",
     "simulate": "xnorflow.sim.simulate",
-    "train_module": "xnorflow.sw.own_model",
+    "train": "xnorflow.sw.train",
 }
 """The module of each public name."""
 

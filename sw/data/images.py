@@ -48,13 +48,13 @@ class ImageData:
         return FeatureMap(height, width, channels, _TYPES[self.train_images.dtype])
 
 
-def values_of(images: Tensor, quantisation: Quantisation) -> Tensor:
+def values_of(images: Tensor, quantisation: Quantisation | None = None) -> Tensor:
     """What a model is given: (N, channels, height, width), of (N, height, width, channels).
 
     Integers become float32; others keep their type.
     """
     values = images if images.is_floating_point() else images.float()
-    if quantisation != Quantisation():
+    if quantisation not in (None, Quantisation()):
         values = (values - quantisation.zero_point) * quantisation.scale
     # Contiguous, because modules may call view.
     return values.movedim(-1, 1).contiguous()

@@ -20,6 +20,7 @@ from xnorflow.sw.frontend.graph import (
     WeightedSum,
     Weights,
 )
+from xnorflow.sw.lowering.integers import to_integers
 from xnorflow.sw.lowering.roots import ONE, Root, RootSum
 from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
 from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
@@ -119,7 +120,7 @@ def _binary(levels: WeightLevels, bits: Tensor) -> Weights:
 
 def _integer(code: Tensor, scale: Tensor) -> Weights:
     scales = tuple(Root(Fraction(value)) for value in scale.tolist())
-    return Weights(code.detach().numpy().astype(np.int64), False, scales, (0,) * len(scales))
+    return Weights(to_integers(code), False, scales, (0,) * len(scales))
 
 
 def _of_norm(norm: nn.BatchNorm1d | nn.BatchNorm2d, origin: str) -> Scale:

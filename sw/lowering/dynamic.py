@@ -10,8 +10,6 @@ from torch import Tensor
 
 from xnorflow.ir import (
     Affine,
-    DynamicThreshold,
-    DynamicTwoSlope,
     FeatureMap,
     GlobalSum,
     Int,
@@ -20,61 +18,15 @@ from xnorflow.ir import (
     Rounding,
     TwoSlope,
 )
-from xnorflow.sw.exact import to_integers
-from xnorflow.sw.nn.dynamic import DyPReLU, DySign, FrameMean, HyperFunction, shift_rounding
+from xnorflow.sw.lowering.integers import to_integers
+from xnorflow.sw.nn.dynamic import HyperFunction, shift_rounding
 from xnorflow.sw.nn.grid import Grid, mean_shift
-from xnorflow.sw.nn.optional import per_channel
 
 
-__all__ = ["MOST", "hyper_nodes", "mean_nodes", "sign_nodes", "slope_nodes"]
+__all__ = ["MOST", "hyper_nodes", "mean_nodes"]
 
 MOST = 1 << 30
 """A static threshold that no sum of a stream's value and a hyper function's output can reach."""
-
-
-def sign_nodes(
-    name: str,
-    sign: DySign | FrameMean,
-    source: str,
-    x: FeatureMap,
-    least: list[int],
-    grid: Grid,
-) -> list[Node]:
-    """Nodes of what binarises the stream ``x`` of a unit ``name``: up to ``…_bits``.
-
-    Parameters ``…_frame`` come first: thresholds, ``least`` (channels,) among them, then shifts.
-    """
-    frame, bits = f"{name}_frame", f"{name}_bits"
-    if isinstance(sign, FrameMean):
-        nodes = mean_nodes(frame, source, x, grid)
-        return [*nodes, DynamicThreshold(bits, source, frame, scale=x.size)]
-    extra = sign.hyper.excite.out_features - x.channels
-    static = np.array([max(-MOST, min(value, MOST)) for value in least] + [0] * extra, np.int64)
-    nodes = hyper_nodes(frame, sign.hyper, source, x, static, grid)
-    return [*nodes, DynamicThreshold(bits, source, frame)]
-
-
-def slope_nodes(
-    name: str, slopes: DyPReLU, source: str, x: FeatureMap, first: int, grid: Grid
-) -> list[Node]:
-    """Nodes of the slopes of a unit ``name`` behind its sum ``x``: up to ``…_act``.
-
-    Their shifts are the parameters ``…_frame`` from the ``first`` on, or their own ``…_shifts``.
-    """
-    nodes: list[Node] = []
-    parameters = f"{name}_frame"
-    if slopes.hyper is not None:
-        parameters, first = f"{name}_shifts", 0
-        static = np.zeros(2 * x.channels, np.int64)
-        nodes = hyper_nodes(parameters, slopes.hyper, source, x, static, grid)
-    positive, negative = (
-        to_integers(per_channel(codes, x.channels)) for codes in slopes.codes(grid)
-    )
-    rounding = grid.rounding(grid.slope_fraction)
-    return [
-        *nodes,
-        DynamicTwoSlope(f"{name}_act", source, parameters, positive, negative, rounding, first),
-    ]
 
 
 def hyper_nodes(

@@ -29,9 +29,9 @@ from xnorflow.ir import (
     Threshold,
     TwoSlope,
 )
-from xnorflow.sw.exact import to_integers
 from xnorflow.sw.lowering.dynamic import MOST, hyper_nodes, mean_nodes
 from xnorflow.sw.lowering.grid_sums import BinaryTerms, affine, least_of, read_binary
+from xnorflow.sw.lowering.integers import to_integers
 from xnorflow.sw.lowering.names import names_of
 from xnorflow.sw.nn.conv import BinaryConv2d
 from xnorflow.sw.nn.dynamic import FrameMean

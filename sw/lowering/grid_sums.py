@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xnorflow.ir import Affine, FeatureMap, Gate, Int, Rounding
-from xnorflow.sw.exact import to_integers
 from xnorflow.sw.lowering.borders import Borders, find_borders, merge_classes
+from xnorflow.sw.lowering.integers import to_integers
 from xnorflow.sw.nn.conv import BinaryConv2d, Border
 from xnorflow.sw.nn.sums import Folded
 

@@ -18,7 +18,7 @@ from xnorflow.sw.nn.input_threshold import InputThreshold
 from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
 
 
-__all__ = ["Conv", "ConvNet", "cnv", "conv_m", "conv_s", "scaled"]
+__all__ = ["Conv", "ConvNet", "cnv", "conv_m", "conv_net", "conv_s", "scaled"]
 
 
 @dataclass(frozen=True)
@@ -171,6 +171,29 @@ def conv_m(task: Task, *, method: Method = Method.SIGN, width: float = 1.0) -> C
     first, second, third = scaled(width, 32, 64, 128)
     convs = [Conv(first, 5, 2, 2), Conv(second, padding=1, pool=2), Conv(third, padding=1)]
     return ConvNet(task.shape, convs, (), task.classes, method=method, pixels=task.pixels)
+
+
+@named
+def conv_net(
+    task: Task,
+    *,
+    convs: Sequence[Sequence[int]],
+    hidden: Sequence[int] = (),
+    border: str = Border.ZERO.value,
+    score_bits: int = 1,
+    method: Method = Method.SIGN,
+) -> ConvNet:
+    """Any convolutions, each with the numbers of a `Conv` in their order, and dense layers."""
+    return ConvNet(
+        task.shape,
+        [Conv(*numbers) for numbers in convs],
+        hidden,
+        task.classes,
+        method=method,
+        border=Border(border),
+        pixels=task.pixels,
+        score_bits=score_bits,
+    )
 
 
 def scaled(width: float, *sizes: int) -> tuple[int, ...]:

@@ -1,55 +1,102 @@
-"""Plain models with the parameters of a `Chain` or a `Residual`, as checkpoints had them before."""
+"""Checkpoints of version 3, in which chains and residual models had forms of their own."""
 
-import torch
-from torch import Tensor, nn
+from collections.abc import Mapping
+from typing import Any
 
-from xnorflow.errors import DataError
-from xnorflow.sw.models.chain import ChainConfig
-from xnorflow.sw.models.cnv import Conv, ConvNet
+from torch import Tensor
+
+from xnorflow.errors import FormatError
 from xnorflow.sw.models.methods import ResidualMethod
-from xnorflow.sw.models.mlp import MLP
-from xnorflow.sw.models.resnet import Family, ResNet, stem
-from xnorflow.sw.nn.prelu import Maxout
-from xnorflow.sw.residual_config import ResidualConfig, UnitForm
+from xnorflow.sw.models.pixels import IntegerPixels
+from xnorflow.sw.models.registry import Task
+from xnorflow.sw.models.spec import ModelSpec
+from xnorflow.sw.nn.grid import Grid
 
 
-__all__ = [
-    "from_chain_config",
-    "from_chain_state",
-    "from_residual_config",
-    "from_residual_state",
-    "load_chain_state",
-    "load_residual_state",
-]
+__all__ = ["grid_of", "spec_of", "state_of"]
 
 
-def from_residual_config(config: ResidualConfig) -> ResNet:
-    """The plain model that a configuration asks for; its parameters are new."""
-    family = Family(config.method, config.shortcut, config.hyper)
-    first = config.stem
-    act: nn.Module | None = None
-    if first.activated:
-        adabin = config.method is ResidualMethod.ADABIN
-        act = Maxout(first.channels) if adabin else nn.ReLU()
-    blocks: list[nn.Module] = []
-    channels = first.channels
-    make = family.block if config.form is UnitForm.BIREAL else family.classic
-    for unit in config.units:
-        blocks.append(make(channels, unit.channels, stride=unit.stride, kernel=unit.kernel))
-        channels = unit.channels
-    return ResNet(
-        stem(
-            config.pixels,
-            first.channels,
-            kernel=first.kernel,
-            stride=first.stride,
-            act=act,
-            pooled=first.pooled,
-        ),
-        blocks,
-        channels,
-        config.classes,
-    )
+def spec_of(kind: object, config: Mapping[str, Any]) -> ModelSpec:
+    """What a model of a ``kind``, with a ``config`` of version 3, is built from.
+
+    Raises
+    ------
+    FormatError
+        If there is no such kind.
+    NetworkError, KeyError, TypeError, ValueError
+        If the configuration is damaged.
+    """
+    height, width, channels = config["input_shape"]
+    pixels = config["pixels"]
+    task = Task((channels, height, width), config["classes"], pixels and IntegerPixels(**pixels))
+    method = {"method": config["method"]}
+    match kind:
+        case "chain" if not config["convolutions"]:
+            return ModelSpec("mlp", task, method | {"hidden": config["hidden"]})
+        case "chain":
+            names = "channels", "kernel", "stride", "padding", "pool"
+            convs = [[conv[name] for name in names] for conv in config["convolutions"]]
+            same = {name: config[name] for name in ("hidden", "border", "score_bits")}
+            return ModelSpec("conv-net", task, method | same | {"convs": convs})
+        case "residual":
+            blocks = [
+                [unit["channels"], unit["stride"], unit["kernel"]] for unit in config["units"]
+            ]
+            return ModelSpec(
+                "residual",
+                task,
+                method
+                | {
+                    "first": config["stem"],
+                    "blocks": blocks,
+                    "shortcut": config["shortcut"],
+                    "classic": config["form"] == "classic",
+                    "hyper": [config["hyper"]["ratio"], config["hyper"]["bits"]],
+                },
+            )
+    raise FormatError("it holds no model of a known kind")
+
+
+def grid_of(config: Mapping[str, Any]) -> Grid | None:
+    """Grid of a configuration of version 3."""
+    grid = config.get("grid")
+    return None if grid is None else Grid(**grid)
+
+
+def state_of(spec: ModelSpec, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """State of the model that ``spec`` builds, from one of version 3.
+
+    Raises
+    ------
+    FormatError
+        If it has parameters that such models do not have.
+    """
+    return _residual_state(spec, state) if spec.name == "residual" else _chain_state(spec, state)
+
+
+def _chain_state(spec: ModelSpec, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    convs, hidden = spec.options.get("convs", ()), spec.options["hidden"]
+    layers = [f"conv{n + 1}" for n in range(len(convs))]
+    layers += [f"fc{n + 1}" for n in range(len(hidden) + 1)]
+    norms = [f"norm{n + 1}" for n in range(len(convs))]
+    norms += [f"fc{n + 1}_norm" if convs else f"norm{n + 1}" for n in range(len(hidden))]
+    names = {"layers": layers, "norms": norms}
+    renamed: dict[str, Tensor] = {}
+    for name, value in state.items():
+        kind, _, rest = name.partition(".")
+        if kind in names:
+            number, _, rest = rest.partition(".")
+            if not number.isdecimal() or int(number) >= len(names[kind]):
+                raise FormatError("its tensors do not fit its configuration")
+            name = f"{names[kind][int(number)]}.{rest}"
+        renamed[name] = value
+    # The first dense layer had its features in the order row, column, channel.
+    weight = renamed.get("fc1.weight")
+    channels = convs[-1][0] if convs else spec.task.shape[0]
+    if weight is not None and weight.dim() == 2 and weight.shape[1] % channels == 0:
+        rows = weight.unflatten(1, (-1, channels)).movedim(-1, 1)
+        renamed["fc1.weight"] = rows.reshape(weight.shape)
+    return renamed
 
 
 _PREFIXES = {
@@ -77,23 +124,16 @@ _CLASSIC = _BIREAL | {
 }
 
 
-def from_residual_state(config: ResidualConfig, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """State of the plain model of a configuration, from that of its `Residual`.
-
-    Raises
-    ------
-    DataError
-        If positive values have a slope that is not 1 where the plain model has none.
-    """
-    units = _CLASSIC if config.form is UnitForm.CLASSIC else _BIREAL
+def _residual_state(spec: ModelSpec, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    units = _CLASSIC if spec.options["classic"] else _BIREAL
     names: dict[str, Tensor] = {}
     for name, value in state.items():
-        if name.startswith("units."):
+        if name.startswith("units.") and name.count(".") > 2:
             _, number, rest = name.split(".", 2)
             names[f"blocks.{number}.{_renamed(rest, units)}"] = value
         else:
             names[_renamed(name, _PREFIXES)] = value
-    if config.method is not ResidualMethod.ADABIN:
+    if spec.method != ResidualMethod.ADABIN.value:
         names = _without_positive(names)
     for name, value in names.items():
         if name.endswith("shortcut.conv.weight") and value.dim() == 2:
@@ -102,14 +142,14 @@ def from_residual_state(config: ResidualConfig, state: dict[str, Tensor]) -> dic
     return names
 
 
-def _renamed(name: str, prefixes: dict[str, str]) -> str:
+def _renamed(name: str, prefixes: Mapping[str, str]) -> str:
     for before, after in prefixes.items():
         if name.startswith(before):
             return after + name.removeprefix(before)
-    raise DataError(f"no plain model has a parameter like {name}")
+    raise FormatError("its tensors do not fit its configuration")
 
 
-def _without_positive(names: dict[str, Tensor]) -> dict[str, Tensor]:
+def _without_positive(names: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """PReLU has one learned slope, and ReLU none."""
     kept: dict[str, Tensor] = {}
     for name, value in names.items():
@@ -117,18 +157,18 @@ def _without_positive(names: dict[str, Tensor]) -> dict[str, Tensor]:
         if name.startswith("stem.act."):
             fixed["negative"] = 0.0
         end = name.rpartition(".")[2]
-        if end in fixed:
-            if bool((value != fixed[end]).any()):
-                raise DataError(f"{name} is not {fixed[end]:g}, which a plain model cannot have")
-            continue
-        kept[name.replace(".act.negative", ".act.weight")] = value
+        if end not in fixed:
+            kept[name.replace(".act.negative", ".act.weight")] = value
+        elif bool((value != fixed[end]).any()):
+            raise FormatError(f"{name} is not {fixed[end]:g}")
     return kept
 
 
 def _read_shifts(names: dict[str, Tensor]) -> None:
     """Let hyper functions read streams with the shift that the block before them adds.
 
-    They read them without: so their hidden units get what that shift would add to them.
+    They read them without: so their hidden units get what that shift would add to them. In float32
+    that may move the integer of an offset by one.
     """
     for name in [name for name in names if name.endswith(".hyper.squeeze.bias")]:
         _, number, rest = name.split(".", 2)
@@ -136,61 +176,3 @@ def _read_shifts(names: dict[str, Tensor]) -> None:
         if rest == "hyper.squeeze.bias" and shift is not None:
             weight = names[name.replace("bias", "weight")].double()
             names[name] = (names[name].double() - weight @ shift.double()).to(names[name].dtype)
-
-
-def load_residual_state(config: ResidualConfig, state: dict[str, Tensor]) -> ResNet:
-    """The plain model of a configuration, in evaluation mode, with the state of its `Residual`."""
-    with torch.device("meta"):
-        model = from_residual_config(config)
-    model.load_state_dict(from_residual_state(config, state), assign=True)
-    return model.eval()
-
-
-def from_chain_config(config: ChainConfig) -> MLP | ConvNet:
-    """The plain model that the configuration of a `Chain` asks for; its parameters are new."""
-    height, width, channels = config.input_shape
-    if not config.convolutions:
-        inputs = height * width * channels
-        return MLP(inputs, config.hidden, config.classes, method=config.method)
-    return ConvNet(
-        (channels, height, width),
-        [
-            Conv(each.channels, each.kernel, each.stride, each.padding, each.pool)
-            for each in config.convolutions
-        ],
-        config.hidden,
-        config.classes,
-        method=config.method,
-        border=config.border,
-        pixels=config.pixels,
-        score_bits=config.score_bits,
-    )
-
-
-def from_chain_state(config: ChainConfig, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """State of the plain model of a configuration, from that of its `Chain`."""
-    convs = len(config.convolutions)
-    layers = [f"conv{n + 1}" for n in range(convs)]
-    layers += [f"fc{n + 1}" for n in range(len(config.hidden) + 1)]
-    norms = [f"norm{n + 1}" for n in range(convs)]
-    norms += [f"fc{n + 1}_norm" if convs else f"norm{n + 1}" for n in range(len(config.hidden))]
-    names = {"layers": layers, "norms": norms}
-    renamed: dict[str, Tensor] = {}
-    for name, value in state.items():
-        kind, _, rest = name.partition(".")
-        if kind in names:
-            number, _, rest = rest.partition(".")
-            name = f"{names[kind][int(number)]}.{rest}"
-        renamed[name] = value
-    # The first dense layer had its features in the order row, column, channel.
-    height, width, channels = config.maps[-1]
-    weight = renamed["fc1.weight"]
-    rows = weight.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
-    return renamed | {"fc1.weight": rows.reshape(weight.shape)}
-
-
-def load_chain_state(config: ChainConfig, state: dict[str, Tensor]) -> MLP | ConvNet:
-    """The plain model of a configuration, in evaluation mode, with the state of its `Chain`."""
-    model = from_chain_config(config)
-    model.load_state_dict(from_chain_state(config, state))
-    return model.eval()

@@ -15,7 +15,7 @@ from xnorflow.sw.nn.input_threshold import InputThreshold
 from xnorflow.sw.nn.linear import BinaryLinear
 
 
-__all__ = ["MLP", "balance", "lfc", "sfc", "tfc"]
+__all__ = ["MLP", "balance", "lfc", "mlp", "sfc", "tfc"]
 
 
 class MLP(nn.Sequential):
@@ -89,6 +89,12 @@ def sfc(task: Task, *, method: Method = Method.SIGN, width: float = 1.0) -> MLP:
 def lfc(task: Task, *, method: Method = Method.SIGN, width: float = 1.0) -> MLP:
     """FINN's large one: three hidden layers of 1,024 neurons."""
     return _three_hidden(task, method, round(1024 * width))
+
+
+@named
+def mlp(task: Task, *, hidden: Sequence[int], method: Method = Method.SIGN) -> MLP:
+    """Hidden layers of any widths."""
+    return MLP(prod(task.shape), hidden, task.classes, method=method)
 
 
 def _three_hidden(task: Task, method: Method, neurons: int) -> MLP:

@@ -33,6 +33,8 @@ class IntegerPixels:
     bits: int = 8
 
     def __post_init__(self) -> None:
+        for name in ("mean", "deviation"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if not all(0 <= value <= 1 for value in self.mean):
             raise NetworkError(f"the means of pixels must be from 0 to 1, not {self.mean}")
         if not all(_LEAST_DEVIATION <= value <= 1 for value in self.deviation):

@@ -10,8 +10,9 @@ thresholds, and shifts of the slopes, follow from the frame.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -348,6 +349,35 @@ def resnet18_classic(task: Task, *, method: ResidualMethod = ResidualMethod.SIMA
     family = Family(method, Shortcut.BINARY)
     blocks = _stages(family, 64, 128, 256, 512, depth=2, classic=True)
     return ResNet(stem(task.statistics, 64), blocks, 512, task.classes)
+
+
+@named
+def residual(
+    task: Task,
+    *,
+    first: Mapping[str, Any],
+    blocks: Sequence[Sequence[int]],
+    shortcut: str = Shortcut.PAD.value,
+    classic: bool = False,
+    hyper: Sequence[int] = (),
+    method: ResidualMethod = ResidualMethod.ADABIN,
+) -> ResNet:
+    """Any blocks: channels, stride and kernel of each, behind a first layer.
+
+    The ``first`` layer has ``channels``, ``kernel``, ``stride``, and may be ``activated`` or
+    ``pooled``; ``hyper`` has the numbers of a `HyperConfig`.
+    """
+    family = Family(method, Shortcut(shortcut), HyperConfig(*hyper))
+    before = first["channels"]
+    act = _stem_act(family, before) if first.get("activated", True) else None
+    windows = {name: first[name] for name in ("kernel", "stride", "pooled") if name in first}
+    layer = stem(task.statistics, before, act=act, **windows)
+    make = family.classic if classic else family.block
+    parts: list[nn.Module] = []
+    for filters, stride, kernel in blocks:
+        parts.append(make(before, filters, stride=stride, kernel=kernel))
+        before = filters
+    return ResNet(layer, parts, before, task.classes)
 
 
 def _stem_act(family: Family, channels: int) -> nn.Module:

@@ -24,12 +24,9 @@ from xnorflow.errors import NetworkError
 from xnorflow.ir import Rounding
 from xnorflow.sw.nn.grid import Grid, mean_shift, place
 from xnorflow.sw.nn.optional import bias_of
-from xnorflow.sw.nn.slopes import TwoSlope, bend
 
 
 __all__ = [
-    "DyPReLU",
-    "DySign",
     "FrameMean",
     "HyperConfig",
     "HyperFunction",
@@ -167,76 +164,6 @@ class HyperFunction(nn.Module):
     def _code(self, weight: Tensor) -> Tensor:
         most = 2 ** (self.bits - 1)
         return (weight * 2.0**self.fraction).round().clamp(-most, most - 1)
-
-
-class DySign(nn.Module):
-    """``x − τ_c``, the thresholds τ being those of the frame: what `RSign` then binarises.
-
-    Parameters
-    ----------
-    channels : int
-    extra : int
-        More numbers that the same means and hidden units are good for: the shifts of a `DyPReLU`.
-    hyper : HyperConfig
-    """
-
-    def __init__(self, channels: int, *, extra: int = 0, hyper: HyperConfig = _DEFAULT) -> None:
-        super().__init__()
-        self.channels = channels
-        self.hyper = HyperFunction(channels, channels + extra, hyper)
-
-    def forward(self, x: Tensor, grid: Grid | None) -> tuple[Tensor, Tensor]:
-        """Map ``x`` (N, channels, H, W) to what is compared, and (N, extra, 1, 1) numbers."""
-        numbers = self.hyper(x, grid)
-        return x - numbers[:, : self.channels], numbers[:, self.channels :]
-
-    def of_frame(self, x: Tensor, static: Tensor, grid: Grid | None) -> Tensor:
-        """Dynamic thresholds, the ``static`` ones (channels,) among them, and the numbers.
-
-        On the grid, they are what values of the stream are compared with: static thresholds are
-        rounded up. Shape (N, channels + extra, 1, 1).
-        """
-        numbers = self.hyper(x, grid)
-        static = functional.pad(static, (0, numbers.shape[1] - self.channels))[:, None, None]
-        if grid is None:
-            return numbers + static
-        unit = 2.0**-grid.fraction
-        return clip_shifts(numbers + (static / unit).ceil() * unit, grid)
-
-
-class DyPReLU(TwoSlope):
-    """``f(x + γ_c) + ζ_c`` with shifts of the frame beside RPReLU's own, and f as in `TwoSlope`.
-
-    On the grid the shifts have one bit more than the stream, and only the result is clipped.
-
-    Parameters
-    ----------
-    channels : int
-    apart : bool
-        Whether the shifts follow from the means of ``x``; otherwise they are given.
-    hyper : HyperConfig
-        If they follow from them.
-    """
-
-    def __init__(
-        self, channels: int, *, apart: bool = False, hyper: HyperConfig = _DEFAULT
-    ) -> None:
-        super().__init__(channels, 0.25, shifted=True)
-        self.hyper = HyperFunction(channels, 2 * channels, hyper) if apart else None
-
-    def forward(self, x: Tensor, grid: Grid | None, shifts: Tensor | None = None) -> Tensor:
-        """Map ``x`` (N, channels, H, W), with the ``shifts`` γ and ζ: (N, 2·channels, 1, 1)."""
-        if self.hyper is not None:
-            shifts = self.hyper(x, grid)
-        if shifts is None:
-            raise ValueError("a DyPReLU without a hyper function of its own must be given shifts")
-        if grid is not None:
-            shifts = clip_shifts(shifts, grid)
-        before, after = shifts.chunk(2, dim=1)
-        y = bend(x + before, *self.slopes(grid), None) + after
-        if grid is None:
-            return y
-        return place(y, grid.round_to_grid(y.detach() * 2.0**grid.fraction))
 
 
 class FrameMean(nn.Module):

@@ -70,23 +70,24 @@ def load_model(text: str, weights: Path | None) -> "tuple[nn.Module, Callable[[s
     from xnorflow.sw.checkpoint import load_checkpoint
     from xnorflow.sw.lower import lower
     from xnorflow.sw.module_names import is_module_name
-    from xnorflow.sw.own_model import load_module, load_weights
+    from xnorflow.sw.own_model import load_module
 
     if not is_module_name(text):
         if weights is not None:
             raise DataError(f"{text} is a trained model, and brings its own weights")
         loaded = load_checkpoint(Path(text))
-        labels = _labels(loaded.provenance.dataset)
-        return loaded.model, lambda name: lower(
-            loaded.model, name=name, labels=labels, provenance=loaded.provenance
-        )
-    if weights is None:
+    elif weights is None:
         raise DataError(f"{text} needs its trained weights, from `xnorflow train {text}`")
-    own = load_weights(load_module(text), weights)
-    return own.model, lambda name: lower(
-        own.model, input=own.frame, quantisation=own.quantisation,
-        name=name, labels=own.labels, provenance=own.provenance,
-    )  # fmt: skip
+    else:
+        loaded = load_checkpoint(weights, load_module(text))
+
+    def make_network(name: str) -> "Network":
+        return lower(
+            loaded.model, input=loaded.frame, quantisation=loaded.quantisation,
+            name=name, labels=loaded.labels, provenance=loaded.provenance,
+        )  # fmt: skip
+
+    return loaded.model, make_network
 
 
 def load_frames(
@@ -163,13 +164,6 @@ def refuse(options: "Mapping[str, object]", why: str) -> None:
     for name, value in options.items():
         if value is not None:
             raise DataError(f"{name} {why}")
-
-
-def _labels(dataset: str) -> tuple[str, ...] | None:
-    """Names of the classes of a data set that is known."""
-    from xnorflow.sw.data import Dataset
-
-    return next((known.classes for known in Dataset if known.value == dataset), None)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,7 +16,7 @@ from xnorflow.sw.module_names import is_module_name
 
 
 if TYPE_CHECKING:
-    from xnorflow.sw.data import ImageData
+    from xnorflow.sw.start import Start
 
 
 __all__ = ["import_", "teach", "train"]
@@ -86,115 +86,70 @@ def train(
         bool,
         typer.Option(
             "--compile",
-            help="Compile a residual model first: two minutes, then twice as fast. Needs g++.",
+            help="Compile the model first: some minutes, then faster. Needs g++.",
         ),
     ] = False,
 ) -> None:
     """Train a binary network. An interrupted training goes on where it stopped."""
     with console.status("loading PyTorch and the images …"):
+        from xnorflow.sw.checkpoint import load_checkpoint
         from xnorflow.sw.data import load_data
+        from xnorflow.sw.recipes import TEMPERATURE
+        from xnorflow.sw.start import from_checkpoint, from_name
+        from xnorflow.sw.teacher import load_teacher
+        from xnorflow.sw.train import MODEL_FILE
+        from xnorflow.sw.train import train as run_training
 
-        name = data or "mnist"
-        source = load_data(name, labels)
-    changes = {
-        name: value for name, value in (("epochs", epochs), ("seed", seed)) if value is not None
-    }
+        source = load_data(data or "mnist", labels)
+    started = None
     if model is not None and is_module_name(model):
-        others = {"--hidden": hidden, "--method": method, "--from": start, "--teacher": teacher}
+        others = {"--hidden": hidden, "--method": method, "--from": start}
         refuse(others, "is not for a module of your own")
-        share, file = _train_module(model, source, out, changes, grid=grid, fresh=fresh)
+        what = _own(model, grid)
+    elif start is not None:
+        refuse({"the model": model, "--hidden": hidden, "--grid": grid}, "comes with --from")
+        started = load_checkpoint(start)
+        what = from_checkpoint(started, method, source)
     else:
         refuse({"--grid": grid}, "is for a module of your own")
-        share, file = _train_named(
-            model, name, source, out, changes,
-            hidden=hidden, method=method, start=start, teacher=teacher, fresh=fresh,
+        what = from_name(model or "tfc", method, source, _numbers(hidden))
+    recipe = replace(
+        what.recipe,
+        epochs=what.recipe.epochs if epochs is None else epochs,
+        seed=what.recipe.seed if seed is None else seed,
+        temperature=0.0 if teacher is None else TEMPERATURE,
+    )
+    with on_interrupt(_what_is_kept(out, fresh)):
+        checkpoint = run_training(
+            what.model,
+            recipe,
+            source,
+            out,
+            grid=what.grid,
+            start=started,
+            teacher=None if teacher is None else load_teacher(teacher, source.name),
+            resume=not fresh,
             compiled=compiled,
-        )  # fmt: skip
+            progress=True,
+        )
     console.print(
-        f"{share:.2%} of the test images are right; the model is in {file}", soft_wrap=True
+        f"{checkpoint.provenance.float_accuracy:.2%} of the test images are right; "
+        f"the model is in {out / MODEL_FILE}",
+        soft_wrap=True,
     )
 
 
-def _train_module(
-    name: str,
-    data: "ImageData",
-    out: Path,
-    changes: dict[str, Any],
-    *,
-    grid: str | None,
-    fresh: bool,
-) -> tuple[float, Path]:
-    """Train a module of the user's own; gives its accuracy, and where its weights are."""
+def _own(name: str, grid: str | None) -> "Start":
+    """A module of the user's own."""
     from xnorflow.sw.nn.grid import Grid
-    from xnorflow.sw.own_model import WEIGHTS_FILE, load_module, train_module
+    from xnorflow.sw.own_model import load_module
     from xnorflow.sw.recipes import OWN
+    from xnorflow.sw.start import Start
 
-    widths = None if grid is None else _widths(grid)
-    if widths is not None and len(widths) != 2:
+    numbers = _numbers(grid)
+    if numbers is not None and len(numbers) != 2:
         raise DataError(f"a grid must be bits and fractional bits such as 16,8, not {grid!r}")
-    with on_interrupt(_what_is_kept(out, fresh)):
-        trained = train_module(
-            lambda: load_module(name),
-            replace(OWN, **changes),
-            data,
-            out,
-            grid=None if widths is None else Grid(*widths),
-            resume=not fresh,
-            progress=True,
-        )
-    share = trained.provenance.float_accuracy
-    assert share is not None
-    return share, out / WEIGHTS_FILE
-
-
-def _train_named(
-    model: str | None,
-    name: str,
-    data: "ImageData",
-    out: Path,
-    changes: dict[str, Any],
-    *,
-    hidden: str | None,
-    method: str | None,
-    start: Path | None,
-    teacher: Path | None,
-    fresh: bool,
-    compiled: bool,
-) -> tuple[float, Path]:
-    """Train a model that has a name; gives its accuracy, and where it is."""
-    from xnorflow.sw.checkpoint import load_checkpoint
-    from xnorflow.sw.data import Dataset
-    from xnorflow.sw.recipes import TEMPERATURE
-    from xnorflow.sw.start import choice, from_model, from_name
-    from xnorflow.sw.teacher import load_teacher
-    from xnorflow.sw.train import MODEL_FILE
-    from xnorflow.sw.train import train as run_training
-
-    source = choice(Dataset, name, "data set for models that have a name")
-    if start is not None and (model or hidden):
-        raise DataError("--from brings its own model: leave out the model and --hidden")
-    started = None if start is None else load_checkpoint(start).model
-    if started is not None:
-        config, recipe = from_model(started, method, source, data.train_images)
-    else:
-        widths = None if hidden is None else _widths(hidden)
-        config, recipe = from_name(model or "tfc", method, source, len(data.classes), widths)
-    recipe = replace(recipe, temperature=0.0 if teacher is None else TEMPERATURE, **changes)
-    with on_interrupt(_what_is_kept(out, fresh)):
-        checkpoint = run_training(
-            config,
-            recipe,
-            data,
-            out,
-            start=started,
-            teacher=None if teacher is None else load_teacher(teacher, data.name),
-            resume=not fresh,
-            compiled=compiled,
-            progress=True,
-        )
-    share = checkpoint.provenance.float_accuracy
-    assert share is not None
-    return share, out / MODEL_FILE
+    return Start(lambda: load_module(name), None if numbers is None else Grid(*numbers), OWN)
 
 
 def teach(
@@ -307,10 +262,8 @@ def _what_is_kept(folder: Path, fresh: bool) -> Callable[[], str]:
     return describe
 
 
-def _widths(text: str) -> tuple[int, ...]:
+def _numbers(text: str | None) -> tuple[int, ...] | None:
     try:
-        return tuple(int(part) for part in text.split(","))
+        return None if text is None else tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise DataError(
-            f"widths and bits must be whole numbers such as 96,64,64, not {text!r}"
-        ) from None
+        raise DataError(f"{text!r} is no list of whole numbers such as 96,64,64") from None
