@@ -16,13 +16,15 @@ from xnorflow.hw.compile.estimate import estimate
 from xnorflow.hw.compile.fold import fold
 from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.ops.frame_buffer import FrameBufferStage
+from xnorflow.ir import FeatureMap, UInt
 from xnorflow.sw.data import Dataset
+from xnorflow.sw.frontend.prepare import prepare
 from xnorflow.sw.lower import lower
+from xnorflow.sw.models.methods import ResidualMethod
 from xnorflow.sw.models.pixels import IntegerPixels
+from xnorflow.sw.models.registry import Task
+from xnorflow.sw.models.spec import ModelSpec
 from xnorflow.sw.nn.grid import Grid
-from xnorflow.sw.residual import Residual
-from xnorflow.sw.residual_config import ResidualMethod
-from xnorflow.sw.residual_names import NamedResidual
 
 
 DEVICE = replace(
@@ -32,7 +34,7 @@ DEVICE = replace(
     multipliers=3 * ECP5_85F.multipliers,
 )
 CYCLES = 18_432
-NETWORKS = NamedResidual.RESNET8, NamedResidual.RESNET20
+NETWORKS = "resnet8", "resnet20"
 METHODS = (
     ResidualMethod.REACTNET,
     ResidualMethod.DYBNN,
@@ -49,7 +51,9 @@ def main() -> None:
     for named in NETWORKS:
         for method in METHODS:
             torch.manual_seed(1)
-            model = Residual(named.config(method, pixels, grid=Grid(score_bits=10)))
+            spec = ModelSpec(named, Task((3, 32, 32), 10, pixels), {"method": method.value})
+            frame = FeatureMap(32, 32, 3, UInt(8))
+            model = prepare(spec.build().eval(), Grid(score_bits=10), frame)
             design = fold(lower(model), DEVICE, cycles=CYCLES)
             waiting = {
                 stage: design.depths[stage.name]
@@ -57,7 +61,7 @@ def main() -> None:
                 if isinstance(stage, FrameBufferStage)
             }
             rows.append({
-                "network": named.value,
+                "network": named,
                 "method": method.value,
                 "cycles_per_frame": design.cycles_per_frame,
                 "block_rams": estimate(design).block_rams,

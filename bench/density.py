@@ -16,15 +16,17 @@ import torch
 from record import update
 from rich.console import Console
 from synthesis import PACKAGES, measure
+from torch import nn
 
 from xnorflow.hw.compile.fold import fold
 from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.ops.matrix import MatrixStage
-from xnorflow.ir import Network
+from xnorflow.ir import FeatureMap, Network, UInt
 from xnorflow.ir.xnf import load
 from xnorflow.sw.lower import lower
-from xnorflow.sw.models.chain import Chain, Method, Named
 from xnorflow.sw.models.pixels import IntegerPixels
+from xnorflow.sw.models.registry import Task
+from xnorflow.sw.models.spec import ModelSpec
 
 
 ZOO = Path("zoo/cifar10-cnv.xnf")
@@ -63,13 +65,15 @@ def untrained() -> Network:
     """CNV with weights, means and variances that are random, but always the same."""
     torch.manual_seed(1)
     pixels = IntegerPixels(mean=(0.5,) * 3, deviation=(0.25,) * 3)
-    model = Chain(Named.CNV.config(Method.SIGN, input_shape=(32, 32, 3), pixels=pixels))
-    for norm in model.norms:
+    model = ModelSpec("cnv", Task((3, 32, 32), 10, pixels)).build()
+    norms = (nn.BatchNorm1d, nn.BatchNorm2d)
+    for norm in (module for module in model.modules() if isinstance(module, norms)):
         norm.get_buffer("running_mean").normal_(0, 10)
         norm.get_buffer("running_var").uniform_(100, 1000)
         torch.nn.init.normal_(norm.get_parameter("weight"), 1, 0.3)
         torch.nn.init.normal_(norm.get_parameter("bias"), 0, 0.3)
-    return lower(model.eval(), name="cifar10-cnv, untrained")
+    frame = FeatureMap(32, 32, 3, UInt(8))
+    return lower(model.eval(), input=frame, name="cifar10-cnv, untrained")
 
 
 if __name__ == "__main__":

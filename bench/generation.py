@@ -100,25 +100,23 @@ def write(name: str, folder: Path) -> None:
     import torch
 
     from xnorflow.boards.targets import ULX3S_85F
-    from xnorflow.ir import BinaryConv, IntegerConv
+    from xnorflow.ir import BinaryConv, FeatureMap, IntegerConv, UInt
     from xnorflow.ir.xnf import load
+    from xnorflow.sw.frontend.prepare import prepare
     from xnorflow.sw.lower import lower
-    from xnorflow.sw.models.chain import Chain, Method, Named
     from xnorflow.sw.models.pixels import IntegerPixels
-    from xnorflow.sw.residual import Residual
-    from xnorflow.sw.residual_names import NamedResidual
+    from xnorflow.sw.models.registry import Task
+    from xnorflow.sw.models.spec import ModelSpec
+    from xnorflow.sw.nn.grid import Grid
 
     torch.manual_seed(1)
     pixels = IntegerPixels(mean=(0.5,) * 3, deviation=(0.25,) * 3)
     if name == "vgg-small":
-        config = Named.VGG_SMALL.config(Method.SIGN, input_shape=(32, 32, 3), pixels=pixels)
-        network = lower(Chain(config).eval())
+        model = ModelSpec("vgg-small", Task((3, 32, 32), 10, pixels)).build().eval()
+        network = lower(model, input=FeatureMap(32, 32, 3, UInt(8)))
     elif name == "resnet18-imagenet":
-        named = NamedResidual.RESNET18_IMAGENET
-        large = named.config(
-            named.method, pixels, input_shape=(224, 224, 3), classes=1000, grid=named.grid
-        )
-        network = lower(Residual(large).eval())
+        large = ModelSpec("resnet18-imagenet", Task((3, 224, 224), 1000, pixels)).build().eval()
+        network = lower(prepare(large, Grid(), FeatureMap(224, 224, 3, UInt(8))))
     else:
         network = load(ROOT / "zoo" / f"{name}.xnf")
     device = ULX3S_85F.device

@@ -12,9 +12,10 @@ from dataclasses import replace
 from record import record
 from rich.console import Console
 
-from xnorflow.sw.adabin_import import GRID, import_adabin_resnet20, in_real_numbers
+from xnorflow.sw.adabin_import import GRID, import_adabin_resnet20, in_floating_point
 from xnorflow.sw.batches import accuracy
 from xnorflow.sw.data import Dataset, load
+from xnorflow.sw.frontend.prepare import prepare
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
 
@@ -30,13 +31,13 @@ def main() -> None:
     console = Console()
     data = load(Dataset.CIFAR10)
     images, labels = data.test_images, data.test_labels
-    model = import_adabin_resnet20(path)
-    share = accuracy(in_real_numbers(model), images, labels)
+    imported = import_adabin_resnet20(path)
+    share = accuracy(in_floating_point(imported.model), images, labels)
     rows = [{"numbers": "real", "images": len(labels), "accuracy": share}]
     console.print(rows[-1])
     for fraction in FRACTIONS:
         grid = replace(GRID, bits=INTEGER_BITS + fraction, fraction=fraction)
-        found = golden(lower(model.on_grid(grid)), images).labels
+        found = golden(lower(prepare(imported.model, grid, imported.frame)), images).labels
         rows.append({
             "numbers": f"{grid.bits} bits, {fraction} fractional",
             "images": len(labels),

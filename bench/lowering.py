@@ -19,9 +19,10 @@ from rich.console import Console
 from xnorflow.sw.compare import compare
 from xnorflow.sw.data import Dataset, load
 from xnorflow.sw.lower import lower
-from xnorflow.sw.models.chain import Method, Named
-from xnorflow.sw.models.pixels import IntegerPixels
+from xnorflow.sw.models.methods import Method
+from xnorflow.sw.models.spec import ModelSpec
 from xnorflow.sw.recipes import Recipe
+from xnorflow.sw.start import task_of
 from xnorflow.sw.train import train
 
 
@@ -29,9 +30,9 @@ TRAINED = 2048
 COMPARED = 1000
 RECIPE = Recipe("lowering", epochs=1, batch_size=64, learning_rate=0.003)
 CASES = (
-    (Named.CNV, Dataset.CIFAR10, 1.0),
-    (Named.VGG_SMALL, Dataset.CIFAR10, 0.125),
-    (Named.CONV_M, Dataset.FASHION_MNIST, 1.0),
+    ("cnv", Dataset.CIFAR10, 1.0),
+    ("vgg-small", Dataset.CIFAR10, 0.125),
+    ("conv-m", Dataset.FASHION_MNIST, 1.0),
 )
 
 
@@ -48,18 +49,13 @@ def main() -> None:
             train_labels=data.train_labels[:TRAINED],
         )
         for method in (Method.SIGN, Method.ADABIN, Method.SIMAN):
-            config = model.config(
-                method,
-                input_shape=dataset.shape,
-                pixels=IntegerPixels(*dataset.normalisation),
-                width=width,
-            )
+            spec = ModelSpec(model, task_of(data), {"method": method.value, "width": width})
             with tempfile.TemporaryDirectory() as folder:
-                checkpoint = train(config, RECIPE, few, folder, accelerator="cpu")
-            network = lower(checkpoint.model, name=model.value)
+                checkpoint = train(spec, RECIPE, few, folder, accelerator="cpu")
+            network = lower(checkpoint.model, input=checkpoint.frame, name=model)
             comparison = compare(checkpoint.model, network, data.test_images[:COMPARED])
             rows.append({
-                "network": f"{model.value}, width {width:g}",
+                "network": f"{model}, width {width:g}",
                 "method": method.value,
                 "images": COMPARED,
                 "bits": sum(layer.compared for layer in comparison.layers),

@@ -16,13 +16,11 @@ from record import record
 from rich.console import Console
 
 from xnorflow.sw.data import Dataset, ImageData, load
-from xnorflow.sw.kinds import Config
-from xnorflow.sw.models.chain import Method, Named
-from xnorflow.sw.models.pixels import IntegerPixels
+from xnorflow.sw.models.methods import Method, ResidualMethod
+from xnorflow.sw.models.spec import ModelSpec
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.recipes import Recipe, recipe_for, small
-from xnorflow.sw.residual_config import ResidualConfig, ResidualMethod
-from xnorflow.sw.residual_names import NamedResidual
+from xnorflow.sw.start import task_of
 from xnorflow.sw.train import train
 
 
@@ -32,51 +30,45 @@ SEEDS = (1, 2, 3)
 
 @dataclass(frozen=True)
 class Match:
-    """A network in several ways, by the methods' names."""
+    """A model by several methods."""
 
     name: str
     dataset: Dataset
     recipe: Recipe
-    ways: dict[str, Config]
-
-
-def _small(method: ResidualMethod) -> Config:
-    """That of the zoo's fashion-small networks."""
-    dataset = Dataset.FASHION_MNIST
-    pixels = IntegerPixels(*dataset.normalisation)
-    return NamedResidual.RESNET8.config(
-        method, pixels, input_shape=dataset.shape, grid=Grid(score_bits=10)
-    )
+    model: str
+    methods: tuple[Method, ...] | tuple[ResidualMethod, ...]
+    grid: Grid | None = None
 
 
 MATCHES = (
     Match(
         "adabin_vs_sign",
         Dataset.MNIST,
-        replace(recipe_for(Named.TFC, Method.SIGN), name="tfc, 40 epochs", epochs=40),
-        {method.value: Named.TFC.config(method) for method in (Method.SIGN, Method.ADABIN)},
+        replace(recipe_for("tfc", Method.SIGN), name="tfc, 40 epochs", epochs=40),
+        "tfc",
+        (Method.SIGN, Method.ADABIN),
     ),
     Match(
         "dynamic_vs_static",
         Dataset.FASHION_MNIST,
         small(Dataset.FASHION_MNIST),
-        {
-            method.value: _small(method)
-            for method in (ResidualMethod.REACTNET, ResidualMethod.DYBNN)
-        },
+        "resnet8",  # as the zoo's fashion-small networks
+        (ResidualMethod.REACTNET, ResidualMethod.DYBNN),
+        Grid(score_bits=10),
     ),
 )
 
 
 def _train(match: Match, way: str, seed: int, data: ImageData) -> float:
     """Accuracy in float64, which the integer network equals."""
-    config = match.ways[way]
+    spec = ModelSpec(match.model, task_of(data), {"method": way})
     checkpoint = train(
-        config,
+        spec,
         replace(match.recipe, seed=seed),
         data,
         RUNS / match.name / f"{way}-{seed}",
-        compiled=isinstance(config, ResidualConfig),
+        grid=match.grid,
+        compiled=match.grid is not None,
         progress=True,
         accelerator="cpu",
     )
@@ -96,11 +88,10 @@ def main() -> None:
             raise SystemExit(f"no comparison is called {name}: choose from {', '.join(known)}")
         match = known[name]
         data = load(match.dataset)
-        shares = {
-            (way, seed): _train(match, way, seed, data) for seed in SEEDS for way in match.ways
-        }
+        ways = [method.value for method in match.methods]
+        shares = {(way, seed): _train(match, way, seed, data) for seed in SEEDS for way in ways}
         rows = []
-        for way in match.ways:
+        for way in ways:
             accuracies = [shares[way, seed] for seed in SEEDS]
             rows.append({
                 "method": way,

@@ -20,13 +20,15 @@ from xnorflow.boards.targets import ICEBREAKER
 from xnorflow.errors import XnorflowError
 from xnorflow.hw.compile.fold import fold
 from xnorflow.hw.families.device import Cell
-from xnorflow.ir import Network
+from xnorflow.ir import FeatureMap, Network, UInt
 from xnorflow.sw.data import Dataset
+from xnorflow.sw.frontend.prepare import prepare
 from xnorflow.sw.lower import lower
+from xnorflow.sw.models.methods import ResidualMethod
 from xnorflow.sw.models.pixels import IntegerPixels
+from xnorflow.sw.models.registry import Task
+from xnorflow.sw.models.spec import ModelSpec
 from xnorflow.sw.nn.grid import Grid
-from xnorflow.sw.residual import Residual
-from xnorflow.sw.residual_config import ResidualConfig, ResidualMethod, StemConfig, UnitConfig
 
 
 CHANNELS = 8
@@ -73,15 +75,20 @@ def main() -> None:
 def least(method: ResidualMethod) -> Network:
     """Network with random weights."""
     torch.manual_seed(SEED)
-    config = ResidualConfig(
-        method,
-        StemConfig(CHANNELS, stride=2),
-        (UnitConfig(CHANNELS),),
-        IntegerPixels(*Dataset.FASHION_MNIST.normalisation),
-        input_shape=Dataset.FASHION_MNIST.shape,
-        grid=GRID,
+    height, width, channels = Dataset.FASHION_MNIST.shape
+    pixels = IntegerPixels(*Dataset.FASHION_MNIST.normalisation)
+    spec = ModelSpec(
+        "residual",
+        Task((channels, height, width), 10, pixels),
+        {
+            "first": {"channels": CHANNELS, "stride": 2},
+            "blocks": [[CHANNELS, 1, 3]],
+            "method": method.value,
+        },
     )
-    return lower(Residual(config).eval(), name=f"smallest-{method.value}")
+    frame = FeatureMap(height, width, channels, UInt(8))
+    model = prepare(spec.build().eval(), GRID, frame)
+    return lower(model, name=f"smallest-{method.value}")
 
 
 if __name__ == "__main__":

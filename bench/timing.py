@@ -8,7 +8,6 @@ rates against each other and the prediction. Prints the figure's caption; writes
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,27 +22,26 @@ from xnorflow.hw.compile.accelerator import Accelerator
 from xnorflow.hw.compile.design import Design
 from xnorflow.hw.compile.fold import fold
 from xnorflow.hw.families.ecp5 import ECP5_85F
+from xnorflow.ir import FeatureMap, UInt
+from xnorflow.sw.frontend.prepare import prepare
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
+from xnorflow.sw.models.methods import ResidualMethod
 from xnorflow.sw.models.pixels import IntegerPixels
+from xnorflow.sw.models.registry import Task
+from xnorflow.sw.models.spec import ModelSpec
 from xnorflow.sw.nn.grid import Grid
-from xnorflow.sw.nn.unit import Shortcut
-from xnorflow.sw.residual import Residual
-from xnorflow.sw.residual_config import ResidualConfig, ResidualMethod, StemConfig, UnitConfig
 
 
 FIGURE = Path(__file__).parent.parent / "docs" / "dynamic.svg"
 
-CONFIG = ResidualConfig(
-    ResidualMethod.DYBNN,
-    StemConfig(8),
-    (UnitConfig(8),),
-    IntegerPixels((0.5, 0.5, 0.5), (0.25, 0.25, 0.25), bits=5),
-    Shortcut.PAD,
-    (8, 8, 3),
-    3,
-    Grid(12, 5),
+SPEC = ModelSpec(
+    "residual",
+    Task((3, 8, 8), 3, IntegerPixels((0.5,) * 3, (0.25,) * 3, bits=5)),
+    {"first": {"channels": 8}, "blocks": [[8, 1, 3]]},
 )
+GRID = Grid(12, 5)
+FRAME = FeatureMap(8, 8, 3, UInt(8))
 CYCLES = 576
 """Of a frame: the 64 windows of a convolution, nine pixels each."""
 
@@ -52,13 +50,13 @@ FRAMES = 6
 WATCHED = {
     "come": ("stem_act_fork", "i"),
     "enter": ("stem_act_held", "i"),
-    "sums": ("unit1_frame_sums", "o"),
-    "dense in": ("unit1_frame_squeeze", "i"),
-    "dense out": ("unit1_frame_excite", "o"),
-    "parameters": ("unit1_bits", "i_parameters"),
+    "sums": ("blocks_0_hyper_sums", "o"),
+    "dense in": ("blocks_0_hyper_squeeze", "i"),
+    "dense out": ("blocks_0_hyper_excite", "o"),
+    "parameters": ("blocks_0_conv_bits", "i_parameters"),
     "leave": ("stem_act_held", "o"),
-    "read": ("unit1_bits", "i"),
-    "compared": ("unit1_bits", "o"),
+    "read": ("blocks_0_conv_bits", "i"),
+    "compared": ("blocks_0_conv_bits", "o"),
 }
 """Units and their ports."""
 
@@ -70,7 +68,7 @@ def main() -> None:
     """Simulate, check, print and draw."""
     rng = np.random.default_rng(1)
     # Frames whose brightness differs, and with it their parameters.
-    frames = rng.integers(0, 256, (FRAMES, *CONFIG.input_shape)) * rng.random((FRAMES, 1, 1, 1))
+    frames = rng.integers(0, 256, (FRAMES, *FRAME.shape)) * rng.random((FRAMES, 1, 1, 1))
     design, times = simulate(ResidualMethod.DYBNN, frames.astype(np.uint8), WATCHED)
     static, static_times = simulate(
         ResidualMethod.REACTNET, frames.astype(np.uint8), {"come": WATCHED["come"]}
@@ -92,11 +90,11 @@ def simulate(
     The first word of the first stream that is watched comes in cycle 0.
     """
     torch.manual_seed(1)
-    model = Residual(replace(CONFIG, method=method)).eval()
+    model = SPEC.with_method(method.value).build().eval()
     for name, parameter in model.named_parameters():
         if name.endswith("excite.weight"):  # zero before training
             torch.nn.init.normal_(parameter)
-    design = fold(lower(model), ECP5_85F, cycles=CYCLES)
+    design = fold(lower(prepare(model, GRID, FRAME)), ECP5_85F, cycles=CYCLES)
 
     dut = Observed(design)
     sim = Simulator(dut)

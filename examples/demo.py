@@ -32,8 +32,9 @@ from xnorflow.sw.compare import compare
 from xnorflow.sw.data import Dataset, fetch, load
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
-from xnorflow.sw.models.chain import Named
+from xnorflow.sw.models.spec import ModelSpec
 from xnorflow.sw.recipes import DEMO, DEMO_CONV, Recipe
+from xnorflow.sw.start import task_of
 from xnorflow.sw.train import MODEL_FILE, train
 
 
@@ -41,7 +42,7 @@ from xnorflow.sw.train import MODEL_FILE, train
 class Demo:
     """A network, and how it is shown: cycles a frame, and test images through the RTL."""
 
-    model: Named
+    model: str
     recipe: Recipe
     folder: Path
     cycles: int
@@ -49,8 +50,8 @@ class Demo:
 
 
 DEMOS = {
-    "mlp": Demo(Named.TFC, DEMO, Path("build/demo"), 784, 1000),  # a pixel a cycle
-    "conv": Demo(Named.CONV_S, DEMO_CONV, Path("build/demo-conv"), 28_800, 100),
+    "mlp": Demo("tfc", DEMO, Path("build/demo"), 784, 1000),  # a pixel a cycle
+    "conv": Demo("conv-s", DEMO_CONV, Path("build/demo-conv"), 28_800, 100),
 }
 
 
@@ -70,14 +71,20 @@ def main(demo: Demo) -> None:
     console.rule("2. training")
     model_file = folder / MODEL_FILE
     if model_file.exists():
-        console.print(f"{model_file} is there already; remove it to train anew")
+        console.print(f"{model_file} is there already; remove it to train again")
         checkpoint = load_checkpoint(model_file)
     else:
-        checkpoint = train(demo.model.config(), demo.recipe, data, folder, progress=True)
+        checkpoint = train(
+            ModelSpec(demo.model, task_of(data)), demo.recipe, data, folder, progress=True
+        )
 
     console.rule("3. integers")
     network = lower(
-        checkpoint.model, name="demo", labels=data.classes, provenance=checkpoint.provenance
+        checkpoint.model,
+        input=checkpoint.frame,
+        name="demo",
+        labels=data.classes,
+        provenance=checkpoint.provenance,
     )
     save(network, folder / "demo.xnf")
     comparison = compare(checkpoint.model, network, data.test_images)

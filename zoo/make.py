@@ -13,8 +13,10 @@ import argparse
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from xnorflow.errors import DataError, LoweringError
 from xnorflow.files import write_atomically
@@ -24,10 +26,12 @@ from xnorflow.sw.checkpoint import Checkpoint, load_checkpoint
 from xnorflow.sw.compare import Comparison, compare
 from xnorflow.sw.data import Dataset, ImageData, load
 from xnorflow.sw.golden import golden
-from xnorflow.sw.kinds import Model
 from xnorflow.sw.lower import lower
-from xnorflow.sw.models.chain import ChainConfig, Method, Named
+from xnorflow.sw.models.methods import Method, ResidualMethod
 from xnorflow.sw.models.pixels import IntegerPixels
+from xnorflow.sw.models.registry import Task
+from xnorflow.sw.models.spec import ModelSpec
+from xnorflow.sw.nn.conv import BinaryConv2d, IntegerConv2d
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.recipes import (
     Optimiser,
@@ -38,8 +42,6 @@ from xnorflow.sw.recipes import (
     small,
     warm_start,
 )
-from xnorflow.sw.residual_config import ResidualConfig, ResidualMethod
-from xnorflow.sw.residual_names import NamedResidual
 from xnorflow.sw.train import MODEL_FILE, train
 
 
@@ -65,19 +67,16 @@ To make it again: `xnorflow data fetch {dataset_name}`, then `python zoo/make.py
 On another machine rounding can differ, and with it the weights, but hardly the accuracy.
 """
 
-_METHODS = {
+_METHODS: dict[Method | ResidualMethod, str] = {
     Method.SIGN: "plain signs",
     Method.ADABIN: "AdaBin's adaptive binary sets",
     Method.SIMAN: "SiMaN's {0, 1} weights and sign activations",
     Method.SIMAN_BIPOLAR: "SiMaN's ±1 weights and sign activations",
-}
-
-_RESIDUAL_METHODS = {
     ResidualMethod.ADABIN: "AdaBin's adaptive binary sets and Maxout",
     ResidualMethod.SIMAN: "SiMaN's {0, 1} weights, learned thresholds and PReLU",
     ResidualMethod.SIMAN_BIPOLAR: "SiMaN's ±1 weights, learned thresholds and PReLU",
     ResidualMethod.REACTNET: "ReActNet's thresholds and RPReLU",
-    ResidualMethod.DYBNN: "DyBNN's thresholds and shifts of the frame",
+    ResidualMethod.DYBNN: "DyBNN's dynamic thresholds and shifts",
     ResidualMethod.DYBNN_APART: "DyBNN's thresholds and shifts, each from its own means",
     ResidualMethod.SIMAN_MEAN: "SiMaN's ±1 weights, the mean of the frame as threshold and PReLU",
 }
@@ -94,71 +93,54 @@ _OPTIMISERS = {Optimiser.ADAM: "Adam", Optimiser.SGD: "SGD with momentum 0.9"}
 
 @dataclass(frozen=True)
 class Entry:
-    """A network of the zoo: a chain."""
-
-    dataset: Dataset
-    model: Named
-    method: Method
-
-    @property
-    def config(self) -> ChainConfig:
-        """What the model is made of."""
-        return self.model.config(
-            self.method,
-            input_shape=self.dataset.shape,
-            pixels=IntegerPixels(*self.dataset.normalisation),
-        )
-
-    @property
-    def recipes(self) -> tuple[Recipe, ...]:
-        """What the model is trained with."""
-        return (recipe_for(self.model, self.method, self.dataset),)
-
-    def __str__(self) -> str:
-        return f"{_spell_model(self)} with {_METHODS[self.method]}"
-
-
-@dataclass(frozen=True)
-class ResidualEntry:
-    """A residual network of the zoo.
+    """A network of the zoo.
 
     Attributes
     ----------
-    model : NamedResidual
-    method : ResidualMethod
-    recipes : tuple of Recipe
-        What it is trained with, one after the other.
-    grid : Grid
     dataset : Dataset
+    model : str
+        Its name.
+    method : Method or ResidualMethod
+    recipes : tuple of Recipe
+        What it is trained with, one after the other; that of the model, unless others are given.
+    grid : Grid, optional
+        Of a residual network.
     after : str, optional
         Entry whose trained model it starts with.
     stem_bits : int
         Width of the first layer's weights.
     """
 
-    model: NamedResidual
-    method: ResidualMethod
-    recipes: tuple[Recipe, ...]
-    grid: Grid = _GRID
-    dataset: Dataset = Dataset.CIFAR10
+    dataset: Dataset
+    model: str
+    method: Method | ResidualMethod
+    recipes: tuple[Recipe, ...] = ()
+    grid: Grid | None = None
     after: str | None = None
     stem_bits: int = PIXELS.bits
+
+    def __post_init__(self) -> None:
+        if isinstance(self.method, Method):
+            recipe = recipe_for(self.model, self.method, self.dataset)
+            object.__setattr__(self, "recipes", self.recipes or (recipe,))
+
+    @property
+    def residual(self) -> bool:
+        """Whether it has a residual stream."""
+        return isinstance(self.method, ResidualMethod)
 
     @property
     def released(self) -> bool:
         """Whether it starts with AdaBin's released weights, or with a model that did."""
-        return self.dataset is Dataset.CIFAR10
+        return self.residual and self.dataset is Dataset.CIFAR10
 
     @property
-    def config(self) -> ResidualConfig:
-        """What the model is made of; behind AdaBin's pixels are normalised as its authors do."""
+    def spec(self) -> ModelSpec:
+        """What the model is built from; after AdaBin's, pixels are normalised as its authors do."""
         pixels = PIXELS if self.released else IntegerPixels(*self.dataset.normalisation)
-        return self.model.config(
-            self.method,
-            replace(pixels, bits=self.stem_bits),
-            input_shape=self.dataset.shape,
-            grid=self.grid,
-        )
+        height, width, channels = self.dataset.shape
+        task = Task((channels, height, width), 10, replace(pixels, bits=self.stem_bits))
+        return ModelSpec(self.model, task, {"method": self.method.value})
 
     def starts(self) -> str:
         """Which parameters it starts with, in words."""
@@ -167,66 +149,63 @@ class ResidualEntry:
         return _RELEASED if self.released else "random weights"
 
     def __str__(self) -> str:
-        widths = [unit.channels for unit in self.config.units]
-        return (
-            f"{self.model.name} ({len(widths)} binary convolutions of {widths[0]} to {widths[-1]} "
-            f"channels with a shortcut around each; a residual stream of {self.grid.bits} bits, "
-            f"{self.grid.fraction} of them fractional) with {_RESIDUAL_METHODS[self.method]}"
-        )
+        return f"{_spell_model(self)} with {_METHODS[self.method]}"
 
 
-ENTRIES: dict[str, Entry | ResidualEntry] = {
-    "mnist-tfc-sign": Entry(Dataset.MNIST, Named.TFC, Method.SIGN),
-    "mnist-tfc-adabin": Entry(Dataset.MNIST, Named.TFC, Method.ADABIN),
-    "mnist-tfc-siman": Entry(Dataset.MNIST, Named.TFC, Method.SIMAN),
-    "mnist-sfc-sign": Entry(Dataset.MNIST, Named.SFC, Method.SIGN),
-    "mnist-lfc-sign": Entry(Dataset.MNIST, Named.LFC, Method.SIGN),
-    "mnist-conv-up5k": Entry(Dataset.MNIST, Named.CONV_S, Method.SIGN),
-    "fashion-lfc-adabin": Entry(Dataset.FASHION_MNIST, Named.LFC, Method.ADABIN),
-    "fashion-conv": Entry(Dataset.FASHION_MNIST, Named.CONV_M, Method.SIGN),
-    "cifar10-cnv": Entry(Dataset.CIFAR10, Named.CNV, Method.SIGN),
-    "cifar10-resnet20-adabin": ResidualEntry(
-        NamedResidual.RESNET20,
+def _residual(
+    model: str,
+    method: ResidualMethod,
+    *recipes: Recipe,
+    dataset: Dataset = Dataset.CIFAR10,
+    grid: Grid = _GRID,
+    **options: Any,
+) -> Entry:
+    return Entry(dataset, model, method, recipes, grid, **options)
+
+
+_CIFAR10 = Dataset.CIFAR10
+_WARM_START = warm_start(_CIFAR10, mixed=True)
+
+ENTRIES: dict[str, Entry] = {
+    "mnist-tfc-sign": Entry(Dataset.MNIST, "tfc", Method.SIGN),
+    "mnist-tfc-adabin": Entry(Dataset.MNIST, "tfc", Method.ADABIN),
+    "mnist-tfc-siman": Entry(Dataset.MNIST, "tfc", Method.SIMAN),
+    "mnist-sfc-sign": Entry(Dataset.MNIST, "sfc", Method.SIGN),
+    "mnist-lfc-sign": Entry(Dataset.MNIST, "lfc", Method.SIGN),
+    "mnist-conv-up5k": Entry(Dataset.MNIST, "conv-s", Method.SIGN),
+    "fashion-lfc-adabin": Entry(Dataset.FASHION_MNIST, "lfc", Method.ADABIN),
+    "fashion-conv": Entry(Dataset.FASHION_MNIST, "conv-m", Method.SIGN),
+    "cifar10-cnv": Entry(_CIFAR10, "cnv", Method.SIGN),
+    "cifar10-resnet20-adabin": _residual(
+        "resnet20",
         ResidualMethod.ADABIN,
-        (fine_tune(Dataset.CIFAR10, mixed=True),),
+        fine_tune(_CIFAR10, mixed=True),
         grid=GRID,
         stem_bits=STEM_BITS,
     ),
-    "cifar10-resnet20-siman": ResidualEntry(
-        NamedResidual.RESNET20,
+    "cifar10-resnet20-siman": _residual(
+        "resnet20",
         ResidualMethod.SIMAN,
-        (
-            warm_start(Dataset.CIFAR10, mixed=True, half=True),
-            settle(Dataset.CIFAR10, mixed=True),
-        ),
+        warm_start(_CIFAR10, mixed=True, half=True),
+        settle(_CIFAR10, mixed=True),
         grid=GRID,
         after="cifar10-resnet20-siman-bipolar",
     ),
-    "cifar10-resnet20-siman-bipolar": ResidualEntry(
-        NamedResidual.RESNET20,
-        ResidualMethod.SIMAN_BIPOLAR,
-        (warm_start(Dataset.CIFAR10, mixed=True),),
+    "cifar10-resnet20-siman-bipolar": _residual(
+        "resnet20", ResidualMethod.SIMAN_BIPOLAR, _WARM_START
     ),
-    "cifar10-resnet20-reactnet": ResidualEntry(
-        NamedResidual.RESNET20,
+    "cifar10-resnet20-reactnet": _residual("resnet20", ResidualMethod.REACTNET, _WARM_START),
+    "cifar10-resnet20-dybnn": _residual("resnet20", ResidualMethod.DYBNN, _WARM_START),
+    "fashion-small-reactnet": _residual(
+        "resnet8",
         ResidualMethod.REACTNET,
-        (warm_start(Dataset.CIFAR10, mixed=True),),
-    ),
-    "cifar10-resnet20-dybnn": ResidualEntry(
-        NamedResidual.RESNET20,
-        ResidualMethod.DYBNN,
-        (warm_start(Dataset.CIFAR10, mixed=True),),
-    ),
-    "fashion-small-reactnet": ResidualEntry(
-        NamedResidual.RESNET8,
-        ResidualMethod.REACTNET,
-        (small(Dataset.FASHION_MNIST),),
+        small(Dataset.FASHION_MNIST),
         dataset=Dataset.FASHION_MNIST,
     ),
-    "fashion-small-dybnn": ResidualEntry(
-        NamedResidual.RESNET8,
+    "fashion-small-dybnn": _residual(
+        "resnet8",
         ResidualMethod.DYBNN,
-        (small(Dataset.FASHION_MNIST),),
+        small(Dataset.FASHION_MNIST),
         dataset=Dataset.FASHION_MNIST,
     ),
 }
@@ -245,25 +224,26 @@ def trained(
         found = load_checkpoint(folder / MODEL_FILE)
         made = found.provenance
         same = (made.recipe, made.epochs, made.seed) == (recipe.name, recipe.epochs, recipe.seed)
-        if found.model.config != entry.config or not same:
+        if (found.spec, found.grid) != (entry.spec, entry.grid) or not same:
             raise DataError(f"{folder} holds another model than that of {name}: remove it")
         return found
-    start: Model | None = None
+    start: Checkpoint | None = None
     if rounds > 1:
-        start = trained(name, data, accelerator, adabin, rounds - 1).model
-    elif isinstance(entry, ResidualEntry) and entry.after is not None:
-        start = trained(entry.after, data, accelerator, adabin).model
-    elif isinstance(entry, ResidualEntry) and entry.released:
+        start = trained(name, data, accelerator, adabin, rounds - 1)
+    elif entry.after is not None:
+        start = trained(entry.after, data, accelerator, adabin)
+    elif entry.released:
         if adabin is None:
             raise DataError(f"{name} starts with AdaBin's released weights: give their file")
         start = import_adabin_resnet20(adabin, stem_bits=entry.stem_bits)
     return train(
-        entry.config,
+        entry.spec,
         recipe,
         data,
         folder,
+        grid=entry.grid,
         start=start,
-        compiled=isinstance(entry, ResidualEntry),
+        compiled=entry.residual,
         progress=True,
         accelerator=accelerator,
     )
@@ -275,7 +255,11 @@ def make(name: str, accelerator: str = "cpu", adabin: Path | None = None) -> str
     data = load(entry.dataset)
     checkpoint = trained(name, data, accelerator, adabin)
     network = lower(
-        checkpoint.model, name=name, labels=data.classes, provenance=checkpoint.provenance
+        checkpoint.model,
+        input=checkpoint.frame,
+        name=name,
+        labels=data.classes,
+        provenance=checkpoint.provenance,
     )
     comparison = compare(checkpoint.model, network, data.test_images[: _compared(entry)])
     if comparison.differing:
@@ -298,12 +282,12 @@ def make(name: str, accelerator: str = "cpu", adabin: Path | None = None) -> str
 def _needs_adabin(name: str) -> bool:
     """Whether the entry is to be trained, and starts with AdaBin's released weights."""
     entry = ENTRIES[name]
-    if not isinstance(entry, ResidualEntry) or (RUNS / name / MODEL_FILE).exists():
+    if (RUNS / name / MODEL_FILE).exists():
         return False
     return entry.released if entry.after is None else _needs_adabin(entry.after)
 
 
-def _compared(entry: Entry | ResidualEntry) -> int | None:
+def _compared(entry: Entry) -> int | None:
     """How many test images are compared value by value: those for CIFAR-10 take long in float64."""
     return 1000 if entry.dataset is Dataset.CIFAR10 else None
 
@@ -321,9 +305,9 @@ def _card(
     return _CARD.format(
         name=name,
         model=entry,
-        what="values and bits" if isinstance(entry, ResidualEntry) else "binary activations",
-        option=" --adabin FILE" if isinstance(entry, ResidualEntry) and entry.released else "",
-        start=f"| starts with | {entry.starts()} |\n" if isinstance(entry, ResidualEntry) else "",
+        what="values and bits" if entry.residual else "binary activations",
+        option=" --adabin FILE" if entry.released else "",
+        start=f"| starts with | {entry.starts()} |\n" if entry.residual else "",
         dataset=entry.dataset.title,
         dataset_name=entry.dataset.value,
         integer_accuracy=integer_accuracy,
@@ -345,28 +329,47 @@ def _card(
 
 def _spell_model(entry: Entry) -> str:
     """Model in words."""
-    config = entry.config
-    hidden = "-".join(map(str, config.hidden))
-    if not config.convolutions:
-        return f"{entry.model.name} ({hidden} hidden neurons)"
-    parts = []
-    for convolution in config.convolutions:
-        part = f"{convolution.kernel}×{convolution.kernel}×{convolution.channels}"
-        if convolution.stride > 1:
-            part += f" with stride {convolution.stride}"
-        if convolution.padding:
-            part += " padded"
-        if convolution.pool > 1:
-            part += f" and {convolution.pool}×{convolution.pool} max-pool"
-        parts.append(part)
-    first = "a threshold for the pixels"
-    if config.pixels is not None:
-        first = f"{config.pixels.bits}-bit weights in the first layer"
-    return (
-        f"{entry.model.name} (convolutions {', '.join(parts)}; "
-        + (f"{hidden} hidden neurons; " if hidden else "")
-        + f"{first}; {config.synapses:,} weights)"
+    model = entry.spec.build()
+    convs = [module for module in model.modules() if isinstance(module, BinaryConv2d)]
+    if entry.grid is not None:
+        channels = [conv.weight.shape[0] for conv in convs if conv.weight.shape[2] > 1]
+        return (
+            f"{entry.model.upper()} ({len(channels)} binary convolutions of {channels[0]} to "
+            f"{channels[-1]} channels with a shortcut around each; a residual stream of "
+            f"{entry.grid.bits} bits, {entry.grid.fraction} of them fractional)"
+        )
+    hidden = "-".join(
+        str(module.num_features) for module in model.modules() if isinstance(module, nn.BatchNorm1d)
     )
+    layers = dict(model.named_children())
+    parts = [
+        _spell_conv(layer, layers.get(name.replace("conv", "pool")))
+        for name, layer in layers.items()
+        if isinstance(layer, BinaryConv2d | IntegerConv2d)
+    ]
+    if not parts:
+        return f"{entry.model.upper()} ({hidden} hidden neurons)"
+    first = "a threshold for the pixels"
+    if isinstance(layers["conv1"], IntegerConv2d):
+        first = f"{layers['conv1'].weight_quantiser.bits}-bit weights in the first layer"
+    weights = sum(value.numel() for value in model.parameters() if value.dim() > 1)
+    return (
+        f"{entry.model.upper()} (convolutions {', '.join(parts)}; "
+        + (f"{hidden} hidden neurons; " if hidden else "")
+        + f"{first}; {weights:,} weights)"
+    )
+
+
+def _spell_conv(conv: BinaryConv2d | IntegerConv2d, pool: nn.Module | None) -> str:
+    channels, _, side, _ = conv.weight.shape
+    text = f"{side}×{side}×{channels}"
+    if conv.stride > 1:
+        text += f" with stride {conv.stride}"
+    if conv.padding:
+        text += " padded"
+    if isinstance(pool, nn.MaxPool2d):
+        text += f" and {pool.kernel_size}×{pool.kernel_size} max-pool"
+    return text
 
 
 def _spell(recipe: Recipe) -> str:
