@@ -1,37 +1,86 @@
-"""Residual models with random parameters."""
+"""Residual models with random parameters, in floating point and on a grid."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
+from torch import nn
 
-from xnorflow.sw.residual import Residual
-from xnorflow.sw.residual_config import ResidualConfig
+from xnorflow.ir import FeatureMap, Network, UInt
+from xnorflow.sw.frontend.prepare import prepare
+from xnorflow.sw.lower import lower
+from xnorflow.sw.models.pixels import IntegerPixels
+from xnorflow.sw.models.registry import Task
+from xnorflow.sw.models.spec import ModelSpec
+from xnorflow.sw.nn.grid import Grid
 
 
-def scrambled(config: ResidualConfig, seed: int) -> Residual:
-    """Model in evaluation mode whose parameters are far from their first values."""
+__all__ = ["PIXELS", "ResidualCase", "residual_case", "thin"]
+
+PIXELS = IntegerPixels((0.5, 0.4, 0.45), (0.25, 0.2, 0.3), bits=5)
+
+
+@dataclass(frozen=True, eq=False)
+class ResidualCase:
+    """A model, in evaluation mode and floating point, and the grid that it is meant for."""
+
+    spec: ModelSpec
+    grid: Grid
+    plain: nn.Module
+
+    @property
+    def frame(self) -> FeatureMap:
+        channels, height, width = self.spec.task.shape
+        return FeatureMap(height, width, channels, UInt(8))
+
+    @property
+    def model(self) -> nn.Module:
+        """The model on its grid."""
+        return prepare(self.plain, self.grid, self.frame)
+
+    def images(self, count: int, seed: int = 0) -> torch.Tensor:
+        """Random images, (count, height, width, channels)."""
+        generator = torch.Generator().manual_seed(seed)
+        shape = (count, *self.frame.shape)
+        return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+
+
+def residual_case(
+    seed: int, *, shape: tuple[int, int, int], grid: Grid, classes: int = 3, **options: Any
+) -> ResidualCase:
+    """Case whose parameters are far from their first values.
+
+    The ``shape`` is (height, width, channels); ``options`` are those of the model called residual.
+    """
+    height, width, channels = shape
+    pixels = replace(PIXELS, mean=PIXELS.mean[:channels], deviation=PIXELS.deviation[:channels])
+    spec = ModelSpec("residual", Task((channels, height, width), classes, pixels), options)
+    return ResidualCase(spec, grid, scrambled(spec.build().eval(), seed))
+
+
+def thin(name: str, factor: int, side: int, **options: Any) -> Network:
+    """Network of a model that has a name, with ``factor`` times fewer channels and few pixels."""
+    spec = ModelSpec(name, Task((3, side, side), 10, PIXELS), {"width": 1 / factor, **options})
+    model = scrambled(spec.build().eval(), 2)
+    return lower(prepare(model, Grid(15), FeatureMap(side, side, 3, UInt(8))))
+
+
+_LEARNED = "norm.weight", "act.weight", "positive", "negative", "before", "after", "bias"
+
+
+def scrambled(model: nn.Module, seed: int) -> nn.Module:
+    """The same model with random parameters and statistics."""
     torch.manual_seed(seed)
-    model = Residual(config).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if name.endswith(("norm.weight", "positive", "negative", "before", "after", "bias")):
+            if name.endswith(_LEARNED):
                 parameter.normal_()
                 # Batch norms that ignore what comes in, too.
                 parameter[torch.rand(parameter.shape) < 0.1] = 0.0
             if name.endswith(("alpha", "beta", "excite.weight")):
                 parameter.normal_()
         for module in model.modules():
-            if isinstance(module, torch.nn.BatchNorm2d | torch.nn.BatchNorm1d):
+            if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
                 module.running_mean.normal_()
                 module.running_var.uniform_(0.3, 3)
     return model
-
-
-def thinned(config: ResidualConfig, factor: int, side: int) -> ResidualConfig:
-    """The same form, with ``factor`` times fewer channels, for images of ``side`` pixels."""
-    return replace(
-        config,
-        stem=replace(config.stem, channels=config.stem.channels // factor),
-        units=tuple(replace(unit, channels=unit.channels // factor) for unit in config.units),
-        input_shape=(side, side, 3),
-    )

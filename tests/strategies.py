@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 
-from tests.residuals import scrambled
+from tests.residuals import ResidualCase, residual_case
 from xnorflow.ir import (
     INPUT,
     Add,
@@ -38,18 +38,10 @@ from xnorflow.ir import (
     TwoSlope,
     UInt,
 )
-from xnorflow.sw.models.pixels import IntegerPixels
+from xnorflow.sw.models.methods import ResidualMethod
 from xnorflow.sw.nn.grid import Grid
-from xnorflow.sw.nn.unit import Shortcut
+from xnorflow.sw.nn.shortcuts import Shortcut
 from xnorflow.sw.recipes import Recipe
-from xnorflow.sw.residual import Residual
-from xnorflow.sw.residual_config import (
-    ResidualConfig,
-    ResidualMethod,
-    StemConfig,
-    UnitConfig,
-    UnitForm,
-)
 from xnorflow.sw.statistics import measure_statistics
 
 
@@ -322,80 +314,88 @@ def random_residual(seed: int, blocks: int = 2, *, dynamic: bool = False) -> Net
     return Network(name=f"residual-{seed}", input=frame, nodes=tuple(net.nodes), labels=labels)
 
 
-PIXELS = IntegerPixels((0.5, 0.4, 0.45), (0.25, 0.2, 0.3), bits=5)
-UNITS = UnitConfig(4), UnitConfig(6, stride=2), UnitConfig(6, kernel=1), UnitConfig(12)
-REPEATING = UnitConfig(4, stride=2), UnitConfig(8, kernel=1), UnitConfig(8), UnitConfig(16, 1, 5)
+BLOCKS = [[4, 1, 3], [6, 2, 3], [6, 1, 1], [12, 1, 3]]
+"""Channels, stride and kernel of each."""
+REPEATING = [[4, 2, 3], [8, 1, 1], [8, 1, 3], [16, 1, 5]]
 
 
-def random_model(seed: int, **changes: Any) -> Residual:
-    """Small model in evaluation mode whose parameters are far from their first values."""
+def random_model(seed: int, **changes: Any) -> ResidualCase:
+    """Small residual model whose parameters are far from their first values."""
     rng = np.random.default_rng(seed)
     options = {
-        "method": list(ResidualMethod)[rng.integers(4)],
-        "stem": StemConfig(4),
-        "units": UNITS,
-        "shortcut": list(Shortcut)[rng.integers(2)],
-        "input_shape": (int(rng.choice([4, 6])), int(rng.choice([4, 8])), 3),
+        "method": list(ResidualMethod)[rng.integers(4)].value,
+        "first": {"channels": 4},
+        "blocks": BLOCKS,
+        "shortcut": list(Shortcut)[rng.integers(2)].value,
+        "shape": (int(rng.choice([4, 6])), int(rng.choice([4, 8])), 3),
         "grid": Grid(int(rng.integers(6, 17)), int(rng.integers(1, 9)), int(rng.integers(0, 11))),
     }
-    config = ResidualConfig(pixels=PIXELS, classes=3, **options | changes)
-    return scrambled(config, seed)
+    return residual_case(seed, **options | changes)
 
 
-def model_of_any_form(seed: int) -> Residual:
-    """The same with first layers, shortcuts and units of all kinds."""
+def model_of_any_form(seed: int) -> ResidualCase:
+    """The same with first layers, shortcuts and blocks of all kinds."""
     rng = np.random.default_rng([seed, 1])
     shortcut = list(Shortcut)[rng.integers(4)]
     activated, pooled = (bool(n) for n in rng.integers(2, size=2))
-    stem = StemConfig(4, int(rng.choice([1, 3, 5, 7])), int(rng.integers(1, 3)), activated, pooled)
+    kernel, stride = int(rng.choice([1, 3, 5, 7])), int(rng.integers(1, 3))
     sides = rng.integers(5, 10, 2)
     if shortcut in (Shortcut.AVERAGE, Shortcut.REPEAT):
-        sides = 2 * stem.stride * (1 + pooled) * rng.integers(1, 4, 2)
+        sides = 2 * stride * (1 + pooled) * rng.integers(1, 4, 2)
     return random_model(
         seed,
-        stem=stem,
-        units=REPEATING if shortcut is Shortcut.REPEAT else UNITS,
-        shortcut=shortcut,
-        form=list(UnitForm)[rng.integers(2)],
-        input_shape=(*map(int, sides), 3),
-    )
+        first={
+            "channels": 4, "kernel": kernel, "stride": stride,
+            "activated": activated, "pooled": pooled,
+        },
+        blocks=REPEATING if shortcut is Shortcut.REPEAT else BLOCKS,
+        shortcut=shortcut.value,
+        classic=bool(rng.integers(2)),
+        shape=(*map(int, sides), 3),
+    )  # fmt: skip
 
 
-def model_of_few_units(seed: int) -> Residual:
-    """One or two units of any method and size, on so few pixels that hardware can be simulated.
+def model_of_few_blocks(seed: int) -> ResidualCase:
+    """One or two blocks of any method and size, on so few pixels that hardware can be simulated.
 
     Its batch norms have the statistics of random frames, so that most bits depend on the frame.
     """
     rng = np.random.default_rng([seed, 17])
     method = list(ResidualMethod)[rng.integers(len(ResidualMethod))]
-    # With dynamic thresholds there are no binary shortcuts and no classic units.
+    # With dynamic thresholds there are no binary shortcuts and no classic blocks.
     shortcut = list(Shortcut)[rng.integers(3 if method.dynamic else 4)]
-    form = list(UnitForm)[0 if method.dynamic else rng.integers(2)]
+    classic = bool(0 if method.dynamic else rng.integers(2))
     channels, sides = int(rng.integers(1, 5)), rng.integers(4, 7, 2)
-    stem = StemConfig(channels, int(rng.choice([1, 3])), activated=bool(rng.integers(2)))
-    units, shape = [], sides
+    first = {
+        "channels": channels,
+        "kernel": int(rng.choice([1, 3])),
+        "activated": bool(rng.integers(2)),
+    }
+    blocks, shape = [], sides
     for _ in range(rng.integers(1, 3)):
         # Means are of 2 × 2 pixels.
         halves = shortcut in (Shortcut.PAD, Shortcut.BINARY) or not (shape % 2).any()
         stride = int(rng.integers(1, 3)) if halves else 1
         more = channels * rng.integers(2) if shortcut is Shortcut.REPEAT else rng.integers(3)
         channels += int(more)
-        units.append(UnitConfig(channels, stride, int(rng.choice([1, 3]))))
+        blocks.append([channels, stride, int(rng.choice([1, 3]))])
         shape = -(-shape // stride)
-    model = random_model(
+    case = random_model(
         seed,
-        method=method,
-        stem=stem,
-        units=tuple(units),
-        shortcut=shortcut,
-        form=form,
-        input_shape=(*map(int, sides), 3),
+        method=method.value,
+        first=first,
+        blocks=blocks,
+        shortcut=shortcut.value,
+        classic=classic,
+        shape=(*map(int, sides), 3),
         # A stream of a few values would have few bits that differ.
         grid=Grid(int(rng.integers(9, 17)), int(rng.integers(4, 9)), int(rng.integers(0, 11))),
     )
-    frames = torch.from_numpy(rng.integers(0, 256, (100, *model.config.input_shape), np.uint8))
-    measure_statistics(model, frames, Recipe("random", epochs=1))
-    return model
+    frames = torch.from_numpy(rng.integers(0, 256, (100, *case.frame.shape), np.uint8))
+    prepared = case.model
+    measure_statistics(prepared, frames, Recipe("random", epochs=1))
+    case.plain.load_state_dict(prepared.state_dict())
+    return case
 
 
 chains = st.integers(0, 2**32 - 1).map(random_network)

@@ -11,14 +11,14 @@ from xnorflow.errors import NetworkError
 from xnorflow.sw.models.methods import Method
 from xnorflow.sw.models.mlp import balance
 from xnorflow.sw.models.pixels import IntegerPixels
-from xnorflow.sw.models.registry import Task, named
+from xnorflow.sw.models.registry import Task, named, scaled
 from xnorflow.sw.nn.arguments import check_kind, check_sizes
 from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
 from xnorflow.sw.nn.input_threshold import InputThreshold
 from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
 
 
-__all__ = ["Conv", "ConvNet", "cnv", "conv_m", "conv_net", "conv_s", "scaled"]
+__all__ = ["Conv", "ConvNet", "cnv", "conv_m", "conv_net", "conv_s"]
 
 
 @dataclass(frozen=True)
@@ -194,8 +194,3 @@ def conv_net(
         pixels=task.pixels,
         score_bits=score_bits,
     )
-
-
-def scaled(width: float, *sizes: int) -> tuple[int, ...]:
-    """Each of ``sizes`` times ``width``, at least 1."""
-    return tuple(max(1, round(width * size)) for size in sizes)

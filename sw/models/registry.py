@@ -15,7 +15,7 @@ from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.nn.arguments import check_kind, check_sizes
 
 
-__all__ = ["NAMED", "Task", "named"]
+__all__ = ["NAMED", "Task", "named", "scaled"]
 
 
 @dataclass(frozen=True)
@@ -109,3 +109,8 @@ def _import_models() -> None:
 
 NAMED: Mapping[str, Callable[..., nn.Module]] = _Named()
 """Makes models from a `Task`, by their names."""
+
+
+def scaled(width: float, *sizes: int) -> tuple[int, ...]:
+    """Each of ``sizes`` times ``width``, at least 1."""
+    return tuple(max(1, round(width * size)) for size in sizes)

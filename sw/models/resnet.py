@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from xnorflow.sw.models.methods import ResidualMethod
 from xnorflow.sw.models.pixels import IntegerPixels
-from xnorflow.sw.models.registry import Task, named
+from xnorflow.sw.models.registry import Task, named, scaled
 from xnorflow.sw.nn.adabin import AdaBinActivation, AdaBinWeight
 from xnorflow.sw.nn.arguments import check_kind
 from xnorflow.sw.nn.conv import BinaryConv2d, IntegerConv2d
@@ -313,42 +313,51 @@ class ResNet(nn.Module):
 
 @named
 def resnet20(
-    task: Task, *, method: ResidualMethod = ResidualMethod.ADABIN, depth: int = 6
+    task: Task,
+    *,
+    method: ResidualMethod = ResidualMethod.ADABIN,
+    depth: int = 6,
+    width: float = 1.0,
 ) -> ResNet:
     """He's for CIFAR-10: three stages of 16, 32 and 64 channels, of six convolutions each."""
-    family = Family(method)
-    first = stem(task.statistics, 16, act=_stem_act(family, 16))
-    return ResNet(first, _stages(family, 16, 32, 64, depth=depth), 64, task.classes)
+    return _resnet(task, Family(method), scaled(width, 16, 32, 64), depth)
 
 
 @named
-def resnet8(task: Task, *, method: ResidualMethod = ResidualMethod.ADABIN) -> ResNet:
+def resnet8(
+    task: Task, *, method: ResidualMethod = ResidualMethod.ADABIN, width: float = 1.0
+) -> ResNet:
     """Two convolutions in each of three stages: for small images and small FPGAs."""
-    return resnet20(task, method=method, depth=2)
+    return resnet20(task, method=method, depth=2, width=width)
 
 
 @named
-def resnet18(task: Task, *, method: ResidualMethod = ResidualMethod.ADABIN) -> ResNet:
+def resnet18(
+    task: Task, *, method: ResidualMethod = ResidualMethod.ADABIN, width: float = 1.0
+) -> ResNet:
     """For CIFAR-10: four stages of 64 to 512 channels, of four convolutions each."""
-    family = Family(method, Shortcut.AVERAGE)
-    first = stem(task.statistics, 64, act=_stem_act(family, 64))
-    return ResNet(first, _stages(family, 64, 128, 256, 512, depth=4), 512, task.classes)
+    widths = scaled(width, 64, 128, 256, 512)
+    return _resnet(task, Family(method, Shortcut.AVERAGE), widths, 4)
 
 
 @named
-def resnet18_imagenet(task: Task, *, method: ResidualMethod = ResidualMethod.ADABIN) -> ResNet:
+def resnet18_imagenet(
+    task: Task, *, method: ResidualMethod = ResidualMethod.ADABIN, width: float = 1.0
+) -> ResNet:
     """For ImageNet: `resnet18` behind a first layer of 7 × 7 and a max-pool."""
+    widths = scaled(width, 64, 128, 256, 512)
     family = Family(method, Shortcut.AVERAGE)
-    first = stem(task.statistics, 64, kernel=7, stride=2, act=_stem_act(family, 64), pooled=True)
-    return ResNet(first, _stages(family, 64, 128, 256, 512, depth=4), 512, task.classes)
+    return _resnet(task, family, widths, 4, kernel=7, stride=2, pooled=True)
 
 
 @named
-def resnet18_classic(task: Task, *, method: ResidualMethod = ResidualMethod.SIMAN) -> ResNet:
+def resnet18_classic(
+    task: Task, *, method: ResidualMethod = ResidualMethod.SIMAN, width: float = 1.0
+) -> ResNet:
     """The same convolutions in SiMaN's form: hardtanh, and shortcuts around two of them."""
-    family = Family(method, Shortcut.BINARY)
-    blocks = _stages(family, 64, 128, 256, 512, depth=2, classic=True)
-    return ResNet(stem(task.statistics, 64), blocks, 512, task.classes)
+    widths = scaled(width, 64, 128, 256, 512)
+    blocks = _stages(Family(method, Shortcut.BINARY), *widths, depth=2, classic=True)
+    return ResNet(stem(task.statistics, widths[0]), blocks, widths[-1], task.classes)
 
 
 @named
@@ -378,6 +387,12 @@ def residual(
         parts.append(make(before, filters, stride=stride, kernel=kernel))
         before = filters
     return ResNet(layer, parts, before, task.classes)
+
+
+def _resnet(task: Task, family: Family, widths: Sequence[int], depth: int, **first: Any) -> ResNet:
+    """Stages of so many channels and ``depth`` blocks behind a first layer."""
+    layer = stem(task.statistics, widths[0], act=_stem_act(family, widths[0]), **first)
+    return ResNet(layer, _stages(family, *widths, depth=depth), widths[-1], task.classes)
 
 
 def _stem_act(family: Family, channels: int) -> nn.Module:

@@ -1,8 +1,8 @@
 """VGG-small: padded binary convolutions for CIFAR-10."""
 
-from xnorflow.sw.models.cnv import Conv, ConvNet, scaled
+from xnorflow.sw.models.cnv import Conv, ConvNet
 from xnorflow.sw.models.methods import Method
-from xnorflow.sw.models.registry import Task, named
+from xnorflow.sw.models.registry import Task, named, scaled
 
 
 __all__ = ["vgg_small"]

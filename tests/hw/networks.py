@@ -4,7 +4,7 @@ from enum import Enum
 
 import numpy as np
 
-from tests.residuals import scrambled
+from tests.residuals import residual_case
 from xnorflow.ir import (
     INPUT,
     Add,
@@ -31,9 +31,8 @@ from xnorflow.ir import (
 )
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
-from xnorflow.sw.models.pixels import IntegerPixels
+from xnorflow.sw.models.methods import ResidualMethod
 from xnorflow.sw.nn.grid import Grid
-from xnorflow.sw.residual_config import ResidualConfig, ResidualMethod, StemConfig, UnitConfig
 
 
 # Methods, numbers of units, and seeds with which every threshold and shift decides something. With
@@ -318,18 +317,17 @@ def dynamic_net(*, side=6, moves=True):
 
 
 def dynamic_model(name):
-    """Lowered model on frames of 4 × 4 pixels; of its units, the second one has a stride."""
-    method, units, seed = DYNAMIC_MODELS[name]
-    config = ResidualConfig(
-        method,
-        StemConfig(4, kernel=1),
-        (UnitConfig(4), UnitConfig(4, stride=2))[:units],
-        IntegerPixels((0.5,), (0.25,), bits=5),
-        input_shape=(4, 4, 1),
-        classes=3,
+    """Lowered model on frames of 4 × 4 pixels; of its blocks, the second one has a stride."""
+    method, blocks, seed = DYNAMIC_MODELS[name]
+    case = residual_case(
+        seed,
+        shape=(4, 4, 1),
         grid=Grid(10, 4),
+        method=method.value,
+        first={"channels": 4, "kernel": 1},
+        blocks=[[4, 1, 3], [4, 2, 3]][:blocks],
     )
-    return lower(scrambled(config, seed))
+    return lower(case.model)
 
 
 def two_branches():

@@ -8,7 +8,7 @@ import pytest
 
 from tests.hw.driving import run, words_of
 from tests.hw.networks import DYNAMIC_MODELS, dynamic_model, dynamic_net, residual_net
-from tests.residuals import scrambled, thinned
+from tests.residuals import residual_case, thin
 from tests.strategies import random_residual
 from xnorflow.errors import DesignError
 from xnorflow.hw.compile.emit import generate
@@ -22,11 +22,7 @@ from xnorflow.ir import Affine, DynamicThreshold, DynamicTwoSlope, Network, Roun
 from xnorflow.sim.simulate import first_difference, simulate
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
-from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.nn.grid import Grid
-from xnorflow.sw.nn.unit import Shortcut
-from xnorflow.sw.residual_config import ResidualConfig, ResidualMethod, StemConfig, UnitConfig
-from xnorflow.sw.residual_names import NamedResidual
 
 
 CYCLES = 324
@@ -82,29 +78,26 @@ def check(design, count, *, stall=0.0):
         assert design.latency <= times[0] - starts[0] < design.latency + design.cycles_per_frame
 
 
-CONFIG = ResidualConfig(
-    ResidualMethod.DYBNN,
-    StemConfig(4),
-    (UnitConfig(4), UnitConfig(8, stride=2)),
-    IntegerPixels((0.5, 0.4, 0.45), (0.25, 0.2, 0.3), bits=5),
-    Shortcut.PAD,
-    (6, 6, 3),
-    3,
-    Grid(12, 5),
-)
+OPTIONS = {
+    "shape": (6, 6, 3),
+    "grid": Grid(12, 5),
+    "first": {"channels": 4},
+    "blocks": [[4, 1, 3], [8, 2, 3]],
+    "method": "dybnn",
+}
 
 
 # What is changed, and a seed with which every threshold and shift decides something.
 MODELS = {
     "dybnn": ({}, 17),
-    "dybnn-apart": ({"method": ResidualMethod.DYBNN_APART, "shortcut": Shortcut.AVERAGE}, 56),
-    "siman-mean": ({"method": ResidualMethod.SIMAN_MEAN}, 44),
+    "dybnn-apart": ({"method": "dybnn-apart", "shortcut": "average"}, 56),
+    "siman-mean": ({"method": "siman-mean"}, 44),
 }
 
 
 def model(name):
     changes, seed = MODELS[name]
-    return lower(scrambled(replace(CONFIG, **changes), seed))
+    return lower(residual_case(seed, **OPTIONS | changes).model)
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.3])
@@ -118,16 +111,15 @@ def test_models_equal_the_golden_model(name, stall):
 @pytest.mark.parametrize(
     ("named", "method"),
     [
-        (NamedResidual.RESNET8, ResidualMethod.DYBNN),
-        (NamedResidual.RESNET8, ResidualMethod.DYBNN_APART),
-        (NamedResidual.RESNET8, ResidualMethod.SIMAN_MEAN),
-        (NamedResidual.RESNET20, ResidualMethod.DYBNN),
+        ("resnet8", "dybnn"),
+        ("resnet8", "dybnn-apart"),
+        ("resnet8", "siman-mean"),
+        ("resnet20", "dybnn"),
     ],
 )
 def test_all_layers_of_named_models_equal_the_golden_model(named, method, tmp_path):
     """With few channels and pixels; but every layer is there."""
-    config = thinned(named.config(method, CONFIG.pixels, grid=named.grid), 4, 16)
-    network = lower(scrambled(config, 2))
+    network = thin(named, 4, 16, method=method)
     design = fold(network, ECP5_85F, cycles=5000)
     frames = np.random.default_rng(0).integers(0, 256, (4, *network.input.shape), np.uint8)
     expected = golden(network, frames)
@@ -403,11 +395,12 @@ def test_a_buffer_of_a_frame_loses_nothing():
 
 def test_says_which_buffers_do_not_fit():
     """The three largest of four, in order of their size, which is not that of the pipeline."""
-    units = UnitConfig(8), UnitConfig(8, stride=2), UnitConfig(16), UnitConfig(16)
-    network = lower(scrambled(replace(CONFIG, units=units, input_shape=(32, 32, 3)), 0))
+    blocks = [[8, 1, 3], [8, 2, 3], [16, 1, 3], [16, 1, 3]]
+    case = residual_case(0, **OPTIONS | {"blocks": blocks, "shape": (32, 32, 3)})
+    network = lower(case.model)
     message = (
         r" block RAMs of 30 .* that it may use; (\d+) block RAMs are for frames that wait for "
-        r"their parameters, the most of them for unit1_act_held with (\d+), unit3_act_held with "
+        r"their parameters, the most of them for blocks_0_act_held with (\d+), blocks_2_act_held with "
         r"(\d+), stem_act_held with (\d+)$"
     )
     with pytest.raises(DesignError) as refused:
@@ -416,5 +409,5 @@ def test_says_which_buffers_do_not_fit():
     assert found, refused.value
     total, first, second, third = map(int, found.groups())
     assert first > second > third
-    # The fourth, unit2_act_held, is smaller.
+    # The fourth, blocks_1_act_held, is smaller.
     assert 0 < total - first - second - third < third
