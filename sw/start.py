@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
-from typing import TypeVar
 
 import torch
 from torch import nn
@@ -20,14 +18,12 @@ from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.recipes import Recipe, fine_tune, recipe_for, recipe_for_residual, warm_start
 
 
-__all__ = ["Start", "choice", "from_checkpoint", "from_name", "task_of"]
+__all__ = ["Start", "from_checkpoint", "from_name", "task_of"]
 
 _LEAST_IMAGENET_SIDE = 64
 """Below, the last maps of a model for ImageNet would be single pixels."""
 
 _LEAST_DEVIATION = 1 / 64
-
-Choice = TypeVar("Choice", bound=Enum)
 
 
 @dataclass(frozen=True)
@@ -137,21 +133,6 @@ def from_checkpoint(start: Checkpoint, method: str | None, data: ImageData) -> S
         return Start(spec, grid, fine_tune(dataset, mixed=residual))
     half = residual and method == ResidualMethod.SIMAN.value
     return Start(spec.with_method(method), grid, warm_start(dataset, mixed=residual, half=half))
-
-
-def choice(kind: type[Choice], text: str, what: str) -> Choice:
-    """Member of an enumeration by its value.
-
-    Raises
-    ------
-    DataError
-        If it has none of that value.
-    """
-    for member in kind:
-        if member.value == text:
-            return member
-    known = ", ".join(str(member.value) for member in kind)
-    raise DataError(f"{text!r} is not a {what}: choose from {known}")
 
 
 def _published(data: ImageData) -> Dataset | None:

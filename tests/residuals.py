@@ -55,22 +55,22 @@ def residual_case(
     height, width, channels = shape
     pixels = replace(PIXELS, mean=PIXELS.mean[:channels], deviation=PIXELS.deviation[:channels])
     spec = ModelSpec("residual", Task((channels, height, width), classes, pixels), options)
-    return ResidualCase(spec, grid, scrambled(spec.build().eval(), seed))
+    return ResidualCase(spec, grid, scrambled(spec, seed))
 
 
 def thin(name: str, factor: int, side: int, **options: Any) -> Network:
     """Network of a model that has a name, with ``factor`` times fewer channels and few pixels."""
     spec = ModelSpec(name, Task((3, side, side), 10, PIXELS), {"width": 1 / factor, **options})
-    model = scrambled(spec.build().eval(), 2)
-    return lower(prepare(model, Grid(15), FeatureMap(side, side, 3, UInt(8))))
+    return lower(prepare(scrambled(spec, 2), Grid(15), FeatureMap(side, side, 3, UInt(8))))
 
 
 _LEARNED = "norm.weight", "act.weight", "positive", "negative", "before", "after", "bias"
 
 
-def scrambled(model: nn.Module, seed: int) -> nn.Module:
-    """The same model with random parameters and statistics."""
+def scrambled(spec: ModelSpec, seed: int) -> nn.Module:
+    """Model with random parameters and statistics, in evaluation mode."""
     torch.manual_seed(seed)
+    model = spec.build().eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith(_LEARNED):

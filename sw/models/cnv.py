@@ -12,7 +12,7 @@ from xnorflow.sw.models.methods import Method
 from xnorflow.sw.models.mlp import balance
 from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.models.registry import Task, named, scaled
-from xnorflow.sw.nn.arguments import check_kind, check_sizes
+from xnorflow.sw.nn.arguments import check_kind, check_sizes, member
 from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
 from xnorflow.sw.nn.input_threshold import InputThreshold
 from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
@@ -184,13 +184,15 @@ def conv_net(
     method: Method = Method.SIGN,
 ) -> ConvNet:
     """Any convolutions, each with the numbers of a `Conv` in their order, and dense layers."""
+    if not all(0 < len(numbers) <= 5 for numbers in convs):
+        raise NetworkError("a convolution has channels, a kernel, a stride, a padding and a pool")
     return ConvNet(
         task.shape,
         [Conv(*numbers) for numbers in convs],
         hidden,
         task.classes,
         method=method,
-        border=Border(border),
+        border=member("border", border, Border),
         pixels=task.pixels,
         score_bits=score_bits,
     )

@@ -2,9 +2,10 @@
 
 from torch import nn
 
+from xnorflow.sw.models.blocks import Family, stem
 from xnorflow.sw.models.methods import ResidualMethod
 from xnorflow.sw.models.registry import Task, named, scaled
-from xnorflow.sw.models.resnet import Family, ResNet, stem
+from xnorflow.sw.models.resnet import ResNet
 from xnorflow.sw.nn.shortcuts import Shortcut
 
 

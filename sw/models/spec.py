@@ -11,6 +11,7 @@ from torch import nn
 
 from xnorflow.errors import NetworkError
 from xnorflow.sw.models.registry import NAMED, Task
+from xnorflow.sw.nn.arguments import member
 
 
 __all__ = ["ModelSpec"]
@@ -47,11 +48,7 @@ class ModelSpec:
             self._signature.bind(self.task, **self.options)
         except TypeError as error:
             raise NetworkError(f"{self.name} cannot be made of these options: {error}") from None
-        if self.method not in {way.value for way in self.methods}:
-            known = ", ".join(way.value for way in self.methods)
-            raise NetworkError(
-                f"{self.method!r} is not a method of {self.name}: choose from {known}"
-            )
+        member(f"method of {self.name}", self.method, self.methods)
 
     @property
     def _signature(self) -> inspect.Signature:

@@ -1,9 +1,14 @@
 """Checks of what layers are made with."""
 
+from enum import Enum
+from typing import TypeVar
+
 from xnorflow.errors import NetworkError
 
 
-__all__ = ["check_bits", "check_fraction", "check_kind", "check_sizes"]
+__all__ = ["check_bits", "check_fraction", "check_kind", "check_sizes", "member"]
+
+_Member = TypeVar("_Member", bound=Enum)
 
 
 def check_sizes(*, least: int = 1, **sizes: object) -> None:
@@ -30,6 +35,21 @@ def check_kind(name: str, value: object, kind: type) -> None:
     if not isinstance(value, kind):
         article = "an" if kind.__name__[0] in "AEIOUaeiou" else "a"
         raise NetworkError(f"{name} must be {article} {kind.__name__}, not {value!r}")
+
+
+def member(name: str, value: object, kind: type[_Member]) -> _Member:
+    """Member of an enumeration that has a ``value``.
+
+    Raises
+    ------
+    NetworkError
+        If none has it.
+    """
+    try:
+        return kind(value)
+    except ValueError:
+        known = ", ".join(str(each.value) for each in kind)
+        raise NetworkError(f"{value!r} is not a {name}: choose from {known}") from None
 
 
 def check_bits(bits: object) -> None:

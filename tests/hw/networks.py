@@ -35,13 +35,13 @@ from xnorflow.sw.models.methods import ResidualMethod
 from xnorflow.sw.nn.grid import Grid
 
 
-# Methods, numbers of units, and seeds with which every threshold and shift decides something. With
+# Methods, numbers of blocks, and seeds with which every threshold and shift decides something. With
 # most seeds there are some that do not: the bits behind them are the same for all frames.
 DYNAMIC_MODELS = {
-    "row": (ResidualMethod.DYBNN, 2, 31),
-    "apart": (ResidualMethod.DYBNN_APART, 1, 86),
-    "apart-row": (ResidualMethod.DYBNN_APART, 2, 22),
-    "mean": (ResidualMethod.SIMAN_MEAN, 2, 47),
+    "row": (ResidualMethod.DYBNN, 2, 68),
+    "apart": (ResidualMethod.DYBNN_APART, 1, 0),
+    "apart-row": (ResidualMethod.DYBNN_APART, 2, 81),
+    "mean": (ResidualMethod.SIMAN_MEAN, 2, 11),
 }
 
 

@@ -15,7 +15,7 @@ from xnorflow.sw.models.former import from_chain_config, from_chain_state
 from xnorflow.sw.models.methods import Method, ResidualMethod
 from xnorflow.sw.models.mlp import MLP
 from xnorflow.sw.models.pixels import IntegerPixels
-from xnorflow.sw.models.resnet import Family
+from xnorflow.sw.models.blocks import Family
 from xnorflow.sw.residual_names import NamedResidual
 
 

@@ -21,7 +21,7 @@ from xnorflow.sw.lowering.grid_values import observe_grid
 from xnorflow.sw.models import NAMED, Task
 from xnorflow.sw.models.former import from_residual_config, load_residual_state
 from xnorflow.sw.models.methods import ResidualMethod
-from xnorflow.sw.models.resnet import Family
+from xnorflow.sw.models.blocks import Family
 from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
 from xnorflow.sw.nn.dynamic import FrameMean
 from xnorflow.sw.nn.grid import Grid

@@ -24,9 +24,9 @@ def fetch(
     It is the folder $XNORFLOW_DATA, or else xnorflow in the user's cache, ~/.cache on Linux.
     """
     from xnorflow.sw import data
-    from xnorflow.sw.start import choice
+    from xnorflow.sw.nn.arguments import member
 
-    dataset = choice(data.Dataset, name, "data set")
+    dataset = member("data set", name, data.Dataset)
     with console.status(f"fetching {dataset.title} …"):
         folder = data.fetch(dataset, source)
     console.print(f"{dataset.title} is in {folder}", soft_wrap=True)

@@ -166,11 +166,11 @@ def teach(
     """Train a floating-point network, from which others can learn: see `train --teacher`."""
     with console.status("loading PyTorch and the images …"):
         from xnorflow.sw.data import Dataset, load
+        from xnorflow.sw.nn.arguments import member
         from xnorflow.sw.recipes import teacher as recipe_of
-        from xnorflow.sw.start import choice
         from xnorflow.sw.teacher import TEACHER_FILE, train_teacher
 
-        source = choice(Dataset, dataset, "data set")
+        source = member("data set", dataset, Dataset)
         data = load(source)
     with on_interrupt(_what_is_kept(out, fresh)):
         _, share = train_teacher(
