@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from xnorflow.ir import FeatureMap, Network, UInt
+from xnorflow.ir import FeatureMap, Network, Provenance, UInt
+from xnorflow.sw.checkpoint import Checkpoint
 from xnorflow.sw.frontend.prepare import prepare
 from xnorflow.sw.lower import lower
 from xnorflow.sw.models.pixels import IntegerPixels
@@ -37,6 +38,12 @@ class ResidualCase:
     def model(self) -> nn.Module:
         """The model on its grid."""
         return prepare(self.plain, self.grid, self.frame)
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The model in floating point as a checkpoint has it."""
+        labels = tuple(map(str, range(self.spec.task.classes)))
+        return Checkpoint(self.plain, self.frame, labels, Provenance(), spec=self.spec)
 
     def images(self, count: int, seed: int = 0) -> torch.Tensor:
         """Random images, (count, height, width, channels)."""

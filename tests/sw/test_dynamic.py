@@ -3,6 +3,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional
 
 from xnorflow.errors import NetworkError
 from xnorflow.ir import (
@@ -20,10 +21,12 @@ from xnorflow.ir import (
 )
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lowering.dynamic import hyper_nodes, mean_nodes
-from xnorflow.sw.nn.dynamic import DyPReLU, DySign, FrameMean, HyperConfig, HyperFunction
+from xnorflow.sw.nn.dynamic import FrameMean, HyperConfig, HyperFunction, clip_shifts
+from xnorflow.sw.nn.frame import DyPReLU, DySign
 from xnorflow.sw.nn.grid import Grid
+from xnorflow.sw.nn.grid_layers import GridDyPReLU
+from xnorflow.sw.nn.prelu import RPReLU
 from xnorflow.sw.nn.sign import RSign
-from xnorflow.sw.nn.slopes import rprelu
 
 
 def random_grid(rng):
@@ -111,29 +114,11 @@ def test_integers_are_the_values_on_the_grid(seed):
 
 
 @pytest.mark.parametrize("grid", [None, Grid()])
-def test_gradients_reach_every_parameter(grid):
-    torch.manual_seed(2)
-    sign, slopes = DySign(4, extra=8), DyPReLU(4)
-    apart = DyPReLU(4, apart=True)
-    for module in (sign, apart):
-        torch.nn.init.normal_(module.hyper.excite.weight)
-    x = (torch.randn(6, 4, 3, 3) * 256).round() / 256
-    compared, shifts = sign(x, grid)
-    y = slopes(compared, grid, shifts) + apart(x, grid)
-    y.square().sum().backward()
-    for module in (sign, slopes, apart):
-        for name, parameter in module.named_parameters():
-            if parameter.requires_grad and name not in ("before", "after"):
-                assert parameter.grad is not None, name
-                assert bool(parameter.grad.any()), name
-
-
-def test_the_first_gradient_is_that_of_the_last_layer():
+def test_the_first_gradient_is_that_of_the_last_layer(grid):
     """Or else training would never leave the static network."""
-    sign = DySign(4)
-    compared, _ = sign(torch.randn(6, 4, 3, 3), Grid())
-    compared.sum().backward()
-    assert bool(sign.hyper.excite.weight.grad.any())
+    hyper = HyperFunction(4, 4)
+    hyper(torch.randn(6, 4, 3, 3), grid).sum().backward()
+    assert bool(hyper.excite.weight.grad.any())
 
 
 @pytest.mark.parametrize(
@@ -151,17 +136,25 @@ def test_refuses_a_hyper_function(options, text):
 # -- DySign, DyPReLU and means --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("grid", [None, Grid(10, 4)])
-def test_at_first_it_is_static(grid):
+def test_at_first_it_is_static():
     torch.manual_seed(3)
-    x = (torch.randn(5, 4, 3, 3, dtype=torch.float64) * 16).round() / 16
-    sign, slopes, static = DySign(4, extra=8).double(), DyPReLU(4).double(), rprelu(4).double()
-    compared, shifts = sign(x, grid)
-    assert torch.equal(compared, x)
-    assert not bool(shifts.any())
-    assert torch.equal(slopes(x, grid, shifts), static(x, grid))
-    assert torch.equal(DyPReLU(4, apart=True).double()(x, grid), static(x, grid))
-    assert static.state_dict().keys() == slopes.state_dict().keys()
+    x = torch.randn(5, 4, 3, 3, dtype=torch.float64)
+    numbers = HyperFunction(4, 12).double()(x)
+    static = RPReLU(4).double()
+    assert torch.equal(DySign(4)(x, numbers), x)
+    assert torch.equal(DyPReLU(4).double()(x, numbers), static(x))
+    assert torch.equal(DyPReLU(4, hyper=HyperConfig()).double()(x), static(x))
+    assert static.state_dict().keys() == DyPReLU(4).state_dict().keys()
+
+
+def test_dyprelu_is_rprelu_with_more_shifts():
+    torch.manual_seed(5)
+    x, numbers = (torch.randn(3, n, *s, dtype=torch.float64) for n, s in ((4, (2, 5)), (9, (1, 1))))
+    slopes = randomised(DyPReLU(4))
+    before, after = numbers[:, 1:5], numbers[:, 5:]
+    t = x + slopes.before[:, None, None] + before
+    expected = functional.prelu(t, slopes.weight) + slopes.after[:, None, None] + after
+    torch.testing.assert_close(slopes(x, numbers), expected)
 
 
 @settings(max_examples=60, deadline=None)
@@ -170,15 +163,14 @@ def test_dysign_lowers(seed):
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     grid, channels = random_grid(rng), int(rng.integers(1, 6))
-    sign, quantiser = randomised(DySign(channels, extra=2)), randomised(RSign(channels))
+    hyper, quantiser = randomised(HyperFunction(channels, channels)), randomised(RSign(channels))
     shape = *(int(n) for n in rng.integers(1, 6, 2)), channels
     codes, x = stream(rng, grid, (4, *shape))
-    least = (-quantiser.bias.detach() * 2**grid.fraction).ceil().numpy().astype(np.int64)
-    static = np.append(least, [0, 0])
-    nodes = hyper_nodes("p", sign.hyper, "x", FeatureMap(*shape, Int(grid.bits)), static, grid)
+    static = (-quantiser.bias.detach() * 2**grid.fraction).ceil().numpy().astype(np.int64)
+    nodes = hyper_nodes("p", hyper, "x", FeatureMap(*shape, Int(grid.bits)), static, grid)
     nodes.append(DynamicThreshold("bits", "x", "p"))
     found = executed(nodes, grid.rounding(0), codes, "bits")
-    compared, _ = sign(x, grid)
+    compared = DySign(channels)(x, clip_shifts(hyper(x, grid), grid))
     assert torch.equal(found, quantiser.distance(compared.movedim(1, -1)) >= 0)
 
 
@@ -188,22 +180,24 @@ def test_dyprelu_lowers(seed):
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     grid, channels = random_grid(rng), int(rng.integers(1, 6))
-    slopes = randomised(DyPReLU(channels, apart=True), float(rng.choice([0.5, 4])))
+    slopes = randomised(GridDyPReLU(channels), float(rng.choice([0.5, 4])))
+    hyper = randomised(HyperFunction(channels, 2 * channels), float(rng.choice([0.5, 4])))
+    slopes.grid = grid
     shape = *(int(n) for n in rng.integers(1, 6, 2)), channels
     codes, x = stream(rng, grid, (4, *shape))
     static = np.zeros(2 * channels, np.int64)
-    nodes = hyper_nodes("p", slopes.hyper, "x", FeatureMap(*shape, Int(grid.bits)), static, grid)
-    positive, negative = (code.detach().numpy().astype(np.int64) for code in slopes.codes(grid))
+    nodes = hyper_nodes("p", hyper, "x", FeatureMap(*shape, Int(grid.bits)), static, grid)
+    positive, negative = (code.detach().numpy().astype(np.int64) for code in slopes.codes())
     rounding = grid.rounding(grid.slope_fraction)
     nodes.append(DynamicTwoSlope("act", "x", "p", positive, negative, rounding))
     found = executed(nodes, grid.rounding(0), codes, "act")
-    y = slopes(x, grid).detach() * 2**grid.fraction
+    y = slopes(x, hyper(x, grid)).detach() * 2**grid.fraction
     assert torch.equal(found.double(), y.movedim(1, -1))
 
 
-def test_dyprelu_must_be_given_shifts():
-    with pytest.raises(ValueError, match=r"^a DyPReLU without .* of its own must be given shifts$"):
-        DyPReLU(2)(torch.zeros(1, 2, 1, 1), None)
+def test_dyprelu_must_be_given_numbers():
+    with pytest.raises(ValueError, match=r"^a DyPReLU without .* its own must be given numbers$"):
+        DyPReLU(2)(torch.zeros(1, 2, 1, 1))
 
 
 @settings(max_examples=60, deadline=None)
@@ -226,6 +220,4 @@ def test_a_frames_mean_lowers(seed):
 def test_a_standardised_frame():
     torch.manual_seed(4)
     x = torch.randn(5, 4, 3, 3, dtype=torch.float64)
-    torch.testing.assert_close(
-        FrameMean()(x), torch.nn.functional.group_norm(x, 1), rtol=1e-12, atol=1e-12
-    )
+    torch.testing.assert_close(FrameMean()(x), functional.group_norm(x, 1), rtol=1e-12, atol=1e-12)
