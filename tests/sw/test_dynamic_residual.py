@@ -138,5 +138,5 @@ def test_hyper_functions_are_as_large_as_they_are_asked_to_be(method, ratio, bit
 @pytest.mark.parametrize("options", [{"ratio": 0}, {"bits": 13}])
 def test_refuses_hyper_functions_in_options(options):
     numbers = [options.get("ratio", 16), options.get("bits", 12)]
-    with pytest.raises(NetworkError, match="^the (ratio|bits) of a hyper function"):
+    with pytest.raises(NetworkError, match=r"^the (ratio|bits) of a hyper function"):
         random_model(0, method="dybnn", hyper=numbers)
