@@ -13,10 +13,12 @@ import torch
 import xnorflow
 from xnorflow.cli import main
 from xnorflow.errors import DataError, FormatError
+from xnorflow.sw.checkpoint import load_checkpoint
 from xnorflow.sw.data import read_data
 from xnorflow.sw.nn.grid import Grid
-from xnorflow.sw.own_model import load_module, load_weights, train_module
+from xnorflow.sw.own_model import load_module
 from xnorflow.sw.recipes import Recipe
+from xnorflow.sw.train import train
 
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "own_model.py"
@@ -136,7 +138,7 @@ def test_a_module_is_trained_lowered_and_evaluated(cli, folder):
     assert code == 0, out
     share = float(re.search(r"([\d.]+)% of the test", out)[1])
     assert share > 80
-    weights = "run/weights.safetensors"
+    weights = "run/model.safetensors"
     code, out, _ = cli("lower", "my_model.py:MyNet", weights, "-o", "net.xnf", "--data", "own.npz")
     assert code == 0
     assert "labels: 0 of 90 differ" in out
@@ -156,7 +158,7 @@ def test_a_residual_module_is_trained_on_a_grid(cli, folder):
     )
     assert code == 0, out
     share = re.search(r"([\d.]+)% of the test", out)[1]
-    code, out, _ = cli("eval", name, "res/weights.safetensors", "--data", "own.npz")
+    code, out, _ = cli("eval", name, "res/model.safetensors", "--data", "own.npz")
     assert (code, f"accuracy: {share}%" in out) == (0, True)
 
 
@@ -167,9 +169,9 @@ def test_the_seed_decides_the_result(folder, tmp_path):
     def make():
         return load_module(f"{folder}/my_model.py:Residual")
 
-    whole = train_module(make, recipe, data, tmp_path / "a", grid=Grid(12, 6))
-    again = train_module(make, recipe, data, tmp_path / "b", grid=Grid(12, 6))
-    loaded = load_weights(make(), tmp_path / "a" / "weights.safetensors")
+    whole = train(make, recipe, data, tmp_path / "a", grid=Grid(12, 6))
+    again = train(make, recipe, data, tmp_path / "b", grid=Grid(12, 6))
+    loaded = load_checkpoint(tmp_path / "a" / "model.safetensors", make())
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, again.model.state_dict()[name])
         assert torch.equal(value, loaded.model.state_dict()[name])
@@ -198,10 +200,10 @@ def test_a_module_must_fit_the_data(folder):
     data = read_data(folder / "own.npz")
     recipe = Recipe("test", epochs=1)
     with pytest.raises(DataError, match="does not take batches of 1 channels and 8×8 pixels"):
-        train_module(lambda: torch.nn.Linear(3, 3), recipe, data, folder / "no")
+        train(lambda: torch.nn.Linear(3, 3), recipe, data, folder / "no")
     flat = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 5))
     with pytest.raises(DataError, match=r"must return \(N, 3\) logits .* not \(2, 5\)"):
-        train_module(lambda: flat, recipe, data, folder / "no")
+        train(lambda: flat, recipe, data, folder / "no")
 
 
 @pytest.mark.parametrize(
@@ -211,7 +213,6 @@ def test_a_module_must_fit_the_data(folder):
         (("eval", "zoo:mnist-tfc-sign", "x.npy", "--data", "mnist"), "brings its own weights"),
         (("train", "my_model.py:MyNet", "-o", "r", "--method", "sign"), "--method is not for a"),
         (("train", "tfc", "-o", "r", "--grid", "8,4"), "--grid is for a module of your own"),
-        (("train", "tfc", "-o", "r", "--data", "own.npz"), "is not a data set for models that"),
         (("train", "tfc", "-o", "r", "--data", "nowhere"), "is no file or folder, and no data set"),
     ],
 )
@@ -221,8 +222,25 @@ def test_what_does_not_go_together(cli, arguments, match):
     assert match in err
 
 
-def test_weights_of_another_model(folder):
-    weights = folder / "bad.safetensors"
-    weights.write_bytes(b"no")
-    with pytest.raises(FormatError, match="is damaged, or no safetensors file"):
-        load_weights(torch.nn.Linear(3, 3), weights)
+def test_a_checkpoint_of_a_module_needs_that_module(cli, folder):
+    data = read_data(folder / "own.npz")
+    make = [lambda name=name: load_module(f"{folder}/my_model.py:{name}") for name in
+            ("MyNet", "Residual")]  # fmt: skip
+    train(make[0], Recipe("test", epochs=1), data, folder / "small")
+    path = folder / "small" / "model.safetensors"
+    with pytest.raises(FormatError, match="of a module of one's own, which must be given"):
+        load_checkpoint(path)
+    with pytest.raises(FormatError, match="its tensors do not fit"):
+        load_checkpoint(path, make[1]())
+    code, _, err = cli("lower", "small/model.safetensors", "-o", "a.xnf")
+    assert code == 1
+    assert "which must be given" in err
+
+
+def test_a_named_model_is_trained_on_data_of_ones_own(cli, folder):
+    arguments = "--data", "own.npz", "--epochs", 3
+    code, out, err = cli("train", "mlp", "-o", "named", "--hidden", "16,8", *arguments)
+    assert (code, err) == (0, "")
+    share = re.search(r"([\d.]+)% of the test", out)[1]
+    code, out, _ = cli("eval", "named/model.safetensors", "--data", "own.npz")
+    assert (code, f"accuracy: {share}%" in out) == (0, True)

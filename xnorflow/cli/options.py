@@ -29,7 +29,8 @@ __all__ = [
 NetworkArgument = Annotated[
     str,
     typer.Argument(
-        help="A .xnf file, zoo:NAME for a network that ships with xnorflow, or a module of your "
+        help="A .xnf file, zoo:NAME for a network that ships with xnorflow, a trained model of "
+        "`xnorflow train` (.safetensors), or a module of your "
         "own, my_model.py:MyNet, followed by its weights."
     ),
 ]

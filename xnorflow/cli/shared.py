@@ -45,14 +45,14 @@ console = Console(markup=False)
 
 
 def load_network(text: str, weights: Path | None = None) -> "Network":
-    """Load a network from a file or from the zoo, or lower a module with its ``weights``."""
+    """Load a network from a file or from the zoo, or lower a trained model: see `load_model`."""
     from xnorflow.ir.xnf import load
     from xnorflow.sw.module_names import is_module_name
 
-    if is_module_name(text):
+    if is_module_name(text) or text.endswith(".safetensors"):
         with console.status("loading PyTorch and the model …"):
             _, make_network = load_model(text, weights)
-            return make_network(Path(text.rpartition(":")[0]).stem)
+            return make_network(Path(text.rpartition(":")[0] or text).stem)
     if weights is not None:
         raise DataError(f"{text} is a network, and brings its own weights")
     if not text.startswith("zoo:"):
@@ -66,7 +66,7 @@ def load_network(text: str, weights: Path | None = None) -> "Network":
 
 
 def load_model(text: str, weights: Path | None) -> "tuple[nn.Module, Callable[[str], Network]]":
-    """Load a trained model; gives it, and what lowers it to a network with a name."""
+    """Load a checkpoint, or a module with its ``weights``; gives the model, and what lowers it."""
     from xnorflow.sw.checkpoint import load_checkpoint
     from xnorflow.sw.lower import lower
     from xnorflow.sw.module_names import is_module_name
