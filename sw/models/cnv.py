@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from xnorflow.errors import NetworkError
 from xnorflow.sw.models.methods import Method
-from xnorflow.sw.models.mlp import balance
+from xnorflow.sw.models.mlp import balance, check_hidden
 from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.models.registry import Task, named, scaled
 from xnorflow.sw.nn.arguments import check_kind, check_sizes, member
@@ -94,6 +94,7 @@ class ConvNet(nn.Sequential):
     ) -> None:
         check_kind("method", method, Method)
         check_kind("border", border, Border)
+        check_hidden(hidden)
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         channels, height, width = shape
         for n, conv in enumerate(convs, 1):

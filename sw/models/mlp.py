@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from xnorflow.sw.models.methods import Method
-from xnorflow.sw.models.registry import Task, named
-from xnorflow.sw.nn.arguments import check_kind
+from xnorflow.sw.models.registry import Task, named, scaled
+from xnorflow.sw.nn.arguments import check_kind, check_sizes
 from xnorflow.sw.nn.input_threshold import InputThreshold
 from xnorflow.sw.nn.linear import BinaryLinear
 
 
-__all__ = ["MLP", "balance", "lfc", "mlp", "sfc", "tfc"]
+__all__ = ["MLP", "balance", "check_hidden", "lfc", "mlp", "sfc", "tfc"]
 
 
 class MLP(nn.Sequential):
@@ -43,6 +43,7 @@ class MLP(nn.Sequential):
         self, inputs: int, hidden: Sequence[int], classes: int, *, method: Method = Method.SIGN
     ) -> None:
         check_kind("method", method, Method)
+        check_hidden(hidden)
         layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
         for n, (fan_in, fan_out) in enumerate(pairwise((inputs, *hidden)), 1):
             bits = method.activations() if n > 1 else InputThreshold()
@@ -61,6 +62,18 @@ class MLP(nn.Sequential):
         return super().forward(x) * self.log_temperature.exp()
 
 
+def check_hidden(hidden: Sequence[int]) -> None:
+    """Check that hidden layers can have so many neurons.
+
+    Raises
+    ------
+    NetworkError
+        If they cannot.
+    """
+    for neurons in hidden:
+        check_sizes(**{"the neurons of a hidden layer": neurons})
+
+
 @torch.no_grad()
 def balance(model: nn.Module, method: Method) -> None:
     """Let half of the neurons fall at first where weights are never negative.
@@ -76,19 +89,19 @@ def balance(model: nn.Module, method: Method) -> None:
 @named
 def tfc(task: Task, *, method: Method = Method.SIGN, width: float = 1.0) -> MLP:
     """FINN's tiny one: three hidden layers of 64 neurons."""
-    return _three_hidden(task, method, round(64 * width))
+    return _three_hidden(task, method, *scaled(width, 64))
 
 
 @named
 def sfc(task: Task, *, method: Method = Method.SIGN, width: float = 1.0) -> MLP:
     """FINN's small one: three hidden layers of 256 neurons."""
-    return _three_hidden(task, method, round(256 * width))
+    return _three_hidden(task, method, *scaled(width, 256))
 
 
 @named
 def lfc(task: Task, *, method: Method = Method.SIGN, width: float = 1.0) -> MLP:
     """FINN's large one: three hidden layers of 1,024 neurons."""
-    return _three_hidden(task, method, round(1024 * width))
+    return _three_hidden(task, method, *scaled(width, 1024))
 
 
 @named
