@@ -1,5 +1,7 @@
 """Constants of channels: tables of them, and units that compute with what is in these."""
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 from amaranth import *
 
@@ -35,7 +37,7 @@ def channel_table(columns, source, *, lanes, device=None, classes=None):
     return ConstantTable(layout, rows, style=style, classes=classes)
 
 
-class ConstantUnit(LaneUnit):
+class ConstantUnit(LaneUnit, ABC):
     """Computes with each value and the constants of its channel.
 
     Takes a word every cycle; an output that is not taken stalls the whole pipeline. Where constants
@@ -63,9 +65,9 @@ class ConstantUnit(LaneUnit):
         }
 
     @staticmethod
+    @abstractmethod
     def columns(node):
         """Columns of the unit's tables, by their names."""
-        raise NotImplementedError
 
     def _fetch(self, m):
         """Handshake of a unit that moves as one, and its tables.

@@ -1,5 +1,6 @@
 """Convolutions whose sums are still to be rounded to a grid."""
 
+from abc import ABCMeta, abstractmethod
 from typing import Any
 
 import torch
@@ -85,7 +86,7 @@ class GridPixelConv(IntegerConv2d):
         return Sums(smooth, sums, scale, constant=constant[0], width=largest.bit_length())
 
 
-class _IntegerWeights:
+class _IntegerWeights(metaclass=ABCMeta):
     """Convolution of a stream, or of pixels, with integer weights."""
 
     grid: Grid
@@ -94,9 +95,9 @@ class _IntegerWeights:
     stride: Any
     padding: Any
 
+    @abstractmethod
     def encode(self) -> tuple[Tensor, Tensor]:
         """Integers, of the shape of ``weight``, and their scales (filters,)."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Sums:
         """Map ``x + bias`` (N, channels, H, W)."""

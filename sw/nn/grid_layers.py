@@ -6,6 +6,8 @@ in front of an activation function belongs to the constant of the sums before it
 behind it is deferred to whatever comes next.
 """
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -33,14 +35,14 @@ __all__ = [
 ]
 
 
-class GridSlopes(nn.Module):
+class GridSlopes(nn.Module, ABC):
     """``p_c·max(x, 0) + n_c·min(x, 0)``, slopes and result on the grid."""
 
     grid: Grid
 
+    @abstractmethod
     def slopes(self) -> tuple[Tensor, Tensor]:
         """Real slopes p and n: (channels,), or (1,)."""
-        raise NotImplementedError
 
     def codes(self) -> tuple[Tensor, Tensor]:
         """Integers that stand for p and n, in units of 2^−slope_fraction."""
