@@ -1,4 +1,4 @@
-"""What dynamic thresholds cost in block RAMs, by the estimates.
+"""Block RAMs that dynamic thresholds cost, by the estimates.
 
     python bench/barriers.py
 
@@ -38,7 +38,7 @@ NETWORKS = "resnet8", "resnet20"
 METHODS = (
     ResidualMethod.REACTNET,
     ResidualMethod.DYBNN,
-    ResidualMethod.DYBNN_APART,
+    ResidualMethod.DYBNN_SEPARATE,
     ResidualMethod.SIMAN_MEAN,
 )
 

@@ -1,4 +1,4 @@
-"""What is simulated, and placed and routed: a design for each network of the zoo."""
+"""A design for each network of the zoo, to be simulated, and placed and routed."""
 
 from dataclasses import dataclass, replace
 

@@ -1,4 +1,4 @@
-"""What the host link takes beside an accelerator, and what `xnorflow.boards.plan` estimates of it.
+"""Size of the host link beside an accelerator, measured and as `xnorflow.boards.plan` estimates it.
 
     python bench/link.py
 
@@ -26,7 +26,7 @@ FRAME = FeatureMap(28, 28, 1, UInt(8))
 
 @dataclass(frozen=True)
 class Case:
-    """What the size of a link depends on."""
+    """Properties that decide the size of a link."""
 
     frame: FeatureMap = FRAME
     lanes: int = 1

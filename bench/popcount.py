@@ -23,7 +23,7 @@ and carry cells by the look-up tables whose place they take:
   being one. Two small functions in one LUT6 count as two: Yosys does not pair them.
 
 Every figure is kept in results/popcount.json as soon as it is known, and is not measured again;
-delete the file to start anew.
+delete the file to start again.
 """
 
 import json

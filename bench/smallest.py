@@ -38,7 +38,7 @@ METHODS = (
     ResidualMethod.REACTNET,
     ResidualMethod.SIMAN_MEAN,
     ResidualMethod.DYBNN,
-    ResidualMethod.DYBNN_APART,
+    ResidualMethod.DYBNN_SEPARATE,
 )
 SEED = 1
 

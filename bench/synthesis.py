@@ -1,4 +1,4 @@
-"""What the logic of a design takes on its device, found by synthesis and packing.
+"""Resources of a design on its device, found by synthesis and packing.
 
 A look-up table is what the device spends: nextpnr packs what Yosys has synthesised, and counts. On
 iCE40 that are whole logic cells, flip-flops without logic among them; on ECP5 both ends of a carry

@@ -319,7 +319,7 @@ def dynamic() -> str:
     """Dynamic thresholds beside static ones."""
     return _match(
         "dynamic_vs_static",
-        "DyBNN's thresholds and shifts of the frame against ReActNet's static ones, ResNet-8 on "
+        "DyBNN's dynamic thresholds and shifts against ReActNet's static ones, ResNet-8 on "
         "Fashion-MNIST",
     )
 
@@ -395,7 +395,7 @@ def twins() -> str:
 
 
 def smallest() -> str:
-    """What an iCEBreaker has room for."""
+    """Networks that an iCEBreaker has room for."""
     rows = [
         [
             row["network"],

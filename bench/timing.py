@@ -1,4 +1,4 @@
-"""What is computed when around a frame barrier: the timing figure of docs/dynamic.md.
+"""Timing figure of docs/dynamic.md: which units compute when around a frame barrier.
 
     python bench/timing.py
 
@@ -142,13 +142,13 @@ class Observed(Accelerator):
 
 
 def caption(design: Design, times: Times, static: Times) -> str:
-    """What the figure shows, in numbers."""
+    """Numbers that the figure shows."""
     words = times["come"].shape[1]
     barrier = times["leave"][1, 0] - times["come"][1, -1]
     (late,) = set((times["scores"] - static["scores"]).flat)
     return (
-        f"A frame of {words} words every {design.cycles_per_frame} cycles, with static thresholds "
-        f"and with those of the frame. Its first word leaves {barrier} cycles after its last one "
+        f"A frame of {words} words every {design.cycles_per_frame} cycles, with static and "
+        f"with dynamic thresholds. Its first word leaves {barrier} cycles after its last one "
         f"came; meanwhile the next frame comes in, and up to {most_held(times)} words are in the "
         f"buffer, which has room for {design.depths['stem_act_held']}. "
         f"Each score comes {late} cycles later than with static thresholds."
@@ -191,7 +191,7 @@ START, END = 'text-anchor="start"', 'text-anchor="end"'
 
 
 class Bar(NamedTuple):
-    """What keeps a unit at work from its first to its last cycle."""
+    """Names of what keeps a unit at work from its first to its last cycle."""
 
     cycles: NDArray[np.int64]
     frame: int
@@ -264,7 +264,7 @@ def draw(design: Design, times: Times, static: Times) -> str:
 
 
 def rows(times: Times, static: Times) -> dict[str, list[Bar]]:
-    """What is drawn from top to bottom."""
+    """Rows of the figure from top to bottom."""
     dense = np.concatenate([times["dense in"], times["dense out"]], axis=1)
     leave = np.concatenate([times["leave"], times["compared"]], axis=1)
     numbers = range(FRAMES)

@@ -19,7 +19,7 @@ request_layout = data.StructLayout({"sequence": 8, "command": 8, "status": Statu
 
 
 class RequestReceiver(wiring.Component):
-    """Take requests apart, and hand the frames in them on while they come in.
+    """Parse requests, and hand the frames in them on while they come in.
 
     A frame's last word is held back until the CRC behind it is checked. When something is wrong,
     a word with ``last`` and ``error`` follows what has been handed on already, which drops the

@@ -179,7 +179,7 @@ def decode_checkpoint(data: bytes, model: nn.Module | None = None) -> Checkpoint
 
 @dataclass(frozen=True, eq=False)
 class _Made:
-    """What a header says, and for version 3 the parameters by their present names."""
+    """Content of a header, and for version 3 the parameters by their present names."""
 
     spec: ModelSpec | None
     frame: FeatureMap

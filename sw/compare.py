@@ -140,7 +140,7 @@ def compare(
 
 
 def _observe(model: nn.Module, network: Network, frames: Tensor) -> dict[str, Tensor]:
-    """What the model computes for each node that it knows, (n, values), channels fastest.
+    """Values of the model for each node that it knows, (n, values), channels fastest.
 
     Bits are distances to their thresholds, other values are in units of their last bit; the last
     node has the logits.

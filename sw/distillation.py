@@ -88,7 +88,7 @@ def soft_labels(
 
 
 def _read(path: Path, origin: dict[str, str]) -> Tensor | None:
-    """What the file ``path`` keeps, if it is of the same ``origin``."""
+    """Content of the file ``path``, if it is of the same ``origin``."""
     try:
         content = read_file(path)
         if read_header(content, _KEY) == origin:

@@ -119,7 +119,7 @@ def fit(
 
 
 def device_of(accelerator: str = "auto") -> torch.device:
-    """What Lightning trains on if it is given this ``accelerator``."""
+    """Device that Lightning trains on if it is given this ``accelerator``."""
     if accelerator != "cpu" and (found := torch.accelerator.current_accelerator()) is not None:
         return found
     return torch.device("cpu")
@@ -246,7 +246,7 @@ def _in_order(images: _Images) -> DataLoader[tuple[Tensor, ...]]:
 
 
 class _Training(lightning.LightningModule):
-    """What happens in a step. All randomness comes from the seed and the count of steps."""
+    """A training step: all randomness comes from the seed and the count of steps."""
 
     def __init__(
         self,
@@ -265,7 +265,7 @@ class _Training(lightning.LightningModule):
 
     @property
     def settings(self) -> str:
-        """What must stay the same when a training goes on."""
+        """Settings that must stay the same when a training goes on."""
         return repr((self.recipe, len(self.images), self.origin))
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:

@@ -57,7 +57,7 @@ _BATCH_BYTES = 1 << 22
 
 @dataclass(frozen=True, eq=False)
 class Execution:
-    """What a network computes from n frames.
+    """Results of a network for n frames.
 
     Attributes
     ----------
@@ -200,7 +200,7 @@ def _bytes_per_frame(network: Network) -> int:
 
 
 class _Step(NamedTuple):
-    """What delivers the values of ``name``, and whose values are not needed after that."""
+    """Function that delivers the values of ``name``, and names that are not needed after that."""
 
     name: str
     sources: tuple[str, ...]
@@ -254,7 +254,7 @@ def _execute(
 
 
 def define(node: Node, x: Values, *others: Values) -> Values:
-    """What ``node`` delivers for what feeds it: the definition, in bool and int64.
+    """Output of ``node`` for given inputs: the definition, in bool and int64.
 
     The kernels deliver the same.
     """

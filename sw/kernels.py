@@ -54,7 +54,7 @@ _EXACT_FLOAT32 = 1 << 24
 
 
 class Values(NamedTuple):
-    """What flows along an edge: (n, height, width, channels), and P as (n, height, width, 1)."""
+    """Values on an edge: (n, height, width, channels), and P as (n, height, width, 1)."""
 
     map: Tensor
     popcount: Tensor | None = None
@@ -172,7 +172,7 @@ def _window_sums(node: BinaryConv) -> Kernel:
 
 
 def _missing(conv: BinaryConv) -> NDArray[np.int64]:
-    """What a count is larger by than the window's sum, (filters,)."""
+    """Difference of a count and the window's sum, (filters,)."""
     if conv.gate is Gate.AND:
         return np.zeros(conv.filters, np.int64)
     return conv.taps - conv.weights.sum(axis=(1, 2, 3), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""What is seen of a training while it runs."""
+"""Progress of a training, as shown while it runs."""
 
 import time
 from collections.abc import Callable, Iterator

@@ -31,7 +31,7 @@ TEMPERATURE = 1.0
 
 
 class Optimiser(Enum):
-    """What follows the gradients."""
+    """Optimiser."""
 
     ADAM = "adam"
     SGD = "sgd"
@@ -160,7 +160,7 @@ _AUGMENTATIONS = {
     Dataset.FASHION_MNIST: Augmentation(flip=True),
     Dataset.CIFAR10: _CROP_AND_FLIP,
 }
-"""What leaves an image what it is."""
+"""Augmentation that leaves images as they are."""
 
 
 def _augmentation(dataset: Dataset | None) -> Augmentation:
@@ -198,7 +198,7 @@ _RECIPES = {
 
 
 def recipe_for(name: str, method: Method, dataset: Dataset | None = Dataset.MNIST) -> Recipe:
-    """What the model of a ``name`` is trained with; one that has no recipe of its own, with `OWN`.
+    """Recipe of the model of a ``name``; one that has no recipe of its own, with `OWN`.
 
     SiMaN's weights take SGD, as its authors have it. Each filter's are compared with their own
     median, which those of dark pixels move too; Adam, which rescales every gradient, would make
@@ -231,7 +231,7 @@ def recipe_for(name: str, method: Method, dataset: Dataset | None = Dataset.MNIS
 
 
 def recipe_for_residual(name: str, dataset: Dataset | None) -> Recipe:
-    """What a residual model is trained with from its first parameters, after AdaBin's authors."""
+    """Recipe of a residual model from its first parameters, after AdaBin's authors."""
     return Recipe(
         name,
         epochs=400,

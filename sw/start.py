@@ -28,7 +28,7 @@ _LEAST_DEVIATION = 1 / 64
 
 @dataclass(frozen=True)
 class Start:
-    """What is trained, on which grid, and how.
+    """Model, grid and recipe of a training.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Start:
 
 
 def task_of(data: ImageData) -> Task:
-    """What a model that has a name is to be made for.
+    """`Task` of a model that has a name.
 
     Pixels have the statistics that papers give, or for data of one's own those of the training
     images.
@@ -70,7 +70,7 @@ def task_of(data: ImageData) -> Task:
 def from_name(
     name: str, method: str | None, data: ImageData, hidden: tuple[int, ...] | None = None
 ) -> Start:
-    """What a model that has a name is built from, and what it is trained with.
+    """Model and recipe of a training by the name of the model.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def from_name(
 
 
 def from_checkpoint(start: Checkpoint, method: str | None, data: ImageData) -> Start:
-    """What a model that starts with another one's parameters is built from, and trained with.
+    """Model and recipe of a training that starts with another model's parameters.
 
     It is the same, on a fixed-point grid if it is residual: the first training images choose one if
     it has none. Or it has another ``method``, and then it takes longer to train. Only residual

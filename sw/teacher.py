@@ -41,7 +41,7 @@ _MAX_CLASSES = 1 << 16
 
 @dataclass(frozen=True)
 class TeacherConfig:
-    """What a teacher is made of.
+    """Size of a teacher.
 
     Attributes
     ----------

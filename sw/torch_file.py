@@ -1,4 +1,4 @@
-"""What `torch.save` has written, read without running code of the file's."""
+"""Files of `torch.save`, read without running code of theirs."""
 
 import io
 import zipfile

@@ -21,7 +21,7 @@ _SPREAD = 0.1
 
 _FAMILIES = (
     {ResidualMethod.ADABIN},
-    {ResidualMethod.REACTNET, ResidualMethod.DYBNN, ResidualMethod.DYBNN_APART},
+    {ResidualMethod.REACTNET, ResidualMethod.DYBNN, ResidualMethod.DYBNN_SEPARATE},
     {ResidualMethod.SIMAN_BIPOLAR, ResidualMethod.SIMAN_MEAN},
     {ResidualMethod.SIMAN},
     {Method.SIGN, Method.ADABIN},
@@ -41,7 +41,7 @@ def transfer(
     """Let ``model`` start with those parameters of ``start`` that have a place in it.
 
     They are those of the same name and shape: all, where only the grid differs. Where the method of
-    a residual model does, its weights may have to be translated. That is a start, not an equal. Of
+    a residual model does, its weights may have to be converted. That is a start, not an equal. Of
     AdaBin's, the term of the popcount, ρ·P, and Maxout's positive slope have no place elsewhere.
     Signs are taken of its weights as they are, not about their mean, so that each filter has about
     as many of either as ρ asks for; SiMaN's magnitudes are ranked as the weights are. SiMaN's
@@ -68,11 +68,11 @@ def transfer(
     ------
     DataError
         If no weights of convolutions and dense layers have a place, if ``start`` has another shape
-        and its weights must be translated, or if a model without shortcuts has weights that would
+        and its weights must be converted, or if a model without shortcuts has weights that would
         be other bits.
     """
-    translated = start.spec is not None and not _same(start.spec, spec)
-    if translated and spec.methods is Method:
+    converted = start.spec is not None and not _same(start.spec, spec)
+    if converted and spec.methods is Method:
         assert start.spec is not None
         raise DataError(
             f"as {spec.method}, the weights of a {start.spec.method} model would be other bits: "
@@ -88,8 +88,8 @@ def transfer(
     if not any(name.endswith("weight") and fitting[name].dim() > 1 for name in fitting):
         raise DataError("nothing of the model to start from fits the one to be trained")
     model.load_state_dict(state | fitting)
-    if translated:
-        _translate_all(model, start.model, images)
+    if converted:
+        _convert_all(model, start.model, images)
     return sorted(state.keys() - fitting.keys())
 
 
@@ -106,8 +106,8 @@ def _other_slope(name: str) -> str:
     return name
 
 
-def _translate_all(model: nn.Module, start: nn.Module, images: Tensor | None) -> None:
-    """Translate the weights and thresholds of all binary convolutions."""
+def _convert_all(model: nn.Module, start: nn.Module, images: Tensor | None) -> None:
+    """Convert the weights and thresholds of all binary convolutions."""
     distances = {} if images is None else _distances(start, images)
     theirs = dict(start.named_modules())
     for name, conv in model.named_modules():
@@ -117,7 +117,7 @@ def _translate_all(model: nn.Module, start: nn.Module, images: Tensor | None) ->
                 raise DataError(
                     "a model of another method can start only with one of the same shape"
                 )
-            _translate(conv, other, distances.get(name))
+            _convert(conv, other, distances.get(name))
 
 
 def _distances(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
@@ -143,7 +143,7 @@ def _distances(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
     return found
 
 
-def _translate(ours: BinaryConv2d, theirs: BinaryConv2d, distance: Tensor | None) -> None:
+def _convert(ours: BinaryConv2d, theirs: BinaryConv2d, distance: Tensor | None) -> None:
     read, binarise = (conv.activation_quantiser for conv in (theirs, ours))
     weight = theirs.weight_quantiser.to_signed(theirs.weight.flatten(1))
     weight = (weight * (_SPREAD / weight.std())).view_as(theirs.weight)

@@ -77,8 +77,8 @@ _METHODS: dict[Method | ResidualMethod, str] = {
     ResidualMethod.SIMAN_BIPOLAR: "SiMaN's ±1 weights, learned thresholds and PReLU",
     ResidualMethod.REACTNET: "ReActNet's thresholds and RPReLU",
     ResidualMethod.DYBNN: "DyBNN's dynamic thresholds and shifts",
-    ResidualMethod.DYBNN_APART: "DyBNN's thresholds and shifts, each from its own means",
-    ResidualMethod.SIMAN_MEAN: "SiMaN's ±1 weights, the mean of the frame as threshold and PReLU",
+    ResidualMethod.DYBNN_SEPARATE: "DyBNN's thresholds and shifts, each from its own means",
+    ResidualMethod.SIMAN_MEAN: "SiMaN's ±1 weights, the mean of each frame as threshold and PReLU",
 }
 
 _RELEASED = (
@@ -136,7 +136,7 @@ class Entry:
 
     @property
     def spec(self) -> ModelSpec:
-        """What the model is built from; after AdaBin's, pixels are normalised as its authors do."""
+        """Specification of the model; after AdaBin's, pixels are normalised as its authors do."""
         pixels = PIXELS if self.released else IntegerPixels(*self.dataset.normalisation)
         height, width, channels = self.dataset.shape
         task = Task((channels, height, width), 10, replace(pixels, bits=self.stem_bits))

@@ -9,7 +9,7 @@ __all__ = ["accumulate", "add_with_carry"]
 def accumulate(m, term, target, *, en, valid, last, words, carry=None, name="sum"):
     """Add up the ``words`` terms of each vector, and show the sum in a register behind ``target``.
 
-    The running sum begins anew by the reset of its flip-flops, which costs no look-up table; a
+    The running sum restarts by the reset of its flip-flops, which costs no look-up table; a
     multiplexer in front of the adder would take one a bit.
 
     Parameters

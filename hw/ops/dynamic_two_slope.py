@@ -1,4 +1,4 @@
-"""Two slopes between shifts of the frame."""
+"""Two slopes between dynamic shifts."""
 
 from amaranth import *
 
@@ -80,7 +80,7 @@ def _as(shape, bits):
 
 
 class DynamicTwoSlopeStage(DynamicStage):
-    """Multiply by one of two slopes, between shifts of the frame."""
+    """Multiply by one of two slopes, between dynamic shifts."""
 
     component = DynamicTwoSlope
 

@@ -49,7 +49,7 @@ class ImageData:
 
 
 def values_of(images: Tensor, quantisation: Quantisation | None = None) -> Tensor:
-    """What a model is given: (N, channels, height, width), of (N, height, width, channels).
+    """Input of a model, (N, channels, height, width), of images (N, height, width, channels).
 
     Integers become float32; others keep their type.
     """

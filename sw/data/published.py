@@ -59,7 +59,7 @@ class Dataset(Enum):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """What the labels mean."""
+        """Names of the labels."""
         return _CLASSES[self]
 
     @property

@@ -46,7 +46,7 @@ _MODULES: dict[Any, Callable[..., nn.Module]] = {
 _NOTHING = frozenset({"contiguous", "float", "double", "to", "clone", "detach"})
 _FLATTENS = frozenset({torch.flatten, torch.reshape, "flatten", "view", "reshape"})
 KNOWN = frozenset(_MODULES) | _NOTHING | _FLATTENS | {torch.mean, "mean"}
-"""What `module_of` takes."""
+"""Functions that `module_of` takes."""
 
 SUMS = frozenset({operator.add, operator.iadd, torch.add, "add", "add_"})
 DIFFERENCES = frozenset({operator.sub, operator.isub, torch.sub, "sub", "sub_"})

@@ -1,4 +1,4 @@
-"""What front ends deliver: a graph of exact numbers, for `xnorflow.sw.lowering`.
+"""Graph of exact numbers that front ends deliver, for `xnorflow.sw.lowering`.
 
 Values are those of the model in exact arithmetic. A scale may be irrational, since batch
 normalisation divides by a standard deviation and AdaBin multiplies with one.

@@ -76,7 +76,7 @@ def read_module(module: nn.Module, origin: str, shape: tuple[int, ...]) -> Funct
 def _of_layer(
     layer: BinaryConv2d | BinaryLinear | IntegerConv2d | IntegerLinear,
 ) -> Functions:
-    """What binarises or normalises the input of a layer, and its sums."""
+    """Functions in front of a layer, and its sums."""
     match layer:
         case IntegerConv2d():
             code, scale = layer.encode()

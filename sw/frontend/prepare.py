@@ -204,7 +204,7 @@ class _Rewrite(Rewriting):
     # -- modules ----------------------------------------------------------------------------------
 
     def _module(self, module: nn.Module, origin: str) -> Edge:
-        """What a layer, or a function like it, becomes."""
+        """Replacement of a layer, or of a function like it."""
         if self.node.op == "call_module":
             origin = self.origin(type(module).__name__)
         sources = [self.edges[each] for each in self.node.all_input_nodes if each in self.edges]

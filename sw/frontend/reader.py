@@ -184,7 +184,7 @@ class _Walk:
         return [("", Concat())]
 
     def _base(self, node: fx.Node) -> str:
-        """What the names of a node's operations begin with."""
+        """Prefix of the names of a node's operations."""
         text = str(node.target) if node.op == "call_module" else node.name
         text = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:48]
         return text if re.match(r"[a-z]", text) else f"layer_{text}"

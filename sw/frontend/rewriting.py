@@ -22,7 +22,7 @@ _OWNERS = "call_module", "get_attr"
 
 
 class Kind(Enum):
-    """What an edge carries, in the words of errors; and what may come there."""
+    """Kind of value on an edge, in the words of errors; and the layers that take it."""
 
     INPUT = "the input of the model", "IntegerConv2d and Conv2d"
     SUMS = "sums of a layer", "what takes a stream, and BatchNorm2d"
@@ -33,14 +33,14 @@ class Kind(Enum):
         "+ and torch.cat, constants that scale or shift, HyperFunction, DySign and FrameMean",
     )
     VECTOR = "a vector", "Flatten, BatchNorm1d, and Linear as the last layer"
-    NUMBERS = "numbers of the frame", "DySign and DyPReLU"
+    NUMBERS = "dynamic thresholds and shifts", "DySign and DyPReLU"
     ABOVE = "what is above dynamic thresholds", "BinaryConv2d"
     SCORES = "scores", "nothing"
 
 
 @dataclass(frozen=True)
 class Edge:
-    """What a node of the new graph delivers.
+    """Output of a node of the new graph.
 
     Attributes
     ----------
@@ -107,7 +107,7 @@ class Rewriting:
         return free
 
     def origin(self, what: str) -> str:
-        """What errors call this node."""
+        """Name of this node in errors."""
         return f"{self.path} ({what})"
 
     # -- edges ------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What is known exactly of the values on an edge while a graph is lowered."""
+"""Exact descriptions of the values on an edge while a graph is lowered."""
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -19,7 +19,7 @@ __all__ = ["Bits", "Edge", "Joined", "Step", "Sums", "scaled", "spread", "total"
 _T = TypeVar("_T")
 
 Step = Scale | TwoSlope | Clip | MaxPool
-"""What can come between a sum and the comparison that makes a bit of it."""
+"""Functions that can come between a sum and the comparison that makes a bit of it."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -232,7 +232,7 @@ def _then(operation: Operation, x: Edge, step: Scale | TwoSlope | Clip | MaxPool
 
 
 def _part(function: Binarise, x: Joined, n: int) -> Binarise:
-    """What binarises the n-th part of ``x``."""
+    """Quantiser of the n-th part of ``x``."""
     levels = function.levels
     where = _range(x, n)
     if len(levels.thresholds) == 1:

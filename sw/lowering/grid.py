@@ -188,7 +188,7 @@ class GridLowering(fx.Interpreter):
                 raise TypeError(f"no node is known for a {type(layer).__name__}")
 
     def _clipped(self, n: fx.Node) -> Node:
-        """What is clipped to ±1: the node before, if nothing else reads it."""
+        """Node that is clipped to ±1: the one before, if nothing else reads it."""
         (source,), narrow = n.all_input_nodes, self.grid.within_one()
         before = self.nodes[-1]
         if len(source.users) == 1 and before.name == self.at[source]:

@@ -27,7 +27,7 @@ __all__ = ["BinaryTerms", "affine", "least_of", "read_binary"]
 
 @dataclass(frozen=True, eq=False)
 class BinaryTerms:
-    """What a binary convolution sums up beside the counts of its node.
+    """Terms of a binary convolution beside the counts of its node.
 
     Attributes
     ----------

@@ -156,7 +156,7 @@ def _sums(
     centred: bool = False,
     gain: Root = ONE,
 ) -> Sums:
-    """What ``node`` delivers, times α: ``slope·x + offsets``, and that times ``gain``."""
+    """Output of ``node``, times α: ``slope·x + offsets``, and that times ``gain``."""
     scales = [scale * gain for scale in layer.weights.scales]
     return Sums(
         node.name,

@@ -158,7 +158,7 @@ class Family:
             case ResidualMethod.DYBNN:
                 hyper = HyperFunction(channels, channels + 2 * filters, self.hyper)
                 return DynamicBlock(*parts, hyper=hyper, channels=channels)
-            case ResidualMethod.DYBNN_APART:
+            case ResidualMethod.DYBNN_SEPARATE:
                 hyper = HyperFunction(channels, channels, self.hyper)
                 return SeparateBlock(*parts, hyper=hyper, channels=channels)
             case _:
@@ -261,7 +261,7 @@ class Family:
                 return RPReLU(channels)
             case ResidualMethod.DYBNN:
                 return DyPReLU(channels)
-            case ResidualMethod.DYBNN_APART:
+            case ResidualMethod.DYBNN_SEPARATE:
                 return DyPReLU(channels, hyper=self.hyper)
             case _:
                 return nn.PReLU(channels)

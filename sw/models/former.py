@@ -16,8 +16,11 @@ from xnorflow.sw.nn.grid import Grid
 __all__ = ["grid_of", "spec_of", "state_of"]
 
 
+_METHODS = {"dybnn-apart": "dybnn-separate"}
+
+
 def spec_of(kind: object, config: Mapping[str, Any]) -> ModelSpec:
-    """What a model of a ``kind``, with a ``config`` of version 3, is built from.
+    """`ModelSpec` of a model of a ``kind``, with a ``config`` of version 3.
 
     Raises
     ------
@@ -29,7 +32,7 @@ def spec_of(kind: object, config: Mapping[str, Any]) -> ModelSpec:
     height, width, channels = config["input_shape"]
     pixels = config["pixels"]
     task = Task((channels, height, width), config["classes"], pixels and IntegerPixels(**pixels))
-    method = {"method": config["method"]}
+    method = {"method": _METHODS.get(config["method"], config["method"])}
     match kind:
         case "chain" if not config["convolutions"]:
             return ModelSpec("mlp", task, method | {"hidden": config["hidden"]})

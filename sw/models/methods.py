@@ -69,7 +69,7 @@ class ResidualMethod(Enum):
     DYBNN = "dybnn"
     """ReActNet's, with thresholds and shifts that follow from the means of what a block gets."""
 
-    DYBNN_APART = "dybnn-apart"
+    DYBNN_SEPARATE = "dybnn-separate"
     """The same, but the shifts follow from the means of the sums that they shift."""
 
     SIMAN_MEAN = "siman-mean"
@@ -78,5 +78,5 @@ class ResidualMethod(Enum):
     @property
     def dynamic(self) -> bool:
         """Whether thresholds follow from the frame."""
-        ways = ResidualMethod.DYBNN, ResidualMethod.DYBNN_APART, ResidualMethod.SIMAN_MEAN
+        ways = ResidualMethod.DYBNN, ResidualMethod.DYBNN_SEPARATE, ResidualMethod.SIMAN_MEAN
         return self in ways

@@ -20,7 +20,7 @@ __all__ = ["NAMED", "Task", "named", "scaled"]
 
 @dataclass(frozen=True)
 class Task:
-    """What a model that has a name is to be made for.
+    """Shape, classes and pixels that a model that has a name is made for.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What a model that has a name is built from, as files and trainings keep it."""
+"""Specification of a model that has a name, as files and trainings keep it."""
 
 import inspect
 import json

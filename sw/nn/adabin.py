@@ -135,7 +135,7 @@ class AdaBinActivation(ActivationQuantiser):
         return (x - self.centre()) / self.alpha
 
     def scale(self) -> Tensor:
-        """What codes are multiplied with, α."""
+        """Factor of the codes, α."""
         return self.alpha
 
     def levels(self) -> ActivationLevels:

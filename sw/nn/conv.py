@@ -16,10 +16,10 @@ __all__ = ["BinaryConv2d", "Border", "IntegerConv2d"]
 
 
 class Border(Enum):
-    """What binary taps outside the frame stand for."""
+    """Value of binary taps outside the frame."""
 
     ZERO = "zero"
-    """The real number 0, a third value, which is how the papers pad."""
+    """Zero, a third value, which is how the papers pad."""
 
     LOWER = "lower"
     """The lower level, bit 0: all windows are then alike."""
@@ -173,7 +173,7 @@ class IntegerConv2d(nn.Module):
         Shapes (N, out_channels, H′, W′), (1, out_channels, H′, W′) and (out_channels,).
         """
         code, scale = self.encode()
-        # Apart from each other: sums of integers are exact, so equal ones stay equal.
+        # Separately: sums of integers are exact, so equal ones stay equal.
         means = (-255 * x.new_tensor(self.mean))[:, None, None].expand(x.shape[1:])[None]
         # They nearly cancel, so they are not rounded in between, in whatever the rest is computed.
         with torch.autocast(x.device.type, enabled=False):

@@ -51,7 +51,7 @@ def clip_shifts(x: Tensor, grid: Grid) -> Tensor:
 
 
 class HyperIntegers(NamedTuple):
-    """What a hyper function computes with on a grid: see `HyperFunction.integers`.
+    """Integer parameters of a hyper function on a grid: see `HyperFunction.integers`.
 
     Attributes
     ----------

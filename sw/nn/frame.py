@@ -20,7 +20,7 @@ __all__ = ["DyPReLU", "DySign"]
 
 
 class DySign(nn.Module):
-    """``x − τ_c``, the thresholds τ being the first numbers of the frame.
+    """``x − τ_c``, the dynamic thresholds τ being the first of the numbers.
 
     The `RSign` of the convolution behind it then binarises that.
     """
@@ -35,7 +35,7 @@ class DySign(nn.Module):
 
 
 class DyPReLU(RPReLU):
-    """``f(x + γ_c) + ζ_c``, with shifts of the frame beside RPReLU's own, which f has.
+    """``f(x + γ_c) + ζ_c``, with dynamic shifts beside RPReLU's own, which f has.
 
     Parameters
     ----------

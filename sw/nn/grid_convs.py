@@ -39,7 +39,7 @@ class GridBinaryConv(BinaryConv2d):
         sums = functional.conv2d(signs, weight, stride=stride, padding=padding).to(x.dtype)
         popcounts = None
         if rho is not None:
-            # Signs of a window, added up: apart, so that neither sum is rounded.
+            # Signs of a window, added up separately, so that neither sum is rounded.
             popcounts = functional.avg_pool2d(
                 signs.sum(dim=1, keepdim=True),
                 weight.shape[2:],
@@ -60,7 +60,7 @@ class GridBinaryConv(BinaryConv2d):
     def _constant(
         self, inside: Tensor, weight: Tensor, rho: Tensor | None, padding: int
     ) -> Tensor | None:
-        """What the centre of the activations adds to each window: (filters, H, W)."""
+        """Contribution of the centre of the activations to each window: (filters, H, W)."""
         centre = self.activation_quantiser.centre()
         if centre is None:
             return None

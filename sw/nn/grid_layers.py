@@ -104,7 +104,7 @@ class GridReLU(GridSlopes):
 class GridDyPReLU(GridSlopes, DyPReLU):
     """`DyPReLU` on the grid, without its static shifts.
 
-    Those of the frame have one bit more than the stream, and only the result is clipped.
+    Dynamic ones have one bit more than the stream, and only the result is clipped.
     """
 
     def slopes(self) -> tuple[Tensor, Tensor]:

@@ -25,7 +25,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class ActivationLevels:
-    """What an activation quantiser computes, exactly: ``low + step · u``.
+    """Exact description of an activation quantiser: ``low + step · u``.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class ActivationQuantiser(nn.Module, ABC):
         return None
 
     def scale(self) -> Tensor | float:
-        """What codes are multiplied with, a scalar."""
+        """Factor of the codes, a scalar."""
         return 1.0
 
     def signs(self, x: Tensor) -> Tensor:
@@ -117,7 +117,7 @@ _DELIVERED = "a layer must have an activation quantiser of its own here"
 
 @dataclass(frozen=True)
 class WeightLevels:
-    """What a weight quantiser computes, exactly: ``α · (2v − 1 + ρ)`` of each filter.
+    """Exact description of a weight quantiser: ``α · (2v − 1 + ρ)`` of each filter.
 
     In terms of the set {w₀, w₀ + Δw}: α = Δw/2 and ρ·α = w₀ + α. The set is {−α, +α} where ρ is 0,
     and {0, 2α} where it is 1.

@@ -13,7 +13,7 @@ __all__ = ["IntegerPointwise", "PadChannels", "RepeatChannels", "Shortcut", "Sub
 
 
 class Shortcut(Enum):
-    """What goes around convolutions that change the shape."""
+    """Shortcut around convolutions that change the shape."""
 
     PAD = "pad"
     """Every other row and column, and channels of zeros on both sides: nothing is learned."""

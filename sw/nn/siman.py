@@ -20,7 +20,7 @@ _FIRST_CLIPPED_PERCENT = 15.0
 
 
 class SiManForm(Enum):
-    """What SiMaN's bits B ∈ {0, 1} stand for."""
+    """Values that SiMaN's bits B ∈ {0, 1} stand for."""
 
     HALF = "half"
     """The weights themselves, {0, α}: the and gate."""

@@ -39,8 +39,8 @@ from xnorflow.sw.nn.grid import Grid
 # most seeds there are some that do not: the bits behind them are the same for all frames.
 DYNAMIC_MODELS = {
     "row": (ResidualMethod.DYBNN, 2, 68),
-    "apart": (ResidualMethod.DYBNN_APART, 1, 0),
-    "apart-row": (ResidualMethod.DYBNN_APART, 2, 81),
+    "separate": (ResidualMethod.DYBNN_SEPARATE, 1, 0),
+    "separate-row": (ResidualMethod.DYBNN_SEPARATE, 2, 81),
     "mean": (ResidualMethod.SIMAN_MEAN, 2, 11),
 }
 

@@ -24,7 +24,7 @@ from xnorflow.sw.weight_transfer import transfer
 
 DYNAMIC = [method.value for method in ResidualMethod if method.dynamic]
 READERS = DynamicThreshold, DynamicTwoSlope
-DYBNNS = ["dybnn", "dybnn-apart"]
+DYBNNS = ["dybnn", "dybnn-separate"]
 
 
 @pytest.mark.parametrize("method", DYNAMIC)
@@ -72,7 +72,7 @@ def test_thresholds_differ_from_frame_to_frame():
     ("method", "sums", "parameters"),
     [
         ("dybnn", 1, {"blocks_1_hyper"}),
-        ("dybnn-apart", 2, {"blocks_1_hyper", "blocks_1_act_shifts"}),
+        ("dybnn-separate", 2, {"blocks_1_hyper", "blocks_1_act_shifts"}),
         ("siman-mean", 1, {"blocks_1_above"}),
     ],
 )

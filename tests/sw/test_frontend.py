@@ -148,18 +148,18 @@ def modules(draw):
             )
         else:
             bits = InputThreshold() if activation == "input" else activations(draw, channels)
-            apart = draw(st.booleans())
-            layers += [bits] if apart else []
+            separate = draw(st.booleans())
+            layers += [bits] if separate else []
             layers.append(
                 BinaryConv2d(
                     channels,
                     filters,
                     kernel,
                     weights(draw, filters),
-                    None if apart else bits,
+                    None if separate else bits,
                     stride=stride,
                     padding=padding,
-                    border=Border.ZERO if apart else draw(st.sampled_from(Border)),
+                    border=Border.ZERO if separate else draw(st.sampled_from(Border)),
                     bias=draw(st.booleans()),
                 )
             )
@@ -177,18 +177,18 @@ def modules(draw):
     for _ in range(draw(st.integers(0, 2))):
         outputs = draw(st.integers(2, 9))
         first = InputThreshold() if activation == "input" else activations(draw, None)
-        apart = draw(st.booleans())
-        layers += [first] if apart else []
-        bits = None if apart else first
+        separate = draw(st.booleans())
+        layers += [first] if separate else []
+        bits = None if separate else first
         biased = draw(st.booleans())
         layers.append(BinaryLinear(features, outputs, weights(draw, outputs), bits, bias=biased))
         layers.append(nn.BatchNorm1d(outputs))
         features, activation = outputs, "sign"
     last = AdaBinActivation(4) if draw(st.booleans()) else Sign()
     last = InputThreshold() if activation == "input" else last
-    apart = draw(st.booleans())
-    layers += [last] if apart else []
-    last = None if apart else last
+    separate = draw(st.booleans())
+    layers += [last] if separate else []
+    last = None if separate else last
     layers.append(
         BinaryLinear(features, 4, SignWeight(shared_scale=True), last)
         if draw(st.booleans())

@@ -56,7 +56,8 @@ def plan(
     """Show how a network would be folded, and what it would cost; nothing is generated.
 
     A layer's line counts all that is built up to the next layer. The link to the host, which
-    `build` adds, is counted apart. Without a rate, the design is the one that `build` would choose.
+    `build` adds, is counted separately. Without a rate, the design is the one that `build` would
+    choose.
     """
     from xnorflow.boards.plan import link_resources
     from xnorflow.boards.targets import find_target

@@ -45,7 +45,7 @@ def train(
         typer.Option(
             "--method",
             help="sign (unless you say otherwise), adabin, siman or siman-bipolar; of residual "
-            "models adabin, siman, siman-bipolar, reactnet, dybnn, dybnn-apart or siman-mean, "
+            "models adabin, siman, siman-bipolar, reactnet, dybnn, dybnn-separate or siman-mean, "
             "unless you say otherwise that of their authors.",
         ),
     ] = None,

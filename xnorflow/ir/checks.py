@@ -1,4 +1,4 @@
-"""What nodes check of themselves and of what feeds them; violations are `NetworkError`."""
+"""Checks of nodes and of what feeds them; violations are `NetworkError`."""
 
 import re
 from typing import Any

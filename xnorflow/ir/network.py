@@ -106,7 +106,7 @@ class Network:
             check_type(self.name, "quantisation", self.quantisation, Quantisation)
 
     def _infer(self) -> dict[str, FeatureMap]:
-        """What the input and each node deliver."""
+        """Feature maps of the input and of each node, by name."""
         if not self.nodes:
             raise NetworkError(f"{self.name}: there must be at least one node")
         maps = {INPUT: self.input}

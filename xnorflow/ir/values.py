@@ -83,7 +83,7 @@ class Int:
 
 @dataclass(frozen=True)
 class Counts:
-    """What a binary convolution delivers: M or A, in 0…``taps``, for every filter.
+    """Type of a binary convolution's counts: M or A, in 0…``taps``, for every filter.
 
     With ``popcount``, every pixel also carries P, in 0…``taps``, which its filters share.
     """
@@ -139,12 +139,12 @@ class Rounding:
 
     @property
     def type(self) -> Int:
-        """What the result is."""
+        """Type of the result."""
         return Int(self.bits, self.fraction)
 
     @property
     def half(self) -> int:
-        """What is added before shifting."""
+        """Constant that is added before shifting."""
         return (1 << self.shift) >> 1
 
 
@@ -182,7 +182,7 @@ def check_range(what: str, value: object, low: int, high: int) -> None:
 
 @dataclass(frozen=True)
 class Quantisation:
-    """What the integers of an input stand for: ``scale · (q − zero_point)``.
+    """Values that the integers of an input stand for: ``scale · (q − zero_point)``.
 
     Attributes
     ----------

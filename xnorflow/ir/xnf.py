@@ -189,7 +189,7 @@ def _pack(bits: NDArray[np.bool_]) -> NDArray[np.uint8]:
 # -- reading --------------------------------------------------------------------------------------
 
 _Tensors = dict[str, dict[str, Any]]
-"""What the file holds and no node has taken yet: name to dtype, shape and data."""
+"""Arrays of the file that no node has taken yet: name to dtype, shape and data."""
 
 _GRAPH_FIELDS = {
     "version": int, "sha256": str, "name": str, "input": dict, "nodes": list, "labels": list,
@@ -200,7 +200,7 @@ _OPTIONAL_FIELDS = {"quantisation": dict}
 _PROVENANCE_FIELDS = {field.name: object for field in fields(Provenance)}
 _QUANTISATION_FIELDS = {field.name: object for field in fields(Quantisation)}
 _COMMON = {"kind": str, "name": str, "source": str}
-"""What nodes of all kinds have."""
+"""Fields that nodes of all kinds have."""
 
 
 def _decode(data: bytes) -> Network:

@@ -34,7 +34,8 @@ NETS = {
 """Networks of one barrier and of several in a row, and cycles a frame."""
 
 ON_NETS = pytest.mark.parametrize(
-    "net", [pytest.param(net, marks=pytest.mark.slow if net == "apart-row" else ()) for net in NETS]
+    "net",
+    [pytest.param(net, marks=pytest.mark.slow if net == "separate-row" else ()) for net in NETS],
 )
 
 
@@ -90,7 +91,7 @@ OPTIONS = {
 # What is changed, and a seed with which every threshold and shift decides something.
 MODELS = {
     "dybnn": ({}, 32),
-    "dybnn-apart": ({"method": "dybnn-apart", "shortcut": "average"}, 29),
+    "dybnn-separate": ({"method": "dybnn-separate", "shortcut": "average"}, 29),
     "siman-mean": ({"method": "siman-mean"}, 5),
 }
 
@@ -112,7 +113,7 @@ def test_models_equal_the_golden_model(name, stall):
     ("named", "method"),
     [
         ("resnet8", "dybnn"),
-        ("resnet8", "dybnn-apart"),
+        ("resnet8", "dybnn-separate"),
         ("resnet8", "siman-mean"),
         ("resnet20", "dybnn"),
     ],

@@ -26,7 +26,7 @@ __all__ = ["BinaryConv", "Gate", "IntegerConv"]
 
 
 class Gate(Enum):
-    """What combines an activation bit with a weight bit."""
+    """Gate that combines an activation bit with a weight bit."""
 
     XNOR = "xnor"
     AND = "and"

@@ -1,4 +1,4 @@
-"""What all nodes of a network have."""
+"""Base of all nodes of a network."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
