@@ -79,7 +79,7 @@ def check_lanes(source, lanes):
 
 
 def vector_of(source: FeatureMap, lanes: int) -> int:
-    """Values after which words of ``lanes`` start again: a pixel, or the frame if it cuts pixels."""
+    """Values after which words of ``lanes`` repeat: a pixel, or the frame if it cuts pixels."""
     return source.size if source.channels % lanes else source.channels
 
 
