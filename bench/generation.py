@@ -100,7 +100,7 @@ def write(name: str, folder: Path) -> None:
     import torch
 
     from xnorflow.boards.targets import ULX3S_85F
-    from xnorflow.ir import BinaryConv, FeatureMap, IntegerConv, UInt
+    from xnorflow.ir import Convolution, FeatureMap, UInt
     from xnorflow.ir.xnf import load
     from xnorflow.sw.frontend.prepare import prepare
     from xnorflow.sw.lower import lower
@@ -123,7 +123,7 @@ def write(name: str, folder: Path) -> None:
     if name not in _FITTING:
         device = replace(device, name="large", luts=10**7, block_rams=10**5, multipliers=10**5)
     design = function("fold")(network, device, cycles=NETWORKS[name] or network.input.size)
-    layers = [node for node in network.nodes if isinstance(node, BinaryConv | IntegerConv)]
+    layers = [node for node in network.nodes if isinstance(node, Convolution)]
     start = time.process_time()
     path = function("generate")(design, folder)
     seconds = time.process_time() - start

@@ -27,6 +27,7 @@ from xnorflow.ir import (
     BinaryConv,
     Bit,
     Concat,
+    Convolution,
     Counts,
     DynamicThreshold,
     DynamicTwoSlope,
@@ -194,7 +195,7 @@ def _bytes_per_frame(network: Network) -> int:
         * node.taps
         * (1 if isinstance(node, BinaryConv) else 4)
         for node in network.nodes
-        if isinstance(node, BinaryConv | IntegerConv)
+        if isinstance(node, Convolution)
     ]
     return max([*windows, *(4 * x.size for x in network.maps.values())])
 

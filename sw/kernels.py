@@ -33,6 +33,7 @@ from xnorflow.ir import (
     Affine,
     BinaryConv,
     Bit,
+    Convolution,
     DynamicThreshold,
     DynamicTwoSlope,
     FeatureMap,
@@ -129,7 +130,7 @@ def kernel_of(
             return None
 
 
-def windows_of(node: BinaryConv | IntegerConv, x: Tensor) -> Tensor:
+def windows_of(node: Convolution, x: Tensor) -> Tensor:
     """Taps of every window of ``x`` (n, height, width, channels): (n, height, width, taps)."""
     _, rows, columns, _ = node.weights.shape
     p, s = node.padding, node.stride

@@ -85,7 +85,7 @@ def random_network(seed: int) -> Network:
         else:
             gate = Gate.XNOR if rng.random() < 0.5 else Gate.AND
             weights, popcount = rng.random(shape) < 0.5, bool(rng.random() < 0.5)
-            add(BinaryConv(f"conv{n}", source(), weights, gate, popcount, **windows))
+            add(BinaryConv(f"conv{n}", source(), weights, gate=gate, popcount=popcount, **windows))
     add(random_affine(rng, "scores", nodes[-1].name, x))
     accuracy = float(rng.random())
     labels = ()
@@ -236,7 +236,9 @@ class _Residual:
         gate = Gate.XNOR if rng.random() < 0.5 else Gate.AND
         weights = rng.random((filters, side, side, x.channels)) < 0.5
         popcount = bool(rng.random() < 0.5)
-        conv = BinaryConv(name, bits, weights, gate, popcount, stride=stride, padding=side // 2)
+        conv = BinaryConv(
+            name, bits, weights, gate=gate, popcount=popcount, stride=stride, padding=side // 2
+        )
         return self.affine(f"{name}_norm", self.add(conv))
 
     def shortcut(self, name: str, source: str, filters: int, stride: int) -> str:

@@ -133,7 +133,7 @@ def test_refuses_type(make, text):
     ("node", "x", "y"),
     [
         (CONV_NODE, BITS, FeatureMap(1, 1, 2, Counts(6))),
-        (BinaryConv("c", "b", np.ones((4, 1, 2, 1), bool), Gate.AND, popcount=True), BITS,
+        (BinaryConv("c", "b", np.ones((4, 1, 2, 1), bool), gate=Gate.AND, popcount=True), BITS,
          FeatureMap(2, 2, 4, Counts(2, popcount=True))),
         (BinaryConv("c", "b", np.ones((4, 2, 2, 1), bool), stride=2, padding=1), BITS,
          FeatureMap(2, 2, 4, Counts(4))),
@@ -207,7 +207,7 @@ def test_arrays_are_read_only_copies():
          "c: weights has the wrong shape (1, 1, 1)"),
         (lambda: BinaryConv("c", "b", np.ones((0, 1, 1, 1), bool)),
          "c: weights has the wrong shape (0, 1, 1, 1)"),
-        (lambda: BinaryConv("c", "b", np.ones((1, 1, 1, 1), bool), "xnor"),
+        (lambda: BinaryConv("c", "b", np.ones((1, 1, 1, 1), bool), gate="xnor"),
          "c: gate must be a Gate, not 'xnor'"),
         (lambda: Threshold("t", INPUT, np.zeros(1)), "t: thresholds must be integers, not float64"),
         (lambda: Threshold("t", INPUT, ints(0), ints(0, 0)),

@@ -36,7 +36,7 @@ def example(**changes):
     """Smallest network that uses every field of the format."""
     nodes = (
         Threshold("bits", INPUT, np.array([100, 7, 0]), inverted=np.array([True, False, True])),
-        BinaryConv("conv", "bits", np.ones((2, 1, 3, 3), bool), Gate.AND, popcount=True),
+        BinaryConv("conv", "bits", np.ones((2, 1, 3, 3), bool), gate=Gate.AND, popcount=True),
         Affine("scores", "conv", np.array([1, -2]), np.array([3, 4]), np.array([5, -6])),
         ArgMax("label", "scores"),
     )
@@ -112,7 +112,7 @@ def test_layout():
     """The documented layout, field by field, so that other programs can rely on it."""
     bits = np.zeros((2, 1, 3, 3), bool)
     bits[1, 0, 0, 0] = bits[1, 0, 1, 0] = bits[1, 0, 2, 2] = True
-    conv = BinaryConv("conv", "bits", bits, Gate.AND, popcount=True)
+    conv = BinaryConv("conv", "bits", bits, gate=Gate.AND, popcount=True)
     network = example(nodes=(example().nodes[0], conv, *example().nodes[2:]))
 
     graph, tensors = contents(xnf.dumps(network))

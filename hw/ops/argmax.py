@@ -193,6 +193,12 @@ class Scores(wiring.Component):
         return m
 
 
+def _last_words(stage, arrivals, device):
+    """Passage of a stage that delivers when the last word of a frame has come."""
+    words = -(-stage.source.channels // stage.lanes)
+    return arrivals, arrivals[0][words - 1 :: words] + stage.registers(device)
+
+
 class ArgMaxStage(LaneStage):
     """Find the label."""
 
@@ -200,8 +206,7 @@ class ArgMaxStage(LaneStage):
     frames_kept = 1
 
     def passage(self, arrivals, device):
-        words = -(-self.source.channels // self.lanes)
-        return arrivals, arrivals[0][words - 1 :: words] + self.registers(device)
+        return _last_words(self, arrivals, device)
 
     def resources(self, device, depth=None):
         bits, channels = value_bits(self.source), self.source.channels
@@ -220,8 +225,7 @@ class ScoresStage(StreamStage):
     frames_kept = 1
 
     def passage(self, arrivals, device):
-        words = -(-self.source.channels // self.lanes)
-        return arrivals, arrivals[0][words - 1 :: words] + self.registers(device)
+        return _last_words(self, arrivals, device)
 
     def resources(self, device, depth=None):
         return registers(device, value_bits(self.source) * self.source.channels)

@@ -25,7 +25,7 @@ from xnorflow.hw.streams.skid_buffer import SkidBufferStage
 from xnorflow.hw.streams.times import each
 from xnorflow.hw.streams.width_converters import WidthConverterStage
 from xnorflow.hw.streams.words import lane_layout
-from xnorflow.ir import BinaryConv, FeatureMap, IntegerConv, Network
+from xnorflow.ir import Convolution, FeatureMap, Network
 
 
 __all__ = ["Folding", "MatrixStage", "MatrixUnit", "is_dense", "layers"]
@@ -146,12 +146,12 @@ class MatrixUnit(wiring.Component):
             m.d.sync += self.o.valid.eq(sums["valid"] & sums["last"])
 
 
-def layers(network: Network) -> list[BinaryConv | IntegerConv]:
+def layers(network: Network) -> list[Convolution]:
     """The nodes that have a folding."""
-    return [node for node in network.nodes if isinstance(node, BinaryConv | IntegerConv)]
+    return [node for node in network.nodes if isinstance(node, Convolution)]
 
 
-def is_dense(node: BinaryConv | IntegerConv, source: FeatureMap) -> bool:
+def is_dense(node: Convolution, source: FeatureMap) -> bool:
     """Whether the kernel covers the whole map, so that it sees each frame as a single vector."""
     return node.weights.shape[1:] == source.shape and node.padding == 0
 
@@ -160,7 +160,7 @@ def is_dense(node: BinaryConv | IntegerConv, source: FeatureMap) -> bool:
 class MatrixStage(NodeStage):
     """Multiply vectors with weights: windows, or the whole frame for a dense layer."""
 
-    node: BinaryConv | IntegerConv
+    node: Convolution
     source: FeatureMap
     folding: Folding
 

@@ -18,7 +18,7 @@ from xnorflow.hw.ops.windows import Windows
 from xnorflow.hw.streams.stage import Stage
 from xnorflow.hw.streams.times import each, one_by_one
 from xnorflow.hw.streams.words import map_layout
-from xnorflow.ir import BinaryConv, FeatureMap, IntegerConv
+from xnorflow.ir import Convolution, FeatureMap
 
 
 __all__ = ["SlidingWindowStage", "SlidingWindowUnit"]
@@ -231,7 +231,7 @@ class SlidingWindowUnit(wiring.Component):
 class SlidingWindowStage(Stage):
     """Repeat pixels as windows, in words of ``lanes`` channels."""
 
-    node: BinaryConv | IntegerConv
+    node: Convolution
     source: FeatureMap
     lanes: int
 

@@ -81,7 +81,7 @@ class Case:
 
 def layer_cases(gate: Gate, popcount: bool) -> dict[str, Case]:
     """Units of a small network's layers, and the maps that they must deliver."""
-    network = _network(gate, popcount)
+    network = _network(gate=gate, popcount=popcount)
     pixels, first, hidden, second, scores, _ = network.nodes
     frames = np.random.default_rng(1).integers(0, 256, (VECTORS, *network.input.shape), np.uint8)
     execution = golden(network, frames, keep=network.maps.keys())
@@ -340,12 +340,12 @@ def _network(gate: Gate, popcount: bool) -> Network:
         input=FeatureMap(3, 4, 1, UInt(8)),
         nodes=(
             ir.Threshold("pixels", INPUT, np.array([120])),
-            ir.BinaryConv("first", "pixels", weights(10, 3, 4, 1), gate, popcount),
+            ir.BinaryConv("first", "pixels", weights(10, 3, 4, 1), gate=gate, popcount=popcount),
             ir.Threshold(
                 "hidden", "first", sums * rng.integers(3, 7, 10),
                 shared(-90, 90, 10), 8 if popcount else 0, rng.random(10) < 0.5,
             ),
-            ir.BinaryConv("second", "hidden", weights(7, 1, 1, 10), gate, popcount),
+            ir.BinaryConv("second", "hidden", weights(7, 1, 1, 10), gate=gate, popcount=popcount),
             # Few different scores, so that they often tie.
             ir.Affine(
                 "scores", "second", rng.integers(-1, 2, 7), rng.integers(-3, 4, 7), shared(-1, 2, 7)
@@ -373,7 +373,7 @@ CASES = {
         name: case
         for gate in Gate
         for popcount in (False, True)
-        for name, case in layer_cases(gate, popcount).items()
+        for name, case in layer_cases(gate=gate, popcount=popcount).items()
     },
     **convolution_cases(),
     **residual_cases(),

@@ -232,7 +232,9 @@ class GridLowering(fx.Interpreter):
         bits = self._insert(self._bits(n, bits_name, conv, arguments))
         codes, terms = read_binary(conv, self.maps[bits])
         carried = x.rho is not None
-        node = BinaryConv(name, bits, codes, terms.gate, carried, conv.stride, conv.padding)
+        node = BinaryConv(
+            name, bits, codes, conv.stride, conv.padding, gate=terms.gate, popcount=carried
+        )
         self._add(n, node)
         self.binary[n] = terms
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.errors import LoweringError
-from xnorflow.ir import BinaryConv, FeatureMap, Gate, Int, IntegerConv, UInt
+from xnorflow.ir import BinaryConv, Convolution, FeatureMap, Gate, Int, IntegerConv, UInt
 from xnorflow.sw.frontend.graph import Operation, WeightedSum
 from xnorflow.sw.lowering.borders import Borders, find_borders
 from xnorflow.sw.lowering.edges import Bits, Edge, Sums, scaled, total
@@ -30,7 +30,7 @@ from xnorflow.sw.lowering.roots import ONE, Root, RootSum
 __all__ = ["weigh"]
 
 
-def weigh(operation: Operation, x: Edge) -> tuple[BinaryConv | IntegerConv, Sums]:
+def weigh(operation: Operation, x: Edge) -> tuple[Convolution, Sums]:
     """Node of a convolution or dense layer of ``x``, and what it delivers.
 
     Raises
@@ -50,9 +50,7 @@ def weigh(operation: Operation, x: Edge) -> tuple[BinaryConv | IntegerConv, Sums
     )
 
 
-def _on_bits(
-    operation: Operation, layer: WeightedSum, x: Bits
-) -> tuple[BinaryConv | IntegerConv, Sums]:
+def _on_bits(operation: Operation, layer: WeightedSum, x: Bits) -> tuple[Convolution, Sums]:
     code, borders = _windows(operation, layer, x.map)
     weights, taps = layer.weights, code[0].size
     filters = len(code)
@@ -67,7 +65,7 @@ def _on_bits(
     rho = [Fraction(centre, 1 << weights.fraction) for centre in weights.centres]
     taps_inside, ones_inside = borders.count(bits)
     if all(centre == 1 for centre in rho):
-        node = BinaryConv(*where, bits, Gate.AND, False, layer.stride, layer.padding)
+        node = BinaryConv(*where, bits, layer.stride, layer.padding, gate=Gate.AND)
         offsets = [[2 * low * int(vc) for vc in row] for row in ones_inside]
         return node, _sums(node, x.map, layer, borders, 2 * step, offsets, ((0, taps),) * filters)
     ones = bits.sum(axis=(1, 2, 3))  # of each filter
@@ -79,7 +77,7 @@ def _on_bits(
         for nc, row in zip(taps_inside.tolist(), ones_inside, strict=True)
     ]
     popcount = any(weights.centres)
-    node = BinaryConv(*where, bits, Gate.XNOR, popcount, layer.stride, layer.padding)
+    node = BinaryConv(*where, bits, layer.stride, layer.padding, popcount=popcount)
     bounds = ((0, taps),) * filters
     return node, _sums(node, x.map, layer, borders, step, offsets, bounds, centred=popcount)
 
@@ -145,7 +143,7 @@ def _windows(
 
 
 def _sums(
-    node: BinaryConv | IntegerConv,
+    node: Convolution,
     x: FeatureMap,
     layer: WeightedSum,
     borders: Borders,

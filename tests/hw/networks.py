@@ -53,7 +53,7 @@ def random_mlp(seed, *, side=4, widths=(6, 5), classes=3, gate=Gate.XNOR, popcou
     layers = (*widths, classes)
     for n, filters in enumerate(layers, 1):
         weights = rng.random((filters, *shape)) < 0.5
-        conv = BinaryConv(f"fc{n}", nodes[-1].name, weights, gate, popcount)
+        conv = BinaryConv(f"fc{n}", nodes[-1].name, weights, gate=gate, popcount=popcount)
         term = rng.integers(-60, 60, filters) if popcount else None
         middle = conv.taps // (2 if gate is Gate.XNOR else 4)
         nodes.append(conv)
@@ -105,7 +105,7 @@ def random_conv_net(seed, *, side=7, channels=2, classes=3):
             gate = Gate.XNOR if rng.integers(2) else Gate.AND
             popcount = bool(rng.integers(2))
             weights = rng.integers(0, 2, shape).astype(bool)
-            add(BinaryConv(f"conv{n}", source(), weights, gate, popcount, **windows))
+            add(BinaryConv(f"conv{n}", source(), weights, gate=gate, popcount=popcount, **windows))
         add(deciding_threshold(rng, f"act{n}", source(), x))
         if min(x.height, x.width) >= 4 and rng.integers(2):
             inverted = rng.integers(0, 2, filters).astype(bool) if rng.integers(2) else None
@@ -175,7 +175,7 @@ def input_net(value_type, first, seed=0):
             add(Add("sum", "first", "first", 17))
         case First.BINARY:
             weights = rng.random((4, 3, 3, 2)) < 0.5
-            add(BinaryConv("first", INPUT, weights, Gate.XNOR, True, padding=1))
+            add(BinaryConv("first", INPUT, weights, popcount=True, padding=1))
         case First.POOL:
             add(MaxPool("first", INPUT, 2, np.array([True, False])))
     if isinstance(x.type, Int):
@@ -254,9 +254,7 @@ def residual_net(*, side=6, stride=1, filters=4):
         IntegerConv("conv0", INPUT, rng.integers(-8, 9, (4, 3, 3, 2)), padding=1),
         Affine("stem", "conv0", rng.integers(-3, 4, 4), rng.integers(-99, 99, 4), rounding=grid),
         Threshold("bits", "stem", rng.integers(-99, 99, 4)),
-        BinaryConv(
-            "conv1", "bits", rng.random((filters, 3, 3, 4)) < 0.5, Gate.XNOR, True, stride, 1
-        ),
+        BinaryConv("conv1", "bits", rng.random((filters, 3, 3, 4)) < 0.5, stride, 1, popcount=True),
         Affine(
             "norm",
             "conv1",

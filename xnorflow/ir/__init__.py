@@ -25,7 +25,7 @@ from xnorflow.ir.checks import INPUT
 from xnorflow.ir.network import Network, Provenance, clip_thresholds
 from xnorflow.ir.nodes.affine import Affine, TwoSlope
 from xnorflow.ir.nodes.argmax import ArgMax
-from xnorflow.ir.nodes.convolution import BinaryConv, Gate, IntegerConv
+from xnorflow.ir.nodes.convolution import BinaryConv, Convolution, Gate, IntegerConv
 from xnorflow.ir.nodes.dynamic import DynamicThreshold, DynamicTwoSlope
 from xnorflow.ir.nodes.elementwise import Add, Concat, PadChannels, Subsample
 from xnorflow.ir.nodes.node import Node
@@ -53,6 +53,7 @@ __all__ = [
     "BinaryConv",
     "Bit",
     "Concat",
+    "Convolution",
     "Counts",
     "DynamicThreshold",
     "DynamicTwoSlope",

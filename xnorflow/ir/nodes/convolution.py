@@ -1,7 +1,8 @@
 """Convolutions: counts of binary products, and weighted sums."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from enum import Enum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from xnorflow.ir.values import (
 )
 
 
-__all__ = ["BinaryConv", "Gate", "IntegerConv"]
+__all__ = ["BinaryConv", "Convolution", "Gate", "IntegerConv"]
 
 
 class Gate(Enum):
@@ -33,7 +34,31 @@ class Gate(Enum):
 
 
 @dataclass(frozen=True, eq=False)
-class BinaryConv(Node):
+class Convolution(Node):
+    """Windows of a map against filters: `BinaryConv` or `IntegerConv`."""
+
+    weights: NDArray[Any]
+    stride: int = 1
+    padding: int = 0
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        """(rows, columns, channels) of a window."""
+        return self.weights.shape[1:]
+
+    @property
+    def filters(self) -> int:
+        """Number of filters (neurons)."""
+        return int(self.weights.shape[0])
+
+    @property
+    def taps(self) -> int:
+        """N, the synapses of one filter."""
+        return int(self.weights[0].size)
+
+
+@dataclass(frozen=True, eq=False)
+class BinaryConv(Convolution):
     """Count, for every filter and window, the taps where the gate gives 1: bit → counts.
 
     ``y[r, c, f] = #{(i, j, k): gate(x[s·r + i − p, s·c + j − p, k], weights[f, i, j, k])}`` with
@@ -60,10 +85,9 @@ class BinaryConv(Node):
     header = ("gate", "popcount", "kernel", "stride", "padding")
 
     weights: NDArray[np.bool_]
+    _: KW_ONLY
     gate: Gate = Gate.XNOR
     popcount: bool = False
-    stride: int = 1
-    padding: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -71,21 +95,6 @@ class BinaryConv(Node):
         check_type(self.name, "gate", self.gate, Gate)
         check_type(self.name, "popcount", self.popcount, bool)
         check_windows(self)
-
-    @property
-    def kernel(self) -> tuple[int, ...]:
-        """(rows, columns, channels) of a window."""
-        return self.weights.shape[1:]
-
-    @property
-    def filters(self) -> int:
-        """Number of filters (neurons)."""
-        return self.weights.shape[0]
-
-    @property
-    def taps(self) -> int:
-        """N, the synapses of one filter."""
-        return self.weights[0].size
 
     def infer(self, x: FeatureMap) -> FeatureMap:
         """Map that this node delivers for the map ``x``."""
@@ -95,7 +104,7 @@ class BinaryConv(Node):
 
 
 @dataclass(frozen=True, eq=False)
-class IntegerConv(Node):
+class IntegerConv(Convolution):
     """Weighted sums of every window: bits or integers → integers.
 
     ``y[r, c, f] = Σ weights[f, i, j, k] · x[s·r + i − p, s·c + j − p, k]``, as for `BinaryConv`;
@@ -115,8 +124,6 @@ class IntegerConv(Node):
     header = ("kernel", "stride", "padding")
 
     weights: NDArray[np.int64]
-    stride: int = 1
-    padding: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -127,21 +134,6 @@ class IntegerConv(Node):
                 f"{MAX_WEIGHT_BITS}"
             )
         check_windows(self)
-
-    @property
-    def kernel(self) -> tuple[int, ...]:
-        """(rows, columns, channels) of a window."""
-        return self.weights.shape[1:]
-
-    @property
-    def filters(self) -> int:
-        """Number of filters (neurons)."""
-        return self.weights.shape[0]
-
-    @property
-    def taps(self) -> int:
-        """N, the synapses of one filter."""
-        return self.weights[0].size
 
     @property
     def weight_bits(self) -> int:
@@ -169,14 +161,14 @@ class IntegerConv(Node):
         return infer_windows(self, x, sum_type(self.name, bits))
 
 
-def check_windows(node: BinaryConv | IntegerConv) -> None:
+def check_windows(node: Convolution) -> None:
     """Check stride and padding of a convolution."""
     _, rows, columns, _ = node.weights.shape
     check_range(f"{node.name}: stride", node.stride, 1, MAX_SIDE)
     check_range(f"{node.name}: padding", node.padding, 0, min(rows, columns) - 1)
 
 
-def infer_windows(node: BinaryConv | IntegerConv, x: FeatureMap, type_: ValueType) -> FeatureMap:
+def infer_windows(node: Convolution, x: FeatureMap, type_: ValueType) -> FeatureMap:
     """Map of what ``node`` delivers for every window of ``x``."""
     _, rows, columns, channels = node.weights.shape
     height, width = x.height + 2 * node.padding - rows, x.width + 2 * node.padding - columns
