@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 
 from tests.strategies import random_model
 from xnorflow.errors import DataError, NetworkError
-from xnorflow.sw.calibrate import calibrate
+from xnorflow.sw.calibrate import _stream, calibrate
 from xnorflow.sw.data import values_of
 from xnorflow.sw.frontend.prepare import prepare
-from xnorflow.sw.lowering.grid_values import observe_grid
 from xnorflow.sw.nn.grid import Grid
 
 
@@ -26,10 +25,8 @@ def test_nothing_is_clipped_and_no_bit_is_spare(seed):
     images = case.images(8)
     grid = calibrate(case.plain, case.frame, images, WIDE)
     assert grid == replace(WIDE, bits=grid.bits)
-    wide = prepare(case.plain, WIDE, case.frame).eval().double()
     with torch.no_grad():
-        values, _ = observe_grid(wide, values_of(images).double())
-    stream = [value for name, value in values.items() if not name.endswith("_bits")]
+        stream = _stream(prepare(case.plain, WIDE, case.frame), values_of(images))
     clipped = [
         float(max((narrow.clip(each) - each).abs().max() for each in stream)) * 64
         for narrow in (grid, replace(grid, bits=grid.bits - 1))
