@@ -82,7 +82,7 @@ class _Observer(fx.Interpreter):
         result = super().run_node(n)
         layer = self.fetch_attr(str(n.target)) if n.op == "call_module" else None
         passing = n.op in ("placeholder", "get_attr", "output")
+        passing = passing or isinstance(layer, DySign | FrameMean | GridHyper)
         if isinstance(result, Tensor) and result.dim() == 4 and not passing:
-            if not isinstance(layer, DySign | FrameMean | GridHyper):
-                self.values.append(result)
+            self.values.append(result)
         return result
