@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from xnorflow.errors import FormatError, NetworkError
+from xnorflow.errors import FormatError, LoweringError, NetworkError
 from xnorflow.files import read_file, write_atomically
 from xnorflow.ir import FeatureMap, Provenance, Quantisation, UInt
 from xnorflow.ir.xnf import decode_type, encode_type
@@ -168,9 +168,9 @@ def decode_checkpoint(data: bytes, model: nn.Module | None = None) -> Checkpoint
         trained = float_model
         if made.grid is not None:
             trained = prepare(float_model, made.grid, made.frame)
-    except NetworkError as error:
+    except (NetworkError, LoweringError) as error:
         raise FormatError(str(error)) from None
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, RuntimeError):
         raise FormatError("its configuration has a wrong value") from None
     return Checkpoint(
         trained.eval(), made.frame, made.labels, made.provenance, made.quantisation, made.grid, spec

@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,14 @@ def train(
     _check(recipe, data, held_out, teacher, compiled=compiled)
     spec = model if isinstance(model, ModelSpec) else None
     trained = _make(model, recipe, data, grid)
+    provenance = Provenance(
+        dataset=data.name,
+        model=spec.name if spec else type(trained).__name__,
+        method=spec.method if spec else "",
+        recipe=recipe.name,
+        seed=recipe.seed,
+        epochs=recipe.epochs,
+    )
     if start is not None and spec is not None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
@@ -154,15 +163,7 @@ def train(
         right = accuracy(
             result, data.test_images, data.test_labels, advance, quantisation=data.quantisation
         )
-    provenance = Provenance(
-        dataset=data.name,
-        model=spec.name if spec else type(result).__name__,
-        method=spec.method if spec else "",
-        recipe=recipe.name,
-        seed=recipe.seed,
-        epochs=recipe.epochs,
-        float_accuracy=right,
-    )
+    provenance = replace(provenance, float_accuracy=right)
     checkpoint = Checkpoint(
         result, data.frame, data.classes, provenance, data.quantisation, grid, spec
     )

@@ -65,7 +65,7 @@ class AdaBinWeight(WeightQuantiser):
         """Signs (filters, synapses), ρ and scale (filters,) of ``weight`` (filters, synapses)."""
         mean, deviation, centre = self._statistics(weight)
         normalised = (weight - mean[:, None]) / deviation[:, None]
-        signs = sign_ede(normalised, ede_sharpness(self.progress))
+        signs = sign_ede(normalised, ede_sharpness(self._progress))
         return signs, centre, deviation
 
     def encode(self, weight: Tensor) -> tuple[Tensor, Tensor]:

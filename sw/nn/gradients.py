@@ -41,20 +41,20 @@ def sign_clipped(x: Tensor) -> Tensor:
     return _SignClipped.apply(x)
 
 
-def sign_ede(x: Tensor, sharpness: float) -> Tensor:
+def sign_ede(x: Tensor, sharpness: Tensor | float) -> Tensor:
     """Sign with the derivative of a hyperbolic tangent that sharpens as training goes on.
 
     Forward: +1 where x ≥ 0, else −1. Gradient, for the sharpness t: k·t·(1 − tanh²(t·x)) with
     k = max(1/t, 1): the identity at first, a step at last.
     Source: IR-Net's error decay estimator, arXiv 1909.10788; AdaBin's weights, arXiv 2208.08084.
     """
-    return _SignEDE.apply(x, sharpness)
+    return _SignEDE.apply(x, torch.as_tensor(sharpness, dtype=torch.float64))
 
 
-def ede_sharpness(progress: float) -> float:
+def ede_sharpness(progress: Tensor) -> Tensor:
     """Sharpness t after a fraction ``progress`` of training: from 0.001 to 10, geometrically."""
     first, last = _EDE_SHARPNESS
-    return float(first * (last / first) ** progress)
+    return first * (last / first) ** progress
 
 
 def upper_half(x: Tensor) -> Tensor:
@@ -110,16 +110,14 @@ class _SignClipped(torch.autograd.Function):
 
 class _SignEDE(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, sharpness: float) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.sharpness = sharpness
+    def forward(ctx: Any, x: Tensor, sharpness: Tensor) -> Tensor:
+        ctx.save_for_backward(x, sharpness)
         return _sign(x)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        (x,) = ctx.saved_tensors
-        t = ctx.sharpness
-        return grads[0] * max(1.0, t) * (1 - torch.tanh(t * x) ** 2), None
+        x, t = ctx.saved_tensors
+        return grads[0] * t.clamp_min(1) * (1 - torch.tanh(t * x) ** 2), None
 
 
 class _UpperHalf(torch.autograd.Function):

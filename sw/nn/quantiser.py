@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+import torch
 from torch import Tensor, nn
 
 from xnorflow.errors import LoweringError
@@ -158,8 +159,27 @@ class WeightQuantiser(nn.Module, ABC):
 
     def __init__(self) -> None:
         super().__init__()
-        self.progress = 0.0
-        self.centred = 0.0
+        # Tensors, because what PyTorch compiled is compiled anew for every other number.
+        self._progress = torch.zeros((), dtype=torch.float64, device="cpu")
+        self._centred = torch.zeros((), dtype=torch.float64, device="cpu")
+
+    @property
+    def progress(self) -> float:
+        """Fraction of training that is over."""
+        return self._progress.item()
+
+    @progress.setter
+    def progress(self, value: float) -> None:
+        self._progress.fill_(value)
+
+    @property
+    def centred(self) -> float:
+        """How far levels still are on the way from symmetric ones."""
+        return self._centred.item()
+
+    @centred.setter
+    def centred(self, value: float) -> None:
+        self._centred.fill_(value)
 
     @property
     def unipolar(self) -> bool:

@@ -91,18 +91,14 @@ class SiManWeight(WeightQuantiser):
         if self.form is SiManForm.BIPOLAR:
             code = bits + (bits.detach() - 1)
         else:
-            code = bits - self.centred / 2 if self.training and self.centred else bits
+            code = bits - self._centred / 2 if self.training else bits
         return code, self.log_scale.exp().expand(self.filters)
 
     @torch.no_grad()
     def _clip(self, weight: Tensor) -> None:
-        share = _FIRST_CLIPPED_PERCENT * (1 - self.progress) / 100
         deviation = weight - weight.mean(dim=1, keepdim=True)
         magnitude = deviation.abs()
-        # Selecting two ranks is many times faster than torch.quantile, which sorts.
-        rank = int(share * (magnitude.numel() - 1))
-        low = magnitude.flatten().kthvalue(1 + rank).values
-        high = magnitude.flatten().kthvalue(magnitude.numel() - rank).values
+        low, high = _percentiles(magnitude.flatten(), self._progress)
         clipped = torch.where(deviation >= 0, 1.0, -1.0) * magnitude.clamp(low, high)
         spread = clipped.std().clamp_min(_LEAST_DEVIATION)
         weight.copy_(clipped * (deviation.std() / spread))
@@ -127,6 +123,22 @@ class SiManWeight(WeightQuantiser):
         # Signs take turns from one rank to the next.
         rank = magnitude.argsort(dim=1, stable=True).argsort(dim=1)
         return magnitude * (1 - 2 * (rank % 2))
+
+
+@torch.library.custom_op("xnorflow::siman_percentiles", mutates_args=())
+def _percentiles(magnitude: Tensor, progress: Tensor) -> tuple[Tensor, Tensor]:
+    """Between which ``magnitude`` (n,) is clipped: an operator, which compilers leave whole."""
+    share = _FIRST_CLIPPED_PERCENT * (1 - progress.item()) / 100
+    # Selecting two ranks is many times faster than torch.quantile, which sorts.
+    rank = int(share * (magnitude.numel() - 1))
+    low = magnitude.kthvalue(1 + rank).values
+    high = magnitude.kthvalue(magnitude.numel() - rank).values
+    return low, high
+
+
+@_percentiles.register_fake
+def _(magnitude: Tensor, progress: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG001
+    return magnitude.new_empty(()), magnitude.new_empty(())
 
 
 def _standardise(weight: Tensor) -> Tensor:

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -6,18 +7,19 @@ from torch.nn import functional
 
 from xnorflow.errors import FormatError
 from xnorflow.sw import adabin_import
-from xnorflow.sw.adabin_import import PIXELS, import_adabin_resnet20, in_real_numbers
-from xnorflow.sw.models.pixels import IntegerPixels
-from xnorflow.sw.residual import Residual
-from xnorflow.sw.residual_config import ResidualMethod
-from xnorflow.sw.residual_names import NamedResidual
+from xnorflow.sw.adabin_import import PIXELS, import_adabin_resnet20, in_floating_point
+from xnorflow.sw.data import values_of
+from xnorflow.sw.models.registry import Task
+from xnorflow.sw.models.spec import ModelSpec
+
+
+SPEC = ModelSpec("resnet20", Task((3, 32, 32), 10, replace(PIXELS, bits=12)), {"method": "adabin"})
 
 
 def release(path, change=None):
     """A file with the names of the authors' checkpoint, and the model in it."""
     torch.manual_seed(0)
-    pixels = IntegerPixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), bits=12)
-    model = Residual(NamedResidual.RESNET20.config(ResidualMethod.ADABIN, pixels)).eval()
+    model = SPEC.build().eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.rand(parameter.shape))
@@ -30,24 +32,25 @@ def release(path, change=None):
 def test_parameters_arrive_where_they_belong(tmp_path):
     model = release(tmp_path / "release.th")
     found = import_adabin_resnet20(tmp_path / "release.th")
-    assert not found.training
-    assert found.config == model.config
+    assert not found.model.training
+    assert (found.spec, found.grid) == (SPEC, None)
     for name, value in model.state_dict().items():
-        assert torch.equal(found.state_dict()[name], value), name
+        assert torch.equal(found.model.state_dict()[name], value), name
 
 
-def test_real_numbers_are_real_in_the_first_layer_too(tmp_path):
-    imported = release(tmp_path / "release.th")
-    real = in_real_numbers(imported).double()
+def test_floating_point_is_so_in_the_first_layer_too(tmp_path):
+    imported = release(tmp_path / "release.th").double()
+    model = in_floating_point(imported)
     images = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8)
     mean, deviation = (torch.tensor(values) for values in (PIXELS.mean, PIXELS.deviation))
     pixels = ((images / 255 - mean) / deviation).double().permute(0, 3, 1, 2)
-    norm = real.stem.norm
-    sums = functional.conv2d(pixels, imported.stem.conv.weight.double(), padding=1)
-    expected = norm(sums)
+    sums = functional.conv2d(pixels, imported.stem.conv.weight, padding=1)
+    frames = values_of(images).double()
     with torch.no_grad():
-        torch.testing.assert_close(real.trace(images)["stem_norm"], expected, rtol=1e-5, atol=1e-4)
-        assert not torch.allclose(imported.trace(images)["stem_norm"].double(), expected, atol=1e-4)
+        expected = model.stem.norm(sums)
+        found, rounded = (each.stem.norm(each.stem.conv(frames)) for each in (model, imported))
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-4)
+    assert not torch.allclose(rounded, expected, atol=1e-4)
 
 
 def test_names_are_the_authors():
@@ -55,14 +58,14 @@ def test_names_are_the_authors():
     names = {
         "stem.conv.weight": "conv1.weight",
         "stem.norm.running_var": "bn1.running_var",
-        "stem_slopes.negative": "nonlinear1.neg_scale",
-        "units.0.conv.conv.weight": "layer1.0.conv1.weight",
-        "units.3.conv.norm.bias": "layer1.1.bn2.bias",
-        "units.6.conv.conv.activation_quantiser.alpha": "layer2.0.conv1.binary_a.alpha_a",
-        "units.17.conv.conv.activation_quantiser.beta": "layer3.2.conv2.binary_a.beta_a",
-        "units.17.slopes.positive": "layer3.2.nonlinear2.pos_scale",
-        "classifier.norm.weight": "bn2.weight",
-        "classifier.dense.bias": "linear.bias",
+        "stem.act.negative": "nonlinear1.neg_scale",
+        "blocks.0.conv.weight": "layer1.0.conv1.weight",
+        "blocks.3.norm.bias": "layer1.1.bn2.bias",
+        "blocks.6.conv.activation_quantiser.alpha": "layer2.0.conv1.binary_a.alpha_a",
+        "blocks.17.conv.activation_quantiser.beta": "layer3.2.conv2.binary_a.beta_a",
+        "blocks.17.act.positive": "layer3.2.nonlinear2.pos_scale",
+        "norm.weight": "bn2.weight",
+        "fc.bias": "linear.bias",
     }
     assert {name: adabin_import._their_name(name) for name in names} == names
 

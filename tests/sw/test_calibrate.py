@@ -8,29 +8,25 @@ from hypothesis import strategies as st
 
 from tests.strategies import random_model
 from xnorflow.errors import DataError, NetworkError
-from xnorflow.sw.calibrate import calibrate
+from xnorflow.sw.calibrate import _stream, calibrate
+from xnorflow.sw.data import values_of
+from xnorflow.sw.frontend.prepare import prepare
 from xnorflow.sw.nn.grid import Grid
 
 
 WIDE = Grid(24, 6, 12, 16)
 
 
-def make_images(model, count=8):
-    shape = count, *model.config.input_shape
-    return torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(1)).byte()
-
-
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**20))
 def test_nothing_is_clipped_and_no_bit_is_spare(seed):
     """On the grid itself, whose rounding hardly moves the largest values."""
-    model = random_model(seed, grid=None)
-    images = make_images(model)
-    grid = calibrate(model, images, WIDE)
+    case = random_model(seed)
+    images = case.images(8)
+    grid = calibrate(case.plain, case.frame, images, WIDE)
     assert grid == replace(WIDE, bits=grid.bits)
     with torch.no_grad():
-        real = model.double().trace(images)
-    stream = [value for name, value in real.items() if not name.endswith(("bits", "label"))]
+        stream = _stream(prepare(case.plain, WIDE, case.frame), values_of(images))
     clipped = [
         float(max((narrow.clip(each) - each).abs().max() for each in stream)) * 64
         for narrow in (grid, replace(grid, bits=grid.bits - 1))
@@ -38,26 +34,19 @@ def test_nothing_is_clipped_and_no_bit_is_spare(seed):
     assert clipped[0] <= 0.5 < clipped[1] or (grid.bits == 2 and clipped[0] <= 0.5)
 
 
-def test_a_model_on_a_grid_is_looked_at_in_real_numbers():
-    model = random_model(3, grid=None)
-    grid = calibrate(model, make_images(model), WIDE)
-    narrow = model.on_grid(Grid(4, 2))
-    assert calibrate(narrow, make_images(model), WIDE) == grid
-    assert narrow.grid == Grid(4, 2)
-
-
 def test_images_decide():
-    model = random_model(4, grid=None)
-    images = make_images(model)
-    assert calibrate(model, images, WIDE).bits > calibrate(model, images // 255, WIDE).bits
+    case = random_model(4)
+    images = case.images(8)
+    bits, fewer = (calibrate(case.plain, case.frame, x, WIDE).bits for x in (images, images // 255))
+    assert bits > fewer
 
 
 def test_refuses_what_has_no_grid():
-    model = random_model(5, grid=None)
+    case = random_model(5)
     with pytest.raises(DataError, match=r"^a grid cannot be chosen by no images$"):
-        calibrate(model, make_images(model, 0))
+        calibrate(case.plain, case.frame, case.images(0))
     with torch.no_grad():
-        model.stem.norm.weight.fill_(1e9)
+        case.plain.stem.norm.weight.fill_(1e9)
     text = "the bits of the residual stream must be from 2 to 24, not "
     with pytest.raises(NetworkError, match=f"^{re.escape(text)}"):
-        calibrate(model, make_images(model))
+        calibrate(case.plain, case.frame, case.images(8))

@@ -6,10 +6,10 @@ import pytest
 import safetensors.torch
 import torch
 
-from tests.sw.test_train import CONFIG, RECIPE
+from tests.training import MODEL, RECIPE
 from xnorflow.errors import DataError, FormatError
 from xnorflow.sw.batches import accuracy
-from xnorflow.sw.data import Dataset
+from xnorflow.sw.data import Dataset, values_of
 from xnorflow.sw.recipes import Recipe
 from xnorflow.sw.recipes import teacher as recipe_of
 from xnorflow.sw.teacher import (
@@ -26,7 +26,7 @@ class Mistaken(torch.nn.Module):
     """Sees the brightest part of an image, and names the one below it."""
 
     def forward(self, images):
-        parts = images[:, :27].reshape(len(images), 3, -1).mean(dim=2)
+        parts = images[:, :, :27].reshape(len(images), 3, -1).mean(dim=2)
         return parts.roll(1, dims=1)
 
 
@@ -36,7 +36,7 @@ def header(config):
 
 def test_what_is_learned_is_the_teachers(data, tmp_path):
     recipe = replace(RECIPE, epochs=12, temperature=2.0)
-    model = train(CONFIG, recipe, data, tmp_path, teacher=Mistaken()).model
+    model = train(MODEL, recipe, data, tmp_path, teacher=Mistaken()).model
     assert accuracy(model, data.test_images, (data.test_labels + 1) % 3) > 0.9
 
 
@@ -46,8 +46,9 @@ def test_a_teacher_learns_and_is_kept(data, tmp_path):
     assert share > 0.9
     kept = load_teacher(tmp_path / TEACHER_FILE, data.name)
     assert kept.config == teacher.config
+    frames = values_of(data.test_images)
     with torch.no_grad():
-        assert torch.equal(kept(data.test_images), teacher(data.test_images))
+        assert torch.equal(kept(frames), teacher(frames))
 
 
 def test_a_teachers_file_is_read_once(tmp_path, monkeypatch):
@@ -70,11 +71,12 @@ def test_a_teacher_of_other_images_is_refused(tmp_path):
 
 
 def test_a_trained_model_can_teach(data, tmp_path):
-    checkpoint = train(CONFIG, replace(RECIPE, epochs=1), data, tmp_path)
+    checkpoint = train(MODEL, replace(RECIPE, epochs=1), data, tmp_path)
     teacher = load_teacher(tmp_path / MODEL_FILE, data.name)
     assert not teacher.training
+    frames = values_of(data.test_images)
     with torch.no_grad():
-        assert torch.equal(teacher(data.test_images), checkpoint.model(data.test_images))
+        assert torch.equal(teacher(frames), checkpoint.model(frames))
     with pytest.raises(DataError, match=rf"was trained on {data.name}, not on other$"):
         load_teacher(tmp_path / MODEL_FILE, "other")
 
@@ -88,7 +90,7 @@ def test_a_trained_model_can_teach(data, tmp_path):
 )
 def test_recipe_and_teacher_belong_together(data, tmp_path, teacher, recipe, message):
     with pytest.raises(DataError, match=f"^{message}$"):
-        train(CONFIG, recipe, data, tmp_path, teacher=teacher)
+        train(MODEL, recipe, data, tmp_path, teacher=teacher)
 
 
 def test_a_training_goes_on_with_the_same_teacher_only(data, tmp_path):
@@ -98,9 +100,9 @@ def test_a_training_goes_on_with_the_same_teacher_only(data, tmp_path):
             self.value = torch.nn.Parameter(torch.tensor(value))
 
     recipe = Recipe("test", epochs=1, batch_size=32, temperature=1.0)
-    train(CONFIG, recipe, data, tmp_path, teacher=Two(1.0))
+    train(MODEL, recipe, data, tmp_path, teacher=Two(1.0))
     with pytest.raises(FormatError, match="with other settings"):
-        train(CONFIG, recipe, data, tmp_path, teacher=Two(2.0))
+        train(MODEL, recipe, data, tmp_path, teacher=Two(2.0))
 
 
 @pytest.mark.parametrize(
