@@ -194,10 +194,16 @@ def _present(header: dict[str, Any]) -> _Made:
     if header.keys() != _FIELDS:
         raise FormatError("its header has missing or unknown fields")
     height, width, channels, kind = header["input"]
+    spec = None if header["model"] is None else _spec(**header["model"])
+    labels = tuple(map(str, header["labels"]))
+    if spec is not None and (
+        spec.task.shape != (channels, height, width) or len(labels) not in (0, spec.task.classes)
+    ):
+        raise FormatError("its input or its labels do not fit its model")
     return _Made(
-        spec=None if header["model"] is None else _spec(**header["model"]),
+        spec=spec,
         frame=FeatureMap(height, width, channels, decode_type(kind)),
-        labels=tuple(map(str, header["labels"])),
+        labels=labels,
         provenance=_provenance(header["provenance"]),
         quantisation=Quantisation(**header["quantisation"]),
         grid=None if header["grid"] is None else Grid(**header["grid"]),

@@ -175,6 +175,7 @@ def test_the_seed_decides_the_result(folder, tmp_path):
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, again.model.state_dict()[name])
         assert torch.equal(value, loaded.model.state_dict()[name])
+    assert loaded.provenance.model == "Residual"
     assert (loaded.grid, loaded.frame, loaded.labels) == (Grid(12, 6), data.frame, data.classes)
 
 

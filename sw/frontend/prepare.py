@@ -113,7 +113,7 @@ class _Rewrite(Rewriting):
                     self.edges[node] = self._call()
         self.keep_state()
         self.graph.lint()
-        return fx.GraphModule(self.model, self.graph)
+        return fx.GraphModule(self.model, self.graph, type(self.model).__name__)
 
     # -- the nodes of the traced graph ------------------------------------------------------------
 

@@ -62,7 +62,7 @@ def trace(model: nn.Module, frame: FeatureMap) -> fx.GraphModule:
         raise LoweringError(
             f"the model cannot be traced: {error}; its forward must not depend on values"
         ) from None
-    module = fx.GraphModule(tracer.root, graph)
+    module = fx.GraphModule(tracer.root, graph, type(model).__name__)
     parameter = next(iter(model.parameters()), torch.zeros(()))
     example = parameter.new_zeros(1, frame.channels, frame.height, frame.width)
     try:
