@@ -18,7 +18,7 @@ def test_train_and_lower(cli, mnist):
     assert "the model is in run/model.safetensors" in out
     code, out, _ = cli("lower", "run/model.safetensors", "-o", "mine.xnf", "--data", "mnist")
     assert code == 0
-    assert "act2: 0 of 80,000 values differ" in out
+    assert "fc3_bits: 0 of 80,000 values differ" in out
     assert load("mine.xnf").provenance.epochs == 1
     code, out, _ = cli("eval", "mine.xnf", "--data", "mnist")
     assert code == 0
@@ -48,7 +48,7 @@ def test_import_measures_and_writes_a_network(cli, cifar, tmp_path):
 
 
 def test_training_images_choose_the_bits_of_an_import(cli, cifar, tmp_path, monkeypatch):
-    def look(model, images, grid):
+    def look(model, frame, images, grid):
         assert torch.equal(images, cifar.train_images)
         return replace(grid, bits=15)
 
