@@ -126,10 +126,8 @@ def _integer(code: Tensor, scale: Tensor) -> Weights:
 
 def _of_norm(norm: nn.BatchNorm1d | nn.BatchNorm2d, origin: str) -> Scale:
     mean, variance = norm.running_mean, norm.running_var
-    if mean is None or variance is None:
-        raise LoweringError(
-            f"{origin} has no running statistics: make it with track_running_stats=True"
-        )
+    assert mean is not None
+    assert variance is not None
     channels = norm.num_features
     weight = [1.0] * channels if norm.weight is None else norm.weight.tolist()
     bias = [0.0] * channels if norm.bias is None else norm.bias.tolist()

@@ -53,8 +53,15 @@ def trace(model: nn.Module, frame: FeatureMap) -> fx.GraphModule:
     Raises
     ------
     LoweringError
-        If the model cannot be traced, or does not take such frames.
+        If the model cannot be traced or does not take such frames, or if a batch norm has no
+        running statistics.
     """
+    for name, norm in model.named_modules():
+        if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d) and norm.running_mean is None:
+            raise LoweringError(
+                f"{name} ({type(norm).__name__}) has no running statistics: make it with "
+                "track_running_stats=True"
+            )
     tracer = _Tracer()
     try:
         graph = tracer.trace(model)

@@ -79,11 +79,6 @@ def grid_nodes(model: fx.GraphModule) -> list[Node]:
     LoweringError
         If a parameter has a value that no network can have.
     """
-    for name, module in model.named_modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.running_mean is None:
-            raise LoweringError(
-                f"{name} has no running statistics: make it with track_running_stats=True"
-            )
     return GridLowering(model).nodes
 
 

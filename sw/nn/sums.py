@@ -192,7 +192,7 @@ class _GridNorm:
         y = x.smooth
         weight, bias = affine_of(norm, y)
         mean, variance = norm.running_mean, norm.running_var
-        if self.training or mean is None or variance is None:
+        if self.training:
             out, mean, inverse = torch.native_batch_norm(
                 y, weight, bias, mean, variance, True, self._momentum(), norm.eps
             )
@@ -207,12 +207,9 @@ class _GridNorm:
     def _momentum(self) -> float:
         """Share of this batch in the running statistics."""
         norm: Any = self
-        if norm.momentum is not None:
-            return norm.momentum
-        # They are the mean of all batches.
-        if norm.num_batches_tracked is None:
-            return 0.0
-        return 1 / int(norm.num_batches_tracked.add_(1))
+        norm.num_batches_tracked.add_(1)
+        # Without a momentum, they are the mean of all batches.
+        return 1 / int(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
 
 
 class GridNorm2d(_GridNorm, nn.BatchNorm2d):  # type: ignore[misc]

@@ -111,8 +111,8 @@ def test_an_idle_board_does_not_burn_a_core(board):
     before = spent()
     with board() as port, Board(port, baud=None, timeout=PATIENCE) as link:
         link.classify(FRAMES[:1])
-        time.sleep(1)
-    assert spent() - before < 0.5
+        time.sleep(3)
+    assert spent() - before < 1.5
 
 
 def test_a_network_of_the_zoo_reads_digits(tmp_path):
