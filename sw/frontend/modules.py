@@ -31,8 +31,8 @@ __all__ = ["ACCEPTED", "Functions", "clip", "pair", "read_module", "two_slopes"]
 
 ACCEPTED = (
     "xnorflow's layers, BatchNorm1d/2d, MaxPool2d, AdaptiveAvgPool2d(1), PReLU, ReLU, Hardtanh, "
-    "Identity, Dropout, Flatten, + - * / with constants, and torch.cat; a residual model must first "
-    "be put on a fixed-point grid, by prepare(model, grid)"
+    "Identity, Dropout, Flatten, + - * / with constants, and torch.cat; a residual model must "
+    "first be put on a fixed-point grid, by prepare(model, grid)"
 )
 
 Functions = list[tuple[str, Function]]

@@ -68,7 +68,7 @@ def trace(model: nn.Module, frame: FeatureMap) -> fx.GraphModule:
     try:
         with torch.no_grad():
             _Shapes(module).run(example)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise LoweringError(
             f"the model does not take frames of {frame.channels} channels and "
             f"{frame.height}×{frame.width} pixels: {str(error).splitlines()[0]}"
