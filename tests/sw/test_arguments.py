@@ -3,7 +3,6 @@
 import pytest
 
 from xnorflow.errors import NetworkError
-from xnorflow.sw.models.chain import ChainConfig, ConvConfig
 from xnorflow.sw.nn.adabin import AdaBinActivation, AdaBinWeight
 from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
 from xnorflow.sw.nn.integer import IntegerWeight
@@ -67,18 +66,5 @@ def test_other_layers():
     ],
 )
 def test_quantisers(make, match):
-    with pytest.raises(NetworkError, match=match):
-        make()
-
-
-@pytest.mark.parametrize(
-    ("make", "match"),
-    [
-        (lambda: ConvConfig(8, pool=2.0), r"^pool must be an int, not 2\.0$"),
-        (lambda: ChainConfig(border="lower"), "^border must be a Border, not 'lower'$"),
-        (lambda: ChainConfig(method="sign"), "^method must be a Method, not 'sign'$"),
-    ],
-)
-def test_chains(make, match):
     with pytest.raises(NetworkError, match=match):
         make()
