@@ -40,8 +40,7 @@ def _set(path, value):
          "fc2 (Linear) has weights of floating point"),
         (_set("norm1", nn.LayerNorm(5)), "norm1 (LayerNorm) cannot be lowered: what can is"),
         (_set("norm1", nn.BatchNorm1d(5, track_running_stats=False)),
-         "the model does not take frames of 1 channels and 2×3 pixels: Expected more than 1 value "
-         "per channel when training"),
+         "norm1 (BatchNorm1d) has no running statistics: make it with track_running_stats=True"),
         (_set("norm2.running_var", -1.0), "norm2 (BatchNorm1d) has a variance that is not above 0"),
         (_set("fc1.activation_quantiser", RSign(6)),
          "fc1 (BinaryLinear) has 6 channels, but it gets 1"),

@@ -1,7 +1,5 @@
 """Parameters that a layer may have been made without, or with one value for all channels."""
 
-import copy
-
 import numpy as np
 import pytest
 import torch
@@ -9,19 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from tests.plain import FRAME, FRAMES, PAIRS, dyadic, frame_of, small_conv_net
 from tests.strategies import model_of_any_form, random_model
-from tests.sw.test_lower import FRAMES, PAIRS, dyadic
-from tests.sw.test_lower_conv import small
-from tests.sw.test_residual import frames
 from xnorflow.errors import LoweringError
+from xnorflow.ir import FeatureMap, UInt
 from xnorflow.sw.compare import compare
+from xnorflow.sw.frontend.prepare import prepare
 from xnorflow.sw.lower import lower
+from xnorflow.sw.models.methods import ResidualMethod
 from xnorflow.sw.nn.conv import IntegerConv2d
-from xnorflow.sw.nn.normed import NormedPixelConv
+from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.nn.sign import RSign
-from xnorflow.sw.nn.slopes import TwoSlope
-from xnorflow.sw.nn.unit import Shortcut
-from xnorflow.sw.residual_config import ResidualMethod
 
 
 NORMS = nn.BatchNorm1d | nn.BatchNorm2d
@@ -47,87 +43,87 @@ def without(model, seed):
                 change(name, module, part, lambda _: None)
         elif isinstance(module, nn.Linear):
             change(name, module, "bias", lambda _: None)
-        elif isinstance(module, TwoSlope):
-            for part in ("positive", "negative", "before", "after"):
-                change(name, module, part, one)
-            for part in ("before", "after"):
-                change(name, module, part, lambda _: None)
+        elif isinstance(module, nn.PReLU):
+            change(name, module, "weight", one)
         elif isinstance(module, RSign):
             change(name, module, "bias", one)
     return changed
 
 
-def check(model, images, changed):
-    report = compare(model, lower(model), images)
+def check(model, frame, images, changed):
+    report = compare(model, lower(model, input=frame), images)
     assert report.differing == 0, f"{report} without {changed}"
+
+
+def check_residual(case, seed):
+    changed = without(case.plain, seed)
+    check(case.model, None, case.images(20, seed), changed)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**20))
-def test_a_residual_network_equals_the_model(seed):
-    model = model_of_any_form(seed)
-    check(model, frames(model, 20, seed), without(model, seed))
+def test_residual_networks_equal_their_models(seed):
+    check_residual(model_of_any_form(seed), seed)
 
 
 @pytest.mark.parametrize("method", DYNAMIC)
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**20))
-def test_a_network_with_thresholds_of_the_frame_equals_the_model(method, seed):
-    model = random_model(seed, method=method)
-    check(model, frames(model, 20, seed), without(model, seed))
+def test_networks_with_thresholds_of_the_frame_equal_their_models(method, seed):
+    check_residual(random_model(seed, method=method.value), seed)
 
 
 @pytest.mark.parametrize(("weight", "activation"), PAIRS)
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 2**20))
-def test_a_chain_equals_the_model(weight, activation, seed):
+def test_perceptrons_equal_their_models(weight, activation, seed):
     model = dyadic(weight, activation, seed)
-    check(model, FRAMES, without(model, seed))
+    check(model, FRAME, FRAMES, without(model, seed))
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_convolutional_chain_equals_the_model(seed):
-    model = small()
-    images = torch.randint(
-        0, 256, (50, *model.config.input_shape), dtype=torch.uint8,
-        generator=torch.Generator().manual_seed(seed),
-    )  # fmt: skip
-    check(model.double().eval(), images, without(model, seed))
+def test_networks_of_convolutions_equal_their_models(seed):
+    spec, model = small_conv_net()
+    frame = frame_of(spec)
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (50, *frame.shape), dtype=torch.uint8, generator=generator)
+    changed = without(model, seed)
+    check(model.double().eval(), frame, images, changed)
 
 
-@pytest.mark.parametrize(
-    "part", ["stem.norm", "units.0.conv.norm", "units.1.pointwise.norm", "classifier.norm"]
-)
-def test_a_norm_without_running_statistics_is_refused_by_name(part):
-    model = random_model(0, method=ResidualMethod.ADABIN, shortcut=Shortcut.AVERAGE)
-    parent = model.get_submodule(part.rpartition(".")[0])
-    parent.norm = type(parent.norm)(parent.norm.num_features, track_running_stats=False)
-    assert model(frames(model, 2)).shape == (2, 3)
-    message = rf"^{part} has no running statistics: make it with track_running_stats=True$"
+@pytest.mark.parametrize("part", ["stem.norm", "blocks.0.norm", "blocks.1.shortcut.norm", "norm"])
+def test_norms_without_running_statistics_are_refused_by_name(part):
+    case = random_model(0, method="adabin", shortcut="average")
+    parent, _, name = part.rpartition(".")
+    norm = case.plain.get_submodule(part)
+    other = type(norm)(norm.num_features, track_running_stats=False)
+    setattr(case.plain.get_submodule(parent), name, other)
+    message = rf"^{part} .*has no running statistics: make it with track_running_stats=True$"
     with pytest.raises(LoweringError, match=message):
-        lower(model)
+        lower(case.model)
 
 
 @pytest.mark.parametrize("affine", [False, True])
 @pytest.mark.parametrize("tracked", [False, True])
 @pytest.mark.parametrize("momentum", [None, 0.3])
-def test_a_norm_is_that_of_pytorch(affine, tracked, momentum):
-    """In training and in evaluation, outputs and statistics."""
+def test_norms_are_those_of_pytorch(affine, tracked, momentum):
+    """On a grid, too: in training and in evaluation, outputs and statistics."""
     torch.manual_seed(0)
-    conv = IntegerConv2d(2, 4, 3, mean=(0.4, 0.5), deviation=(0.2, 0.3))
-    normed = NormedPixelConv(conv)
-    normed.norm = nn.BatchNorm2d(4, affine=affine, track_running_stats=tracked, momentum=momentum)
+    norm = nn.BatchNorm2d(4, affine=affine, track_running_stats=tracked, momentum=momentum)
     if affine:
-        nn.init.normal_(normed.norm.weight)
-        nn.init.normal_(normed.norm.bias)
-    normed = normed.double()
-    norm = copy.deepcopy(normed.norm)
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+    conv = IntegerConv2d(2, 4, 3, mean=(0.4, 0.5), deviation=(0.2, 0.3), padding=1)
+    plain = nn.Sequential(conv, norm, nn.Flatten(), nn.Linear(144, 3)).double()
+    grid = Grid(24, 14, 12, 16)
+    prepared = prepare(plain, grid, FeatureMap(6, 6, 2, UInt(8)))
     for training in (True, True, True, False):
-        normed.train(training)
-        norm.train(training)
+        plain.train(training)
+        prepared.train(training)
         pixels = torch.randint(0, 256, (5, 2, 6, 6)).double()
-        expected = norm(conv(pixels))
-        torch.testing.assert_close(normed(pixels, None), expected, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(prepared(pixels), plain(pixels), rtol=1e-3, atol=1e-3)
     if tracked:
-        torch.testing.assert_close(normed.norm.running_mean, norm.running_mean)
-        torch.testing.assert_close(normed.norm.running_var, norm.running_var)
+        found = prepared.get_submodule("1")
+        assert found is not norm
+        torch.testing.assert_close(found.running_mean, norm.running_mean)
+        torch.testing.assert_close(found.running_var, norm.running_var)
