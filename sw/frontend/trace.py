@@ -29,7 +29,12 @@ class _Shapes(fx.Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         """Result of a node."""
-        result = super().run_node(n)
+        norm = self.submodules.get(str(n.target)) if n.op == "call_module" else None
+        if isinstance(norm, nn.BatchNorm1d) and norm.running_mean is None:
+            # It does not take a single frame, and is refused later, by its name.
+            result = self.fetch_args_kwargs_from_env(n)[0][0]
+        else:
+            result = super().run_node(n)
         if isinstance(result, Tensor):
             n.meta["shape"] = tuple(result.shape)
         return result
@@ -75,7 +80,7 @@ def trace(model: nn.Module, frame: FeatureMap) -> fx.GraphModule:
     try:
         with torch.no_grad():
             _Shapes(module).run(example)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise LoweringError(
             f"the model does not take frames of {frame.channels} channels and "
             f"{frame.height}×{frame.width} pixels: {str(error).splitlines()[0]}"

@@ -97,7 +97,8 @@ class _Lowering:
         edge = self.edges[last.name]
         if not isinstance(edge, Sums):
             raise LoweringError(f"{last.origin} cannot be the end: its output must be sums")
-        self._add(scores(edge, "scores", last.origin))
+        weighed = [each for each in graph.operations if isinstance(each.function, WeightedSum)]
+        self._add(scores(edge, "scores", (weighed or [last])[-1].origin))
         return complement(list(self.nodes.values()))
 
     def _add(self, *nodes: Node) -> None:

@@ -40,6 +40,10 @@ class Conv:
     def __post_init__(self) -> None:
         check_sizes(channels=self.channels, kernel=self.kernel, stride=self.stride, pool=self.pool)
         check_sizes(least=0, padding=self.padding)
+        if self.padding >= self.kernel:
+            raise NetworkError(
+                f"the padding must be less than the kernel's side {self.kernel}, not {self.padding}"
+            )
 
     def side(self, side: int) -> int:
         """Rows or columns behind both, of so many."""
@@ -78,6 +82,11 @@ class ConvNet(nn.Sequential):
     ----------
     log_temperature : scalar
         Logarithm of the positive factor from scores to logits. It changes no label.
+
+    Raises
+    ------
+    NetworkError
+        If a layer cannot be made, or if there is no convolution.
     """
 
     def __init__(
@@ -95,6 +104,9 @@ class ConvNet(nn.Sequential):
         check_kind("method", method, Method)
         check_kind("border", border, Border)
         check_hidden(hidden)
+        if not convs:
+            # It is the first one that knows what pixels are.
+            raise NetworkError("there must be at least one convolution")
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         channels, height, width = shape
         for n, conv in enumerate(convs, 1):

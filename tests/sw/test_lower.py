@@ -136,6 +136,15 @@ def test_scores_are_logits_but_for_one_factor(weight, activation, seed):
     assert gcd(*(int(x) for term in terms for x in term)) == 1
 
 
+def test_scores_between_the_steps_of_a_grid():
+    """Levels without a grid have scores that are rounded, but not out of their order."""
+    model = perceptron("sign", "sign", hidden=(5, 4))
+    model.fc3.activation_quantiser = AdaBinActivation().double()
+    model.fc3.activation_quantiser.beta.data.fill_(0.1)
+    report = compare(model, lower(model, input=FRAME), FRAMES)
+    assert report.differing == 0, str(report)
+
+
 @pytest.mark.parametrize("method", Method)
 def test_equals_pytorch_on_real_images(mnist, method):
     torch.manual_seed(1)

@@ -1,6 +1,6 @@
 """Sums of square roots, exactly."""
 
-from decimal import Decimal, getcontext
+from decimal import Decimal, getcontext, localcontext
 from fractions import Fraction
 
 import pytest
@@ -62,3 +62,16 @@ def test_roots_that_cancel():
 def test_inverse(factor):
     root = Root(factor, Fraction(5, 3))
     assert RootSum.of(root * root.inverse).as_rational() == 1
+
+
+@pytest.mark.parametrize("digits", [20, 200])
+def test_closer_than_any_float(digits):
+    """√2 against its first digits, rounded down and up."""
+    scale = 10**digits
+    with localcontext(prec=digits + 10):
+        below = Fraction(int(Decimal(2).sqrt() * scale), scale)
+    root, eight = Root(Fraction(1), Fraction(2)), Root(Fraction(1), Fraction(8))
+    for value in (RootSum.of(root), RootSum.of(eight) - RootSum.of(root)):
+        assert (value - RootSum.rational(below)).sign == 1
+        assert (value - RootSum.rational(below + Fraction(1, scale))).sign == -1
+        assert (-value + RootSum.rational(below)).sign == -1
