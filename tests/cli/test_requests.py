@@ -54,8 +54,14 @@ import pytest
             "huge.npy is not a .npy file of plain numbers",
         ),
         (["train", "huge", "-o", "run"], "'huge' is not a model: choose from tfc,"),
-        (["train", "-o", "run", "--method", "x"], "'x' is not a method of tfc: choose from sign, adabin,"),
-        (["train", "-o", "run", "--hidden", "a,b"], "'a,b' is no list of whole numbers such as 96,64,64"),
+        (
+            ["train", "-o", "run", "--method", "x"],
+            "'x' is not a method of tfc: choose from sign, adabin,",
+        ),
+        (
+            ["train", "-o", "run", "--hidden", "a,b"],
+            "'a,b' is no list of whole numbers such as 96,64,64",
+        ),
         (
             ["train", "-o", "run", "--hidden", "64,0"],
             "the neurons of a hidden layer must be an integer of at least 1, not 0",

@@ -189,7 +189,12 @@ CHANGES = [
     (example, "version", True, "it does not say its version"),
     (example, "extra", 3, "its header has missing or unknown fields"),
     (example, "model.name", "resnet", "'resnet' is not a model: choose from tfc"),
-    (example, "model.options.hidden", [8, 6.0], "the neurons of a hidden layer must be an integer of at least 1"),
+    (
+        example,
+        "model.options.hidden",
+        [8, 6.0],
+        "the neurons of a hidden layer must be an integer of at least 1",
+    ),
     (example, "model.options.hidden", [1 << 16] * 2, "its tensors do not fit its configuration"),
     (example, "model.options.hidden", [1 << 40] * 2, "its configuration has a wrong value"),
     (example, "model.options.hidden", [1] * 10**4, "its tensors do not fit its configuration"),

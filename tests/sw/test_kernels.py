@@ -172,7 +172,9 @@ def random_node(rng, kind):
         return IntegerConv("node", INPUT, random_bits(rng, 16, shape), **windows), [x]
     gate, popcount = list(Gate)[rng.integers(2)], bool(rng.integers(2))
     x = FeatureMap(x.height, x.width, channels, Bit())
-    return BinaryConv("node", INPUT, rng.random(shape) < 0.5, gate=gate, popcount=popcount, **windows), [x]
+    return BinaryConv(
+        "node", INPUT, rng.random(shape) < 0.5, gate=gate, popcount=popcount, **windows
+    ), [x]
 
 
 @pytest.mark.parametrize(
