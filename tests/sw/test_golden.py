@@ -1,9 +1,7 @@
-import math
 import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -11,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.definitions import reference
 from tests.strategies import networks, random_frames
 from xnorflow.errors import DataError
 from xnorflow.ir import (
@@ -18,138 +17,17 @@ from xnorflow.ir import (
     Add,
     Affine,
     ArgMax,
-    AveragePool,
     BinaryConv,
     Bit,
-    Concat,
-    DynamicThreshold,
-    DynamicTwoSlope,
     FeatureMap,
-    Gate,
-    GlobalSum,
-    HalvingMaxPool,
     Int,
-    IntegerConv,
-    MaxPool,
     Network,
-    PadChannels,
     Rounding,
-    Subsample,
     Threshold,
-    TwoSlope,
     UInt,
 )
 from xnorflow.sw import golden as module
 from xnorflow.sw.golden import golden
-
-
-def rounded(value, rounding):
-    """Nearest value of the coarser grid, ties going up, within the range."""
-    nearest = math.floor(Fraction(value) / (1 << rounding.shift) + Fraction(1, 2))
-    return min(max(nearest, rounding.type.low), rounding.type.high)
-
-
-def reference(network, frame):
-    """Maps and popcounts of one frame by their definitions, one value at a time."""
-    maps = {INPUT: frame.astype(object)}
-    popcounts = {}
-    for node in network.nodes:
-        x, popcount = maps[node.source], popcounts.get(node.source)
-        y = np.zeros(network.maps[node.name].shape, object)
-        match node:
-            case BinaryConv() | IntegerConv():
-                popcounts[node.name] = np.zeros((*y.shape[:2], 1), object)
-                for r, c, f in np.ndindex(y.shape):
-                    window = window_of(node, x, r, c)
-                    popcounts[node.name][r, c] = int(np.sum(window))
-                    match node:
-                        case IntegerConv():
-                            y[r, c, f] = int(np.sum(window * node.weights[f].astype(object)))
-                        case BinaryConv(gate=Gate.XNOR):
-                            y[r, c, f] = int(np.sum((window != 0) == node.weights[f]))
-                        case BinaryConv(gate=Gate.AND):
-                            y[r, c, f] = int(np.sum((window != 0) & node.weights[f]))
-            case MaxPool(size=size):
-                for r, c, k in np.ndindex(y.shape):
-                    window = x[r * size : (r + 1) * size, c * size : (c + 1) * size, k].flatten()
-                    smallest = node.inverted is not None and node.inverted[k]
-                    y[r, c, k] = min(window) if smallest else max(window)
-            case Threshold():
-                for r, c, k in np.ndindex(y.shape):
-                    left = 2**node.fraction * x[r, c, k]
-                    if node.popcount_weights is not None:
-                        left += int(node.popcount_weights[k]) * popcount[r, c, 0]
-                    border = () if node.classes is None else (node.classes[r, c],)
-                    bit = left >= int(node.thresholds[*border, k])
-                    if node.inverted is not None and node.inverted[k]:
-                        bit = not bit
-                    y[r, c, k] = int(bit)
-            case Affine():
-                for r, c, k in np.ndindex(y.shape):
-                    border = () if node.classes is None else (node.classes[r, c],)
-                    y[r, c, k] = int(node.scale[k]) * x[r, c, k] + int(node.offset[*border, k])
-                    if node.popcount_scale is not None:
-                        y[r, c, k] += int(node.popcount_scale[k]) * popcount[r, c, 0]
-                    if node.rounding is not None:
-                        y[r, c, k] = rounded(y[r, c, k], node.rounding)
-            case TwoSlope():
-                for r, c, k in np.ndindex(y.shape):
-                    slope = node.positive[k] if x[r, c, k] >= 0 else node.negative[k]
-                    y[r, c, k] = rounded(int(slope) * x[r, c, k], node.rounding)
-            case DynamicThreshold():
-                for r, c, k in np.ndindex(y.shape):
-                    thresholds = maps[node.parameters][0, 0]
-                    threshold = thresholds[0 if len(thresholds) == 1 else node.first + k]
-                    y[r, c, k] = int(node.scale * x[r, c, k] >= threshold)
-            case DynamicTwoSlope():
-                shifts = maps[node.parameters][0, 0, node.first :]
-                for r, c, k in np.ndindex(y.shape):
-                    before, after = shifts[k], shifts[y.shape[2] + k]
-                    z = x[r, c, k] + before
-                    slope = int(node.positive[k] if z >= 0 else node.negative[k])
-                    exact = Fraction(slope * z, 1 << node.rounding.shift) + after
-                    y[r, c, k] = rounded(exact, Rounding(0, node.rounding.bits))
-            case Add():
-                for place in np.ndindex(y.shape):
-                    total = x[place] + maps[node.other][place]
-                    y[place] = rounded(total, Rounding(0, node.bits))
-            case Concat():
-                for r, c in np.ndindex(y.shape[:2]):
-                    y[r, c] = [*x[r, c], *maps[node.other][r, c]]
-            case Subsample():
-                for r, c in np.ndindex(y.shape[:2]):
-                    y[r, c] = x[r * node.stride, c * node.stride]
-            case PadChannels():
-                for r, c in np.ndindex(y.shape[:2]):
-                    y[r, c] = [*[0] * node.before, *x[r, c], *[0] * node.after]
-            case AveragePool():
-                for r, c, k in np.ndindex(y.shape):
-                    rows, columns = (slice(i * node.size, (i + 1) * node.size) for i in (r, c))
-                    mean = Fraction(int(x[rows, columns, k].sum()), node.size**2)
-                    y[r, c, k] = math.floor(mean + Fraction(1, 2))
-            case HalvingMaxPool():
-                for r, c, k in np.ndindex(y.shape):
-                    rows, columns = (slice(max(0, 2 * i - 1), 2 * i + 2) for i in (r, c))
-                    y[r, c, k] = max(x[rows, columns, k].flatten())
-            case GlobalSum():
-                for k in range(y.shape[2]):
-                    y[0, 0, k] = sum(x[r, c, k] for r, c in np.ndindex(x.shape[:2]))
-            case ArgMax():
-                scores = x[0, 0].tolist()
-                y[0, 0, 0] = scores.index(max(scores)) if len(scores) > 1 else int(scores[0] >= 0)
-        maps[node.name] = y
-    return maps, popcounts
-
-
-def window_of(node, x, r, c):
-    """Taps of a window, zeros outside the frame: (rows, columns, channels)."""
-    _, rows, columns, channels = node.weights.shape
-    window = np.zeros((rows, columns, channels), object)
-    for i, j in np.ndindex(rows, columns):
-        y, z = r * node.stride + i - node.padding, c * node.stride + j - node.padding
-        if 0 <= y < x.shape[0] and 0 <= z < x.shape[1]:
-            window[i, j] = x[y, z]
-    return window
 
 
 @given(networks, st.integers(0, 2**32 - 1))
