@@ -37,6 +37,7 @@ from xnorflow.ir import (
     HalvingMaxPool,
     IntegerConv,
     MaxPool,
+    MultiThreshold,
     Network,
     Node,
     PadChannels,
@@ -270,6 +271,12 @@ def define(node: Node, x: Values, *others: Values) -> Values:
             sums = (x.map << node.fraction) + _weigh(node.popcount_weights, x.popcount)
             bits = sums >= _of_classes(node.thresholds, node.classes)
             return Values(bits if node.inverted is None else bits ^ torch.tensor(node.inverted))
+        case MultiThreshold():
+            rows = [x.map >= _of_classes(row, node.classes) for row in node.thresholds]
+            reached = torch.stack(rows).sum(dim=0)
+            if node.inverted is not None:
+                reached = torch.where(torch.tensor(node.inverted), node.steps - reached, reached)
+            return Values(reached + node.low)
         case Affine():
             products = torch.tensor(node.scale) * x.map + _weigh(node.popcount_scale, x.popcount)
             sums = products + _of_classes(node.offset, node.classes)
@@ -341,12 +348,12 @@ def _integer_conv(node: IntegerConv, x: Tensor) -> Values:
     return Values(windows_of(node, x.to(torch.int64)) @ weights.T)
 
 
-def _max_pool(node: MaxPool, bits: Tensor) -> Values:
-    windows = _pool_windows(bits, node.size)
-    largest = windows.any(dim=4)
+def _max_pool(node: MaxPool, x: Tensor) -> Values:
+    windows = _pool_windows(x, node.size)
+    largest = windows.amax(dim=4)
     if node.inverted is None:
         return Values(largest)
-    return Values(torch.where(torch.tensor(node.inverted), windows.all(dim=4), largest))
+    return Values(torch.where(torch.tensor(node.inverted), windows.amin(dim=4), largest))
 
 
 def _halving_max_pool(x: Tensor) -> Tensor:

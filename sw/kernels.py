@@ -227,16 +227,18 @@ def _integer_conv(node: IntegerConv, x: FeatureMap) -> Kernel:
 def _max_pool(node: MaxPool, y: FeatureMap) -> Kernel:
     inverted = None if node.inverted is None else torch.tensor(node.inverted)
 
-    def pool(bits: Tensor, join: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    def pool(x: Tensor, join: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         height, width = y.height * node.size, y.width * node.size
-        rows = reduce(join, [bits[:, i : height : node.size] for i in range(node.size)])
+        rows = reduce(join, [x[:, i : height : node.size] for i in range(node.size)])
         return reduce(join, [rows[:, :, j : width : node.size] for j in range(node.size)])
 
     def kernel(x: Values) -> Values:
-        largest = pool(x.map, torch.bitwise_or)
+        bits = x.map.dtype == torch.bool
+        largest = pool(x.map, torch.bitwise_or if bits else torch.maximum)
         if inverted is None:
             return Values(largest)
-        return Values(torch.where(inverted, pool(x.map, torch.bitwise_and), largest))
+        smallest = pool(x.map, torch.bitwise_and if bits else torch.minimum)
+        return Values(torch.where(inverted, smallest, largest))
 
     return kernel
 

@@ -20,6 +20,7 @@ from xnorflow.ir import (
     HalvingMaxPool,
     IntegerConv,
     MaxPool,
+    MultiThreshold,
     PadChannels,
     Rounding,
     Subsample,
@@ -72,6 +73,12 @@ def reference(network, frame):
                     if node.inverted is not None and node.inverted[k]:
                         bit = not bit
                     y[r, c, k] = int(bit)
+            case MultiThreshold():
+                for r, c, k in np.ndindex(y.shape):
+                    border = () if node.classes is None else (node.classes[r, c],)
+                    reached = sum(x[r, c, k] >= int(row[*border, k]) for row in node.thresholds)
+                    falling = node.inverted is not None and node.inverted[k]
+                    y[r, c, k] = node.low + (node.steps - reached if falling else reached)
             case Affine():
                 for r, c, k in np.ndindex(y.shape):
                     border = () if node.classes is None else (node.classes[r, c],)

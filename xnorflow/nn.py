@@ -3,6 +3,8 @@
 from xnorflow.sw.nn.adabin import AdaBinActivation, AdaBinWeight
 from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
 from xnorflow.sw.nn.input_threshold import InputThreshold
+from xnorflow.sw.nn.integer import IntegerWeight
+from xnorflow.sw.nn.integer_activation import IntegerActivation
 from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
 from xnorflow.sw.nn.prelu import Maxout, RPReLU
 from xnorflow.sw.nn.quantiser import ActivationQuantiser, WeightQuantiser
@@ -19,8 +21,10 @@ __all__ = [
     "BinaryLinear",
     "Border",
     "InputThreshold",
+    "IntegerActivation",
     "IntegerConv2d",
     "IntegerLinear",
+    "IntegerWeight",
     "Maxout",
     "PadChannels",
     "RPReLU",

@@ -13,7 +13,7 @@ from xnorflow.hw.ops.pad_channels import PadChannelsStage
 from xnorflow.hw.ops.pooling import MaxPoolStage, SumPoolStage
 from xnorflow.hw.ops.stage import NodeStage
 from xnorflow.hw.ops.subsample import SubsampleStage
-from xnorflow.hw.ops.threshold import ThresholdStage
+from xnorflow.hw.ops.threshold import MultiThresholdStage, ThresholdStage
 from xnorflow.hw.ops.two_slope import TwoSlopeStage
 
 
@@ -32,6 +32,7 @@ STAGES: dict[type, type[NodeStage]] = {
     ir.HalvingMaxPool: HalvingMaxPoolStage,
     ir.IntegerConv: IntegerConvStage,
     ir.MaxPool: MaxPoolStage,
+    ir.MultiThreshold: MultiThresholdStage,
     ir.PadChannels: PadChannelsStage,
     ir.Subsample: SubsampleStage,
     ir.Threshold: ThresholdStage,

@@ -8,11 +8,11 @@ from amaranth.lib import data, memory
 from xnorflow.hw.arithmetic.constants import ConstantTable, MemoryStyle, channel_rows
 from xnorflow.hw.arithmetic.counters import counter
 from xnorflow.hw.arithmetic.registers import registered_all
-from xnorflow.hw.arithmetic.resources import CONTROL, Resources, buffer
+from xnorflow.hw.arithmetic.resources import CONTROL, Resources, buffer, chain
 from xnorflow.hw.ops.stage import EvenStage, LaneStage, check_pixels
 from xnorflow.hw.ops.unit import MapUnit
 from xnorflow.hw.streams.times import pixels_of
-from xnorflow.hw.streams.words import value_bits
+from xnorflow.hw.streams.words import value_bits, value_shape
 from xnorflow.ir import AveragePool, GlobalSum, int_bits
 
 
@@ -125,27 +125,37 @@ class _WindowUnit(MapUnit):
 
 
 class MaxPool(_WindowUnit):
-    """Largest bit of every window, or the smallest one on inverted channels."""
+    """Largest value of every window, or the smallest one on inverted channels."""
 
     def elaborate(self, platform):
         m = Module()
-        en, step, result, stage, partial = self._fetch(m, unsigned(1))
+        shape = value_shape(self.source.type)
+        en, step, result, stage, partial = self._fetch(m, shape)
 
-        together = stage["data"] | partial
+        inverted = [Const(0)] * self.lanes
         if self.node.inverted is not None and self.node.inverted.any():
             columns = {"inverted": self.node.inverted.astype(int)}
             rows = channel_rows(columns, lanes=self.lanes, vector=self.node.inverted.size)
             m.submodules.constants = constants = ConstantTable(*rows, style=MemoryStyle.LOGIC)
             m.d.comb += [constants.en.eq(en), constants.step.eq(step)]
-            inverted = constants.row.inverted.as_value()
-            together = together & ~inverted | stage["data"] & partial & inverted
-        m.d.comb += result.eq(Mux(stage["first"], stage["data"], together))
-        output = Signal(self.lanes, reset_less=True)
+            inverted = list(constants.row.inverted)
+        lanes = data.ArrayLayout(shape, self.lanes)
+        values, before = lanes(stage["data"]), lanes(partial)
+        together = [_largest(values[n], before[n], smallest=inverted[n]) for n in range(self.lanes)]
+        m.d.comb += result.eq(Mux(stage["first"], stage["data"], Cat(together)))
+        output = Signal(len(result), reset_less=True)
         m.d.comb += self.o.payload.as_value().eq(output)
         with m.If(en):
             m.d.sync += output.eq(result)
 
         return m
+
+
+def _largest(a, b, *, smallest):
+    """Larger one of two values, or the smaller one: of bits, in a single look-up table."""
+    if len(a) == 1:
+        return Mux(smallest, a & b, a | b)
+    return Mux((a > b) ^ smallest, a, b)
 
 
 class SumPool(_WindowUnit):
@@ -185,7 +195,7 @@ class _WindowStage(LaneStage):
 
 
 class MaxPoolStage(_WindowStage):
-    """Pool bits."""
+    """Pool bits, or integers of few bits."""
 
     component = MaxPool
     facts = ("lanes", "node.size")
@@ -198,7 +208,9 @@ class MaxPoolStage(_WindowStage):
 
     def resources(self, device, depth=None):
         words = self.source.width // self.node.size * (self.source.channels // self.lanes)
-        return Resources(luts=2 * self.lanes + 60) + buffer(device, self.lanes, words)
+        bits = value_bits(self.source)
+        lane = 2 if bits == 1 else 1 + 2 * bits + chain(device, bits, carry_out=True)
+        return Resources(luts=lane * self.lanes + 60) + buffer(device, self.lanes * bits, words)
 
 
 class SumPoolStage(EvenStage, _WindowStage):

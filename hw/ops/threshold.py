@@ -15,10 +15,10 @@ from xnorflow.hw.arithmetic.resources import (
 )
 from xnorflow.hw.ops.channel_constants import ConstantUnit
 from xnorflow.hw.ops.stage import LaneStage
-from xnorflow.hw.streams.words import value_bits
+from xnorflow.hw.streams.words import value_bits, value_shape
 
 
-__all__ = ["Threshold", "ThresholdStage"]
+__all__ = ["MultiThreshold", "MultiThresholdStage", "Threshold", "ThresholdStage"]
 
 
 def threshold_latency(node):
@@ -89,6 +89,71 @@ class Threshold(ConstantUnit):
         return m
 
 
+class MultiThreshold(ConstantUnit):
+    """Count the thresholds of its channel that each value reaches.
+
+    Attributes
+    ----------
+    latency : :class:`int`
+        Clock cycles from input transfer to delivery: 4.
+    """
+
+    latency = ConstantTable.latency + 2
+
+    @staticmethod
+    def columns(node):
+        """Thresholds, a column for each step, and where there are any directions."""
+        columns = {f"threshold_{n}": row for n, row in enumerate(node.thresholds)}
+        if node.inverted is not None:
+            columns["inverted"] = node.inverted.astype(np.int64)
+        return {"constants": columns}
+
+    def elaborate(self, platform):
+        m = Module()
+        # Cycles 1 and 2: the word waits for its constants.
+        en, word, row = self._fetch(m)
+
+        rows = self._tables["constants"].rows
+        fixed = row.shape().from_bits(rows[0]) if len(rows) == 1 else None
+        node, stages = self.node, []
+        for n in range(self.lanes):
+            # Cycle 3: compare with all thresholds. Those that are reached come first.
+            inverted = row.inverted[n] if node.inverted is not None else Const(0)
+            reached = Signal(node.steps, name=f"reached_{n}", reset_less=True)
+            found = [
+                word.lanes[n] >= row[f"threshold_{k}"][n]
+                if fixed is None
+                else _at_least(word.lanes[n], fixed[f"threshold_{k}"][n])
+                for k in range(node.steps)
+            ]
+            # The first k are not reached where the last k are to be.
+            flipped = Cat(found) ^ inverted.replicate(node.steps)
+            stages.append(reached.eq(Mux(inverted, Cat(reversed(list(flipped))), flipped)))
+            # Cycle 4: encode how many.
+            level = Signal(value_shape(node.type), name=f"level_{n}", reset_less=True)
+            m.d.comb += self.o.p.lanes[n].eq(level)
+            stages.append(level.eq(_encode(reached, node.low, level.shape())))
+        with m.If(en):
+            m.d.sync += stages
+
+        return m
+
+
+def _encode(reached, low, shape):
+    """``low`` plus the number of ones of a thermometer code, of which the lowest come first."""
+    steps = len(reached)
+    bits = []
+    for n in range(shape.width):
+        # Bit n of low + k changes with k: it is the parity of the codes at which it does.
+        values = [(low + k) >> n & 1 for k in range(steps + 1)]
+        changes = [reached[k] for k in range(steps) if values[k] != values[k + 1]]
+        bit = Const(values[0])
+        for change in changes:
+            bit = bit ^ change
+        bits.append(bit)
+    return Cat(bits)
+
+
 def _at_least(value, constant):
     """Whether a value reaches a constant, bit by bit from the lowest.
 
@@ -138,6 +203,31 @@ class ThresholdStage(LaneStage):
 
     def build(self, device, depth):
         return Threshold(self.node, self.source, lanes=self.lanes, device=device)
+
+
+class MultiThresholdStage(LaneStage):
+    """Compare with several thresholds."""
+
+    component = MultiThreshold
+    facts = ("lanes", "node.steps")
+    hands_on = True
+
+    def resources(self, device, depth=None):
+        """Comparisons and an encoder a lane, behind words that wait for their thresholds."""
+        node, lanes, bits = self.node, self.lanes, value_bits(self.source)
+        classes = 1 if node.classes is None else node.thresholds.shape[1]
+        words = -(-self.source.channels // lanes) * classes
+        total = Resources(luts=CONTROL) + registers(device, lanes * (2 * bits + node.steps))
+        constant = words == 1
+        compare = -(-(bits - 1) // 3) if constant else chain(device, bits, carry_out=True)
+        encoder = node.type.bits * -(-node.steps // 3)
+        total += Resources(luts=lanes * (node.steps * compare + encoder))
+        if constant:
+            return total
+        return total + table(device, lanes * node.steps * bits_of(node.thresholds), words)
+
+    def build(self, device, depth):
+        return MultiThreshold(self.node, self.source, lanes=self.lanes, device=device)
 
 
 def _trailing_zeros(values):

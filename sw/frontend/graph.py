@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.sw.lowering.roots import Root, RootSum
-from xnorflow.sw.nn.quantiser import ActivationLevels
+from xnorflow.sw.nn.quantiser import ActivationLevels, ActivationSteps
 
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Graph",
     "MaxPool",
     "Operation",
+    "Quantise",
     "Scale",
     "Sum",
     "TwoSlope",
@@ -108,6 +109,13 @@ class Binarise:
 
 
 @dataclass(frozen=True, eq=False)
+class Quantise:
+    """One of several levels, evenly spaced, by thresholds for each channel or for all of them."""
+
+    steps: ActivationSteps
+
+
+@dataclass(frozen=True, eq=False)
 class WeightedSum:
     """Convolution or dense layer, of bits or of an input of integers.
 
@@ -147,6 +155,7 @@ Function = (
     | GlobalAverage
     | Flatten
     | Binarise
+    | Quantise
     | WeightedSum
     | Concat
     | Sum

@@ -15,6 +15,7 @@ from xnorflow.sw.frontend.graph import (
     Function,
     GlobalAverage,
     MaxPool,
+    Quantise,
     Scale,
     TwoSlope,
     WeightedSum,
@@ -23,6 +24,7 @@ from xnorflow.sw.frontend.graph import (
 from xnorflow.sw.lowering.integers import to_integers
 from xnorflow.sw.lowering.roots import ONE, Root, RootSum
 from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
+from xnorflow.sw.nn.integer import IntegerWeight
 from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
 from xnorflow.sw.nn.quantiser import ActivationQuantiser, Delivered, WeightLevels
 
@@ -43,7 +45,7 @@ def read_module(module: nn.Module, origin: str, shape: tuple[int, ...]) -> Funct
     """Functions of a module that gets a tensor of a ``shape``."""
     match module:
         case ActivationQuantiser():
-            return [("", Binarise(module.levels()))]
+            return [("", _quantiser(module))]
         case BinaryConv2d() | BinaryLinear() | IntegerConv2d() | IntegerLinear():
             return _of_layer(module)
         case nn.BatchNorm1d() | nn.BatchNorm2d():
@@ -89,6 +91,12 @@ def _of_layer(
         case IntegerLinear():
             code, scale = layer.weight_quantiser.encode(layer.weight)
             sums = WeightedSum(_integer(code, scale), dense=True)
+        case BinaryConv2d(weight_quantiser=IntegerWeight()):
+            code, scale = layer.weight_quantiser.encode(layer.weight.flatten(1))
+            weights = _integer(code.reshape(layer.weight.shape).permute(0, 2, 3, 1), scale)
+            sums = WeightedSum(weights, layer.stride, layer.padding, layer.border is Border.LOWER)
+        case BinaryLinear(weight_quantiser=IntegerWeight()):
+            sums = WeightedSum(_integer(*layer.weight_quantiser.encode(layer.weight)), dense=True)
         case BinaryConv2d():
             levels = layer.weight_quantiser.levels(layer.weight.flatten(1))
             shape = layer.weight.permute(0, 2, 3, 1).shape
@@ -100,11 +108,17 @@ def _of_layer(
             sums = WeightedSum(_binary(levels, levels.bits), dense=True)
     functions: Functions = [("", sums)]
     if not isinstance(layer.activation_quantiser, Delivered):
-        functions.insert(0, ("_bits", Binarise(layer.activation_quantiser.levels())))
+        function = _quantiser(layer.activation_quantiser)
+        functions.insert(0, ("_bits" if isinstance(function, Binarise) else "_codes", function))
     if not isinstance(layer, IntegerLinear) and layer.bias is not None:
         shifts = (RootSum.rational(Fraction(bias)) for bias in layer.bias.tolist())
         functions.append(("_biased", Scale((ONE,), tuple(shifts))))
     return functions
+
+
+def _quantiser(quantiser: ActivationQuantiser) -> Binarise | Quantise:
+    steps = quantiser.steps()
+    return Binarise(quantiser.levels()) if steps is None else Quantise(steps)
 
 
 def _binary(levels: WeightLevels, bits: Tensor) -> Weights:

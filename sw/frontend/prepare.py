@@ -44,6 +44,8 @@ from xnorflow.sw.nn.grid_layers import (
     GridReLU,
     GridRPReLU,
 )
+from xnorflow.sw.nn.integer import IntegerWeight
+from xnorflow.sw.nn.integer_activation import IntegerActivation
 from xnorflow.sw.nn.prelu import Maxout, RPReLU
 from xnorflow.sw.nn.quantiser import Delivered
 from xnorflow.sw.nn.shortcuts import IntegerPointwise, PadChannels, RepeatChannels, Subsample
@@ -236,6 +238,11 @@ class _Rewrite(Rewriting):
                 node = self.become(conv, GridPixelConv, x.node)
             case BinaryConv2d() if isinstance(conv.activation_quantiser, Delivered):
                 raise LoweringError(f"{origin} must have its own activation quantiser on a grid")
+            case (
+                BinaryConv2d(weight_quantiser=IntegerWeight())
+                | BinaryConv2d(activation_quantiser=IntegerActivation())
+            ):
+                raise LoweringError(f"{origin} must have quantisers of two levels on a grid")
             case BinaryConv2d() if x.kind is Kind.ABOVE:
                 quantiser = conv.activation_quantiser
                 if x.mean and not isinstance(quantiser, Sign):

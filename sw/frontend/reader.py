@@ -16,6 +16,7 @@ from xnorflow.sw.frontend.graph import (
     Concat,
     Graph,
     Operation,
+    Quantise,
     Scale,
     Sum,
 )
@@ -47,8 +48,9 @@ def observe(model: nn.Module, frame: FeatureMap, x: Tensor) -> tuple[dict[str, T
     Returns
     -------
     (dict of str to tensor, tensor)
-        How far the input of each operation that binarises is above its threshold, by the
-        operation's name: (N, channels, height, width) or (N, features); and what the model returns.
+        How far the input of each operation that binarises is above its threshold, or the codes of
+        one that quantises to several levels, by the operation's name: (N, channels, height, width)
+        or (N, features); and what the model returns.
     """
     walk = _Walk(trace(model, frame))
     walk.graph()
@@ -72,7 +74,7 @@ class _Observer(fx.Interpreter):
             quantiser = getattr(module, "activation_quantiser", module)
             assert isinstance(quantiser, ActivationQuantiser)
             (x,), _ = self.fetch_args_kwargs_from_env(n)
-            self.distances[name] = quantiser.distance(x.movedim(1, -1)).movedim(-1, 1)
+            self.distances[name] = quantiser.observed(x.movedim(1, -1)).movedim(-1, 1)
         return super().run_node(n)
 
 
@@ -136,7 +138,7 @@ class _Walk:
         for ending, function in functions:
             name = self._unique(f"{base}{ending}")
             self.operations.append(Operation(name, origin, function, sources))
-            if isinstance(function, Binarise):
+            if isinstance(function, Binarise | Quantise):
                 self.binarisers[node] = name
             sources = (name,)
         if len(sources) != 1:

@@ -24,7 +24,7 @@ Step = Scale | TwoSlope | Clip | MaxPool
 
 @dataclass(frozen=True, eq=False)
 class Bits:
-    """Two levels: ``low + step · u`` with the bits u that a node delivers.
+    """Two levels, or several: ``low + step · u`` with the bits or codes u that a node delivers.
 
     Attributes
     ----------

@@ -40,6 +40,7 @@ from xnorflow.sw.frontend.graph import (
     Graph,
     MaxPool,
     Operation,
+    Quantise,
     Scale,
     Sum,
     TwoSlope,
@@ -48,7 +49,7 @@ from xnorflow.sw.frontend.graph import (
 from xnorflow.sw.lowering.edges import Bits, Edge, Joined, Sums, scaled, total
 from xnorflow.sw.lowering.roots import Root, RootSum
 from xnorflow.sw.lowering.scores import scores
-from xnorflow.sw.lowering.thresholds import thresholds
+from xnorflow.sw.lowering.thresholds import multi_thresholds, thresholds
 from xnorflow.sw.lowering.windows import weigh
 
 
@@ -111,6 +112,8 @@ class _Lowering:
         match function:
             case Binarise():
                 return self._binarise(operation, function, x)
+            case Quantise():
+                return self._quantise(operation, function, x)
             case WeightedSum():
                 node, sums = weigh(operation, x)
                 self._add(node)
@@ -152,6 +155,17 @@ class _Lowering:
             levels = function.levels
             self.binarised[known] = Bits(last, self.maps[last], levels.low, levels.step)
         return self.binarised[known]
+
+    def _quantise(self, operation: Operation, function: Quantise, x: Edge) -> Bits:
+        if not isinstance(x, Sums) or any(x.centres):
+            raise LoweringError(
+                f"{operation.origin} takes sums of one layer whose weights have no centres of "
+                "their own"
+            )
+        nodes = multi_thresholds(x, function.steps, operation.name, operation.origin)
+        self._add(*nodes)
+        last = nodes[-1].name
+        return Bits(last, self.maps[last], Fraction(0), function.steps.unit)
 
     def _pool(self, operation: Operation, pool: MaxPool, x: Bits) -> Bits:
         inverted = np.ones(x.map.channels, np.bool_) if x.step < 0 else None

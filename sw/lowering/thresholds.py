@@ -8,17 +8,18 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xnorflow.ir import MaxPool as MaxPoolNode
-from xnorflow.ir import Threshold
+from xnorflow.ir import MultiThreshold, Threshold
 from xnorflow.sw.frontend.graph import Clip, MaxPool, Scale, TwoSlope
 from xnorflow.sw.lowering.borders import merge_classes
 from xnorflow.sw.lowering.edges import Sums, spread
 from xnorflow.sw.lowering.roots import ZERO, Root, RootSum
-from xnorflow.sw.nn.quantiser import ActivationLevels
+from xnorflow.sw.nn.quantiser import ActivationLevels, ActivationSteps
 
 
-__all__ = ["thresholds"]
+__all__ = ["multi_thresholds", "thresholds"]
 
 
 @dataclass(frozen=True)
@@ -47,18 +48,103 @@ def thresholds(
             strict=True,
         )
     ]
-    pools: list[tuple[int, list[bool]]] = []
+    comparisons, pools = _back(sums, comparisons, origin)
+    falling, rows = _integers(sums, comparisons)
+    classes, values = merge_classes(sums.classes, rows)
+    several = len(values) > 1
+    threshold = Threshold(
+        f"{name}_threshold" if pools else name,
+        sums.node,
+        values if several else values[0],
+        np.array(sums.centres, np.int64) if any(sums.centres) else None,
+        sums.fraction,
+        falling if falling.any() else None,
+        classes if several else None,
+    )
+    return [threshold, *_pools(threshold.name, name, pools)]
+
+
+def multi_thresholds(
+    sums: Sums, steps: ActivationSteps, name: str, origin: str
+) -> list[MultiThreshold | MaxPoolNode]:
+    """Nodes that make codes of ``sums``: several thresholds, and pools behind them."""
+    channels = sums.map.channels
+    directions, constants, found = [], [], []
+    for row, strict in zip(steps.thresholds, steps.strict, strict=True):
+        # x > t is the opposite of x ≤ t.
+        comparisons = [
+            _Comparison(not strict, RootSum.rational(threshold))
+            for threshold in spread(row, channels, origin)
+        ]
+        comparisons, _ = _back(sums, comparisons, origin)
+        falling, rows = _integers(sums, comparisons)
+        directions.append(falling ^ strict)
+        constants.append([each.limit is None for each in comparisons])
+        found.append(rows)
+    # Steps that are always or never reached have no direction, but get that of the others.
+    inverted = (np.array(directions) & ~np.array(constants)).any(axis=0)
+    low, high = (np.array(ends) for ends in zip(*sums.bounds, strict=True))
+    for rows, direction in zip(found, directions, strict=True):
+        ends = np.where(rows == low, high + 1, low)
+        rows[:] = np.where(direction == inverted, rows, ends)
+    # (border classes, steps · channels)
+    together = np.sort(np.array(found), axis=0).transpose(1, 0, 2).reshape(len(sums.offsets), -1)
+    classes, values = merge_classes(sums.classes, together)
+    pools = _monotonic_pools(sums, origin)
+    thresholds_ = values.reshape(len(values), len(found), channels).transpose(1, 0, 2)
+    several = len(values) > 1
+    node = MultiThreshold(
+        f"{name}_threshold" if pools else name,
+        sums.node,
+        thresholds_ if several else thresholds_[:, 0],
+        steps.low,
+        inverted if inverted.any() else None,
+        classes if several else None,
+    )
+    return [node, *_pools(node.name, name, pools)]
+
+
+_Pool = tuple[int, list[bool]]
+"""Size of a max-pool, and the channels on which the smallest value counts."""
+
+
+def _back(
+    sums: Sums, comparisons: list[_Comparison], origin: str
+) -> tuple[list[_Comparison], list[_Pool]]:
+    """Comparisons in front of all steps of ``sums``, and the pools among these, the last first."""
+    pools: list[_Pool] = []
     for step in reversed(sums.steps):
         if isinstance(step, MaxPool):
             pools.append((step.size, [not each.rising for each in comparisons]))
         else:
             comparisons = _before(step, comparisons, origin)
-    threshold = _integers(sums, comparisons, f"{name}_threshold" if pools else name)
-    nodes: list[Threshold | MaxPoolNode] = [threshold]
+    return comparisons, pools
+
+
+def _monotonic_pools(sums: Sums, origin: str) -> list[_Pool]:
+    """The pools among the steps of ``sums``, the last first, where codes take the place of values.
+
+    Codes rise with what is pooled, unless scales behind the pool are negative.
+    """
+    pools: list[_Pool] = []
+    falling = [False] * sums.map.channels
+    for step in reversed(sums.steps):
+        if isinstance(step, MaxPool):
+            pools.append((step.size, falling))
+        elif isinstance(step, Scale):
+            gains = spread(step.gain, len(falling), origin)
+            falling = [each != (gain.sign < 0) for each, gain in zip(falling, gains, strict=True)]
+    return pools
+
+
+def _pools(source: str, name: str, pools: list[_Pool]) -> list[MaxPoolNode]:
+    """Nodes of max-pools, the last one called ``name``."""
+    nodes: list[MaxPoolNode] = []
     for number, (size, falling) in enumerate(reversed(pools), 1):
         pool = f"{name}_pool{number}" if number < len(pools) else name
         inverted = np.array(falling, np.bool_)
-        nodes.append(MaxPoolNode(pool, nodes[-1].name, size, inverted if inverted.any() else None))
+        before = nodes[-1].name if nodes else source
+        nodes.append(MaxPoolNode(pool, before, size, inverted if inverted.any() else None))
     return nodes
 
 
@@ -123,8 +209,13 @@ def _constant(passes: bool) -> _Comparison:
     return _Comparison(True, None, passes)
 
 
-def _integers(sums: Sums, comparisons: list[_Comparison], name: str) -> Threshold:
-    """Threshold of what the node of ``sums`` delivers."""
+def _integers(
+    sums: Sums, comparisons: list[_Comparison]
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Thresholds of what the node of ``sums`` delivers: (border classes, channels).
+
+    Before them, (channels,): where ``x < threshold`` is meant.
+    """
     unit = Root(Fraction(1, 1 << sums.fraction))
     # The comparison with the inner side of the gain does not depend on the border class.
     inner = [
@@ -151,17 +242,7 @@ def _integers(sums: Sums, comparisons: list[_Comparison], name: str) -> Threshol
                 least = limit.ceil() if each.rising else limit.floor() + 1
                 row.append(min(max(least, low), high + 1))
         rows.append(row)
-    classes, values = merge_classes(sums.classes, np.array(rows, np.int64))
-    several = len(values) > 1
-    return Threshold(
-        name,
-        sums.node,
-        values if several else values[0],
-        np.array(sums.centres, np.int64) if any(sums.centres) else None,
-        sums.fraction,
-        falling if falling.any() else None,
-        classes if several else None,
-    )
+    return falling, np.array(rows, np.int64)
 
 
 def _reach(sums: Sums, channel: int) -> tuple[int, int]:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.errors import LoweringError
-from xnorflow.ir import BinaryConv, Convolution, FeatureMap, Gate, Int, IntegerConv, UInt
+from xnorflow.ir import BinaryConv, Bit, Convolution, FeatureMap, Gate, Int, IntegerConv, UInt
 from xnorflow.sw.frontend.graph import Operation, WeightedSum
 from xnorflow.sw.lowering.borders import Borders, find_borders
 from xnorflow.sw.lowering.edges import Bits, Edge, Sums, scaled, total
@@ -56,11 +56,8 @@ def _on_bits(operation: Operation, layer: WeightedSum, x: Bits) -> tuple[Convolu
     filters = len(code)
     where = operation.name, x.node
     low, step = x.low, x.step
-    if not weights.binary:
-        inside = np.einsum("cij,fij->cf", borders.inside.astype(np.int64), code.sum(axis=3))
-        offsets = [[low * int(q) for q in row] for row in inside]
-        sums = IntegerConv(*where, code, layer.stride, layer.padding)
-        return sums, _sums(sums, x.map, layer, borders, step, offsets, _reach(code, (0, 1)))
+    if not weights.binary or not isinstance(x.map.type, Bit):
+        return _integer_weights(operation, layer, x, code, borders)
     bits = code > 0
     rho = [Fraction(centre, 1 << weights.fraction) for centre in weights.centres]
     taps_inside, ones_inside = borders.count(bits)
@@ -80,6 +77,24 @@ def _on_bits(operation: Operation, layer: WeightedSum, x: Bits) -> tuple[Convolu
     node = BinaryConv(*where, bits, layer.stride, layer.padding, popcount=popcount)
     bounds = ((0, taps),) * filters
     return node, _sums(node, x.map, layer, borders, step, offsets, bounds, centred=popcount)
+
+
+def _integer_weights(
+    operation: Operation, layer: WeightedSum, x: Bits, code: NDArray[np.int64], borders: Borders
+) -> tuple[IntegerConv, Sums]:
+    """Sums of bits with integer weights, or of codes of several bits with any."""
+    weights = layer.weights
+    if layer.lower_border and x.map.type.low:
+        raise LoweringError(f"{operation.origin} has a border of a lower level that is not code 0")
+    gain = ONE
+    if any(weights.centres):
+        code = (code << weights.fraction) + np.array(weights.centres)[:, None, None, None]
+        gain = Root(Fraction(1, 1 << weights.fraction))
+    inside = np.einsum("cij,fij->cf", borders.inside.astype(np.int64), code.sum(axis=3))
+    offsets = [[x.low * int(q) for q in row] for row in inside]
+    node = IntegerConv(operation.name, x.node, code, layer.stride, layer.padding)
+    bounds = _reach(code, (min(0, x.map.type.low), x.map.type.high))
+    return node, _sums(node, x.map, layer, borders, x.step, offsets, bounds, gain=gain)
 
 
 def _on_integers(operation: Operation, layer: WeightedSum, x: Sums) -> tuple[IntegerConv, Sums]:

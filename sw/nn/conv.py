@@ -9,6 +9,7 @@ from torch.nn import functional
 from xnorflow.errors import NetworkError
 from xnorflow.sw.nn.arguments import check_kind, check_sizes
 from xnorflow.sw.nn.integer import IntegerWeight
+from xnorflow.sw.nn.integer_activation import IntegerActivation
 from xnorflow.sw.nn.quantiser import ActivationQuantiser, Delivered, WeightQuantiser
 
 
@@ -78,8 +79,12 @@ class BinaryConv2d(nn.Module):
         check_kind("activations", activations, ActivationQuantiser)
         check_kind("border", border, Border)
         check_kind("bias", bias, bool)
-        if padding and border is Border.LOWER and activation_quantiser is None:
-            raise NetworkError("a border of the lower level needs an activation quantiser")
+        if (
+            padding
+            and border is Border.LOWER
+            and isinstance(activations, Delivered | IntegerActivation)
+        ):
+            raise NetworkError("a border of the lower level needs a quantiser of two levels")
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel, kernel))
         self.weight_quantiser = weight_quantiser
         self.activation_quantiser = activations

@@ -1,10 +1,11 @@
 """Integer weights, of first and last layers."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from xnorflow.errors import LoweringError
 from xnorflow.sw.nn.arguments import check_bits, check_kind
 from xnorflow.sw.nn.gradients import round_through, sign_clipped
-from xnorflow.sw.nn.quantiser import decode, share
+from xnorflow.sw.nn.quantiser import WeightLevels, WeightQuantiser, share
 
 
 __all__ = ["IntegerWeight"]
@@ -14,7 +15,7 @@ __all__ = ["IntegerWeight"]
 _LEAST_SCALE = 2.0**-40
 
 
-class IntegerWeight(nn.Module):
+class IntegerWeight(WeightQuantiser):
     """``s·round(w/s)`` with s = max|w|/(2^(bits − 1) − 1), through which no gradient flows.
 
     Gradient: 1. The integers are symmetric, so a filter can be negated. A single bit gives
@@ -47,6 +48,6 @@ class IntegerWeight(nn.Module):
         scale = (largest / (2 ** (self.bits - 1) - 1)).clamp_min(_LEAST_SCALE)
         return round_through(weight / scale[:, None]), scale
 
-    def forward(self, weight: Tensor) -> Tensor:
-        """Quantise ``weight`` (filters, synapses); same shape."""
-        return decode(self.encode(weight))
+    def levels(self, _weight: Tensor) -> WeightLevels:
+        """There are more than two."""
+        raise LoweringError("integer weights cannot be read as bits")

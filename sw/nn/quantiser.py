@@ -14,6 +14,7 @@ from xnorflow.sw.nn.gradients import sign_bireal
 __all__ = [
     "ActivationLevels",
     "ActivationQuantiser",
+    "ActivationSteps",
     "Delivered",
     "WeightLevels",
     "WeightQuantiser",
@@ -59,6 +60,28 @@ class ActivationLevels:
         return replace(self, thresholds=self.thresholds * times, inverted=self.inverted * times)
 
 
+@dataclass(frozen=True)
+class ActivationSteps:
+    """Exact description of an activation quantiser of few bits: ``unit · (low + steps reached)``.
+
+    Attributes
+    ----------
+    low : int
+        Code of the lowest level.
+    unit : Fraction
+        Value of the code 1.
+    thresholds : tuple of tuple of Fraction, (steps, channels) or (steps, 1)
+        In ascending order for each channel: a step is reached where x ≥ threshold.
+    strict : tuple of bool, (steps,)
+        Steps that are reached only where x > threshold: those of rounding that takes ties to even.
+    """
+
+    low: int
+    unit: Fraction
+    thresholds: tuple[tuple[Fraction, ...], ...]
+    strict: tuple[bool, ...]
+
+
 class ActivationQuantiser(nn.Module, ABC):
     """A real tensor → two levels; −1 and +1, unless a quantiser says otherwise.
 
@@ -69,6 +92,10 @@ class ActivationQuantiser(nn.Module, ABC):
     @abstractmethod
     def distance(self, x: Tensor) -> Tensor:
         """How far ``x`` (..., channels) is above the threshold; same shape."""
+
+    def observed(self, x: Tensor) -> Tensor:
+        """What a comparison with the network looks at: distances, or codes of several levels."""
+        return self.distance(x)
 
     def centre(self) -> Tensor | None:
         """Middle of the two codes; None stands for 0."""
@@ -95,6 +122,10 @@ class ActivationQuantiser(nn.Module, ABC):
     @abstractmethod
     def levels(self) -> ActivationLevels:
         """Exact levels and thresholds, of the parameters in float64."""
+
+    def steps(self) -> ActivationSteps | None:
+        """The same of a quantiser that has more than two levels; None of one that has two."""
+        return None
 
 
 class Delivered(ActivationQuantiser):

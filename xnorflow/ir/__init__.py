@@ -21,7 +21,7 @@ The parts are in `xnorflow.ir.values` (what flows along edges), `xnorflow.ir.nod
 computed) and `xnorflow.ir.network`, and can all be imported from here.
 """
 
-from xnorflow.ir.checks import INPUT
+from xnorflow.ir.checks import INPUT, MAX_LEVEL_BITS
 from xnorflow.ir.network import Network, Provenance, clip_thresholds
 from xnorflow.ir.nodes.affine import Affine, TwoSlope
 from xnorflow.ir.nodes.argmax import ArgMax
@@ -30,7 +30,7 @@ from xnorflow.ir.nodes.dynamic import DynamicThreshold, DynamicTwoSlope
 from xnorflow.ir.nodes.elementwise import Add, Concat, PadChannels, Subsample
 from xnorflow.ir.nodes.node import Node
 from xnorflow.ir.nodes.pooling import AveragePool, GlobalSum, HalvingMaxPool, MaxPool
-from xnorflow.ir.nodes.threshold import Threshold
+from xnorflow.ir.nodes.threshold import MultiThreshold, Threshold
 from xnorflow.ir.values import (
     Bit,
     Counts,
@@ -46,6 +46,7 @@ from xnorflow.ir.values import (
 
 __all__ = [
     "INPUT",
+    "MAX_LEVEL_BITS",
     "Add",
     "Affine",
     "ArgMax",
@@ -64,6 +65,7 @@ __all__ = [
     "Int",
     "IntegerConv",
     "MaxPool",
+    "MultiThreshold",
     "Network",
     "Node",
     "PadChannels",

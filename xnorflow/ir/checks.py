@@ -21,6 +21,7 @@ from xnorflow.ir.values import (
 
 __all__ = [
     "INPUT",
+    "MAX_LEVEL_BITS",
     "MAX_SCALE_BITS",
     "MAX_WEIGHT_BITS",
     "bounds_of",
@@ -44,6 +45,9 @@ INPUT = "input"
 """The name under which nodes refer to the network's input."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+MAX_LEVEL_BITS = 4
+"""Of activations that thresholds make."""
+
 MAX_WEIGHT_BITS = 16
 _MAX_SUM_BITS = 63
 _DTYPES = {np.bool_: "bits", np.int64: "integers"}

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from xnorflow.errors import NetworkError
 from xnorflow.ir.checks import check_int, freeze, spell, spell_shape, sum_type
 from xnorflow.ir.nodes.node import Node
-from xnorflow.ir.values import MAX_SIDE, Bit, FeatureMap, check_range, int_bits
+from xnorflow.ir.values import MAX_SIDE, Bit, FeatureMap, Int, UInt, check_range, int_bits
 
 
 __all__ = ["AveragePool", "GlobalSum", "HalvingMaxPool", "MaxPool"]
@@ -16,10 +16,10 @@ __all__ = ["AveragePool", "GlobalSum", "HalvingMaxPool", "MaxPool"]
 
 @dataclass(frozen=True, eq=False)
 class MaxPool(Node):
-    """Largest bit of every window, or the smallest one: bit → bit.
+    """Largest value of every window, or the smallest one: bits or integers of few bits.
 
-    ``y[r, c, k] = any(x[size·r + i, size·c + j, k])``, and ``all(…)`` on channels that are
-    ``inverted``: those on which a larger bit stands for a smaller value, because the comparison
+    ``y[r, c, k] = max(x[size·r + i, size·c + j, k])``, and ``min(…)`` on channels that are
+    ``inverted``: those on which a larger x stands for a smaller value, because the comparison
     before it is inverted. Rows and columns that do not fill a window are left out.
 
     Parameters
@@ -45,8 +45,10 @@ class MaxPool(Node):
 
     def infer(self, x: FeatureMap) -> FeatureMap:
         """Map that this node delivers for the map ``x``."""
-        if not isinstance(x.type, Bit):
-            raise NetworkError(f"{self.name}: the input must be bits, not {spell(x.type)}")
+        if not isinstance(x.type, Bit | UInt | Int):
+            raise NetworkError(
+                f"{self.name}: the input must be bits or integers, not {spell(x.type)}"
+            )
         if self.inverted is not None and self.inverted.size != x.channels:
             raise NetworkError(
                 f"{self.name}: it has {self.inverted.size} channels, its source {x.channels}"
@@ -56,7 +58,7 @@ class MaxPool(Node):
                 f"{self.name}: a window of {self.size}×{self.size} does not fit a map of "
                 f"{spell_shape(x)}"
             )
-        return FeatureMap(x.height // self.size, x.width // self.size, x.channels, Bit())
+        return FeatureMap(x.height // self.size, x.width // self.size, x.channels, x.type)
 
 
 @dataclass(frozen=True)

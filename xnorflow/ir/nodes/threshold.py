@@ -1,4 +1,4 @@
-"""Comparison with static thresholds."""
+"""Comparisons with static thresholds."""
 
 from dataclasses import dataclass, replace
 
@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from xnorflow.errors import NetworkError
 from xnorflow.ir.checks import (
+    MAX_LEVEL_BITS,
     bounds_of,
     check_channels,
     check_classes,
@@ -15,10 +16,10 @@ from xnorflow.ir.checks import (
     freeze_classes,
 )
 from xnorflow.ir.nodes.node import Node
-from xnorflow.ir.values import MAX_FRACTION, Bit, FeatureMap, check_range
+from xnorflow.ir.values import MAX_FRACTION, Bit, FeatureMap, Int, UInt, check_range, int_bits
 
 
-__all__ = ["Threshold"]
+__all__ = ["MultiThreshold", "Threshold"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,3 +96,73 @@ class Threshold(Node):
                 f"{self.name}: a threshold lies outside the range of what it is compared with"
             )
         return FeatureMap(x.height, x.width, x.channels, Bit())
+
+
+@dataclass(frozen=True, eq=False)
+class MultiThreshold(Node):
+    """Count the thresholds of its channel that every value reaches: counts or integers → integers.
+
+    ``y[r, c, k] = low + #{i: x[r, c, k] ≥ thresholds[i, k]}``, and ``low + steps − #{…}`` on
+    channels that are ``inverted``. With ``classes``, it is ``thresholds[i, classes[r, c], k]``. So
+    activations of few bits are made (QONNX: MultiThreshold).
+
+    Parameters
+    ----------
+    name, source : str
+        This node, and the node (or `INPUT`) that feeds it.
+    thresholds : int array, (steps, channels), or (steps, border classes, channels) with ``classes``
+        In ascending order for each channel, equal ones allowed; those of a `Threshold` otherwise.
+    low : int
+        Value of an x that reaches no threshold.
+    inverted : bool array, (channels,), optional
+        Channels on which a larger x gives a smaller value (a negative batch-norm scale).
+    classes : int array, (height, width), optional
+        As for `Threshold`.
+    """
+
+    kind = "multi_threshold"
+    header = ("low",)
+
+    thresholds: NDArray[np.int64]
+    low: int = 0
+    inverted: NDArray[np.bool_] | None = None
+    classes: NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        freeze(self, "thresholds", np.int64, 2 if self.classes is None else 3)
+        if self.inverted is not None:
+            freeze(self, "inverted", np.bool_, 1, shape=(self.channels,))
+        check_range(f"{self.name}: thresholds of a channel", self.steps, 1, 2**MAX_LEVEL_BITS - 1)
+        check_range(f"{self.name}: low", self.low, -(2 ** (MAX_LEVEL_BITS - 1)), 2**MAX_LEVEL_BITS)
+        if np.any(np.diff(self.thresholds, axis=0) < 0):
+            raise NetworkError(f"{self.name}: the thresholds of a channel must ascend")
+        if self.classes is not None:
+            freeze_classes(self, self.thresholds.shape[1])
+
+    @property
+    def steps(self) -> int:
+        """Thresholds of each channel."""
+        return self.thresholds.shape[0]
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return self.thresholds.shape[-1]
+
+    @property
+    def type(self) -> UInt | Int:
+        """Narrowest type of the results."""
+        high = self.low + self.steps
+        return UInt(max(1, high.bit_length())) if self.low >= 0 else Int(int_bits(self.low, high))
+
+    def infer(self, x: FeatureMap) -> FeatureMap:
+        """Map that this node delivers for the map ``x``."""
+        check_channels(self.name, self.channels, x)
+        check_popcount(self.name, False, x)
+        check_classes(self, x)
+        if np.any(self.thresholds < x.type.low) or np.any(self.thresholds > x.type.high + 1):
+            raise NetworkError(
+                f"{self.name}: a threshold lies outside the range of what it is compared with"
+            )
+        return FeatureMap(x.height, x.width, x.channels, self.type)

@@ -1,0 +1,89 @@
+"""Activations of few bits, with a learned scale."""
+
+from fractions import Fraction
+
+import torch
+from torch import Tensor, nn
+
+from xnorflow.errors import LoweringError, NetworkError
+from xnorflow.ir import MAX_LEVEL_BITS
+from xnorflow.sw.nn.arguments import check_kind, check_sizes
+from xnorflow.sw.nn.quantiser import ActivationLevels, ActivationQuantiser, ActivationSteps
+
+
+__all__ = ["IntegerActivation"]
+
+_SEVERAL = "activations of several levels cannot be read as bits"
+
+
+class IntegerActivation(ActivationQuantiser):
+    """``s · clip(round(x / s))`` with a learned scale s > 0; ties are rounded up.
+
+    Gradients: that of the identity within the range, and LSQ's for the scale. Source: LSQ, arXiv
+    1902.08153.
+
+    Parameters
+    ----------
+    bits : int
+        From 1 to 4 unsigned, or from 2 to 4 signed.
+    signed : bool
+        Whether codes are −2^(bits − 1)…2^(bits − 1) − 1, otherwise 0…2^bits − 1.
+    narrow : bool
+        Whether signed codes are symmetric: those of 2 bits are −1, 0 and 1.
+    scale : float
+        First s.
+
+    Attributes
+    ----------
+    log_scale : scalar
+        Natural logarithm of s.
+    """
+
+    def __init__(
+        self, bits: int, *, signed: bool = False, narrow: bool = False, scale: float = 1.0
+    ) -> None:
+        super().__init__()
+        check_sizes(bits=bits, least=1 + signed)
+        check_kind("signed", signed, bool)
+        check_kind("narrow", narrow, bool)
+        if bits > MAX_LEVEL_BITS:
+            raise NetworkError(f"activations have at most {MAX_LEVEL_BITS} bits, not {bits}")
+        if not scale > 0:
+            raise NetworkError(f"the scale of activations must be above 0, not {scale!r}")
+        self.low = narrow - 2 ** (bits - 1) if signed else 0
+        self.high = 2 ** (bits - signed) - 1
+        self.log_scale = nn.Parameter(torch.tensor(float(scale)).log())
+
+    def scale(self) -> Tensor:
+        """Factor of the codes, s."""
+        return self.log_scale.exp()
+
+    def distance(self, _x: Tensor) -> Tensor:
+        """There are several thresholds."""
+        raise LoweringError(_SEVERAL)
+
+    def observed(self, x: Tensor) -> Tensor:
+        """Codes of ``x``."""
+        return (x / self.scale() + 0.5).floor().clamp(self.low, self.high)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Code, of the shape of ``x``, and scale, a scalar."""
+        share = (x[0].numel() * max(self.high, 1)) ** -0.5
+        scale = self.scale()
+        # The value is that of the scale, its gradient that share of its own.
+        slow = scale.detach() + share * (scale - scale.detach())
+        inside = (x / slow).clamp(self.low, self.high)
+        code = inside + (self.observed(x) - inside).detach()
+        # What flows into the code flows on to x, but the scale has its whole gradient in the sum.
+        return code, slow
+
+    def levels(self) -> ActivationLevels:
+        """There are more than two."""
+        raise LoweringError(_SEVERAL)
+
+    def steps(self) -> ActivationSteps:
+        """Exact codes and thresholds, of the scale in float64."""
+        unit = Fraction(self.scale().item())
+        codes = range(self.low + 1, self.high + 1)
+        rows = tuple((unit * (code - Fraction(1, 2)),) for code in codes)
+        return ActivationSteps(self.low, unit, rows, (False,) * len(rows))
