@@ -216,7 +216,8 @@ def _steps(network: Network, wanted: Collection[str]) -> list[_Step]:
     alone = {
         node.name: node
         for node in network.nodes
-        if isinstance(node, BinaryConv) and users[node.name] == 1 and node.name not in wanted
+        if isinstance(node, BinaryConv) and node.bits == 1
+        if users[node.name] == 1 and node.name not in wanted
     }
     joined = {
         node.name: alone.pop(node.source)
@@ -276,7 +277,7 @@ def define(node: Node, x: Values, *others: Values) -> Values:
             reached = torch.stack(rows).sum(dim=0)
             if node.inverted is not None:
                 reached = torch.where(torch.tensor(node.inverted), node.steps - reached, reached)
-            return Values(reached + node.low)
+            return Values(reached)
         case Affine():
             products = torch.tensor(node.scale) * x.map + _weigh(node.popcount_scale, x.popcount)
             sums = products + _of_classes(node.offset, node.classes)
@@ -334,12 +335,12 @@ def _weigh(weights: NDArray[np.int64] | None, popcount: Tensor | None) -> Tensor
     return 0 if weights is None or popcount is None else torch.tensor(weights) * popcount
 
 
-def _binary_conv(node: BinaryConv, bits: Tensor) -> Values:
-    u = windows_of(node, bits.to(torch.int64))
+def _binary_conv(node: BinaryConv, x: Tensor) -> Values:
+    u = windows_of(node, x.to(torch.int64))
     v = torch.tensor(node.weights).reshape(node.filters, -1).to(torch.int64)
     counts = u @ v.T
     if node.gate is Gate.XNOR:
-        counts += (1 - u) @ (1 - v).T
+        counts += (2**node.bits - 1 - u) @ (1 - v).T
     return Values(counts, u.sum(dim=3, keepdim=True) if node.popcount else None)
 
 

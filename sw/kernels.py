@@ -106,8 +106,10 @@ def kernel_of(
         and takes what ``conv`` takes.
     """
     match node:
-        case BinaryConv():
+        case BinaryConv(bits=1):
             return _binary_conv(node)
+        case BinaryConv():
+            return _multi_bit_conv(node)
         case IntegerConv():
             return _integer_conv(node, maps[node.source])
         case MaxPool():
@@ -153,6 +155,21 @@ def _binary_conv(node: BinaryConv) -> Kernel:
     def kernel(x: Values) -> Values:
         found, popcount = sums(x)
         return Values(found.add_(rest), popcount)
+
+    return kernel
+
+
+def _multi_bit_conv(node: BinaryConv) -> Kernel:
+    """Counts over all planes of bits. In float32, which is exact for them."""
+    flat = node.weights.reshape(node.filters, -1).T.astype(np.float32)
+    xnor = node.gate is Gate.XNOR
+    weights = torch.tensor(2 * flat - 1 if xnor else flat)
+    rest = torch.tensor(_missing(node) * (2**node.bits - 1), dtype=torch.int32)
+
+    def kernel(x: Values) -> Values:
+        windows = windows_of(node, x.map.to(torch.float32))
+        popcount = windows.sum(dim=3, keepdim=True).to(torch.int32) if node.popcount else None
+        return Values((windows @ weights).to(torch.int32).add_(rest), popcount)
 
     return kernel
 

@@ -55,9 +55,10 @@ def reference(network, frame):
                         case IntegerConv():
                             y[r, c, f] = int(np.sum(window * node.weights[f].astype(object)))
                         case BinaryConv(gate=Gate.XNOR):
-                            y[r, c, f] = int(np.sum((window != 0) == node.weights[f]))
+                            other = 2**node.bits - 1 - window
+                            y[r, c, f] = int(np.sum(np.where(node.weights[f], window, other)))
                         case BinaryConv(gate=Gate.AND):
-                            y[r, c, f] = int(np.sum((window != 0) & node.weights[f]))
+                            y[r, c, f] = int(np.sum(window[node.weights[f]]))
             case MaxPool(size=size):
                 for r, c, k in np.ndindex(y.shape):
                     window = x[r * size : (r + 1) * size, c * size : (c + 1) * size, k].flatten()

@@ -5,6 +5,7 @@ from math import ceil
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
 
 from xnorflow.hw.families.ecp5 import ECP5
 
@@ -82,23 +83,23 @@ def _ripple(columns):
     return total + carry
 
 
-def _levels(width, family):
+def _levels(width, family, planes):
     """Return the number of levels, the final addition included."""
     if _has_adders(width, family):
-        return width.bit_length() - 1
-    heights, levels = [width], 0
+        return width.bit_length() - 1 + ceil_log2(planes)
+    heights, levels = [width] * planes, 0
     while max(heights) > 2:
         heights, levels = _compressed(heights), levels + 1
     return levels + (max(heights) > 1)
 
 
-def popcount_latency(width, family):
+def popcount_latency(width, family, planes=1):
     """Clock cycles that a `Popcount` of ``width`` bits takes, without building one."""
-    return ceil(_levels(width, family) / family.levels_per_stage)
+    return ceil(_levels(width, family, planes) / family.levels_per_stage)
 
 
 class Popcount(wiring.Component):
-    """Count the bits of ``i`` that are set.
+    """Count the bits of ``i`` that are set; with several planes, those of plane n 2ⁿ times.
 
     A tree of adders in carry chains, or of 3:2 counters and at the end an adder, whichever is
     smaller on the family; takes a word every enabled cycle. The first level are counters that hang
@@ -114,6 +115,8 @@ class Popcount(wiring.Component):
     counted : :class:`bool`
         Whether ``i`` is behind the first level of counters: see `count_triples`. Only where
         `counts_triples` says so.
+    planes : :class:`int`
+        Words of ``width`` bits in ``i``, the lowest plane first.
 
     Attributes
     ----------
@@ -122,12 +125,12 @@ class Popcount(wiring.Component):
 
     Members
     -------
-    i : ``In(width)``
-        The word; if it is ``counted``, the ``width - width // 3`` bits that are left of it.
+    i : ``In(planes * width)``
+        The words; if they are ``counted``, the ``width - width // 3`` bits that are left of each.
     en : ``In(1)``
         Clock enable of all registers: while low, the whole pipeline stands still.
-    o : ``Out(range(width + 1))``
-        The number of ones of ``i``, ``latency`` enabled cycles ago.
+    o : ``Out(range((2**planes - 1) * width + 1))``
+        The count of ``i``, ``latency`` enabled cycles ago.
 
     Raises
     ------
@@ -135,28 +138,48 @@ class Popcount(wiring.Component):
         If the width is less than 1.
     """
 
-    def __init__(self, width, family=ECP5, *, counted=False):
+    def __init__(self, width, family=ECP5, *, counted=False, planes=1):
         if width < 1:
             raise ValueError(f"Popcount width must be at least 1, not {width!r}")
         self.width = width
         self.family = family
-        self._levels = _levels(width, family)
-        self.latency = popcount_latency(width, family)
+        self.planes = planes
+        self._levels = _levels(width, family, planes)
+        self.latency = popcount_latency(width, family, planes)
         self.counted = counted
         super().__init__({
-            "i": In(width - width // 3 if counted else width),
+            "i": In(planes * (width - width // 3 if counted else width)),
             "en": In(1),
-            "o": Out(range(width + 1)),
+            "o": Out(range((2**planes - 1) * width + 1)),
         })
 
     def elaborate(self, platform):
         m = Module()
         if _has_adders(self.width, self.family):
-            count = Cat(self._adders(m, list(self.i), self._levels))
+            count = self._planes(m)
         else:
             count = self._counters(m)
         m.d.comb += self.o.eq(count)
         return m
+
+    def _planes(self, m):
+        """Count each plane by adders, and add the counts in pairs."""
+        level = self._levels - ceil_log2(self.planes)
+        counts = [
+            Cat(self._adders(m, list(self.i.word_select(n, self.width)), level))
+            for n in range(self.planes)
+        ]
+        shift = 1
+        while len(counts) > 1:
+            level += 1
+            pairs = [counts[n : n + 2] for n in range(0, len(counts), 2)]
+            sums = [low + (other[0] << shift if other else 0) for low, *other in pairs]
+            counts = [
+                self._stage(m, total[: len(self.o)], level, f"planes{level}_{n}")
+                for n, total in enumerate(sums)
+            ]
+            shift *= 2
+        return counts[0]
 
     def _adders(self, m, bits, level):
         """Count ``bits`` in that many levels: the last one adds two smaller counts and one bit."""
@@ -187,11 +210,16 @@ class Popcount(wiring.Component):
 
     def _counters(self, m):
         """Count the bits by levels of 3:2 counters and a final addition."""
-        columns = [self.i]
+        size = len(self.i) // self.planes
+        columns = [self.i.word_select(n, size) for n in range(self.planes)]
         for level in range(1, self._levels + 1):
             if level == 1 and self.counted:
                 ones = self.width - 2 * (self.width // 3)
-                columns = [self.i[:ones], self.i[ones:]]
+                parts = [*((word[:ones], word[ones:]) for word in columns), (Const(0, 0),) * 2]
+                columns = [
+                    Cat(one, carries[1])
+                    for (one, _), carries in zip(parts, [parts[-1], *parts], strict=False)
+                ]
             elif max(len(column) for column in columns) > 2:
                 columns = _compress(m, columns, self.width >= _SPARE_FIRST_FROM)
             elif self.width < _CHAIN_FROM:

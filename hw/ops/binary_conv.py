@@ -21,27 +21,34 @@ __all__ = ["BinaryConvStage", "MatrixVectorUnit"]
 _LUTS_PER_CONSTANT_SYNAPSE = 1.7
 
 
-def _latency(simd, family):
+def _latency(simd, family, bits):
     """Clock cycles from a vector's last word to the first counts: ring, memory, popcount, sum."""
-    return Operands.latency + popcount_latency(_counted_lanes(simd), family) + 1
+    return Operands.latency + popcount_latency(_counted_lanes(simd, bits), family, bits) + 1
 
 
-def _counted_lanes(simd):
+def _counted_lanes(simd, bits):
     """Lanes that a neuron's popcount counts.
 
     Numbers up to a power of two take one bit more than those below it. So the last lane of as many
-    waits, and becomes the carry of the accumulator.
+    waits, and becomes the carry of the accumulator, if activations have one of the ``bits``.
     """
-    return simd - 1 if simd > 1 and simd & simd - 1 == 0 else simd
+    return simd - 1 if bits == 1 and simd > 1 and simd & simd - 1 == 0 else simd
 
 
-def _shares_parities(simd, gate, family):
+def _shares_parities(simd, bits, gate, family):
     """Whether neurons share the parities of lanes: see `xnorflow.hw.arithmetic.xnor`."""
-    return gate is Gate.XNOR and counts_triples(_counted_lanes(simd), family)
+    return gate is Gate.XNOR and counts_triples(_counted_lanes(simd, bits), family)
+
+
+def _planes(word, bits):
+    """Planes of a word of values of so many ``bits``, the lowest first."""
+    return [word[n::bits] for n in range(bits)]
 
 
 class MatrixVectorUnit(MatrixUnit):
     """Count, for every neuron, the synapses where the gate gives 1 (FINN: MVU).
+
+    Activations of several bits are counted plane by plane, in one tree.
 
     Parameters
     ----------
@@ -50,7 +57,9 @@ class MatrixVectorUnit(MatrixUnit):
     gate : :class:`Gate`
         What is counted: equal bits (xnor), or bits that are both 1 (and).
     popcount : :class:`bool`
-        Whether P, the number of ones in the vector, goes along with every word.
+        Whether P, the sum of the vector, goes along with every word.
+    bits : :class:`int`
+        Of an activation.
     family : :class:`Family`
         Whose logic the popcounts are made for.
     pe, simd, weight_style
@@ -65,39 +74,47 @@ class MatrixVectorUnit(MatrixUnit):
         simd,
         gate=Gate.XNOR,
         popcount=False,
+        bits=1,
         family=ECP5,
         weight_style=MemoryStyle.AUTO,
     ):
         self.gate = gate
         self.popcount = popcount
+        self.bits = bits
         self.family = family
         weights = np.asarray(weights, dtype=bool)
-        count = range(weights.shape[1] + 1)
+        count = range(weights.shape[1] * (2**bits - 1) + 1)
         super().__init__(
             weights,
-            1,
+            bits,
             count,
             pe=pe,
             simd=simd,
             weight_style=weight_style,
             popcount=count if popcount else None,
         )
-        self.latency = _latency(simd, family)
+        self.latency = _latency(simd, family, bits)
 
     def elaborate(self, platform):
         m = Module()
 
         # Cycles 1 to 3: operands.
-        shares = _shares_parities(self.simd, self.gate, self.family)
+        shares = _shares_parities(self.simd, self.bits, self.gate, self.family)
         encode = encode_weights if shares else None
         rows = weight_rows(self.weights, pe=self.pe, simd=self.simd, encode=encode)
-        prepare = {"prepare": share_parities} if shares else {}
-        en, operands, sums = self._fetch(m, rows, self.pe * self.simd, **prepare)
+
+        def prepare(word):
+            planes = _planes(word, self.bits)
+            return Cat(map(share_parities, planes) if shares else planes)
+
+        en, operands, sums = self._fetch(m, rows, self.pe * self.simd, prepare=prepare)
         activation = operands.activation.as_value()
+        plane = len(activation) // self.bits
+        planes = [activation.word_select(n, plane) for n in range(self.bits)]
 
         # Then, for as long as the popcounts take: count each neuron's synapses.
-        counted = _counted_lanes(self.simd)
-        latency = popcount_latency(counted, self.family)
+        counted = _counted_lanes(self.simd, self.bits)
+        latency = popcount_latency(counted, self.family, self.bits)
         neurons = {
             f"{p}": (operands.weights.word_select(p, self.simd), self.o.p.lanes[p])
             for p in range(self.pe)
@@ -109,12 +126,13 @@ class MatrixVectorUnit(MatrixUnit):
             neurons["shared"] = Cat(Const(int(bit), 1) for bit in code), self.o.p.popcount
         for name, (weights, target) in neurons.items():
             m.submodules[f"popcount_{name}"] = counter = Popcount(
-                counted, family=self.family, counted=shares
+                counted, family=self.family, counted=shares, planes=self.bits
             )
             # The last lane, if it is not counted, is the last of the prepared ones, too.
-            lanes = activation[: -1 if counted < self.simd else None]
+            end = -1 if counted < self.simd else None
             gate = count_triples if shares else self._gate_lanes
-            m.d.comb += [counter.i.eq(gate(lanes, weights[:counted])), counter.en.eq(en)]
+            lanes = [gate(word[:end], weights[:counted]) for word in planes]
+            m.d.comb += [counter.i.eq(Cat(lanes)), counter.en.eq(en)]
             carry = None
             if counted < self.simd:
                 carry = self._gate_lanes(activation[-1], weights[-1])
@@ -138,14 +156,15 @@ class BinaryConvStage(MatrixStage):
     weight_bits = 1
 
     def registers(self, device):
-        return _latency(self.folding.simd, device.family) - 1  # the ring takes one
+        return _latency(self.folding.simd, device.family, self.node.bits) - 1  # the ring takes one
 
     def arithmetic(self, device):
         """Gates, popcounts and accumulators."""
         simd = self.folding.simd
         neurons = self.folding.pe + self.node.popcount  # P is one more popcount
-        count = self.node.taps.bit_length()
-        counted = _counted_lanes(simd)
+        planes = self.node.bits
+        count = (self.node.taps * (2**planes - 1)).bit_length()
+        counted = _counted_lanes(simd, planes)
         shared = 0
         if self.rows == 1:
             popcount = _LUTS_PER_CONSTANT_SYNAPSE * counted
@@ -156,7 +175,8 @@ class BinaryConvStage(MatrixStage):
             triples, adders = counted // 3, counted - counted.bit_length()
             popcount = 3 * triples + 2 * (adders - triples) + counted % 3
             shared = simd
-        luts = round(neurons * popcount) + shared
+        # Planes meet in one tree, which ends in a few more adders.
+        luts = round(neurons * (planes * popcount + 2 * (planes - 1))) + planes * shared
         if self.synapse_fold > 1 or counted < simd:
             luts += neurons * chain(device, count + (counted < simd))
         # The sum of a vector waits beside the one that is under way.
@@ -174,6 +194,7 @@ class BinaryConvStage(MatrixStage):
             simd=simd,
             gate=self.node.gate,
             popcount=self.node.popcount,
+            bits=self.node.bits,
             family=device.family,
             weight_style=memory_style(device, pe * simd, self.rows),
         )

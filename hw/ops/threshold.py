@@ -132,26 +132,17 @@ class MultiThreshold(ConstantUnit):
             # Cycle 4: encode how many.
             level = Signal(value_shape(node.type), name=f"level_{n}", reset_less=True)
             m.d.comb += self.o.p.lanes[n].eq(level)
-            stages.append(level.eq(_encode(reached, node.low, level.shape())))
+            stages.append(level.eq(_encode(reached)))
         with m.If(en):
             m.d.sync += stages
 
         return m
 
 
-def _encode(reached, low, shape):
-    """``low`` plus the number of ones of a thermometer code, of which the lowest come first."""
-    steps = len(reached)
-    bits = []
-    for n in range(shape.width):
-        # Bit n of low + k changes with k: it is the parity of the codes at which it does.
-        values = [(low + k) >> n & 1 for k in range(steps + 1)]
-        changes = [reached[k] for k in range(steps) if values[k] != values[k + 1]]
-        bit = Const(values[0])
-        for change in changes:
-            bit = bit ^ change
-        bits.append(bit)
-    return Cat(bits)
+def _encode(reached):
+    """Number of ones of a thermometer code, of which the lowest come first."""
+    # Bit n of a number changes at every multiple of 2ⁿ.
+    return Cat(reached[(1 << n) - 1 :: 1 << n].xor() for n in range(len(reached).bit_length()))
 
 
 def _at_least(value, constant):

@@ -21,6 +21,7 @@ from xnorflow.ir import (
     Gate,
     GlobalSum,
     IntegerConv,
+    MultiThreshold,
     Node,
     Quantisation,
     Threshold,
@@ -165,7 +166,8 @@ class _Lowering:
         nodes = multi_thresholds(x, function.steps, operation.name, operation.origin)
         self._add(*nodes)
         last = nodes[-1].name
-        return Bits(last, self.maps[last], Fraction(0), function.steps.unit)
+        steps = function.steps
+        return Bits(last, self.maps[last], steps.low * steps.unit, steps.unit)
 
     def _pool(self, operation: Operation, pool: MaxPool, x: Bits) -> Bits:
         inverted = np.ones(x.map.channels, np.bool_) if x.step < 0 else None
@@ -290,13 +292,16 @@ def complement(nodes: list[Node]) -> list[Node]:
     readers = Counter(source for node in nodes for source in node.sources)
     found = {node.name: node for node in nodes}
     for node in nodes:
-        if not isinstance(node, Threshold) or node.inverted is None or readers[node.source] > 1:
+        if not isinstance(node, Threshold | MultiThreshold) or readers[node.source] > 1:
+            continue
+        if node.inverted is None:
             continue
         match found.get(node.source):
             case BinaryConv(gate=Gate.XNOR) as layer:
                 flipped = node.inverted[:, None, None, None]
                 found[layer.name] = replace(layer, weights=layer.weights ^ flipped)
-                found[node.name] = _turn(node, node.inverted, layer.taps << node.fraction)
+                most = layer.taps * (2**layer.bits - 1)
+                found[node.name] = _turn(node, node.inverted, most)
             case IntegerConv() as layer:
                 signs = np.where(node.inverted, -1, 1)[:, None, None, None]
                 found[layer.name] = replace(layer, weights=signs * layer.weights)
@@ -304,9 +309,17 @@ def complement(nodes: list[Node]) -> list[Node]:
     return list(found.values())
 
 
-def _turn(node: Threshold, inverted: NDArray[np.bool_], whole: int) -> Threshold:
-    """Threshold of ``whole − x`` on ``inverted`` channels, on which x was compared inversely."""
+def _turn(
+    node: Threshold | MultiThreshold, inverted: NDArray[np.bool_], whole: int
+) -> Threshold | MultiThreshold:
+    """Thresholds of ``whole − x`` on ``inverted`` channels, on which x was compared inversely."""
+    if isinstance(node, MultiThreshold):
+        # Of x it was the number of thresholds that are not reached. Those of whole − x ascend, too.
+        opposite = whole + 1 - node.thresholds[::-1]
+        thresholds = np.where(inverted, opposite, node.thresholds)
+        return replace(node, thresholds=thresholds, inverted=None)
     weights = node.popcount_weights
+    whole <<= node.fraction
     return replace(
         node,
         # x < t is the same as whole − x ≥ whole + 1 − t.

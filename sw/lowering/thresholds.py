@@ -97,7 +97,6 @@ def multi_thresholds(
         f"{name}_threshold" if pools else name,
         sums.node,
         thresholds_ if several else thresholds_[:, 0],
-        steps.low,
         inverted if inverted.any() else None,
         classes if several else None,
     )

@@ -4,7 +4,8 @@ With u and v the bits of activation and weight over the N taps of a window, V = 
 same over those taps that are inside the frame, activation levels a + s·u and weight levels
 α·(2v − 1 + ρ), a filter's sum of products is α·Q with
 
-- ``Q = s·(M + ρ·P) + s·(V − N) + a·(2Vc − Nc + ρ·Nc)``, for the xnor gate;
+- ``Q = s·(M + ρ·P) + s·(2ⁿ − 1)·(V − N) + a·(2Vc − Nc + ρ·Nc)``, for the xnor gate and activations
+  of n bits, so that u is in 0…2ⁿ − 1;
 - ``Q = 2s·A + 2a·Vc`` where ρ = 1, for the and gate;
 - ``Q = s·Σq·u + a·Σq`` for integer weights α·q, the second sum over taps inside the frame;
 - ``Q = g·Σq·x + Σq·o``, the second sum over taps inside the frame, for those on inputs g·x + o.
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.errors import LoweringError
-from xnorflow.ir import BinaryConv, Bit, Convolution, FeatureMap, Gate, Int, IntegerConv, UInt
+from xnorflow.ir import BinaryConv, Convolution, FeatureMap, Gate, Int, IntegerConv, UInt
 from xnorflow.sw.frontend.graph import Operation, WeightedSum
 from xnorflow.sw.lowering.borders import Borders, find_borders
 from xnorflow.sw.lowering.edges import Bits, Edge, Sums, scaled, total
@@ -54,47 +55,44 @@ def _on_bits(operation: Operation, layer: WeightedSum, x: Bits) -> tuple[Convolu
     code, borders = _windows(operation, layer, x.map)
     weights, taps = layer.weights, code[0].size
     filters = len(code)
-    where = operation.name, x.node
+    where, windows = (operation.name, x.node), (layer.stride, layer.padding)
     low, step = x.low, x.step
-    if not weights.binary or not isinstance(x.map.type, Bit):
+    if not weights.binary:
         return _integer_weights(operation, layer, x, code, borders)
+    # Bits of an activation, and its largest code.
+    planes = x.map.type.bits if isinstance(x.map.type, UInt) else 1
+    most = 2**planes - 1
     bits = code > 0
     rho = [Fraction(centre, 1 << weights.fraction) for centre in weights.centres]
     taps_inside, ones_inside = borders.count(bits)
     if all(centre == 1 for centre in rho):
-        node = BinaryConv(*where, bits, layer.stride, layer.padding, gate=Gate.AND)
+        node = BinaryConv(*where, bits, *windows, gate=Gate.AND, bits=planes)
         offsets = [[2 * low * int(vc) for vc in row] for row in ones_inside]
-        return node, _sums(node, x.map, layer, borders, 2 * step, offsets, ((0, taps),) * filters)
+        bounds = ((0, most * taps),) * filters
+        return node, _sums(node, x.map, layer, borders, 2 * step, offsets, bounds)
     ones = bits.sum(axis=(1, 2, 3))  # of each filter
     offsets = [
         [
-            step * (int(v) - taps) + low * (2 * int(vc) - nc + centre * nc)
+            step * most * (int(v) - taps) + low * (2 * int(vc) - nc + centre * nc)
             for v, vc, centre in zip(ones, row, rho, strict=True)
         ]
         for nc, row in zip(taps_inside.tolist(), ones_inside, strict=True)
     ]
     popcount = any(weights.centres)
-    node = BinaryConv(*where, bits, layer.stride, layer.padding, popcount=popcount)
-    bounds = ((0, taps),) * filters
+    node = BinaryConv(*where, bits, *windows, popcount=popcount, bits=planes)
+    bounds = ((0, most * taps),) * filters
     return node, _sums(node, x.map, layer, borders, step, offsets, bounds, centred=popcount)
 
 
 def _integer_weights(
     operation: Operation, layer: WeightedSum, x: Bits, code: NDArray[np.int64], borders: Borders
 ) -> tuple[IntegerConv, Sums]:
-    """Sums of bits with integer weights, or of codes of several bits with any."""
-    weights = layer.weights
-    if layer.lower_border and x.map.type.low:
-        raise LoweringError(f"{operation.origin} has a border of a lower level that is not code 0")
-    gain = ONE
-    if any(weights.centres):
-        code = (code << weights.fraction) + np.array(weights.centres)[:, None, None, None]
-        gain = Root(Fraction(1, 1 << weights.fraction))
+    """Sums of bits, or of codes of several bits, with integer weights."""
     inside = np.einsum("cij,fij->cf", borders.inside.astype(np.int64), code.sum(axis=3))
     offsets = [[x.low * int(q) for q in row] for row in inside]
     node = IntegerConv(operation.name, x.node, code, layer.stride, layer.padding)
-    bounds = _reach(code, (min(0, x.map.type.low), x.map.type.high))
-    return node, _sums(node, x.map, layer, borders, x.step, offsets, bounds, gain=gain)
+    bounds = _reach(code, (0, x.map.type.high))
+    return node, _sums(node, x.map, layer, borders, x.step, offsets, bounds)
 
 
 def _on_integers(operation: Operation, layer: WeightedSum, x: Sums) -> tuple[IntegerConv, Sums]:

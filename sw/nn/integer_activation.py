@@ -58,12 +58,21 @@ class IntegerActivation(ActivationQuantiser):
         """Factor of the codes, s."""
         return self.log_scale.exp()
 
-    def distance(self, _x: Tensor) -> Tensor:
-        """There are several thresholds."""
-        raise LoweringError(_SEVERAL)
+    @property
+    def _binary(self) -> bool:
+        return self.high - self.low == 1
+
+    def distance(self, x: Tensor) -> Tensor:
+        """How far ``x`` is above the threshold, if there is just one; same shape."""
+        if not self._binary:
+            raise LoweringError(_SEVERAL)
+        return x - (self.low + 0.5) * self.scale()
 
     def observed(self, x: Tensor) -> Tensor:
-        """Codes of ``x``."""
+        """Distances of ``x`` if there are two levels, otherwise steps that are reached."""
+        return self.distance(x) if self._binary else self._code(x) - self.low
+
+    def _code(self, x: Tensor) -> Tensor:
         return (x / self.scale() + 0.5).floor().clamp(self.low, self.high)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -73,16 +82,22 @@ class IntegerActivation(ActivationQuantiser):
         # The value is that of the scale, its gradient that share of its own.
         slow = scale.detach() + share * (scale - scale.detach())
         inside = (x / slow).clamp(self.low, self.high)
-        code = inside + (self.observed(x) - inside).detach()
+        code = inside + (self._code(x) - inside).detach()
         # What flows into the code flows on to x, but the scale has its whole gradient in the sum.
         return code, slow
 
     def levels(self) -> ActivationLevels:
-        """There are more than two."""
-        raise LoweringError(_SEVERAL)
+        """Exact levels and threshold, if there are two levels."""
+        if not self._binary:
+            raise LoweringError(_SEVERAL)
+        unit = Fraction(self.scale().item())
+        threshold = unit * (self.low + Fraction(1, 2))
+        return ActivationLevels(unit * self.low, unit, (threshold,), (False,))
 
-    def steps(self) -> ActivationSteps:
-        """Exact codes and thresholds, of the scale in float64."""
+    def steps(self) -> ActivationSteps | None:
+        """Exact codes and thresholds, of the scale in float64; None if there are two levels."""
+        if self._binary:
+            return None
         unit = Fraction(self.scale().item())
         codes = range(self.low + 1, self.high + 1)
         rows = tuple((unit * (code - Fraction(1, 2)),) for code in codes)

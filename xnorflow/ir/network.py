@@ -9,7 +9,7 @@ from xnorflow.errors import NetworkError
 from xnorflow.ir.checks import INPUT, check_scores, check_type
 from xnorflow.ir.nodes.argmax import ArgMax
 from xnorflow.ir.nodes.node import Node
-from xnorflow.ir.nodes.threshold import Threshold
+from xnorflow.ir.nodes.threshold import MultiThreshold, Threshold
 from xnorflow.ir.values import (
     Bit,
     FeatureMap,
@@ -151,7 +151,7 @@ class Network:
 
 
 def clip_thresholds(frame: FeatureMap, nodes: Sequence[Node]) -> tuple[Node, ...]:
-    """Nodes of somebody else's network, with `Threshold.clipped` in place of each `Threshold`.
+    """Nodes of somebody else's network, with thresholds in the range that nodes accept.
 
     A `Network` takes no thresholds beyond what they are compared with, since where one is made they
     would be a mistake; other programs write constant bits like that.
@@ -169,7 +169,7 @@ def clip_thresholds(frame: FeatureMap, nodes: Sequence[Node]) -> tuple[Node, ...
     for node in nodes:
         feeds = [maps[source] for source in node.sources if source in maps]
         with suppress(NetworkError):
-            if isinstance(node, Threshold) and feeds:
+            if isinstance(node, Threshold | MultiThreshold) and feeds:
                 node = node.clipped(*feeds)
             if len(feeds) == len(node.sources):
                 maps[node.name] = node.infer(*feeds)

@@ -8,7 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.errors import NetworkError
-from xnorflow.ir.checks import MAX_WEIGHT_BITS, check_type, freeze, spell, spell_shape, sum_type
+from xnorflow.ir.checks import (
+    MAX_LEVEL_BITS,
+    MAX_WEIGHT_BITS,
+    check_type,
+    freeze,
+    spell,
+    spell_shape,
+    sum_type,
+)
 from xnorflow.ir.nodes.node import Node
 from xnorflow.ir.values import (
     MAX_SIDE,
@@ -59,11 +67,14 @@ class Convolution(Node):
 
 @dataclass(frozen=True, eq=False)
 class BinaryConv(Convolution):
-    """Count, for every filter and window, the taps where the gate gives 1: bit → counts.
+    """Count, for every filter and window, the taps where the gate gives 1: bits → counts.
 
     ``y[r, c, f] = #{(i, j, k): gate(x[s·r + i − p, s·c + j − p, k], weights[f, i, j, k])}`` with
     the stride s and the padding p; a tap outside the frame has x = 0. A dense layer is a kernel
     that covers the whole map.
+
+    Activations of several ``bits`` are as many planes of bits, and y is Σ 2ⁿ·yₙ of the planes: a
+    tap counts x where its weight bit is 1, otherwise 2^bits − 1 − x for xnor, and 0 for and.
 
     Parameters
     ----------
@@ -79,28 +90,37 @@ class BinaryConv(Convolution):
         Pixels from one window to the next, in both directions.
     padding : int
         Pixels outside the frame that windows reach on each side, less than the kernel's sides.
+    bits : int
+        Of an activation, from 1 to 4: 1 for a map of bits, others for one of unsigned integers.
     """
 
     kind = "binary_conv"
     header = ("gate", "popcount", "kernel", "stride", "padding")
+    optional = ("bits",)
 
     weights: NDArray[np.bool_]
     _: KW_ONLY
     gate: Gate = Gate.XNOR
     popcount: bool = False
+    bits: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         freeze(self, "weights", np.bool_, 4)
         check_type(self.name, "gate", self.gate, Gate)
         check_type(self.name, "popcount", self.popcount, bool)
+        check_range(f"{self.name}: bits", self.bits, 1, MAX_LEVEL_BITS)
         check_windows(self)
 
     def infer(self, x: FeatureMap) -> FeatureMap:
         """Map that this node delivers for the map ``x``."""
-        if not isinstance(x.type, Bit):
-            raise NetworkError(f"{self.name}: the input must be bits, not {spell(x.type)}")
-        return infer_windows(self, x, Counts(self.taps, self.popcount))
+        wanted = Bit() if self.bits == 1 else UInt(self.bits)
+        if x.type != wanted:
+            raise NetworkError(
+                f"{self.name}: the input must be {spell(wanted)}, not {spell(x.type)}"
+            )
+        most = self.taps * (2**self.bits - 1)
+        return infer_windows(self, x, Counts(most, self.popcount))
 
 
 @dataclass(frozen=True, eq=False)

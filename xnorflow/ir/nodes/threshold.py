@@ -16,7 +16,7 @@ from xnorflow.ir.checks import (
     freeze_classes,
 )
 from xnorflow.ir.nodes.node import Node
-from xnorflow.ir.values import MAX_FRACTION, Bit, FeatureMap, Int, UInt, check_range, int_bits
+from xnorflow.ir.values import MAX_FRACTION, Bit, FeatureMap, UInt, check_range
 
 
 __all__ = ["MultiThreshold", "Threshold"]
@@ -102,9 +102,9 @@ class Threshold(Node):
 class MultiThreshold(Node):
     """Count the thresholds of its channel that every value reaches: counts or integers → integers.
 
-    ``y[r, c, k] = low + #{i: x[r, c, k] ≥ thresholds[i, k]}``, and ``low + steps − #{…}`` on
-    channels that are ``inverted``. With ``classes``, it is ``thresholds[i, classes[r, c], k]``. So
-    activations of few bits are made (QONNX: MultiThreshold).
+    ``y[r, c, k] = #{i: x[r, c, k] ≥ thresholds[i, k]}``, and ``steps − #{…}`` on channels that are
+    ``inverted``. With ``classes``, it is ``thresholds[i, classes[r, c], k]``. So activations of few
+    bits are made (QONNX: MultiThreshold).
 
     Parameters
     ----------
@@ -112,8 +112,6 @@ class MultiThreshold(Node):
         This node, and the node (or `INPUT`) that feeds it.
     thresholds : int array, (steps, channels), or (steps, border classes, channels) with ``classes``
         In ascending order for each channel, equal ones allowed; those of a `Threshold` otherwise.
-    low : int
-        Value of an x that reaches no threshold.
     inverted : bool array, (channels,), optional
         Channels on which a larger x gives a smaller value (a negative batch-norm scale).
     classes : int array, (height, width), optional
@@ -121,10 +119,8 @@ class MultiThreshold(Node):
     """
 
     kind = "multi_threshold"
-    header = ("low",)
 
     thresholds: NDArray[np.int64]
-    low: int = 0
     inverted: NDArray[np.bool_] | None = None
     classes: NDArray[np.int64] | None = None
 
@@ -134,7 +130,6 @@ class MultiThreshold(Node):
         if self.inverted is not None:
             freeze(self, "inverted", np.bool_, 1, shape=(self.channels,))
         check_range(f"{self.name}: thresholds of a channel", self.steps, 1, 2**MAX_LEVEL_BITS - 1)
-        check_range(f"{self.name}: low", self.low, -(2 ** (MAX_LEVEL_BITS - 1)), 2**MAX_LEVEL_BITS)
         if np.any(np.diff(self.thresholds, axis=0) < 0):
             raise NetworkError(f"{self.name}: the thresholds of a channel must ascend")
         if self.classes is not None:
@@ -151,10 +146,13 @@ class MultiThreshold(Node):
         return self.thresholds.shape[-1]
 
     @property
-    def type(self) -> UInt | Int:
+    def type(self) -> UInt:
         """Narrowest type of the results."""
-        high = self.low + self.steps
-        return UInt(max(1, high.bit_length())) if self.low >= 0 else Int(int_bits(self.low, high))
+        return UInt(self.steps.bit_length())
+
+    def clipped(self, x: FeatureMap) -> "MultiThreshold":
+        """The same for the map ``x``, with thresholds in the range that `infer` accepts."""
+        return replace(self, thresholds=np.clip(self.thresholds, x.type.low, x.type.high + 1))
 
     def infer(self, x: FeatureMap) -> FeatureMap:
         """Map that this node delivers for the map ``x``."""
