@@ -79,7 +79,7 @@ def reference(network, frame):
                     border = () if node.classes is None else (node.classes[r, c],)
                     reached = sum(x[r, c, k] >= int(row[*border, k]) for row in node.thresholds)
                     falling = node.inverted is not None and node.inverted[k]
-                    y[r, c, k] = node.low + (node.steps - reached if falling else reached)
+                    y[r, c, k] = node.steps - reached if falling else reached
             case Affine():
                 for r, c, k in np.ndindex(y.shape):
                     border = () if node.classes is None else (node.classes[r, c],)

@@ -25,7 +25,7 @@ from xnorflow.hw.ops.pad_channels import PadChannels
 from xnorflow.hw.ops.pooling import MaxPool, SumPool
 from xnorflow.hw.ops.sliding_window import SlidingWindowUnit
 from xnorflow.hw.ops.subsample import Subsample
-from xnorflow.hw.ops.threshold import Threshold
+from xnorflow.hw.ops.threshold import MultiThreshold, Threshold
 from xnorflow.hw.ops.two_slope import TwoSlope
 from xnorflow.hw.ops.windows import Windows
 from xnorflow.hw.streams.fifo import Fifo
@@ -137,6 +137,33 @@ def layer_cases(gate: Gate, popcount: bool) -> dict[str, Case]:
     }
     suffix = f"{gate.value}_popcount" if popcount else gate.value
     return {f"{name}_{suffix}": case for name, case in found.items()}
+
+
+def low_bit_cases() -> dict[str, Case]:
+    """Units of layers whose activations have two bits, and the maps that they must deliver."""
+    rng = np.random.default_rng(6)
+    thresholds = np.sort(rng.integers(0, 257, (3, 10)), axis=0)
+    codes = ir.MultiThreshold("codes", INPUT, thresholds, rng.random(10) < 0.5)
+    layer = ir.BinaryConv("layer", "codes", rng.random((6, 1, 1, 10)) < 0.5, bits=2)
+    frame = FeatureMap(1, 1, 10, UInt(8))
+    network = Network("low-bit", frame, (codes, layer), ())
+    frames = rng.integers(0, 256, (VECTORS, *frame.shape), np.uint8)
+    maps = golden(network, frames, keep=network.maps.keys()).maps
+
+    def words(name: str, lanes: int) -> list[Word]:
+        return _words(maps[name].flatten(1).numpy(), lanes)
+
+    few = MultiThreshold(codes, frame, lanes=3)
+    folded = MatrixVectorUnit(layer.weights.reshape(6, 10), pe=4, simd=3, bits=2)
+    words_in = _words(frames.reshape(VECTORS, -1).astype(np.int64), 3)
+    count = folded.neuron_fold * folded.synapse_fold
+    return {
+        "multi_threshold": Case(few, words_in, words("codes", 3), 4, few.latency),
+        "mvu_planes": Case(
+            folded, words("codes", 3), words("layer", 4), count, folded.latency,
+            folded.synapse_fold - 1,
+        ),
+    }  # fmt: skip
 
 
 def convolution_cases() -> dict[str, Case]:
@@ -375,6 +402,7 @@ CASES = {
         for popcount in (False, True)
         for name, case in layer_cases(gate=gate, popcount=popcount).items()
     },
+    **low_bit_cases(),
     **convolution_cases(),
     **residual_cases(),
     **dynamic_cases(),
