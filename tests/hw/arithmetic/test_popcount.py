@@ -22,7 +22,7 @@ def run(dut, words, *, stall=0.0):
         while taken < len(words) + dut.latency:
             enabled = rng.random() >= stall
             # While it stands still, the input holds anything.
-            word = (*words, *[0] * dut.latency)[taken] if enabled else rng.getrandbits(dut.width)
+            word = (*words, *[0] * dut.latency)[taken] if enabled else rng.getrandbits(len(dut.i))
             ctx.set(dut.i, word)
             ctx.set(dut.en, enabled)
             taken += enabled
@@ -42,12 +42,13 @@ def run(dut, words, *, stall=0.0):
 
 def check(dut, words, *, stall=0.0):
     """Every output is the count of the word that was taken ``popcount_latency`` words ago."""
-    latency = popcount_latency(dut.width, dut.family)
+    latency = popcount_latency(dut.width, dut.family, dut.planes)
     for taken, count in run(dut, words, stall=stall):
         # A register hands on what it took at this very edge; a wire (latency 0) likewise.
         n = taken - max(latency, 1)
         if 0 <= n < len(words):
-            assert count == words[n].bit_count()
+            planes = [words[n] >> dut.width * k & (1 << dut.width) - 1 for k in range(dut.planes)]
+            assert count == sum(plane.bit_count() << k for k, plane in enumerate(planes))
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=str)
@@ -65,6 +66,16 @@ def test_counts_wide_words(width, family, stall):
     words = [0, (1 << width) - 1, 1, 1 << (width - 1), (1 << width) - 2]
     words += [rng.getrandbits(width) for _ in range(30)]
     check(Popcount(width, family), words, stall=stall)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=str)
+@pytest.mark.parametrize("planes", [2, 3, 4])
+@pytest.mark.parametrize("width", [*range(1, 8), 40, 100])
+def test_counts_planes(width, planes, family):
+    rng = random.Random(width)
+    words = [0, (1 << width * planes) - 1, 1 << width * planes - 1]
+    words += [rng.getrandbits(width * planes) for _ in range(20)]
+    check(Popcount(width, family, planes=planes), words, stall=0.3)
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=str)
