@@ -38,7 +38,7 @@ FOLDED = {
     "conv-a": (random_conv_net(1), 400),
     "conv-b": (random_conv_net(5), 1500),
     "conv-c": (random_conv_net(11), 300),
-    "dynamic": (dynamic_model("apart"), 144),
+    "dynamic": (dynamic_model("separate"), 144),
     "conv-packets": (random_conv_net(5), 400),
 }
 

@@ -27,7 +27,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 NETWORKS = {
     "dense": (random_mlp(3, side=5, widths=(10, 7), popcount=True), UP5K, 25),
     "conv": (random_conv_net(5), ECP5_85F, 1500),
-    "dynamic": (dynamic_model("apart"), ECP5_85F, 144),
+    "dynamic": (dynamic_model("separate"), ECP5_85F, 144),
 }
 
 LEVELS = {
