@@ -340,7 +340,8 @@ def _binary_conv(node: BinaryConv, x: Tensor) -> Values:
     v = torch.tensor(node.weights).reshape(node.filters, -1).to(torch.int64)
     counts = u @ v.T
     if node.gate is Gate.XNOR:
-        counts += (2**node.bits - 1 - u) @ (1 - v).T
+        mask = 1 if node.mask is None else torch.tensor(node.mask).reshape(v.shape).to(torch.int64)
+        counts += (2**node.bits - 1 - u) @ (mask - v).T
     return Values(counts, u.sum(dim=3, keepdim=True) if node.popcount else None)
 
 

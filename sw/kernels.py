@@ -161,9 +161,7 @@ def _binary_conv(node: BinaryConv) -> Kernel:
 
 def _multi_bit_conv(node: BinaryConv) -> Kernel:
     """Counts over all planes of bits. In float32, which is exact for them."""
-    flat = node.weights.reshape(node.filters, -1).T.astype(np.float32)
-    xnor = node.gate is Gate.XNOR
-    weights = torch.tensor(2 * flat - 1 if xnor else flat)
+    weights = torch.tensor(_signed_weights(node), dtype=torch.float32)
     rest = torch.tensor(_missing(node) * (2**node.bits - 1), dtype=torch.int32)
 
     def kernel(x: Values) -> Values:
@@ -176,8 +174,7 @@ def _multi_bit_conv(node: BinaryConv) -> Kernel:
 
 def _window_sums(node: BinaryConv) -> Kernel:
     """Σ u·(2v − 1) of every window and filter for xnor, Σ u·v for and, as int32; and P."""
-    weights = torch.tensor(node.weights.reshape(node.filters, -1).T.copy(), dtype=torch.int8)
-    product = _bit_product(2 * weights - 1 if node.gate is Gate.XNOR else weights)
+    product = _bit_product(torch.tensor(_signed_weights(node)))
     total = _bit_product(torch.ones(node.taps, 1, dtype=torch.int8)) if node.popcount else None
 
     def kernel(x: Values) -> Values:
@@ -189,11 +186,20 @@ def _window_sums(node: BinaryConv) -> Kernel:
     return kernel
 
 
+def _signed_weights(node: BinaryConv) -> NDArray[np.int8]:
+    """Factors of u in a count: 2v − 1 for xnor, 0 where the mask is, and v for and."""
+    weights = node.weights.astype(np.int8)
+    if node.gate is Gate.XNOR:
+        weights = 2 * weights - (1 if node.mask is None else node.mask.astype(np.int8))
+    return weights.reshape(node.filters, -1).T.copy()
+
+
 def _missing(conv: BinaryConv) -> NDArray[np.int64]:
     """Difference of a count and the window's sum, (filters,)."""
     if conv.gate is Gate.AND:
         return np.zeros(conv.filters, np.int64)
-    return conv.taps - conv.weights.sum(axis=(1, 2, 3), dtype=np.int64)
+    counted = conv.taps if conv.mask is None else conv.mask.sum(axis=(1, 2, 3), dtype=np.int64)
+    return counted - conv.weights.sum(axis=(1, 2, 3), dtype=np.int64)
 
 
 def _bit_product(weights: Tensor) -> _Product:

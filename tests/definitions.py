@@ -56,7 +56,9 @@ def reference(network, frame):
                             y[r, c, f] = int(np.sum(window * node.weights[f].astype(object)))
                         case BinaryConv(gate=Gate.XNOR):
                             other = 2**node.bits - 1 - window
-                            y[r, c, f] = int(np.sum(np.where(node.weights[f], window, other)))
+                            taps = np.where(node.weights[f], window, other)
+                            counted = ... if node.mask is None else node.mask[f]
+                            y[r, c, f] = int(np.sum(taps[counted]))
                         case BinaryConv(gate=Gate.AND):
                             y[r, c, f] = int(np.sum(window[node.weights[f]]))
             case MaxPool(size=size):

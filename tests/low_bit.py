@@ -77,6 +77,9 @@ def low_bit_network(seed):
         # Only scores can use P.
         popcount = bool(whole and rng.random() < 0.5)
         options = {"gate": gate, "popcount": popcount, "bits": bits}
+        if gate is Gate.XNOR and not popcount and rng.random() < 0.5:
+            options["mask"] = rng.random(shape) < 0.7
+            weights &= options["mask"]
         last = add(BinaryConv(f"conv{n}", last, weights, padding=padding, **options))
     assert isinstance(x.type, Counts | Int)
     add(random_affine(rng, "scores", last, x))

@@ -60,6 +60,8 @@ class MatrixVectorUnit(MatrixUnit):
         Whether P, the sum of the vector, goes along with every word.
     bits : :class:`int`
         Of an activation.
+    mask : array of bool, (matrix_height, matrix_width), optional
+        Synapses that count.
     family : :class:`Family`
         Whose logic the popcounts are made for.
     pe, simd, weight_style
@@ -75,12 +77,14 @@ class MatrixVectorUnit(MatrixUnit):
         gate=Gate.XNOR,
         popcount=False,
         bits=1,
+        mask=None,
         family=ECP5,
         weight_style=MemoryStyle.AUTO,
     ):
         self.gate = gate
         self.popcount = popcount
         self.bits = bits
+        self.mask = mask
         self.family = family
         weights = np.asarray(weights, dtype=bool)
         count = range(weights.shape[1] * (2**bits - 1) + 1)
@@ -99,15 +103,18 @@ class MatrixVectorUnit(MatrixUnit):
         m = Module()
 
         # Cycles 1 to 3: operands.
-        shares = _shares_parities(self.simd, self.bits, self.gate, self.family)
+        masked = self.mask is not None
+        shares = not masked and _shares_parities(self.simd, self.bits, self.gate, self.family)
         encode = encode_weights if shares else None
-        rows = weight_rows(self.weights, pe=self.pe, simd=self.simd, encode=encode)
+        # A weight bit, and behind it where there is a mask whether it counts.
+        code, width = (self.weights + 2 * self.mask, 2) if masked else (self.weights, 1)
+        rows = weight_rows(code, pe=self.pe, simd=self.simd, bits=width, encode=encode)
 
         def prepare(word):
             planes = _planes(word, self.bits)
             return Cat(map(share_parities, planes) if shares else planes)
 
-        en, operands, sums = self._fetch(m, rows, self.pe * self.simd, prepare=prepare)
+        en, operands, sums = self._fetch(m, rows, self.pe * self.simd * width, prepare=prepare)
         activation = operands.activation.as_value()
         plane = len(activation) // self.bits
         planes = [activation.word_select(n, plane) for n in range(self.bits)]
@@ -116,7 +123,7 @@ class MatrixVectorUnit(MatrixUnit):
         counted = _counted_lanes(self.simd, self.bits)
         latency = popcount_latency(counted, self.family, self.bits)
         neurons = {
-            f"{p}": (operands.weights.word_select(p, self.simd), self.o.p.lanes[p])
+            f"{p}": (operands.weights.word_select(p, self.simd * width), self.o.p.lanes[p])
             for p in range(self.pe)
         }
         if self.popcount:
@@ -131,11 +138,11 @@ class MatrixVectorUnit(MatrixUnit):
             # The last lane, if it is not counted, is the last of the prepared ones, too.
             end = -1 if counted < self.simd else None
             gate = count_triples if shares else self._gate_lanes
-            lanes = [gate(word[:end], weights[:counted]) for word in planes]
+            lanes = [gate(word[:end], weights[: counted * width]) for word in planes]
             m.d.comb += [counter.i.eq(Cat(lanes)), counter.en.eq(en)]
             carry = None
             if counted < self.simd:
-                carry = self._gate_lanes(activation[-1], weights[-1])
+                carry = self._gate_lanes(activation[-1:], weights[-width:])
                 carry = delayed(m, en, {f"carry_{name}": carry}, latency)[f"carry_{name}"]
 
             # Last cycle: accumulate over the synapse folds, into the output register.
@@ -146,6 +153,8 @@ class MatrixVectorUnit(MatrixUnit):
 
     def _gate_lanes(self, activations, weights):
         """The gates of some lanes, a bit each."""
+        if self.mask is not None:
+            return (activations & weights[1::2]) ^ (weights[1::2] & ~weights[::2])
         return activations & weights if self.gate is Gate.AND else ~(activations ^ weights)
 
 
@@ -153,7 +162,10 @@ class BinaryConvStage(MatrixStage):
     """Multiply bits with bits."""
 
     component = MatrixVectorUnit
-    weight_bits = 1
+
+    @property
+    def weight_bits(self):
+        return 1 if self.node.mask is None else 2
 
     def registers(self, device):
         return _latency(self.folding.simd, device.family, self.node.bits) - 1  # the ring takes one
@@ -166,10 +178,14 @@ class BinaryConvStage(MatrixStage):
         count = (self.node.taps * (2**planes - 1)).bit_length()
         counted = _counted_lanes(simd, planes)
         shared = 0
+        masked = self.node.mask is not None
         if self.rows == 1:
             popcount = _LUTS_PER_CONSTANT_SYNAPSE * counted
         elif not counts_triples(counted, device.family):
-            popcount = device.family.luts_per_added_synapse * counted
+            popcount = (device.family.luts_per_added_synapse + masked) * counted
+        elif masked:
+            # A look-up table for each gate, and two for each adder.
+            popcount = counted + 2 * (counted - counted.bit_length())
         else:
             # Each adder takes three bits to two. The first ones share parities.
             triples, adders = counted // 3, counted - counted.bit_length()
@@ -195,6 +211,7 @@ class BinaryConvStage(MatrixStage):
             gate=self.node.gate,
             popcount=self.node.popcount,
             bits=self.node.bits,
+            mask=None if self.node.mask is None else self.node.mask.reshape(self.matrix.shape),
             family=device.family,
             weight_style=memory_style(device, pe * simd, self.rows),
         )

@@ -299,18 +299,19 @@ def complement(nodes: list[Node]) -> list[Node]:
         match found.get(node.source):
             case BinaryConv(gate=Gate.XNOR) as layer:
                 flipped = node.inverted[:, None, None, None]
+                if layer.mask is not None:
+                    flipped = flipped & layer.mask
                 found[layer.name] = replace(layer, weights=layer.weights ^ flipped)
-                most = layer.taps * (2**layer.bits - 1)
-                found[node.name] = _turn(node, node.inverted, most)
+                found[node.name] = _turn(node, node.inverted, layer.reach)
             case IntegerConv() as layer:
                 signs = np.where(node.inverted, -1, 1)[:, None, None, None]
                 found[layer.name] = replace(layer, weights=signs * layer.weights)
-                found[node.name] = _turn(node, node.inverted, 0)
+                found[node.name] = _turn(node, node.inverted, np.zeros(layer.filters, np.int64))
     return list(found.values())
 
 
 def _turn(
-    node: Threshold | MultiThreshold, inverted: NDArray[np.bool_], whole: int
+    node: Threshold | MultiThreshold, inverted: NDArray[np.bool_], whole: NDArray[np.int64]
 ) -> Threshold | MultiThreshold:
     """Thresholds of ``whole − x`` on ``inverted`` channels, on which x was compared inversely."""
     if isinstance(node, MultiThreshold):
@@ -319,7 +320,7 @@ def _turn(
         thresholds = np.where(inverted, opposite, node.thresholds)
         return replace(node, thresholds=thresholds, inverted=None)
     weights = node.popcount_weights
-    whole <<= node.fraction
+    whole = whole << node.fraction
     return replace(
         node,
         # x < t is the same as whole − x ≥ whole + 1 − t.

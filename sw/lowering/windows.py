@@ -7,7 +7,8 @@ same over those taps that are inside the frame, activation levels a + s·u and w
 - ``Q = s·(M + ρ·P) + s·(2ⁿ − 1)·(V − N) + a·(2Vc − Nc + ρ·Nc)``, for the xnor gate and activations
   of n bits, so that u is in 0…2ⁿ − 1;
 - ``Q = 2s·A + 2a·Vc`` where ρ = 1, for the and gate;
-- ``Q = s·Σq·u + a·Σq`` for integer weights α·q, the second sum over taps inside the frame;
+- ``Q = s·Σq·u + a·Σq`` for integer weights α·q, the second sum over taps inside the frame; where q
+  are −1, 0 and 1, Σq·u is M less 2ⁿ − 1 for each −1;
 - ``Q = g·Σq·x + Σq·o``, the second sum over taps inside the frame, for those on inputs g·x + o.
 
 Taps outside the frame have u = 0 or x = 0. Where they stand for the lower level, they count as
@@ -21,7 +22,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.errors import LoweringError
-from xnorflow.ir import BinaryConv, Convolution, FeatureMap, Gate, Int, IntegerConv, UInt
+from xnorflow.ir import (
+    MAX_LEVEL_BITS,
+    BinaryConv,
+    Convolution,
+    FeatureMap,
+    Gate,
+    Int,
+    IntegerConv,
+    UInt,
+)
 from xnorflow.sw.frontend.graph import Operation, WeightedSum
 from xnorflow.sw.lowering.borders import Borders, find_borders
 from xnorflow.sw.lowering.edges import Bits, Edge, Sums, scaled, total
@@ -86,13 +96,33 @@ def _on_bits(operation: Operation, layer: WeightedSum, x: Bits) -> tuple[Convolu
 
 def _integer_weights(
     operation: Operation, layer: WeightedSum, x: Bits, code: NDArray[np.int64], borders: Borders
-) -> tuple[IntegerConv, Sums]:
+) -> tuple[Convolution, Sums]:
     """Sums of bits, or of codes of several bits, with integer weights."""
     inside = np.einsum("cij,fij->cf", borders.inside.astype(np.int64), code.sum(axis=3))
     offsets = [[x.low * int(q) for q in row] for row in inside]
+    most = x.map.type.high
+    if np.abs(code).max(initial=0) <= 1 and most < 1 << MAX_LEVEL_BITS:
+        below = most * (code < 0).sum(axis=(1, 2, 3))
+        counts = _ternary(operation, layer, x, code)
+        offsets = [
+            [each - x.step * int(n) for each, n in zip(row, below, strict=True)] for row in offsets
+        ]
+        bounds = tuple((0, int(each)) for each in counts.reach)
+        return counts, _sums(counts, x.map, layer, borders, x.step, offsets, bounds)
     node = IntegerConv(operation.name, x.node, code, layer.stride, layer.padding)
-    bounds = _reach(code, (0, x.map.type.high))
+    bounds = _reach(code, (0, most))
     return node, _sums(node, x.map, layer, borders, x.step, offsets, bounds)
+
+
+def _ternary(
+    operation: Operation, layer: WeightedSum, x: Bits, code: NDArray[np.int64]
+) -> BinaryConv:
+    """Counts of a layer whose weights are −1, 0 and 1: a sum of products, plus a constant."""
+    return BinaryConv(
+        operation.name, x.node, code > 0, layer.stride, layer.padding,
+        bits=x.map.type.bits if isinstance(x.map.type, UInt) else 1,
+        mask=None if code.all() else code != 0,
+    )  # fmt: skip
 
 
 def _on_integers(operation: Operation, layer: WeightedSum, x: Sums) -> tuple[IntegerConv, Sums]:

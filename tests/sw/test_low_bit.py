@@ -88,7 +88,9 @@ def test_networks_equal_their_models(weight_bits, activation_bits, options):
     assert len(report.layers) == 3
     binary = [node for node in network.nodes if isinstance(node, BinaryConv)]
     integer = [node for node in network.nodes if isinstance(node, IntegerConv)]
-    assert (len(binary), len(integer)) == ((2, 2) if weight_bits == 1 else (0, 4))
+    # Weights of −1, 0 and 1 are counted, too.
+    assert (len(binary), len(integer)) == ((3, 1) if weight_bits <= 2 else (0, 4))
+    assert any(node.mask is not None for node in binary) == (weight_bits == 2)
     bits = len(bin(IntegerActivation(activation_bits, **options).high * 2)) - 3
     assert {node.bits for node in binary} <= {activation_bits, bits}
     # Codes are not the same for all images, or nothing would have been compared.

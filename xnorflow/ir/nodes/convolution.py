@@ -74,7 +74,8 @@ class BinaryConv(Convolution):
     that covers the whole map.
 
     Activations of several ``bits`` are as many planes of bits, and y is Σ 2ⁿ·yₙ of the planes: a
-    tap counts x where its weight bit is 1, otherwise 2^bits − 1 − x for xnor, and 0 for and.
+    tap counts x where its weight bit is 1, otherwise 2^bits − 1 − x for xnor, and 0 for and. Taps
+    that the ``mask`` leaves out count nothing: weights of −1, 0 and 1.
 
     Parameters
     ----------
@@ -92,6 +93,8 @@ class BinaryConv(Convolution):
         Pixels outside the frame that windows reach on each side, less than the kernel's sides.
     bits : int
         Of an activation, from 1 to 4: 1 for a map of bits, others for one of unsigned integers.
+    mask : bool array, (filters, rows, columns, channels), optional
+        Taps that count, for the xnor gate without P; the weight bits of others are 0.
     """
 
     kind = "binary_conv"
@@ -103,6 +106,7 @@ class BinaryConv(Convolution):
     gate: Gate = Gate.XNOR
     popcount: bool = False
     bits: int = 1
+    mask: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -110,7 +114,21 @@ class BinaryConv(Convolution):
         check_type(self.name, "gate", self.gate, Gate)
         check_type(self.name, "popcount", self.popcount, bool)
         check_range(f"{self.name}: bits", self.bits, 1, MAX_LEVEL_BITS)
+        if self.mask is not None:
+            freeze(self, "mask", np.bool_, 4, shape=self.weights.shape)
+            if self.gate is Gate.AND or self.popcount:
+                raise NetworkError(f"{self.name}: a mask is for the xnor gate, without P")
+            if np.any(self.weights & ~self.mask):
+                raise NetworkError(f"{self.name}: the weight bits of taps left out must be 0")
         check_windows(self)
+
+    @property
+    def reach(self) -> NDArray[np.int64]:
+        """Largest count of each filter, (filters,)."""
+        counted = np.full(self.filters, self.taps)
+        if self.mask is not None:
+            counted = self.mask.sum(axis=(1, 2, 3))
+        return counted * (2**self.bits - 1)
 
     def infer(self, x: FeatureMap) -> FeatureMap:
         """Map that this node delivers for the map ``x``."""
