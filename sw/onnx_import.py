@@ -43,6 +43,7 @@ def import_onnx(
     Parameters
     ----------
     path : path
+        Of the file.
     input : FeatureMap, optional
         Shape and type of a frame, whose integers are the values that the model takes; otherwise
         those of the file's input, with pixels 0 … 255 unless the file says otherwise.

@@ -72,7 +72,7 @@ def _prelu(call: Call) -> TwoSlope:
 
 
 def _clip(call: Call) -> Clip:
-    ends = []
+    ends: list[RootSum | None] = []
     for n, name in enumerate(("min", "max"), 1):
         constant = call.constant(n)
         if constant is not None:

@@ -33,7 +33,7 @@ def frame_of(model: Model) -> FeatureMap:
 
 
 def with_scale(graph: Graph, model: Model, scale: Fraction | None, *, told: bool) -> Graph:
-    """The ``graph`` behind ``scale``, which is that of pixels 0 … 1 if the graph begins with 2x − 1.
+    """The ``graph`` behind ``scale``; without one, behind that which its own beginning tells.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def _guess(graph: Graph) -> Fraction | None:
         gain, shift = gain * function.gain[0].factor, shift * function.gain[0].factor + offset
         if _SMALLEST < abs(gain) < _LARGEST:
             return Fraction(1)
-        if (gain, shift) == (2, -1):
+        if (gain, shift) == (Fraction(2), Fraction(-1)):
             return Fraction(1, 255)
         source = readers[0].name
 

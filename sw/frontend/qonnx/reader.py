@@ -191,9 +191,7 @@ class _Walk:
             raise LoweringError("the model must have one output that its input decides")
         order = results[0].order
         if not np.array_equal(order.reshape(-1), np.arange(order.size)):
-            raise LoweringError(
-                "the model's output is in another order than that of its last layer"
-            )
+            raise LoweringError("the model's output is not in the order of its last layer")
         return results[0]
 
     def _used(self, result: Tensor) -> tuple[Operation, ...]:

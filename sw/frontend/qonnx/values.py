@@ -193,10 +193,10 @@ def per_channel(constant: Constant, x: Tensor, call: Call) -> list[Fraction]:
         ) from None
     found = np.empty(x.order.size, np.int64)
     found[x.order.reshape(-1)] = positions.reshape(-1)
-    found = found.reshape(x.map[0], -1)
-    if (found != found[:, :1]).any():
+    by_channel = found.reshape(x.map[0], -1)
+    if (by_channel != by_channel[:, :1]).any():
         raise call.error("has a constant that is neither a number nor one for each channel")
-    return fractions(constant, found[:, 0], call)
+    return fractions(constant, by_channel[:, 0], call)
 
 
 def reshaped(constant: Constant, *shape: int) -> Constant:
