@@ -84,15 +84,18 @@ def run(model, x):
     for node in model.graph.node:
         if node.domain == BREVITAS:
             node.domain = QONNX
-    model.graph.output[0].type.tensor_type.elem_type = TensorProto.FLOAT
+    label = model.graph.node[-1].op_type in ("ArgMax", "TopK")
+    kind = TensorProto.INT64 if label else TensorProto.FLOAT
+    model.graph.output[0].type.tensor_type.elem_type = kind
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         wrapped = ModelWrapper(model).transform(InferShapes())
         return execute_onnx(wrapped, {"x": x.astype(np.float32)}, return_full_exec_context=True)
 
 
-def check(builder, path, *, value=lambda pixels: pixels, scores=None, frames=FRAMES, **keywords):
+def check(builder, path, *, value=lambda pixels: pixels, scores=None, within=1e-4, **keywords):
     """Compare the network of a model with the model: every bit, and the scores."""
+    frames = FRAMES
     imported = import_onnx(builder.save(path), **keywords)
     network = imported.network
     kind = network.input.type
@@ -116,7 +119,7 @@ def check(builder, path, *, value=lambda pixels: pixels, scores=None, frames=FRA
     factor = (integers * expected).sum() / (expected**2).sum()
     assert factor > 0
     np.testing.assert_allclose(
-        integers / factor, expected, rtol=0, atol=1e-4 * np.abs(expected).max()
+        integers / factor, expected, rtol=0, atol=within * np.abs(expected).max()
     )
     assert (integers.argmax(1) == expected.argmax(1)).all()
     return imported, compared

@@ -9,7 +9,7 @@ from xnorflow.errors import LoweringError
 from xnorflow.sw.frontend.qonnx.file import MOST_VALUES
 from xnorflow.sw.frontend.qonnx.moves import MOVES
 from xnorflow.sw.frontend.qonnx.quantisers import WEIGHT_QUANTISERS
-from xnorflow.sw.frontend.qonnx.values import Call, Constant, Levels
+from xnorflow.sw.frontend.qonnx.values import Call, Constant, Levels, taken
 
 
 __all__ = ["Constants"]
@@ -44,10 +44,7 @@ class Constants:
         inputs = [None if n is None else call.constant(k) for k, n in enumerate(call.inputs)]
         first = inputs[0] if inputs else None
         if call.op in MOVES and first is not None:
-            move = MOVES[call.op]
-            if isinstance(first, Levels):
-                return Levels(move(call, first.code), move(call, first.scale))
-            return move(call, first)
+            return taken(first, lambda values: MOVES[call.op](call, values))
         if call.op not in _FOLDED:
             raise call.error("is not known as an operator of constants")
         arrays = [_plain(call, each) for each in inputs]

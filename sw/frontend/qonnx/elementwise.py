@@ -7,7 +7,7 @@ import numpy as np
 
 from xnorflow.sw.frontend.graph import Clip, Function, Scale, TwoSlope
 from xnorflow.sw.frontend.modules import batch_norm
-from xnorflow.sw.frontend.qonnx.values import Call, Constant, Tensor, one, per_channel, reshaped
+from xnorflow.sw.frontend.qonnx.values import Call, Constant, Tensor, one, per_channel, taken
 from xnorflow.sw.lowering.roots import ONE, ZERO, Root, RootSum
 
 
@@ -51,7 +51,7 @@ def _norm(call: Call) -> Scale:
         constant: Constant = call.needed(n)
         shape = [1] * x.order.ndim
         shape[axis] = int(np.prod(constant.shape, dtype=int))
-        found = per_channel(reshaped(constant, *shape), x, call)
+        found = per_channel(taken(constant, lambda each: each.reshape(shape)), x, call)
         return found * (x.map[0] // len(found))
 
     eps = call.number("epsilon", float(np.float32(1e-5)))

@@ -6,7 +6,9 @@ from xnorflow.errors import LoweringError
 from xnorflow.ir import INPUT, FeatureMap, Int, UInt
 from xnorflow.sw.frontend.graph import Graph, Operation, Scale
 from xnorflow.sw.frontend.naming import Names
+from xnorflow.sw.frontend.qonnx.elementwise import ELEMENTWISE
 from xnorflow.sw.frontend.qonnx.file import Model, printable
+from xnorflow.sw.frontend.qonnx.quantisers import ACTIVATION_QUANTISERS
 from xnorflow.sw.lowering.roots import ZERO, Root
 
 
@@ -87,10 +89,17 @@ def _guess(graph: Graph) -> Fraction | None:
 
 
 def _channels_last(model: Model) -> bool:
-    """Whether all that happens to the input is that its channels are put first."""
-    readers = [each for each in model.nodes if model.input in each.inputs]
-    return bool(readers) and all(
+    """Whether the first nodes that move or weigh what comes from the input have channels last."""
+    reached, first = {model.input}, []
+    for node in model.nodes:
+        if not reached & {*node.inputs}:
+            continue
+        if node.op in ELEMENTWISE or node.op in ACTIVATION_QUANTISERS or node.op == "Cast":
+            reached |= {*node.outputs}
+        else:
+            first.append(node)
+    return bool(first) and all(
         each.channels_last
         or (each.op == "Transpose" and each.attributes.get("perm") == [0, 3, 1, 2])
-        for each in readers
+        for each in first
     )

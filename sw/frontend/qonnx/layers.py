@@ -17,8 +17,8 @@ from xnorflow.sw.frontend.graph import (
     WeightedSum,
 )
 from xnorflow.sw.frontend.qonnx.file import MOST_VALUES
-from xnorflow.sw.frontend.qonnx.values import Call, Constant, Tensor, arrange, fractions
-from xnorflow.sw.frontend.qonnx.weights import taken, weights_of
+from xnorflow.sw.frontend.qonnx.values import Call, Constant, Tensor, arrange, fractions, taken
+from xnorflow.sw.frontend.qonnx.weights import weights_of
 from xnorflow.sw.lowering.roots import ONE, RootSum
 
 
@@ -206,8 +206,9 @@ def _averaged(call: Call, x: Tensor, *, keep: bool) -> Read:
         raise call.error("must not average a map with zeros around it")
     channels = x.map[0]
     order = arrange(1, channels, 1, 1) if keep else arrange(1, channels)
-    function = [] if x.map[1:] == (1, 1) else [("", GlobalAverage())]
-    return [*function], Tensor("", (channels, 1, 1), order, x.bits and not function)
+    if x.map[1:] == (1, 1):
+        return [], replace(x, order=order)
+    return [("", GlobalAverage())], Tensor("", (channels, 1, 1), order)
 
 
 def _map(call: Call) -> Tensor:

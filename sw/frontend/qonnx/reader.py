@@ -16,7 +16,7 @@ from xnorflow.sw.frontend.qonnx.file import Model, Node, printable
 from xnorflow.sw.frontend.qonnx.layers import LAYERS, Read, concat, pad, summed
 from xnorflow.sw.frontend.qonnx.moves import MOVES
 from xnorflow.sw.frontend.qonnx.quantisers import ACTIVATION_QUANTISERS
-from xnorflow.sw.frontend.qonnx.values import Call, Constant, Tensor, arrange
+from xnorflow.sw.frontend.qonnx.values import Call, Constant, Tensor, arrange, taken
 
 
 __all__ = ["Reading", "read"]
@@ -119,13 +119,15 @@ class _Walk:
         if x.padding and node.op != "Conv":
             raise call.error("gets a map with zeros around it, which only a Conv takes")
         functions, result = self._functions(node, call, varying)
+        if not functions:
+            return result
         sources = tuple(each.source for each in varying)
         return replace(result, source=self._add(node, functions, sources))
 
     def _moved(self, node: Node, call: Call, x: Tensor) -> Tensor:
         if node.op in ("Identity", "Dropout") or x.end:
             return x
-        if x.padding:
+        if x.padding and node.op != "Transpose":
             raise call.error("gets a map with zeros around it, which only a Conv takes")
         if node.op == "Cast":
             if call.integer("to", 0) not in _FLOATS:
@@ -149,13 +151,13 @@ class _Walk:
                 call.tensor()
             function = ELEMENTWISE[node.op](call)
             if x.bits and isinstance(function, Scale):
-                return self._rescaled(call, x, function)
+                return self._rescaled(node, call, x, function)
             return [("", function)], replace(x, bits=False)
         if node.op in LAYERS:
             return _channels_first(call, LAYERS[node.op])
         raise call.error(f"cannot be read: what can is {', '.join(_ACCEPTED)}")
 
-    def _rescaled(self, call: Call, x: Tensor, scale: Scale) -> Read:
+    def _rescaled(self, node: Node, call: Call, x: Tensor, scale: Scale) -> Read:
         """Bits whose two levels are scaled and shifted."""
         operation = self.operations[x.source]
         quantiser = operation.function
@@ -167,9 +169,10 @@ class _Walk:
             raise call.error("multiplies with 0")
         levels = quantiser.levels
         scaled = replace(levels, low=levels.low * gain + shift, step=levels.step * gain)
-        name = self.names.unique(operation.name)
-        again = replace(operation, name=name, function=Binarise(scaled))
-        self.operations[name] = again
+        (tensor,) = (each for each in node.inputs if isinstance(self.tensors[each], Tensor))
+        alone = sum(tensor in each.inputs for each in self.model.nodes) == 1
+        name = operation.name if alone else self.names.unique(operation.name)
+        self.operations[name] = replace(operation, name=name, function=Binarise(scaled))
         return [], replace(x, source=name)
 
     def _add(
@@ -214,8 +217,10 @@ def _channels_first(call: Call, layer: Callable[[Call], Read]) -> Read:
     if not call.channels_last:
         return layer(call)
     x = call.tensor()
-    turned = replace(x, order=x.order.transpose(_NHWC))
-    functions, result = layer(replace(call, inputs=(turned, *call.inputs[1:])))
+    inputs = [replace(x, order=x.order.transpose(_NHWC)), *call.inputs[1:]]
+    if call.op == "Conv":
+        inputs[1] = taken(call.needed(1), lambda weights: weights.transpose(_NHWC))
+    functions, result = layer(replace(call, inputs=tuple(inputs)))
     return functions, replace(result, order=result.order.transpose(0, 2, 3, 1))
 
 

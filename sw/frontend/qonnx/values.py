@@ -1,7 +1,7 @@
 """Tensors of an ONNX graph: constants, and those that the input decides."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 from xnorflow.errors import LoweringError
 
 
-__all__ = ["Call", "Constant", "Levels", "Tensor", "arrange", "fractions", "one", "per_channel"]
+__all__ = [
+    "Call",
+    "Constant",
+    "Levels",
+    "Tensor",
+    "arrange",
+    "fractions",
+    "one",
+    "per_channel",
+    "taken",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,10 +209,8 @@ def per_channel(constant: Constant, x: Tensor, call: Call) -> list[Fraction]:
     return fractions(constant, by_channel[:, 0], call)
 
 
-def reshaped(constant: Constant, *shape: int) -> Constant:
-    """A constant in another shape."""
+def taken(constant: Constant, move: Callable[[NDArray[Any]], NDArray[Any]]) -> Constant:
+    """A constant whose values are moved."""
     if isinstance(constant, Levels):
-        return replace(
-            constant, code=constant.code.reshape(shape), scale=constant.scale.reshape(shape)
-        )
-    return constant.reshape(shape)
+        return Levels(move(constant.code), move(constant.scale))
+    return move(constant)

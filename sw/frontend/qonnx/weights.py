@@ -1,7 +1,6 @@
 """Weights of a layer: integers and a scale for each filter, from constants of any form."""
 
 import math
-from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -14,16 +13,9 @@ from xnorflow.sw.frontend.qonnx.values import Call, Constant, Levels
 from xnorflow.sw.lowering.roots import Root
 
 
-__all__ = ["taken", "weights_of"]
+__all__ = ["weights_of"]
 
 _LARGEST = 1 << MAX_WEIGHT_BITS - 1
-
-
-def taken(constant: Constant, move: Callable[[NDArray[Any]], NDArray[Any]]) -> Constant:
-    """A constant whose values are moved."""
-    if isinstance(constant, Levels):
-        return Levels(move(constant.code), move(constant.scale))
-    return move(constant)
 
 
 def weights_of(
