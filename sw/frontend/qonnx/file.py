@@ -127,8 +127,14 @@ def open_model(path: Path | str) -> Model:
 
 def printable(text: str, most: int = 80) -> str:
     """A ``text`` of a file, of one line and not longer than ``most``."""
+    text = _text(text)
     text = "".join(each if each.isprintable() else "?" for each in text[: most + 1])
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _text(value: str | bytes) -> str:
+    """A text of a file; what is no UTF-8 arrives as bytes."""
+    return value if isinstance(value, str) else bytes(value).decode(errors="replace")
 
 
 def _read(proto: "onnx.ModelProto") -> Model:
@@ -140,9 +146,9 @@ def _read(proto: "onnx.ModelProto") -> Model:
         raise FormatError(f"has {len(graph.node):,} nodes: accepted are {_MOST_NODES:,}")
     if proto.functions or graph.sparse_initializer:
         raise FormatError("has functions or sparse tensors, which are not accepted")
-    constants = {each.name: _array(each) for each in graph.initializer}
+    constants = {_text(each.name): _array(each) for each in graph.initializer}
     nodes = tuple(_node(n, each) for n, each in enumerate(graph.node))
-    inputs = [each for each in graph.input if each.name not in constants]
+    inputs = [each for each in graph.input if _text(each.name) not in constants]
     if len(inputs) != 1:
         raise FormatError(f"has {len(inputs)} inputs: a network has one")
     (value,) = inputs
@@ -156,10 +162,10 @@ def _read(proto: "onnx.ModelProto") -> Model:
     return Model(
         nodes,
         constants,
-        value.name,
+        _text(value.name),
         _shape(value),
         _integers(value.type.tensor_type.elem_type, kinds),
-        tuple(each.name for each in graph.output),
+        tuple(_text(each.name) for each in graph.output),
         opset,
     )
 
@@ -220,6 +226,8 @@ def _array(tensor: "onnx.TensorProto") -> NDArray[Any]:
     if min(tensor.dims, default=1) < 0 or np.prod(np.array(tensor.dims, object)) > MOST_VALUES:
         raise FormatError(f"has a tensor {name} of the shape {list(tensor.dims)}, which is too big")
     array = numpy_helper.to_array(tensor)
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        raise FormatError(f"has a tensor {name} with values that are no numbers")
     # Such values are exactly those of the file.
     return array.astype(np.float64) if array.dtype.kind == "f" and array.itemsize < 4 else array
 
@@ -234,7 +242,8 @@ def _node(number: int, proto: "onnx.NodeProto") -> Node:
         )
     attributes = {each.name: _attribute(each, f"{name} ({op})") for each in proto.attribute}
     last = proto.domain == _CHANNELS_LAST
-    return Node(name, op, tuple(proto.input), tuple(proto.output), attributes, last)
+    inputs, outputs = (tuple(map(_text, names)) for names in (proto.input, proto.output))
+    return Node(name, op, inputs, outputs, attributes, last)
 
 
 def _attribute(proto: "onnx.AttributeProto", origin: str) -> Any:
