@@ -53,6 +53,7 @@ class Builder:
     def weights(self, *shape, op="BipolarQuant", scale=0.5, bits=3.0):
         """Latent weights behind their quantiser."""
         latent = self.rng.normal(size=shape)
+        latent[self.rng.random(shape) < 0.1] = 0
         if op == "BipolarQuant":
             return self.call(op, latent, scale)
         return self.call(op, latent, scale, 0.0, bits, signed=1, narrow=1, rounding_mode="ROUND")

@@ -137,7 +137,9 @@ def convolutional(b):
     b.norm(8)
     b.then("BipolarQuant", 1.0)
     b.then("Pad", np.array([0, 0, 1, 1, 0, 0, 1, 1]), 0.0, mode="constant")
-    conv(b, 8, 12, bias=[b.rng.normal(size=12)])
+    rounding = {"signed": 1, "narrow": 0, "rounding_mode": "ROUND"}
+    bias = b.call("Quant", 4 * b.rng.normal(size=12), 0.25, 0.0, 8.0, **rounding)
+    conv(b, 8, 12, bias=[bias])
     b.then("MaxPool", kernel_shape=[2, 2], strides=[2, 2], pads=[0] * 4)
     b.norm(12)
     b.then("Quant", 0.5, 0.0, 1.0, signed=1, narrow=1, rounding_mode="ROUND")
@@ -149,7 +151,8 @@ def convolutional(b):
 def test_convolutions(path):
     b = start(3, 12, 11)
     convolutional(b)
-    b.then("Clip", -2.0, 2.0)
+    b.then("Clip", -0.25, 1.0)
+    b.then("Add", np.linspace(-1.5, 0.5, 8).reshape(8, 1, 1))
     b.then("BipolarQuant", 2.0)
     b.then("Flatten")
     dense(b, 48, 10)
@@ -263,7 +266,7 @@ def test_sign_and_levels_that_are_scaled(path):
     b.then("Mul", 0.5)
     b.then("Add", 0.5)
     b.then("MatMul", b.rng.choice([0.0, 1.0], (25, 5)))
-    one = b.x
+    one = b.then("Add", dyadic(b, 5))
     b.x = half
     b.then("MatMul", b.rng.choice([-1.0, 1.0], (25, 5)))
     b.then("Sign")

@@ -110,6 +110,38 @@ def test_nothing_can_follow_a_softmax(path):
         finish(b, path)
 
 
+@pytest.mark.parametrize("second", [2.0, 1.0])
+def test_a_scale_must_be_the_same_all_over_a_filter(path, second):
+    b = small()
+    b.then("Flatten")
+    scale = np.where(np.arange(64) < 9, 1.0, second)
+    b.then("Gemm", b.call("BipolarQuant", b.rng.normal(size=(5, 64)), scale), transB=1)
+    b.save(path)
+    if second == 1:
+        assert xnorflow.load(path).labels == ("0", "1", "2", "3", "4")
+        return
+    with pytest.raises(LoweringError, match="weights whose scale is not the same all over a filt"):
+        xnorflow.load(path)
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs", "attributes", "message"),
+    [
+        ("TopK", [np.array([2])], {}, "must deliver the largest score alone"),
+        ("TopK", [np.array([1])], {"largest": 0}, "must deliver the largest score alone"),
+        ("ArgMax", [], {"axis": 1, "select_last_index": 1}, "accepted is the first one"),
+        ("ArgMax", [], {}, "must go over the classes, and over all of them"),
+    ],
+)
+def test_only_the_first_of_the_largest_scores_is_a_label(path, op, inputs, attributes, message):
+    b = small()
+    b.then("Flatten")
+    b.then("Gemm", b.weights(5, 64), transB=1)
+    b.then(op, *inputs, **attributes)
+    with pytest.raises(LoweringError, match=message):
+        xnorflow.load(b.save(path))
+
+
 def test_values_of_the_input_must_be_known(path):
     b = Builder(1, 9)
     with pytest.raises(LoweringError, match="does not say what values its input x has: give the"):
