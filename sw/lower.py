@@ -6,14 +6,14 @@ from dataclasses import replace
 from torch import nn
 
 from xnorflow.errors import LoweringError, NetworkError
-from xnorflow.ir import ArgMax, FeatureMap, Network, Provenance, Quantisation
+from xnorflow.ir import ArgMax, FeatureMap, Network, Node, Provenance, Quantisation
 from xnorflow.sw.frontend.prepare import is_prepared
 from xnorflow.sw.frontend.reader import graph_of
 from xnorflow.sw.lowering.exact import exact_nodes
 from xnorflow.sw.lowering.grid import grid_nodes
 
 
-__all__ = ["lower"]
+__all__ = ["lower", "network_of"]
 
 
 def lower(
@@ -71,20 +71,46 @@ def lower(
         else:
             frame = input
             nodes = exact_nodes(graph_of(model, frame), frame, quantisation or Quantisation())
-        network = Network(
-            name=name,
-            input=frame,
-            nodes=tuple(nodes),
-            labels=(),
-            provenance=provenance or Provenance(),
+        return network_of(
+            nodes,
+            frame,
             quantisation=quantisation,
+            name=name,
+            labels=labels,
+            provenance=provenance,
         )
-        if labels == ():
-            return network
-        classes = network.maps[nodes[-1].name].channels
-        label = ArgMax("label", nodes[-1].name)
-        numbers = tuple(map(str, range(max(2, classes))))
-        return replace(network, nodes=(*nodes, label), labels=labels or numbers)
     except NetworkError as error:
         hint = "; a grid of fewer bits may help" if is_prepared(model) else ""
         raise LoweringError(f"no network can hold this model: {error}{hint}") from None
+
+
+def network_of(
+    nodes: list[Node],
+    frame: FeatureMap,
+    *,
+    quantisation: Quantisation | None = None,
+    name: str = "network",
+    labels: tuple[str, ...] | None = None,
+    provenance: Provenance | None = None,
+) -> Network:
+    """Network of ``nodes`` up to its scores, with a label behind them: see `lower`.
+
+    Raises
+    ------
+    NetworkError
+        If no network can have such nodes.
+    """
+    network = Network(
+        name=name,
+        input=frame,
+        nodes=tuple(nodes),
+        labels=(),
+        provenance=provenance or Provenance(),
+        quantisation=quantisation,
+    )
+    if labels == ():
+        return network
+    classes = network.maps[nodes[-1].name].channels
+    label = ArgMax("label", nodes[-1].name)
+    numbers = tuple(map(str, range(max(2, classes))))
+    return replace(network, nodes=(*nodes, label), labels=labels or numbers)

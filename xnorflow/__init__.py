@@ -33,7 +33,7 @@ _WHERE = {
     "fold": "xnorflow.hw.compile.fold",
     "generate": "xnorflow.hw.compile.emit",
     "golden": "xnorflow.sw.golden",
-    "load": "xnorflow.ir.xnf",
+    "load": "xnorflow.sw.load",
     "load_data": "xnorflow.sw.data",
     "lower": "xnorflow.sw.lower",
     "prepare": "xnorflow.sw.frontend.prepare",

@@ -1,5 +1,6 @@
 """Operations of the modules that a traced PyTorch model calls."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -29,7 +30,7 @@ from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
 from xnorflow.sw.nn.quantiser import ActivationQuantiser, Delivered, WeightLevels
 
 
-__all__ = ["ACCEPTED", "Functions", "clip", "pair", "read_module", "two_slopes"]
+__all__ = ["ACCEPTED", "Functions", "batch_norm", "clip", "pair", "read_module", "two_slopes"]
 
 ACCEPTED = (
     "xnorflow's layers, BatchNorm1d/2d, MaxPool2d, AdaptiveAvgPool2d(1), PReLU, ReLU, Hardtanh, "
@@ -145,17 +146,29 @@ def _of_norm(norm: nn.BatchNorm1d | nn.BatchNorm2d, origin: str) -> Scale:
     channels = norm.num_features
     weight = [1.0] * channels if norm.weight is None else norm.weight.tolist()
     bias = [0.0] * channels if norm.bias is None else norm.bias.tolist()
-    squares = [Fraction(value) + Fraction(norm.eps) for value in variance.tolist()]
+    return batch_norm(weight, bias, mean.tolist(), variance.tolist(), norm.eps, origin)
+
+
+def batch_norm(
+    gains: Sequence[float | Fraction],
+    shifts: Sequence[float | Fraction],
+    means: Sequence[float | Fraction],
+    variances: Sequence[float | Fraction],
+    eps: float | Fraction,
+    origin: str,
+) -> Scale:
+    """Batch normalisation ``gain · (x − mean) / √(variance + eps) + shift`` of each channel."""
+    squares = [Fraction(value) + Fraction(eps) for value in variances]
     if min(squares) <= 0:
         raise LoweringError(f"{origin} has a variance that is not above 0")
-    gains = tuple(
-        Root(Fraction(gain), 1 / square) for gain, square in zip(weight, squares, strict=True)
+    roots = tuple(
+        Root(Fraction(gain), 1 / square) for gain, square in zip(gains, squares, strict=True)
     )
-    shifts = tuple(
-        RootSum.rational(shift) - RootSum.of(gain) * Root(Fraction(centre))
-        for gain, shift, centre in zip(gains, bias, mean.tolist(), strict=True)
+    offsets = tuple(
+        RootSum.rational(shift) - RootSum.of(root) * Root(Fraction(mean))
+        for root, shift, mean in zip(roots, shifts, means, strict=True)
     )
-    return Scale(gains, shifts)
+    return Scale(roots, offsets)
 
 
 def _pool(

@@ -1,7 +1,6 @@
 """Graph of a PyTorch module, and the distances to its thresholds."""
 
 import operator
-import re
 from fractions import Fraction
 from typing import Any
 
@@ -21,6 +20,7 @@ from xnorflow.sw.frontend.graph import (
     Sum,
 )
 from xnorflow.sw.frontend.modules import ACCEPTED, Functions, read_module
+from xnorflow.sw.frontend.naming import Names
 from xnorflow.sw.frontend.trace import trace
 from xnorflow.sw.lowering.roots import ZERO, Root
 from xnorflow.sw.nn.quantiser import ActivationQuantiser
@@ -85,7 +85,7 @@ class _Walk:
         self.traced = traced
         self.modules = dict(traced.named_modules())
         self.operations: list[Operation] = []
-        self.names = {INPUT, "scores", "label"}
+        self.names = Names()
         self.sources: dict[fx.Node, str] = {}
         self.constants: dict[fx.Node, Any] = {}
         self.binarisers: dict[fx.Node, str] = {}
@@ -133,10 +133,10 @@ class _Walk:
 
     def _read(self, node: fx.Node, inputs: list[fx.Node]) -> None:
         origin, functions = self._functions(node, inputs)
-        base = self._base(node)
+        base = self.names.base(str(node.target) if node.op == "call_module" else node.name)
         sources = tuple(self.sources[each] for each in inputs)
         for ending, function in functions:
-            name = self._unique(f"{base}{ending}")
+            name = self.names.unique(f"{base}{ending}")
             self.operations.append(Operation(name, origin, function, sources))
             if isinstance(function, Binarise | Quantise):
                 self.binarisers[node] = name
@@ -184,20 +184,6 @@ class _Walk:
         if not isinstance(tensors, tuple | list) or list(tensors) != inputs or axis not in (1, -3):
             raise LoweringError(f"{origin} must join the channels of different maps, dimension 1")
         return [("", Concat())]
-
-    def _base(self, node: fx.Node) -> str:
-        """Prefix of the names of a node's operations."""
-        text = str(node.target) if node.op == "call_module" else node.name
-        text = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:48]
-        return text if re.match(r"[a-z]", text) else f"layer_{text}"
-
-    def _unique(self, name: str) -> str:
-        number, unique = 1, name
-        while unique in self.names:
-            number += 1
-            unique = f"{name}_{number}"
-        self.names.add(unique)
-        return unique
 
 
 def _shape(node: fx.Node) -> tuple[int, ...]:

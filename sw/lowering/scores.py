@@ -61,9 +61,11 @@ def scores(sums: Sums, name: str, origin: str) -> Affine:
     return Affine(
         name,
         sums.node,
-        scale=_integers([sign * times for sign in signs]),
-        offset=np.array(offsets, np.int64),
-        popcount_scale=_integers([each * times for each in popcounts]) if any(centres) else None,
+        scale=_integers([sign * times for sign in signs], origin),
+        offset=_integers(offsets, origin),
+        popcount_scale=(
+            _integers([each * times for each in popcounts], origin) if any(centres) else None
+        ),
     )
 
 
@@ -102,5 +104,8 @@ def _same_order(rounded: list[int], exact: list[RootSum]) -> bool:
     )
 
 
-def _integers(values: Sequence[Fraction]) -> NDArray[np.int64]:
-    return np.array([int(value) for value in values], np.int64)
+def _integers(values: Sequence[Fraction | int], origin: str) -> NDArray[np.int64]:
+    integers = [int(value) for value in values]
+    if max(map(abs, integers)) >= 1 << 63:
+        raise LoweringError(f"the biases of {origin} are too large for its scale: over 64 bits")
+    return np.array(integers, np.int64)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.onnx_models import Builder
 from tests.sw.test_adabin_import import release
 from xnorflow.ir.xnf import load
 from xnorflow.sw.checkpoint import load_checkpoint
@@ -72,10 +73,34 @@ def test_training_goes_on_from_an_import(cli, cifar, tmp_path):
     assert (grid.bits, grid.fraction) == (12, 6)
 
 
+def test_import_reads_an_onnx_file(cli, tmp_path):
+    b = Builder(1, 4, 4, 1)
+    b.then("Flatten")
+    b.then("BipolarQuant", 1.0)
+    b.then("Gemm", b.weights(3, 16), transB=1)
+    b.then("Softmax")
+    b.save(tmp_path / "net.onnx")
+    code, out, _ = cli("import", "qonnx", "net.onnx", "-o", "net.xnf", "--scale", "1/255")
+    assert code == 0
+    assert "note: Softmax_4 (Softmax) is left out" in out
+    assert "it takes frames of 4×1×4 and gives 3 scores" in out
+    assert load("net.xnf").name == "net"
+    for options, text in (
+        ((), "does not say what values its input x has"),
+        (("--scale", "a"), "'a' is no number such as 1 or 1/255"),
+        (("--bits", 8), "--bits is not for ONNX files"),
+    ):
+        code, _, err = cli("import", "qonnx", "net.onnx", "-o", "net.xnf", *options)
+        assert (code, err.count("\n")) == (1, 1)
+        assert text in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
         (("finn-cnv", "a.th", "-o", "a.xnf"), "'finn-cnv' cannot be imported"),
+        (("qonnx", "a.onnx", "-o", "a.safetensors"), "must end in .xnf, not 'a.safetensors'"),
+        (("adabin-resnet20", "a.th", "-o", "a.xnf", "--scale", "1"), "--scale is for ONNX files"),
         (("adabin-resnet20", "a.th", "-o", "a.pth"), "must end in .xnf or .safetensors"),
         (("adabin-resnet20", "a.th", "-o", "a.xnf"), "a.th"),
         (("adabin-resnet20", "a.th", "-o", "a.xnf", "--bits", 99), "from 2 to 24, not 99"),

@@ -183,8 +183,10 @@ def teach(
 
 
 def import_(
-    kind: Annotated[str, typer.Argument(help="What it is: adabin-resnet20.")],
-    checkpoint: Annotated[Path, typer.Argument(help="Its authors' file of parameters.")],
+    kind: Annotated[str, typer.Argument(help="What it is: qonnx, or adabin-resnet20.")],
+    source: Annotated[
+        Path, typer.Argument(help="An ONNX file, or the authors' file of parameters.")
+    ],
     out: Annotated[
         Path,
         typer.Option(
@@ -203,25 +205,78 @@ def import_(
     fraction: Annotated[
         int | None, typer.Option("--fraction", help="How many of them are fractional.")
     ] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(
+            "--scale",
+            help="Value that the integer 1 of an ONNX model's input stands for, such as 1/255, "
+            "if the model does not begin with a scale that tells.",
+        ),
+    ] = None,
     limit: LimitOption = None,
 ) -> None:
-    """Import a network that others have trained, and measure it on the test images.
+    """Import a network that others have trained.
 
-    First in floating point, to show that it is what they have, and then on the fixed-point grid.
+    An ONNX file of QONNX, Brevitas or FINN becomes integers that compute the same. AdaBin's
+    ResNet-20 is measured on the test images, first in floating point, to show that it is what its
+    authors have, and then on the fixed-point grid.
     """
+    if kind == "qonnx":
+        others = {"--bits": bits, "--fraction": fraction, "--limit": limit}
+        refuse(others, "is not for ONNX files")
+        _import_qonnx(source, out, scale)
+    else:
+        refuse({"--scale": scale}, "is for ONNX files")
+        _import_adabin(kind, source, out, bits=bits, fraction=fraction, limit=limit)
+    console.print(f"{out} is written", soft_wrap=True)
+
+
+def _import_qonnx(source: Path, out: Path, scale: str | None) -> None:
+    from fractions import Fraction
+
+    from xnorflow.ir.xnf import save
+    from xnorflow.sw.onnx_import import import_onnx
+
+    if out.suffix != ".xnf":
+        raise DataError(f"the file to write must end in .xnf, not {out.name!r}")
+    check_output(out)
+    try:
+        known = None if scale is None else Fraction(scale)
+    except (ValueError, ZeroDivisionError):
+        raise DataError(f"{scale!r} is no number such as 1 or 1/255") from None
+    found = import_onnx(source, scale=known)
+    for note in found.notes:
+        console.print(f"note: {note}", soft_wrap=True)
+    frame = found.network.input
+    console.print(
+        f"it takes frames of {frame.height}×{frame.width}×{frame.channels} and gives "
+        f"{found.network.maps[found.network.scores].channels} scores"
+    )
+    save(found.network, out)
+
+
+def _import_adabin(
+    kind: str,
+    source: Path,
+    out: Path,
+    *,
+    bits: int | None,
+    fraction: int | None,
+    limit: int | None,
+) -> None:
     from xnorflow.ir.xnf import save
     from xnorflow.sw.adabin_import import import_and_measure
     from xnorflow.sw.checkpoint import save_checkpoint
     from xnorflow.sw.data import load_data
 
     if kind != "adabin-resnet20":
-        raise DataError(f"{kind!r} cannot be imported: only adabin-resnet20 can")
+        raise DataError(f"{kind!r} cannot be imported: only qonnx and adabin-resnet20 can")
     if out.suffix not in (".xnf", ".safetensors"):
         raise DataError(f"the file to write must end in .xnf or .safetensors, not {out.name!r}")
     check_output(out)
     data = load_data("cifar10")
     found = import_and_measure(
-        checkpoint, data, name=out.stem, bits=bits, fraction=fraction, limit=limit, progress=bar
+        source, data, name=out.stem, bits=bits, fraction=fraction, limit=limit, progress=bar
     )
     grid = found.grid
     console.print(
@@ -234,7 +289,6 @@ def import_(
         save(found.network, out)
     else:
         save_checkpoint(found.checkpoint, out)
-    console.print(f"{out} is written", soft_wrap=True)
 
 
 def _what_is_kept(folder: Path, fresh: bool) -> Callable[[], str]:

@@ -1,0 +1,1 @@
+"""Reading of ONNX files, in the dialects of QONNX, Brevitas and FINN."""

@@ -1,0 +1,31 @@
+"""Networks from files of any kind."""
+
+from fractions import Fraction
+from pathlib import Path
+
+from xnorflow.errors import FormatError
+from xnorflow.ir import FeatureMap, Network, xnf
+
+
+__all__ = ["load"]
+
+
+def load(
+    path: Path | str, *, input: FeatureMap | None = None, scale: Fraction | int | None = None
+) -> Network:
+    """Network of an .xnf file, or of an .onnx file as `xnorflow.sw.onnx_import` reads it.
+
+    Raises
+    ------
+    FormatError
+        If the file cannot be read, or if ``input`` or ``scale`` are given for an .xnf file.
+    LoweringError
+        If the model of an .onnx file has no exact integer network.
+    """
+    if Path(path).suffix.lower() == ".onnx":
+        from xnorflow.sw.onnx_import import import_onnx
+
+        return import_onnx(path, input=input, scale=scale).network
+    if input is not None or scale is not None:
+        raise FormatError(f"{path} says itself what its input is: give that for .onnx files only")
+    return xnf.load(path)

@@ -1,0 +1,78 @@
+"""Import of ONNX files as QONNX, Brevitas and FINN write them."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from xnorflow.errors import LoweringError, NetworkError
+from xnorflow.ir import FeatureMap, Network, Provenance, Quantisation
+from xnorflow.sw.frontend.qonnx.file import open_model, printable
+from xnorflow.sw.frontend.qonnx.frames import frame_of, with_scale
+from xnorflow.sw.frontend.qonnx.reader import read
+from xnorflow.sw.lower import network_of
+from xnorflow.sw.lowering.exact import exact_nodes
+
+
+__all__ = ["Import", "import_onnx"]
+
+
+@dataclass(frozen=True, eq=False)
+class Import:
+    """What a file holds.
+
+    Attributes
+    ----------
+    network : Network
+    notes : tuple of str
+        Sentences on what was read in another way than it is written.
+    """
+
+    network: Network
+    notes: tuple[str, ...]
+
+
+def import_onnx(
+    path: Path | str,
+    *,
+    input: FeatureMap | None = None,
+    scale: Fraction | int | None = None,
+    labels: tuple[str, ...] | None = None,
+) -> Import:
+    """Network of integers that computes what an ONNX file does, in exact arithmetic.
+
+    Parameters
+    ----------
+    path : path
+        Of the file.
+    input : FeatureMap, optional
+        Shape and type of a frame, whose integers are the values that the model takes; otherwise
+        those of the file's input, with pixels 0 … 255 unless the file says otherwise.
+    scale : Fraction, optional
+        Value that the integer 1 stands for: 1/255 for pixels that the model takes as 0 … 1. That
+        is found out where the model begins with a scale that tells.
+    labels : tuple of str, optional
+        As for `xnorflow.sw.lower.lower`.
+
+    Raises
+    ------
+    FormatError
+        If the file cannot be read, or is none that is accepted.
+    LoweringError
+        If a node cannot be read or lowered, with its name.
+    ToolError
+        If the package onnx is missing.
+    """
+    model = open_model(path)
+    if scale is not None and scale <= 0:
+        raise LoweringError(f"the scale of the input must be above 0, not {scale}")
+    try:
+        frame = input or frame_of(model)
+        reading = read(model, frame)
+        known = None if scale is None else Fraction(scale)
+        graph = with_scale(reading.graph, model, known, told=input is not None)
+        name = printable(Path(path).stem)
+        nodes = exact_nodes(graph, frame, Quantisation())
+        network = network_of(nodes, frame, name=name, labels=labels, provenance=Provenance())
+    except NetworkError as error:
+        raise LoweringError(f"no network can hold this model: {error}") from None
+    return Import(network, reading.notes)
