@@ -1,6 +1,6 @@
 """Import of ONNX files as QONNX, Brevitas and FINN write them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -68,11 +68,24 @@ def import_onnx(
     try:
         frame = input or frame_of(model)
         reading = read(model, frame)
-        known = None if scale is None else Fraction(scale)
-        graph = with_scale(reading.graph, model, known, told=input is not None)
-        name = printable(Path(path).stem)
+        graph, quantisation = reading.graph, None
+        if reading.input is None:
+            known = None if scale is None else Fraction(scale)
+            graph = with_scale(graph, model, known, told=input is not None)
+        elif scale is not None or input not in (None, replace(frame, type=reading.input.type)):
+            raise LoweringError("the model quantises its input, which decides what frames are")
+        else:
+            frame = replace(frame, type=reading.input.type)
+            quantisation = reading.input.quantisation
         nodes = exact_nodes(graph, frame, Quantisation())
-        network = network_of(nodes, frame, name=name, labels=labels, provenance=Provenance())
+        network = network_of(
+            nodes,
+            frame,
+            quantisation=quantisation,
+            name=printable(Path(path).stem),
+            labels=labels,
+            provenance=Provenance(),
+        )
     except NetworkError as error:
         raise LoweringError(f"no network can hold this model: {error}") from None
     return Import(network, reading.notes)

@@ -9,6 +9,7 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_onnx
 from qonnx.transformation.infer_shapes import InferShapes
 
+from xnorflow.ir import UInt
 from xnorflow.sw.golden import golden
 from xnorflow.sw.onnx_import import import_onnx
 
@@ -114,6 +115,15 @@ def check(builder, path, *, value=lambda pixels: pixels, scores=None, within=1e-
             upper = np.moveaxis(levels > (levels.max() + levels.min()) / 2, 1, -1)
             assert (bits == upper).all() or (bits != upper).all(), name
             assert 0.02 < bits.mean() < 0.98, name
+            compared += 1
+        elif name in found.maps and isinstance(network.maps[name].type, UInt):
+            codes = found.maps[name].numpy()
+            levels = tensors[node.output[0]].reshape(frames, *np.moveaxis(codes, -1, 1).shape[1:])
+            there = np.unique(levels)
+            assert 1 < len(there) <= codes.max() + 1, name
+            unit = np.diff(there).min()
+            steps = np.rint((levels - there[0]) / unit).astype(int)
+            assert (np.moveaxis(steps, 1, -1) == codes - codes.min()).all(), name
             compared += 1
     expected = tensors[scores or builder.x].reshape(frames, -1).astype(np.float64)
     integers = found.scores.numpy().astype(np.float64)

@@ -66,7 +66,7 @@ class ActivationSteps:
 
     Attributes
     ----------
-    low : int
+    low : int or Fraction
         Code of the lowest level.
     unit : Fraction
         Value of the code 1.
@@ -76,7 +76,7 @@ class ActivationSteps:
         Steps that are reached only where x > threshold: those of rounding that takes ties to even.
     """
 
-    low: int
+    low: int | Fraction
     unit: Fraction
     thresholds: tuple[tuple[Fraction, ...], ...]
     strict: tuple[bool, ...]

@@ -40,10 +40,10 @@ def finish(b, path, features=64, **keywords):
 WIDE = {"signed": 1, "narrow": 0, "rounding_mode": "ROUND"}
 MESSAGES = {
     "GELU": (("Gelu",), "cannot be read: what can is Add, ArgMax"),
-    "2 bits": (("Quant", 0.5, 0.0, 2.0, WIDE), "quantises an activation to 2 bits: accepted is 1"),
+    "5 bits": (("Quant", 0.5, 0.0, 5.0, WIDE), "has 32 levels: activations have at most 4 bits"),
     "steps": (
-        ("MultiThreshold", np.zeros((4, 3)), {"out_dtype": "UINT2"}),
-        r"has thresholds .4, 3.: accepted so far are",
+        ("MultiThreshold", np.zeros((4, 31)), {"out_dtype": "UINT5"}),
+        r"has 32 levels: activations have at most 4 bits",
     ),
     "scales": (("BipolarQuant", np.arange(1.0, 5.0).reshape(4, 1, 1)), "one scale"),
     "rounding": (

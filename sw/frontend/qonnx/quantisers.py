@@ -1,16 +1,15 @@
-"""Quantisers: of constants, to integers and a scale; of activations, to two levels.
-
-Activations of more levels are to be read here, where `_of_quant` and `_of_thresholds` refuse them.
-"""
+"""Quantisers: of constants, to integers and a scale; of activations, to two levels or more."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xnorflow.sw.frontend.graph import Binarise
+from xnorflow.ir import MAX_LEVEL_BITS, Int, UInt
+from xnorflow.sw.frontend.graph import Binarise, Quantise
 from xnorflow.sw.frontend.qonnx.values import (
     Call,
     Constant,
@@ -19,24 +18,34 @@ from xnorflow.sw.frontend.qonnx.values import (
     one,
     per_channel,
 )
-from xnorflow.sw.nn.quantiser import ActivationLevels
+from xnorflow.sw.nn.quantiser import ActivationLevels, ActivationSteps
 
 
-__all__ = ["ACTIVATION_QUANTISERS", "WEIGHT_QUANTISERS"]
+__all__ = ["ACTIVATION_QUANTISERS", "WEIGHT_QUANTISERS", "Grid", "wide_grid"]
 
 _MOST_BITS = 32
 
-_ROUNDINGS: dict[str, tuple[Callable[[NDArray[np.float64]], NDArray[Any]], Fraction, bool]] = {
-    "ROUND": (np.round, Fraction(1, 2), True),
-    "HALF_EVEN": (np.round, Fraction(1, 2), True),
-    "CEIL": (np.ceil, Fraction(0), True),
-    "FLOOR": (np.floor, Fraction(1), False),
-    "UP": (lambda x: np.sign(x) * np.ceil(np.abs(x)), Fraction(0), True),
-    "DOWN": (np.fix, Fraction(1), False),
-    "HALF_UP": (lambda x: np.sign(x) * np.floor(np.abs(x) + 0.5), Fraction(1, 2), False),
-    "HALF_DOWN": (lambda x: np.sign(x) * np.ceil(np.abs(x) - 0.5), Fraction(1, 2), True),
+_Rounding = Callable[[NDArray[np.float64]], NDArray[Any]]
+
+_ROUNDINGS: dict[str, _Rounding] = {
+    "ROUND": np.round,
+    "HALF_EVEN": np.round,
+    "CEIL": np.ceil,
+    "FLOOR": np.floor,
+    "UP": lambda x: np.sign(x) * np.ceil(np.abs(x)),
+    "DOWN": np.fix,
+    "HALF_UP": lambda x: np.sign(x) * np.floor(np.abs(x) + 0.5),
+    "HALF_DOWN": lambda x: np.sign(x) * np.ceil(np.abs(x) - 0.5),
 }
-"""Each mode as a function, where it goes from 0 to 1, and whether that number itself gives 0."""
+
+
+def _border(rounding: _Rounding, code: int) -> tuple[Fraction, bool]:
+    """Number from which on a mode gives ``code``, and whether that number itself gives less."""
+    for halves in (2 * code - 2, 2 * code - 1, 2 * code):
+        below, above = rounding(np.array([halves / 2, halves / 2 + 0.25])).tolist()
+        if above >= code:
+            return Fraction(halves, 2), below < code
+    raise AssertionError
 
 
 # -- constants ----------------------------------------------------------------------------------
@@ -53,7 +62,7 @@ def _weights_of_quant(call: Call) -> Levels:
         code = np.where(steps >= 0, 1, -1)
     else:
         low, high = _range(call, bits)
-        code = _rounding(call)[0](np.clip(steps, low, high)).astype(np.int64)
+        code = _rounding(call)(np.clip(steps, low, high)).astype(np.int64)
     return Levels(code - zero.astype(np.int64), scale)
 
 
@@ -82,47 +91,103 @@ def _spread(call: Call, n: int) -> NDArray[np.float64]:
 # -- activations --------------------------------------------------------------------------------
 
 
-def _of_bipolar(call: Call, _x: Tensor) -> Binarise:
+def _of_bipolar(call: Call, _x: Tensor) -> Binarise | Quantise:
     scale = one(call.needed(1), call, "scale")
     return _two(call, -scale, scale, [Fraction(0)])
 
 
-def _of_quant(call: Call, _x: Tensor) -> Binarise:
+def _of_quant(call: Call, _x: Tensor) -> Binarise | Quantise:
     scale, zero = one(call.needed(1), call, "scale"), one(call.needed(2), call, "zero point")
     bits = _bits(call)
     if not scale:
         raise call.error("has a scale of 0")
     if bits == 1 and call.integer("signed", 1):
         low, high, border, strict = -1, 1, Fraction(0), False
-    elif _range(call, bits) == (0, 1):
-        low, high = 0, 1
-        _, border, strict = _rounding(call)
     else:
-        raise call.error(f"quantises an activation to {bits} bits: accepted is 1 bit so far")
+        low, high = _range(call, bits)
+        if high - low > 1:
+            return _several(call, low, high, scale, zero)
+        border, strict = _border(_rounding(call), high)
     # x / scale + zero ≥ border, or > border; a scale below 0 inverts that.
     threshold = (border - zero) * scale
     below, above = (low - zero) * scale, (high - zero) * scale
     return _two(call, below, above, [threshold], inverted=scale < 0, strict=strict)
 
 
-def _of_thresholds(call: Call, x: Tensor) -> Binarise:
-    constant = call.needed(1)
-    if len(constant.shape) != 2 or constant.shape[1] != 1:
-        raise call.error(
-            f"has thresholds {constant.shape}: accepted so far are (channels, 1) or (1, 1)"
+@dataclass(frozen=True)
+class Grid:
+    """Integers of a type, which stand for ``scale · (q − zero)``."""
+
+    type: Int | UInt
+    scale: Fraction
+    zero: Fraction
+
+
+def wide_grid(call: Call) -> Grid | None:
+    """Grid of a Quant of more bits than an activation may have: that of an input."""
+    if call.op not in ("IntQuant", "Quant"):
+        return None
+    bits = _bits(call)
+    if bits <= MAX_LEVEL_BITS or call.integer("narrow", 0):
+        return None
+    scale, zero = one(call.needed(1), call, "scale"), one(call.needed(2), call, "zero point")
+    if scale <= 0:
+        raise call.error("has a scale that is not above 0")
+    if call.text("rounding_mode", "ROUND").upper() not in ("ROUND", "HALF_EVEN"):
+        raise call.error("quantises the input in another way than to the nearest, ties to even")
+    return Grid(Int(bits) if call.integer("signed", 1) else UInt(bits), scale, zero)
+
+
+def _several(
+    call: Call, low: int, high: int, scale: Fraction, zero: Fraction
+) -> Binarise | Quantise:
+    """Codes ``low`` … ``high``, which stand for (code − zero) · scale."""
+    _check_steps(call, high - low)
+    if scale < 0:
+        raise call.error("has a scale below 0")
+    rounding = _rounding(call)
+    borders = [_border(rounding, code) for code in range(low + 1, high + 1)]
+    return Quantise(
+        ActivationSteps(
+            low - zero,
+            scale,
+            tuple(((border - zero) * scale,) for border, _ in borders),
+            tuple(strict for _, strict in borders),
         )
+    )
+
+
+def _check_steps(call: Call, steps: int) -> None:
+    if steps > 2**MAX_LEVEL_BITS - 1:
+        raise call.error(f"has {steps + 1} levels: activations have at most {MAX_LEVEL_BITS} bits")
+
+
+def _of_thresholds(call: Call, x: Tensor) -> Binarise | Quantise:
+    constant = call.needed(1)
+    if len(constant.shape) != 2:
+        raise call.error(f"has thresholds {constant.shape}, which must be (channels, steps)")
     rank = x.order.ndim
     layout = call.text("data_layout", "") or {2: "NC", 3: "NWC"}.get(rank, "NCHW")
     axis = layout.find("C") if "C" in layout else 1
     shape = [1] * rank
     shape[axis] = -1
     assert not isinstance(constant, Levels)
-    spread = per_channel(constant.reshape(shape), x, call)
-    low = call.number("out_bias", 0.0)
-    return _two(call, low, low + call.number("out_scale", 1.0), spread)
+    # How many are reached does not depend on their order.
+    rows = [
+        per_channel(np.asarray(row).reshape(shape), x, call) for row in np.sort(constant, axis=1).T
+    ]
+    low, unit = call.number("out_bias", 0.0), call.number("out_scale", 1.0)
+    if len(rows) == 1:
+        return _two(call, low, low + unit, rows[0])
+    _check_steps(call, len(rows))
+    if not unit:
+        raise call.error("has an out_scale of 0")
+    return Quantise(
+        ActivationSteps(low / unit, unit, tuple(map(tuple, rows)), (False,) * len(rows))
+    )
 
 
-def _of_sign(call: Call, _x: Tensor) -> Binarise:
+def _of_sign(call: Call, _x: Tensor) -> Binarise | Quantise:
     return _two(call, Fraction(-1), Fraction(1), [Fraction(0)])
 
 
@@ -159,9 +224,7 @@ def _range(call: Call, bits: int) -> tuple[int, int]:
     return 0, (1 << bits) - 1 - narrow
 
 
-def _rounding(
-    call: Call,
-) -> tuple[Callable[[NDArray[np.float64]], NDArray[Any]], Fraction, bool]:
+def _rounding(call: Call) -> _Rounding:
     mode = call.text("rounding_mode", "ROUND").upper()
     if mode not in _ROUNDINGS:
         raise call.error(f"has the rounding mode {mode!r}: accepted are {', '.join(_ROUNDINGS)}")
@@ -173,7 +236,7 @@ WEIGHT_QUANTISERS: dict[str, Callable[[Call], Constant]] = {
     "IntQuant": _weights_of_quant,
     "Quant": _weights_of_quant,
 }
-ACTIVATION_QUANTISERS: dict[str, Callable[[Call, Tensor], Binarise]] = {
+ACTIVATION_QUANTISERS: dict[str, Callable[[Call, Tensor], Binarise | Quantise]] = {
     "BipolarQuant": _of_bipolar,
     "IntQuant": _of_quant,
     "MultiThreshold": _of_thresholds,

@@ -7,16 +7,22 @@ import numpy as np
 
 from xnorflow.errors import LoweringError
 from xnorflow.ir import INPUT, FeatureMap
-from xnorflow.sw.frontend.graph import Binarise, Function, Graph, Operation, Scale
+from xnorflow.sw.frontend.graph import Binarise, Function, Graph, Operation, Quantise, Scale
 from xnorflow.sw.frontend.naming import Names
 from xnorflow.sw.frontend.qonnx.constants import Constants
 from xnorflow.sw.frontend.qonnx.elementwise import ARITHMETIC, ELEMENTWISE
 from xnorflow.sw.frontend.qonnx.ends import ENDS, end, look
 from xnorflow.sw.frontend.qonnx.file import Model, Node, printable
+from xnorflow.sw.frontend.qonnx.input_quantiser import (
+    InputQuantiser,
+    input_quantiser,
+    scale_before,
+)
 from xnorflow.sw.frontend.qonnx.layers import LAYERS, Read, concat, pad, summed
 from xnorflow.sw.frontend.qonnx.moves import MOVES
-from xnorflow.sw.frontend.qonnx.quantisers import ACTIVATION_QUANTISERS
+from xnorflow.sw.frontend.qonnx.quantisers import ACTIVATION_QUANTISERS, Grid, wide_grid
 from xnorflow.sw.frontend.qonnx.values import Call, Constant, Tensor, arrange, taken
+from xnorflow.sw.lowering.roots import Root, RootSum
 
 
 __all__ = ["Reading", "read"]
@@ -37,10 +43,13 @@ class Reading:
     graph : Graph
     notes : tuple of str
         Sentences on what was read in another way than it is written.
+    input : InputQuantiser or None
+        What frames are if the model quantises its input: the graph is then behind that.
     """
 
     graph: Graph
     notes: tuple[str, ...]
+    input: InputQuantiser | None = None
 
 
 def read(model: Model, frame: FeatureMap) -> Reading:
@@ -63,6 +72,7 @@ class _Walk:
         self.constants = Constants(model.opset)
         self.operations: dict[str, Operation] = {}
         self.notes: list[str] = []
+        self.quantised: tuple[str, InputQuantiser] | None = None
         self.tensors: dict[str, Tensor | Constant] = dict(model.constants)
         self.tensors[model.input] = _input(model, frame)
 
@@ -79,7 +89,18 @@ class _Walk:
                     f"{node.origin} has inputs or attributes that do not fit: {text}; "
                     f"{self._around(node)}"
                 ) from None
-        return Reading(Graph(self._used(self._result())), tuple(dict.fromkeys(self.notes)))
+        used = self._used(self._result())
+        if self.quantised is not None:
+            others = [
+                each for each in used if INPUT in each.sources and each.name != self.quantised[0]
+            ]
+            if others:
+                raise LoweringError(f"{others[0].origin} gets the input before it is quantised")
+        return Reading(
+            Graph(used),
+            tuple(dict.fromkeys(self.notes)),
+            None if self.quantised is None else self.quantised[1],
+        )
 
     def _visit(self, node: Node) -> None:
         for name in filter(None, node.inputs):
@@ -140,6 +161,9 @@ class _Walk:
         if node.op in ACTIVATION_QUANTISERS:
             call.tensor()
             self.notes += look(call)
+            grid = None if x.bits else wide_grid(call)
+            if grid is not None:
+                return [], replace(x, source=self._quantised(node, grid, x))
             quantiser = ACTIVATION_QUANTISERS[node.op](call, x)
             return [("", quantiser)], replace(x, bits=True)
         if node.op == "Concat":
@@ -157,22 +181,49 @@ class _Walk:
             return _channels_first(call, LAYERS[node.op])
         raise call.error(f"cannot be read: what can is {', '.join(_ACCEPTED)}")
 
+    def _quantised(self, node: Node, grid: Grid, x: Tensor) -> str:
+        """Values of the input behind its own quantiser."""
+        gain, shift = scale_before(self.operations, x.source)
+        found = input_quantiser(grid, gain, shift)
+        values = Scale((Root(grid.scale),), (RootSum.rational(-grid.zero * grid.scale),))
+        name = self._add(node, [("", values)], (INPUT,))
+        if self.quantised is not None:
+            raise LoweringError(f"{node.origin} is the second quantiser of the input")
+        self.quantised = name, found
+        self.notes.append(
+            f"the input is {found.type.bits}-bit integers q, which stand for "
+            f"{found.quantisation.scale:g}·(q {-found.quantisation.zero_point:+d}): the host "
+            "quantises values to them"
+        )
+        return name
+
     def _rescaled(self, node: Node, call: Call, x: Tensor, scale: Scale) -> Read:
-        """Bits whose two levels are scaled and shifted."""
+        """Bits, or codes, whose levels are scaled and shifted."""
         operation = self.operations[x.source]
         quantiser = operation.function
-        if not isinstance(quantiser, Binarise) or len(scale.gain) > 1 or len(scale.shift) > 1:
+        if (
+            not isinstance(quantiser, Binarise | Quantise)
+            or len(scale.gain) > 1
+            or len(scale.shift) > 1
+        ):
             raise call.error("must scale the bits of a quantiser right behind it, all alike")
         gain, shift = scale.gain[0].factor, scale.shift[0].as_rational()
         assert shift is not None
         if not gain:
             raise call.error("multiplies with 0")
-        levels = quantiser.levels
-        scaled = replace(levels, low=levels.low * gain + shift, step=levels.step * gain)
+        if isinstance(quantiser, Binarise):
+            two = quantiser.levels
+            scaled: Binarise | Quantise = Binarise(
+                replace(two, low=two.low * gain + shift, step=two.step * gain)
+            )
+        else:
+            steps = quantiser.steps
+            unit = steps.unit * gain
+            scaled = Quantise(replace(steps, low=steps.low + shift / unit, unit=unit))
         (tensor,) = (each for each in node.inputs if isinstance(self.tensors[each], Tensor))
         alone = sum(tensor in each.inputs for each in self.model.nodes) == 1
         name = operation.name if alone else self.names.unique(operation.name)
-        self.operations[name] = replace(operation, name=name, function=Binarise(scaled))
+        self.operations[name] = replace(operation, name=name, function=scaled)
         return [], replace(x, source=name)
 
     def _add(

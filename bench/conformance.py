@@ -1,0 +1,149 @@
+"""Networks that Brevitas exports, against their execution by qonnx, on whole test sets.
+
+    python bench/conformance.py                   # all of Brevitas' examples
+    python bench/conformance.py tfc_1w2a          # only these
+
+TFC, SFC, LFC and CNV are those of `brevitas_examples.bnn_pynq`, trained for a moment on MNIST or
+CIFAR-10, so that thresholds are not all in the middle, and exported to build/qonnx. qonnx executes
+in float32. Compared are all activations of 1 and 2 bits, the labels, and the order of all scores.
+"""
+
+import argparse
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from brevitas.export import export_qonnx
+from brevitas_examples.bnn_pynq.models import model_with_cfg
+from numpy.typing import NDArray
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.core.onnx_exec import execute_onnx
+from qonnx.transformation.change_batchsize import ChangeBatchSize
+from qonnx.transformation.infer_shapes import InferShapes
+from record import record
+from rich.console import Console
+from torch import nn
+from torch.nn import functional
+
+from xnorflow.frames import quantise
+from xnorflow.sw.data import Dataset, ImageData, load
+from xnorflow.sw.golden import golden
+from xnorflow.sw.onnx_import import import_onnx
+
+
+NAMES = [
+    *(f"{net}_{bits}" for net in ("tfc", "sfc", "lfc", "cnv") for bits in ("1w1a", "1w2a")),
+    *(f"{net}_2w2a" for net in ("tfc", "sfc", "cnv")),
+]
+STEPS = {"cnv": 40}
+FOLDER = Path("build/qonnx")
+BATCH = 500
+PACKAGES = ["torch", "brevitas", "onnx", "qonnx", "onnxruntime"]
+
+
+def main() -> None:
+    """Compare, print and record."""
+    parser = argparse.ArgumentParser(description="Networks of Brevitas against qonnx.")
+    parser.add_argument("names", nargs="*", metavar="NAME", choices=[*NAMES, []])
+    given = parser.parse_args()
+    warnings.simplefilter("ignore")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    console, rows = Console(), []
+    for name in given.names or NAMES:
+        data = load(Dataset.CIFAR10 if name.startswith("cnv") else Dataset.MNIST)
+        path = FOLDER / f"{name}.onnx"
+        if not path.exists():
+            export(name, data, path)
+        rows.append(compare(name, data, path))
+        console.print(rows[-1], soft_wrap=True)
+    if not given.names:
+        record("conformance", "python bench/conformance.py", PACKAGES, rows)
+
+
+def export(name: str, data: ImageData, path: Path) -> None:
+    """Train one of Brevitas' models for a moment, and export it."""
+    torch.manual_seed(0)
+    model, _ = model_with_cfg(name, pretrained=False)
+    optimiser = torch.optim.Adam(model.parameters(), lr=5e-3)
+    model.train()
+    images = data.train_images.movedim(-1, 1)
+    for step in range(STEPS.get(name[:3], 300)):
+        part = torch.randint(len(images), (64,), generator=torch.Generator().manual_seed(step))
+        logits = model(images[part].float() / 255)
+        loss = functional.cross_entropy(logits, data.train_labels[part])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        for module in model.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                module.weight.data.clamp_(-1, 1)
+    model.eval()
+    export_qonnx(model, images[:1].float() / 255, str(path))
+
+
+def compare(name: str, data: ImageData, path: Path) -> dict[str, Any]:
+    """Execute both on all test images."""
+    start = time.process_time()
+    network = import_onnx(path).network
+    seconds = time.process_time() - start
+    model = ModelWrapper(str(path)).transform(ChangeBatchSize(BATCH)).transform(InferShapes())
+    outputs = {node.name.replace("__", "_").lower(): node.output[0] for node in model.graph.node}
+    values = differing = labels = orders = right = 0
+    done = 0
+    for images in data.test_images.split(BATCH):
+        x = (images.movedim(-1, 1).float() / 255).numpy()
+        frames = images.numpy()
+        if network.quantisation is not None:
+            frames = np.moveaxis(quantise(x, network.input.type, network.quantisation), 1, -1)
+        tensors = execute_onnx(model, {model.graph.input[0].name: x}, True)
+        found = golden(network, frames, keep=network.maps)
+        for codes, levels in _activations(found.maps, outputs, tensors):
+            values += codes.size
+            differing += int((codes != levels).sum())
+        scores = tensors[model.graph.output[0].name]
+        right += int((found.labels == data.test_labels[done : done + len(images)]).sum())
+        done += len(images)
+        labels += int((scores.argmax(1) != found.labels.numpy()).sum())
+        orders += _orders(scores.astype(np.float64), found.scores.numpy())
+    return {
+        "model": name,
+        "images": len(data.test_images),
+        "values": values,
+        "differing": differing,
+        "labels": labels,
+        "orders": orders,
+        "import_seconds": round(seconds, 1),
+        "accuracy": right / done,
+    }
+
+
+def _activations(
+    maps: dict[str, torch.Tensor], outputs: dict[str, str], tensors: dict[str, NDArray[Any]]
+) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """Codes of each quantiser in the network, and the steps of its levels in the model."""
+    for name, output in outputs.items():
+        if name not in maps or not 2 <= len(np.unique(tensors[output])) <= 4:
+            continue
+        codes = np.moveaxis(maps[name].numpy().astype(np.int64), -1, 1)
+        levels = tensors[output].reshape(codes.shape)
+        _, steps = np.unique(levels, return_inverse=True)
+        steps = steps.reshape(codes.shape)
+        if (steps == steps.max() - codes).mean() > 0.5:
+            codes = codes.max() - codes
+        yield codes, steps
+
+
+def _orders(scores: NDArray[np.float64], integers: NDArray[np.int64]) -> int:
+    """Images on which two classes are in another order; float32 has no exact ties."""
+    close = 1e-5 * np.abs(scores).max()
+    more = scores[:, :, None] - scores[:, None]
+    other = integers[:, :, None] - integers[:, None]
+    return int(((np.sign(more) != np.sign(other)) & (np.abs(more) > close)).any((1, 2)).sum())
+
+
+if __name__ == "__main__":
+    main()

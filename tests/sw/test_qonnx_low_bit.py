@@ -1,0 +1,70 @@
+"""QONNX with activations of 2 to 4 bits, against qonnx's executor."""
+
+import pytest
+
+from tests.onnx_models import QONNX, Builder, check
+from xnorflow.ir import BinaryConv, FeatureMap, Int, MaxPool, MultiThreshold
+
+
+MODES = ["ROUND", "HALF_EVEN", "CEIL", "FLOOR", "UP", "DOWN", "HALF_UP", "HALF_DOWN"]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "net.onnx"
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("bits", "signed", "narrow"), [(2, 1, 1), (2, 1, 0), (2, 0, 0), (4, 1, 0)])
+def test_every_rounding_of_a_dense_layer(path, mode, bits, signed, narrow):
+    """Every other sum is on a tie."""
+    b = Builder(1, 24)
+    options = {"signed": signed, "narrow": narrow, "rounding_mode": mode}
+    zero = 0.0 if signed else 1.0
+    b.then("Mul", 1 / 32)
+    b.then("Quant", 0.5, zero, float(bits), **options)
+    b.then("MatMul", b.rng.choice([-1.0, 1.0], (24, 16)))
+    b.then("Mul", 0.125)
+    b.then("Quant", 0.25, zero, float(bits), **options)
+    b.then("MatMul", b.rng.integers(-1, 2, (16, 12)).astype(float))
+    b.then("Quant", 0.5, zero, float(bits), **options)
+    b.then("MatMul", b.rng.integers(-3, 4, (12, 5)).astype(float))
+    imported, compared = check(b, path, input=FeatureMap(1, 1, 24, Int(8)))
+    assert compared == 3
+    counted = [node for node in imported.network.nodes if isinstance(node, BinaryConv)]
+    assert [node.mask is None for node in counted] == [True, False]
+
+
+@pytest.mark.parametrize("weights", ["BipolarQuant", "Quant"])
+def test_convolutions_with_pools_and_batch_norms(path, weights):
+    b = Builder(1, 2, 10, 10)
+    b.then("Div", 255.0)
+    for filters, channels in ((6, 2), (8, 6)):
+        kernel = b.weights(filters, channels, 3, 3, op=weights, bits=2.0)
+        b.then("Conv", kernel, kernel_shape=[3, 3], pads=[1] * 4)
+        b.norm(filters)
+        b.then("Relu")
+        b.then("Quant", 0.5, 0.0, 2.0, signed=0, narrow=0, rounding_mode="ROUND")
+        b.then("MaxPool", kernel_shape=[2, 2], strides=[2, 2])
+    b.then("Flatten")
+    b.then("MatMul", b.weights(32, 5, op=weights, bits=2.0))
+    imported, compared = check(b, path)
+    assert compared == 4
+    kinds = [type(node) for node in imported.network.nodes]
+    assert kinds.count(MultiThreshold) == kinds.count(MaxPool) == 2
+
+
+def test_thresholds_for_each_channel_with_a_scale_and_a_bias(path):
+    """FINN's: in any order, and equal ones; what they deliver is scaled."""
+    b = Builder(1, 24, domain=QONNX)
+    b.then("Sub", 100.5)
+    thresholds = b.rng.integers(-90, 90, (24, 3)).astype(float)
+    thresholds[0] = 7.0
+    b.then("MultiThreshold", thresholds, out_dtype="INT2", out_scale=1.0, out_bias=-2.0)
+    b.then("MatMul", b.rng.choice([-1.0, 1.0], (24, 16)))
+    rows = b.rng.normal(size=(1, 7)) * 9
+    b.then("MultiThreshold", rows, out_dtype="INT4", out_scale=0.5, out_bias=-2.0)
+    b.then("Mul", -0.25)
+    b.then("Add", 0.5)
+    b.then("MatMul", b.rng.integers(-3, 4, (16, 5)).astype(float))
+    assert check(b, path)[1] == 2
