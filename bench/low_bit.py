@@ -1,4 +1,4 @@
-"""LUTs of a dense layer with weights and activations of 1 and 2 bits, and of its thresholds.
+"""LUTs of a dense layer with weights and activations of 1 and 2 bits.
 
     python bench/low_bit.py
 
@@ -14,8 +14,7 @@ from synthesis import PACKAGES, measure_component
 from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.ops.binary_conv import BinaryConvStage
 from xnorflow.hw.ops.matrix import Folding
-from xnorflow.hw.ops.threshold import MultiThresholdStage, ThresholdStage
-from xnorflow.ir import BinaryConv, Bit, FeatureMap, MultiThreshold, Threshold, UInt
+from xnorflow.ir import BinaryConv, Bit, FeatureMap, UInt
 
 
 SIDE, FOLD = 256, 32
@@ -24,17 +23,17 @@ SIDE, FOLD = 256, 32
 def main() -> None:
     """Measure all of them."""
     rows = [measure(weights, activations) for weights, activations in ((1, 1), (1, 2), (2, 2))]
-    one = rows[0]["layer"]
+    one = rows[0]["luts"]
     for row in rows:
         print(
-            f"{row['weights']}W{row['activations']}A: {row['layer'] / FOLD**2:.2f} LUTs a product "
-            f"and cycle, {row['layer'] / one:.2f} times 1W1A; thresholds {row['thresholds']} LUTs"
+            f"{row['weights']}W{row['activations']}A: {row['luts'] / FOLD**2:.2f} LUTs a product "
+            f"and cycle, {row['luts'] / one:.2f} times 1W1A"
         )
     record("low_bit", "python bench/low_bit.py", PACKAGES, rows)
 
 
 def measure(weights: int, activations: int) -> dict[str, int]:
-    """LUTs and block RAMs of one layer, and of the thresholds behind it."""
+    """LUTs and block RAMs of one layer."""
     rng = np.random.default_rng(0)
     shape = SIDE, 1, 1, SIDE
     mask = rng.random(shape) < 2 / 3 if weights == 2 else None
@@ -44,22 +43,12 @@ def measure(weights: int, activations: int) -> dict[str, int]:
     )
     source = FeatureMap(1, 1, SIDE, Bit() if activations == 1 else UInt(activations))
     layer = BinaryConvStage(node, source, Folding(FOLD, FOLD))
-    counts = node.infer(source)
-    steps = np.sort(rng.integers(0, counts.type.high, (2**activations - 1, SIDE)), axis=0)
-    thresholds = (
-        ThresholdStage(Threshold("act", "layer", steps[0]), counts, FOLD)
-        if activations == 1
-        else MultiThresholdStage(MultiThreshold("act", "layer", steps), counts, FOLD)
-    )
-    of_layer, of_thresholds = (
-        measure_component(stage.build(ECP5_85F, 0), ECP5_85F) for stage in (layer, thresholds)
-    )
+    found = measure_component(layer.build(ECP5_85F, 0), ECP5_85F)
     return {
         "weights": weights,
         "activations": activations,
-        "layer": of_layer.luts,
-        "block_rams": of_layer.block_rams,
-        "thresholds": of_thresholds.luts,
+        "luts": found.luts,
+        "block_rams": found.block_rams,
     }
 
 
