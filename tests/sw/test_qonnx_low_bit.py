@@ -1,9 +1,22 @@
 """QONNX with activations of 2 to 4 bits, against qonnx's executor."""
 
+import numpy as np
 import pytest
 
-from tests.onnx_models import QONNX, Builder, check
-from xnorflow.ir import BinaryConv, FeatureMap, Int, MaxPool, MultiThreshold
+from tests.onnx_models import QONNX, Builder, check, run
+from xnorflow.errors import LoweringError
+from xnorflow.frames import quantise
+from xnorflow.ir import (
+    BinaryConv,
+    FeatureMap,
+    Int,
+    MaxPool,
+    MultiThreshold,
+    Quantisation,
+    UInt,
+)
+from xnorflow.sw.golden import golden
+from xnorflow.sw.onnx_import import import_onnx
 
 
 MODES = ["ROUND", "HALF_EVEN", "CEIL", "FLOOR", "UP", "DOWN", "HALF_UP", "HALF_DOWN"]
@@ -67,4 +80,64 @@ def test_thresholds_for_each_channel_with_a_scale_and_a_bias(path):
     b.then("Mul", -0.25)
     b.then("Add", 0.5)
     b.then("MatMul", b.rng.integers(-3, 4, (16, 5)).astype(float))
-    assert check(b, path)[1] == 2
+    assert check(b, path, scale=1)[1] == 2
+
+
+@pytest.mark.parametrize("signed", [0, 1])
+def test_a_quantised_input_is_the_networks_input(path, signed):
+    """As FINN's CNV has it; the host quantises to what the file says."""
+    b = Builder(1, 2, 6, 6)
+    b.then("Mul", 2.0)
+    b.then("Sub", 1.0)
+    zero = 0.0 if signed else 128.0
+    options = {"signed": signed, "narrow": 0, "rounding_mode": "ROUND"}
+    quantised = b.then("Quant", 2.0**-7, zero, 8.0, **options)
+    b.then("Conv", b.weights(4, 2, 3, 3), kernel_shape=[3, 3])
+    b.norm(4)
+    b.then("Quant", 0.5, 0.0, 2.0, signed=1, narrow=1, rounding_mode="ROUND")
+    b.then("Flatten")
+    b.then("MatMul", b.weights(64, 5))
+    imported = import_onnx(b.save(path))
+    network = imported.network
+    assert network.input == FeatureMap(6, 6, 2, Int(8) if signed else UInt(8))
+    assert network.quantisation == Quantisation(2.0**-8, -128 if signed else 0)
+    assert "which stand for" in imported.notes[0]
+    # Values in 0 … 1, none of them on a tie.
+    x = (b.rng.integers(0, 256, (300, 2, 6, 6)) + 0.3) / 256
+    frames = np.moveaxis(quantise(x, network.input.type, network.quantisation), 1, -1)
+    tensors = run(b.model(), x)
+    codes = np.moveaxis(tensors[quantised], 1, -1) * 128 + zero
+    assert np.array_equal(codes, frames)
+    found = golden(network, frames)
+    expected = tensors[b.x]
+    assert (expected.argmax(1) == found.labels.numpy()).all()
+    integers = found.scores.numpy().astype(float)
+    factor = (integers * expected).sum() / (expected**2).sum()
+    np.testing.assert_allclose(integers / factor, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("before", "options", "text"),
+    [
+        (("Relu",), {}, "Relu_0 .Relu. stands between the input and its quantiser"),
+        (("Mul", -1.0), {}, "Mul_0 .Mul. stands between the input and its quantiser"),
+        (("Add", 0.01), {}, "the input's quantiser has no integer for 0"),
+        (("Identity",), {"rounding_mode": "FLOOR"}, "quantises the input in another way than to"),
+        (("Identity",), {"narrow": 1}, "has 255 levels: activations have at most 4 bits"),
+    ],
+)
+def test_refuses_quantisers_of_the_input(path, before, options, text):
+    b = Builder(1, 8)
+    b.then(*before)
+    b.then("Quant", 2.0**-7, 0.0, 8.0, **{"signed": 1, "narrow": 0} | options)
+    b.then("MatMul", b.weights(8, 3))
+    with pytest.raises(LoweringError, match=text):
+        import_onnx(b.save(path))
+
+
+def test_what_frames_are_cannot_be_said_where_the_file_says_it(path):
+    b = Builder(1, 8)
+    b.then("Quant", 2.0**-7, 0.0, 8.0, signed=1, narrow=0)
+    b.then("MatMul", b.weights(8, 3))
+    with pytest.raises(LoweringError, match="the model quantises its input, which decides what"):
+        import_onnx(b.save(path), scale=1)
