@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 
 from tests.cli.conftest import NETWORK
-from tests.hw.networks import First, input_net
+from tests.hw.networks import First, input_net, random_mlp
 from xnorflow import __version__
 from xnorflow.cli.shared import load_network
 from xnorflow.ir import Int
-from xnorflow.ir.xnf import save
+from xnorflow.ir.xnf import load, save
 from xnorflow.sw.golden import golden
 
 
 def test_help_names_every_command(cli):
     code, out, _ = cli("--help")
     assert code == 0
-    for command in ("data", "train", "import", "lower", "info", "eval", "plan", "generate",
+    for command in ("data", "train", "import", "export", "lower", "info", "eval", "plan", "generate",
                     "simulate", "build", "run", "boards"):  # fmt: skip
         assert command in out
         assert cli(command, "--help")[:2] == cli(command, "-h")[:2]
@@ -122,3 +122,16 @@ def test_signed_frames_go_the_whole_road(cli, tmp_path):
         np.testing.assert_array_equal(np.load("scores.npy"), expected)
         code, _, err = cli(*arguments, "--input", "beyond.npy")
         assert (code, err) == (1, "error: frames must have values from -2048 to 2047\n")
+
+
+def test_a_network_becomes_an_onnx_file_and_one_again(cli, files, frames):
+    code, out, _ = cli("export", "qonnx", "net.xnf", "-o", "net.onnx")
+    assert (code, "net.onnx is written" in out) == (0, True)
+    code, _, err = cli("export", "finn", "net.xnf", "-o", "net.onnx")
+    assert (code, "'finn' is nothing that can be exported" in err) == (1, True)
+    save(random_mlp(1), files / "plain.xnf")
+    assert cli("export", "qonnx", "plain.xnf", "-o", "plain.onnx")[0] == 0
+    arguments = "import", "qonnx", "plain.onnx", "-o", "again.xnf", "--scale", "1"
+    assert cli(*arguments)[0] == 0
+    labels = [golden(load(files / name), frames).labels for name in ("plain.xnf", "again.xnf")]
+    assert labels[0].tolist() == labels[1].tolist()

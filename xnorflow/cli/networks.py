@@ -23,11 +23,11 @@ from xnorflow.cli.shared import (
     load_network,
     report_results,
 )
-from xnorflow.errors import LoweringError
+from xnorflow.errors import DataError, LoweringError
 from xnorflow.files import check_output
 
 
-__all__ = ["evaluate", "info", "lower"]
+__all__ = ["evaluate", "export", "info", "lower"]
 
 
 def lower(
@@ -67,6 +67,24 @@ def lower(
         if comparison.differing:
             raise LoweringError(f"the network is not what was trained: {out} is not written")
     save(network, out)
+    console.print(f"{out} is written", soft_wrap=True)
+
+
+def export(
+    kind: Annotated[str, typer.Argument(help="What it becomes: qonnx.")],
+    network: NetworkArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .onnx file to write.")],
+) -> None:
+    """Write a network as a file that other tools read.
+
+    With QONNX's operators, in integers: FINN and qonnx take it.
+    """
+    from xnorflow.sw.qonnx_export import export_qonnx
+
+    if kind != "qonnx":
+        raise DataError(f"{kind!r} is nothing that can be exported: only qonnx is")
+    check_output(out)
+    export_qonnx(load_network(network), out)
     console.print(f"{out} is written", soft_wrap=True)
 
 
