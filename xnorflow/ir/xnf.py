@@ -142,6 +142,12 @@ def _encode(node: Node) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Header and arrays of a node."""
     header = {"name": node.name, "source": node.source, "kind": node.kind}
     header |= {field: _encode_value(getattr(node, field)) for field in node.header}
+    defaults = {field.name: field.default for field in fields(node)}
+    header |= {
+        field: _encode_value(getattr(node, field))
+        for field in node.optional
+        if getattr(node, field) != defaults[field]
+    }
     arrays = {field: getattr(node, field) for field in _array_fields(type(node))}
     return header, {
         field: _encode_array(array) for field, array in arrays.items() if array is not None
@@ -167,7 +173,8 @@ def _encode_array(array: NDArray[Any]) -> NDArray[Any]:
 
 def _array_fields(kind: type[Node]) -> list[str]:
     """Fields of a kind of node that are tensors."""
-    return [field.name for field in fields(kind) if field.name not in (*kind.header, *_COMMON)]
+    attributes = {*kind.header, *kind.optional, *_COMMON}
+    return [field.name for field in fields(kind) if field.name not in attributes]
 
 
 def encode_type(value_type: ValueType) -> str:
@@ -257,15 +264,17 @@ def _decode_node(header: Any, tensors: _Tensors) -> Node:
     if kind is None:
         raise FormatError(f"there is no kind of node {quote(name)}")
     hints = get_type_hints(kind)
-    types = {what: _json_type(hints.get(what)) for what in kind.header}
+    given = [what for what in kind.optional if what in header]
+    types = {what: _json_type(hints.get(what)) for what in (*kind.header, *given)}
     check_fields(f"a node of kind {name}", header, _COMMON | types)
     values = {what: _decode_value(what, header[what], hints.get(what)) for what in header}
     kernel = values.pop("kernel", None)
-    for field in fields(kind):
-        tensor = f"{header['name']}.{field.name}"
+    defaults = {field.name: field.default for field in fields(kind)}
+    for what in _array_fields(kind):
+        tensor = f"{header['name']}.{what}"
         # What need not be given need not be in the file.
-        if field.name not in header and (field.default is MISSING or tensor in tensors):
-            values[field.name] = _decode_array(tensors, tensor, hints[field.name], kernel)
+        if defaults[what] is MISSING or tensor in tensors:
+            values[what] = _decode_array(tensors, tensor, hints[what], kernel)
     del values["kind"]
     return kind(**values)
 

@@ -28,6 +28,8 @@ class Node(ABC):
         Fields that name what feeds it.
     header : tuple of str
         Attributes that stand in a file's graph, in this order. All other fields are tensors.
+    optional : tuple of str
+        Attributes that stand behind these where they are not the default.
     """
 
     kinds: ClassVar[dict[str, "type[Node]"]] = {}
@@ -36,6 +38,7 @@ class Node(ABC):
     kind: ClassVar[str]
     feeds: ClassVar[tuple[str, ...]] = ("source",)
     header: ClassVar[tuple[str, ...]] = ()
+    optional: ClassVar[tuple[str, ...]] = ()
 
     name: str
     source: str
