@@ -7,13 +7,14 @@ from xnorflow.ir.windows import Axis
 __all__ = ["random_axis", "random_conv", "random_windows", "windows_by"]
 
 
-def random_axis(rng, side, *, most=11, dilated=True):
-    """Windows along a side of so many pixels, of kernels up to ``most`` taps, often larger."""
+def random_axis(rng, side, *, most=11, even=False):
+    """Windows along a side of so many pixels, of up to ``most`` taps; ``even``: padded alike."""
     while True:
         taps = int(rng.integers(1, most + 1))
-        dilation = int(rng.integers(1, 4)) if dilated and rng.random() < 0.4 else 1
+        dilation = int(rng.integers(1, 4)) if rng.random() < 0.4 else 1
         span = (taps - 1) * dilation + 1
         before, after = (int(rng.integers(0, min(span, 5))) for _ in range(2))
+        after = before if even else after
         axis = Axis(taps, int(rng.integers(1, 4)), before, after, dilation)
         if axis.count(side) >= 1:
             return axis

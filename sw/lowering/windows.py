@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from xnorflow.errors import LoweringError
 from xnorflow.ir import BinaryConv, Convolution, FeatureMap, Gate, Int, IntegerConv, UInt
+from xnorflow.ir.windows import axes_of
 from xnorflow.sw.frontend.graph import Operation, WeightedSum
 from xnorflow.sw.lowering.borders import Borders, find_borders
 from xnorflow.sw.lowering.edges import Bits, Edge, Sums, scaled, total
@@ -59,13 +60,13 @@ def _on_bits(operation: Operation, layer: WeightedSum, x: Bits) -> tuple[Convolu
     if not weights.binary:
         inside = np.einsum("cij,fij->cf", borders.inside.astype(np.int64), code.sum(axis=3))
         offsets = [[low * int(q) for q in row] for row in inside]
-        sums = IntegerConv(*where, code, layer.stride, layer.padding)
+        sums = IntegerConv(*where, code, **layer.windows)
         return sums, _sums(sums, x.map, layer, borders, step, offsets, _reach(code, (0, 1)))
     bits = code > 0
     rho = [Fraction(centre, 1 << weights.fraction) for centre in weights.centres]
     taps_inside, ones_inside = borders.count(bits)
     if all(centre == 1 for centre in rho):
-        node = BinaryConv(*where, bits, layer.stride, layer.padding, gate=Gate.AND)
+        node = BinaryConv(*where, bits, **layer.windows, gate=Gate.AND)
         offsets = [[2 * low * int(vc) for vc in row] for row in ones_inside]
         return node, _sums(node, x.map, layer, borders, 2 * step, offsets, ((0, taps),) * filters)
     ones = bits.sum(axis=(1, 2, 3))  # of each filter
@@ -77,7 +78,11 @@ def _on_bits(operation: Operation, layer: WeightedSum, x: Bits) -> tuple[Convolu
         for nc, row in zip(taps_inside.tolist(), ones_inside, strict=True)
     ]
     popcount = any(weights.centres)
-    node = BinaryConv(*where, bits, layer.stride, layer.padding, popcount=popcount)
+    if popcount and layer.groups > 1:
+        raise LoweringError(
+            f"{operation.origin} has weight levels that are not ±: groups must have others"
+        )
+    node = BinaryConv(*where, bits, **layer.windows, popcount=popcount)
     bounds = ((0, taps),) * filters
     return node, _sums(node, x.map, layer, borders, step, offsets, bounds, centred=popcount)
 
@@ -96,19 +101,18 @@ def _on_integers(operation: Operation, layer: WeightedSum, x: Sums) -> tuple[Int
     code, borders = _windows(operation, layer, x.map)
     # (border classes, filters, channels)
     inside = np.einsum("cij,fijk->cfk", borders.inside.astype(np.int64), code)
-    gain = x.gains[0]
+    gain, channels = x.gains[0], code.shape[3]
+    groups = [x.offsets[0][n * channels : (n + 1) * channels] for n in range(layer.groups)]
+    of_filters = [each for each in groups for _ in range(len(code) // layer.groups)]
     offsets = [
         [
-            total([
-                offset * Root(Fraction(int(q)))
-                for offset, q in zip(x.offsets[0], sums, strict=True)
-            ])
+            total([offset * Root(Fraction(int(q))) for offset, q in zip(shifts, sums, strict=True)])
             * gain.inverse
-            for sums in row
+            for sums, shifts in zip(row, of_filters, strict=True)
         ]
         for row in inside
     ]
-    node = IntegerConv(operation.name, x.node, code, layer.stride, layer.padding)
+    node = IntegerConv(operation.name, x.node, code, **layer.windows)
     bounds = _reach(code, (min(0, x.map.type.low), x.map.type.high))
     sums = _sums(node, x.map, layer, borders, Fraction(1), offsets, bounds, gain=gain)
     return node, sums
@@ -128,14 +132,21 @@ def _windows(
         # Features are in the order channel, row, column.
         code = code.reshape(-1, x.channels, x.height, x.width).transpose(0, 2, 3, 1)
     _, rows, columns, channels = code.shape
-    room = min(x.height - rows, x.width - columns) + 2 * layer.padding
-    if channels != x.channels or room < 0:
+    axes = axes_of((rows, columns), layer.stride, layer.padding, layer.dilation)
+    windows = [axis.count(side) for axis, side in zip(axes, x.shape[:2], strict=True)]
+    channels *= layer.groups
+    if channels != x.channels or min(windows) < 1:
+        rows, columns = (axis.span for axis in axes)
         raise LoweringError(
             f"{operation.origin} takes maps of {channels} channels and at least {rows}×{columns} "
             f"pixels, padding included, but it gets one of {x.height}×{x.width}×{x.channels}"
         )
     borders = find_borders(
-        (x.height, x.width), (rows, columns), stride=layer.stride, padding=layer.padding
+        (x.height, x.width),
+        (rows, columns),
+        stride=layer.stride,
+        padding=layer.padding,
+        dilation=layer.dilation,
     )
     if layer.lower_border:
         borders = Borders(np.zeros_like(borders.classes), np.ones_like(borders.inside[:1]))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,17 @@ from xnorflow.errors import NetworkError
 from xnorflow.ir.values import MAX_SIDE, check_range
 
 
-__all__ = ["Axis", "Padding", "Pair", "axes_of", "check_padding", "check_pair", "four", "pair"]
+__all__ = [
+    "Axis",
+    "Padding",
+    "Pair",
+    "axes_of",
+    "check_padding",
+    "check_pair",
+    "four",
+    "pair",
+    "shortest",
+]
 
 Pair = int | tuple[int, int]
 """A number for both directions, or one for rows and one for columns."""
@@ -85,6 +96,15 @@ def four(padding: Padding) -> tuple[int, int, int, int]:
     return padding
 
 
+def shortest(sides: tuple[int, ...]) -> Any:
+    """Shortest form of numbers (rows, columns) or (top, bottom, left, right)."""
+    if len(set(sides)) == 1:
+        return sides[0]
+    if len(sides) == 4 and sides[0] == sides[1] and sides[2] == sides[3]:
+        return sides[0], sides[2]
+    return sides
+
+
 def check_pair(what: str, value: object, low: int = 1, high: int = MAX_SIDE) -> Pair:
     """Shortest form of a `Pair` of integers from ``low`` to ``high``.
 
@@ -100,7 +120,7 @@ def check_pair(what: str, value: object, low: int = 1, high: int = MAX_SIDE) -> 
         raise NetworkError(f"{what} must be an integer or (rows, columns), not {value!r}")
     for name, each in zip(("rows", "columns"), value, strict=True):
         check_range(f"{what} of {name}", each, low, high)
-    return value[0] if value[0] == value[1] else tuple(value)
+    return shortest(tuple(value))
 
 
 def check_padding(what: str, value: object, spans: tuple[int, int]) -> Padding:
@@ -121,7 +141,4 @@ def check_padding(what: str, value: object, spans: tuple[int, int]) -> Padding:
     sides = four(tuple(value))
     for name, each, span in zip(_SIDES, sides, np.repeat(spans, 2).tolist(), strict=True):
         check_range(f"{what} at the {name}", each, 0, span - 1)
-    top, bottom, left, right = sides
-    if len(set(sides)) == 1:
-        return top
-    return (top, left) if (top, left) == (bottom, right) else sides
+    return shortest(sides)
