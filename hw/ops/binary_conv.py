@@ -53,7 +53,7 @@ class MatrixVectorUnit(MatrixUnit):
         Whether P, the number of ones in the vector, goes along with every word.
     family : :class:`Family`
         Whose logic the popcounts are made for.
-    pe, simd, weight_style
+    pe, simd, weight_style, groups
         As for every `MatrixUnit`.
     """
 
@@ -67,6 +67,7 @@ class MatrixVectorUnit(MatrixUnit):
         popcount=False,
         family=ECP5,
         weight_style=MemoryStyle.AUTO,
+        groups=1,
     ):
         self.gate = gate
         self.popcount = popcount
@@ -81,6 +82,7 @@ class MatrixVectorUnit(MatrixUnit):
             simd=simd,
             weight_style=weight_style,
             popcount=count if popcount else None,
+            groups=groups,
         )
         self.latency = _latency(simd, family)
 
@@ -176,4 +178,5 @@ class BinaryConvStage(MatrixStage):
             popcount=self.node.popcount,
             family=device.family,
             weight_style=memory_style(device, pe * simd, self.rows),
+            groups=self.node.groups,
         )
