@@ -194,6 +194,7 @@ def _bytes_per_frame(network: Network) -> int:
         network.maps[node.name].height
         * network.maps[node.name].width
         * node.taps
+        * node.groups
         * (1 if isinstance(node, BinaryConv) else 4)
         for node in network.nodes
         if isinstance(node, Convolution)
@@ -336,18 +337,32 @@ def _weigh(weights: NDArray[np.int64] | None, popcount: Tensor | None) -> Tensor
 
 
 def _binary_conv(node: BinaryConv, x: Tensor) -> Values:
-    u = windows_of(node, x.to(torch.int64))
-    v = torch.tensor(node.weights).reshape(node.filters, -1).to(torch.int64)
-    counts = u @ v.T
-    if node.gate is Gate.XNOR:
-        mask = 1 if node.mask is None else torch.tensor(node.mask).reshape(v.shape).to(torch.int64)
-        counts += (2**node.bits - 1 - u) @ (mask - v).T
-    return Values(counts, u.sum(dim=3, keepdim=True) if node.popcount else None)
+    counts = []
+    masks = _mask(node).chunk(node.groups)
+    for (u, v), mask in zip(_groups(node, x.to(torch.int64)), masks, strict=True):
+        counts.append(u @ v.T)
+        if node.gate is Gate.XNOR:
+            counts[-1] += (2**node.bits - 1 - u) @ (mask - v).T
+    # P is that of the only group.
+    return Values(torch.cat(counts, dim=3), u.sum(dim=3, keepdim=True) if node.popcount else None)
+
+
+def _mask(node: BinaryConv) -> Tensor:
+    """1 for each tap that counts, (filters, taps)."""
+    counted = np.ones_like(node.weights) if node.mask is None else node.mask
+    return torch.tensor(counted).flatten(1).to(torch.int64)
 
 
 def _integer_conv(node: IntegerConv, x: Tensor) -> Values:
-    weights = torch.tensor(node.weights).reshape(node.filters, -1)
-    return Values(windows_of(node, x.to(torch.int64)) @ weights.T)
+    sums = [taps @ weights.T for taps, weights in _groups(node, x.to(torch.int64))]
+    return Values(torch.cat(sums, dim=3))
+
+
+def _groups(node: Convolution, x: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """For each group, the taps of every window, and its weights (filters, taps)."""
+    weights = torch.tensor(node.weights).flatten(1).to(torch.int64)
+    windows = [windows_of(node, part) for part in x.chunk(node.groups, dim=3)]
+    return list(zip(windows, weights.chunk(node.groups), strict=True))
 
 
 def _max_pool(node: MaxPool, x: Tensor) -> Values:

@@ -20,7 +20,7 @@ which M = #{u = v} is Σ u·(2v − 1) + Σ (1 − v), and their constants make 
 import time
 from collections.abc import Callable, Mapping
 from functools import cache, reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -133,13 +133,26 @@ def kernel_of(
 
 
 def windows_of(node: Convolution, x: Tensor) -> Tensor:
-    """Taps of every window of ``x`` (n, height, width, channels): (n, height, width, taps)."""
-    _, rows, columns, _ = node.weights.shape
-    p, s = node.padding, node.stride
-    if p:
-        x = functional.pad(x, (0, 0, p, p, p, p))
+    """Taps of every window of ``x`` (n, height, width, channels): (n, height, width, taps).
+
+    The channels may be those of one group, or those of all.
+    """
+    rows, columns = node.axes
+    if node.padding:
+        x = functional.pad(x, (0, 0, columns.before, columns.after, rows.before, rows.after))
+    for axis, taps in enumerate((rows, columns), 1):
+        x = x.unfold(axis, taps.span, taps.stride)[..., :: taps.dilation]
     # (n, height, width, channels, rows, columns) -> (n, height, width, taps)
-    return x.unfold(1, rows, s).unfold(2, columns, s).permute(0, 1, 2, 4, 5, 3).flatten(3)
+    return x.permute(0, 1, 2, 4, 5, 3).flatten(3)
+
+
+def _matrix(node: Convolution, weights: NDArray[Any]) -> Tensor:
+    """Weights as a matrix (taps of all groups, filters), 0 for the channels of other groups."""
+    filters, rows, columns, channels = weights.shape
+    matrix = np.zeros((filters, rows, columns, node.groups, channels), weights.dtype)
+    groups = np.arange(filters) // (filters // node.groups)
+    matrix[np.arange(filters), :, :, groups] = weights
+    return torch.tensor(matrix.reshape(filters, -1).T.copy())
 
 
 def _behind(conv: BinaryConv, kernel: Kernel) -> Kernel:
@@ -161,7 +174,7 @@ def _binary_conv(node: BinaryConv) -> Kernel:
 
 def _multi_bit_conv(node: BinaryConv) -> Kernel:
     """Counts over all planes of bits. In float32, which is exact for them."""
-    weights = torch.tensor(_signed_weights(node), dtype=torch.float32)
+    weights = _matrix(node, _signed_weights(node)).to(torch.float32)
     rest = torch.tensor(_missing(node) * (2**node.bits - 1), dtype=torch.int32)
 
     def kernel(x: Values) -> Values:
@@ -174,7 +187,7 @@ def _multi_bit_conv(node: BinaryConv) -> Kernel:
 
 def _window_sums(node: BinaryConv) -> Kernel:
     """Σ u·(2v − 1) of every window and filter for xnor, Σ u·v for and, as int32; and P."""
-    product = _bit_product(torch.tensor(_signed_weights(node)))
+    product = _bit_product(_matrix(node, _signed_weights(node)))
     total = _bit_product(torch.ones(node.taps, 1, dtype=torch.int8)) if node.popcount else None
 
     def kernel(x: Values) -> Values:
@@ -191,7 +204,7 @@ def _signed_weights(node: BinaryConv) -> NDArray[np.int8]:
     weights = node.weights.astype(np.int8)
     if node.gate is Gate.XNOR:
         weights = 2 * weights - (1 if node.mask is None else node.mask.astype(np.int8))
-    return weights.reshape(node.filters, -1).T.copy()
+    return weights
 
 
 def _missing(conv: BinaryConv) -> NDArray[np.int64]:
@@ -243,7 +256,7 @@ def _integer_conv(node: IntegerConv, x: FeatureMap) -> Kernel:
     reach = max(-int(low.min()), int(high.max()))
     dtype = torch.float32 if reach <= _EXACT_FLOAT32 else torch.float64
     result = _int_dtype(reach + 1)
-    weights = torch.tensor(node.weights.reshape(node.filters, -1).T.copy(), dtype=dtype)
+    weights = _matrix(node, node.weights).to(dtype)
     return lambda x: Values((windows_of(node, x.map.to(dtype)) @ weights).to(result))
 
 

@@ -153,8 +153,10 @@ class _Export:
     def _convolution(self, node: BinaryConv | IntegerConv, x: str) -> str:
         windows: dict[str, Any] = {
             "kernel_shape": list(node.kernel[:2]),
-            "strides": [node.stride] * 2,
-            "pads": [node.padding] * 4,
+            "strides": [axis.stride for axis in node.axes],
+            "dilations": [axis.dilation for axis in node.axes],
+            "pads": [*(axis.before for axis in node.axes), *(axis.after for axis in node.axes)],
+            "group": node.groups,
         }
         weights = node.weights.astype(np.int64)
         constant = np.zeros(node.filters, np.int64)

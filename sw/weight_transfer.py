@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from xnorflow.errors import DataError
 from xnorflow.sw.checkpoint import Checkpoint
@@ -12,6 +11,7 @@ from xnorflow.sw.models.spec import ModelSpec
 from xnorflow.sw.nn.adabin import AdaBinActivation
 from xnorflow.sw.nn.conv import BinaryConv2d
 from xnorflow.sw.nn.sign import RSign
+from xnorflow.sw.nn.windows import window_sums
 
 
 __all__ = ["transfer"]
@@ -169,9 +169,7 @@ def _balance(distance: Tensor, conv: BinaryConv2d) -> Tensor:
     """
     frames, channels = distance.shape[:2]
     signs = torch.where(distance >= 0, 1.0, -1.0).double().flatten(0, 1)[:, None]
-    taps = torch.ones(1, 1, *conv.weight.shape[2:], dtype=signs.dtype)
-    sums = functional.conv2d(signs, taps, stride=conv.stride, padding=conv.padding)
-    sums = sums.view(frames, channels, -1).transpose(0, 1).flatten(1)
+    sums = window_sums(signs, conv).view(frames, channels, -1).transpose(0, 1).flatten(1)
     covariance = sums.cov().view(channels, channels).fill_diagonal_(0)
     # A channel is worth inverting only for more than rounding errors, or the loop might not end.
     least = 1e-9 * covariance.abs().max()

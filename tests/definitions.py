@@ -27,6 +27,7 @@ from xnorflow.ir import (
     Threshold,
     TwoSlope,
 )
+from xnorflow.ir.windows import four, pair
 
 
 __all__ = ["reference"]
@@ -49,7 +50,7 @@ def reference(network, frame):
             case BinaryConv() | IntegerConv():
                 popcounts[node.name] = np.zeros((*y.shape[:2], 1), object)
                 for r, c, f in np.ndindex(y.shape):
-                    window = window_of(node, x, r, c)
+                    window = window_of(node, x, r, c, f)
                     popcounts[node.name][r, c] = int(np.sum(window))
                     match node:
                         case IntegerConv():
@@ -139,12 +140,15 @@ def reference(network, frame):
     return maps, popcounts
 
 
-def window_of(node, x, r, c):
-    """Taps of a window, zeros outside the frame: (rows, columns, channels)."""
-    _, rows, columns, channels = node.weights.shape
+def window_of(node, x, r, c, f):
+    """Taps of a window for a filter, zeros outside the frame: (rows, columns, channels)."""
+    filters, rows, columns, channels = node.weights.shape
+    first = f // (filters // node.groups) * channels
+    (stride_r, stride_c), (dilation_r, dilation_c) = pair(node.stride), pair(node.dilation)
+    top, _, left, _ = four(node.padding)
     window = np.zeros((rows, columns, channels), object)
     for i, j in np.ndindex(rows, columns):
-        y, z = r * node.stride + i - node.padding, c * node.stride + j - node.padding
+        y, z = r * stride_r + i * dilation_r - top, c * stride_c + j * dilation_c - left
         if 0 <= y < x.shape[0] and 0 <= z < x.shape[1]:
-            window[i, j] = x[y, z]
+            window[i, j] = x[y, z, first : first + channels]
     return window

@@ -4,13 +4,14 @@ import importlib
 import re
 import shlex
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
+from tests.windows import random_axis, windows_by
 from xnorflow.cli import main
 from xnorflow.errors import NetworkError
 from xnorflow.ir import (
@@ -146,15 +147,15 @@ def nodes_of_every_kind(x, rng):
     """A node of each kind of the format that a map of integers can feed, with its numbers."""
     c = x.channels
     few, ones = {"size": 2 ** int(rng.integers(1, 3))}, np.ones(c, int)
-    kernel = rng.integers(1, 4, 2)
-    windows = {"stride": int(rng.integers(1, 4)), "padding": int(rng.integers(min(kernel)))}
-    shape, filters = (int(rng.integers(1, 5)), *kernel, c), {"kernel": kernel}
+    axes = [random_axis(rng, 9, most=3) for _ in range(2)]
+    windows, by_side = windows_by(*axes), [asdict(axis) | {"kernel": axis.taps} for axis in axes]
+    shape = int(rng.integers(1, 5)), *(axis.taps for axis in axes), c
     stride = {"stride": int(rng.integers(2, 5))}
     pad = {"before": int(rng.integers(3)), "after": int(rng.integers(3))}
     other, rounding = replace(x, channels=3), Rounding(0, 8)
     parameters = FeatureMap(1, 1, 2 * c, x.type)
     frames = x, parameters
-    bits, windows_of = replace(x, type=Bit()), windows | filters | {"filters": shape[0]}
+    bits, windows_of = replace(x, type=Bit()), {"axes": by_side, "filters": shape[0]}
     return {
         "binary_conv": (BinaryConv("n", "x", np.ones(shape, bool), **windows), windows_of, bits),
         "integer_conv": (IntegerConv("n", "x", np.ones(shape, int), **windows), windows_of, x),
@@ -186,8 +187,8 @@ def test_sizes_are_those_that_the_format_says():
         assert {type(node) for node, *_ in nodes.values()} == set(Node.kinds.values())
         for kind, (node, numbers, *sources) in nodes.items():
             values = [numbers | {"n": n, "c": x.channels} for n in sources[0].shape[:2]]
-            if "kernel" in numbers:
-                values = [v | {"kernel": k} for v, k in zip(values, numbers["kernel"], strict=True)]
+            if "axes" in numbers:
+                values = [v | axis for v, axis in zip(values, numbers["axes"], strict=True)]
             sides, channels = said[kind]
             shape = [eval(sides, {}, v) for v in values] + [eval(channels, {}, values[0])]
             if min(shape) < 1:

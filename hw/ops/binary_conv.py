@@ -64,7 +64,7 @@ class MatrixVectorUnit(MatrixUnit):
         Synapses that count.
     family : :class:`Family`
         Whose logic the popcounts are made for.
-    pe, simd, weight_style
+    pe, simd, weight_style, groups
         As for every `MatrixUnit`.
     """
 
@@ -80,6 +80,7 @@ class MatrixVectorUnit(MatrixUnit):
         mask=None,
         family=ECP5,
         weight_style=MemoryStyle.AUTO,
+        groups=1,
     ):
         self.gate = gate
         self.popcount = popcount
@@ -96,6 +97,7 @@ class MatrixVectorUnit(MatrixUnit):
             simd=simd,
             weight_style=weight_style,
             popcount=count if popcount else None,
+            groups=groups,
         )
         self.latency = _latency(simd, family, bits)
 
@@ -214,4 +216,5 @@ class BinaryConvStage(MatrixStage):
             mask=None if self.node.mask is None else self.node.mask.reshape(self.matrix.shape),
             family=device.family,
             weight_style=memory_style(device, pe * simd, self.rows),
+            groups=self.node.groups,
         )

@@ -43,9 +43,11 @@ class IntegerMatrixVectorUnit(MatrixUnit):
     must hold every partial sum, too.
     """
 
-    def __init__(self, weights, shape, result, *, pe, simd, weight_style=MemoryStyle.AUTO):
-        weights = np.asarray(weights, np.int64)
-        super().__init__(weights, shape, result, pe=pe, simd=simd, weight_style=weight_style)
+    def __init__(
+        self, weights, shape, result, *, pe, simd, weight_style=MemoryStyle.AUTO, groups=1
+    ):
+        weights, options = np.asarray(weights, np.int64), {"pe": pe, "simd": simd, "groups": groups}
+        super().__init__(weights, shape, result, weight_style=weight_style, **options)
         self.latency = _latency(simd)
 
     def elaborate(self, platform):
@@ -170,4 +172,5 @@ class IntegerConvStage(MatrixStage):
             pe=pe,
             simd=simd,
             weight_style=memory_style(device, pe * simd * self.weight_bits, self.rows),
+            groups=self.node.groups,
         )

@@ -20,7 +20,7 @@ from xnorflow.hw.arithmetic.resources import (
 )
 from xnorflow.hw.ops.operands import Operands, delayed_marks, ring_depth
 from xnorflow.hw.ops.sliding_window import SlidingWindowStage
-from xnorflow.hw.ops.stage import NodeStage, Segment, divisors
+from xnorflow.hw.ops.stage import NodeStage, Segment, adapted, check_pixels, divisors
 from xnorflow.hw.streams.skid_buffer import SkidBufferStage
 from xnorflow.hw.streams.times import each
 from xnorflow.hw.streams.width_converters import WidthConverterStage
@@ -67,11 +67,14 @@ class MatrixUnit(wiring.Component):
         Synapses a cycle and neuron, lanes of ``i``. May exceed matrix_width.
     weight_style : :class:`MemoryStyle`
         Where weights are kept. With a single fold they are constants, and cost nothing.
+    groups : :class:`int`
+        Vectors that take turns: each of as many equal parts of the neurons is for one of them.
+        ``pe`` divides such a part, if there are several.
 
     Attributes
     ----------
     synapse_fold, neuron_fold : :class:`int`
-        Words of a vector; groups of ``pe`` neurons.
+        Words of a vector; how many times ``pe`` neurons work on it.
     latency : :class:`int`
         Clock cycles from the transfer of a vector's last word to the delivery of the first word of
         results, if the unit is idle.
@@ -89,8 +92,9 @@ class MatrixUnit(wiring.Component):
         If ``pe`` or ``simd`` are out of range.
     """
 
-    def __init__(self, weights, shape, result, *, pe, simd, weight_style, popcount=None):
+    def __init__(self, weights, shape, result, *, pe, simd, weight_style, popcount=None, groups=1):
         height, width = weights.shape
+        height //= groups
         if not 1 <= pe <= height:
             raise ValueError(f"PE must be from 1 to the {height} neurons, not {pe!r}")
         if simd < 1:
@@ -153,7 +157,7 @@ def layers(network: Network) -> list[Convolution]:
 
 def is_dense(node: Convolution, source: FeatureMap) -> bool:
     """Whether the kernel covers the whole map, so that it sees each frame as a single vector."""
-    return node.weights.shape[1:] == source.shape and node.padding == 0
+    return node.weights.shape[1:] == source.shape and node.padding == 0 and node.groups == 1
 
 
 @dataclass(frozen=True)
@@ -173,9 +177,9 @@ class MatrixStage(NodeStage):
 
     @property
     def vectors(self) -> int:
-        """Vectors of a frame."""
+        """Vectors of a frame: those of all groups."""
         delivered = self.node.infer(self.source)
-        return delivered.height * delivered.width
+        return delivered.height * delivered.width * self.node.groups
 
     @property
     def synapse_fold(self) -> int:
@@ -184,8 +188,8 @@ class MatrixStage(NodeStage):
 
     @property
     def neuron_fold(self) -> int:
-        """Groups of neurons that take turns."""
-        return -(-self.node.filters // self.folding.pe)
+        """How many times neurons take turns at a vector."""
+        return -(-self.node.filters // self.node.groups // self.folding.pe)
 
     @property
     def matrix(self):
@@ -194,13 +198,13 @@ class MatrixStage(NodeStage):
 
     @property
     def rows(self) -> int:
-        """Rows of the weight memory, clock cycles a vector."""
-        return self.synapse_fold * self.neuron_fold
+        """Rows of the weight memory, clock cycles a window."""
+        return self.synapse_fold * self.neuron_fold * self.node.groups
 
     @property
     def cycles(self) -> int:
         """Clock cycles a frame."""
-        return self.vectors * self.rows
+        return self.vectors * self.synapse_fold * self.neuron_fold
 
     busy = cycles
 
@@ -215,7 +219,9 @@ class MatrixStage(NodeStage):
         _check_folding(node, folding, source, lanes)
         dense = is_dense(node, source)
         ahead = [SkidBufferStage(f"{node.name}_cut", source, lanes)]
-        if folding.simd > lanes:
+        if node.groups > 1:
+            ahead.extend(adapted(node.name, source, lanes, folding.simd))
+        elif folding.simd > lanes:
             words = -(-(source.size if dense else source.channels) // lanes)
             ratio = folding.simd // lanes
             ahead.append(WidthConverterStage(f"{node.name}_width", source, lanes, ratio, words))
@@ -233,12 +239,14 @@ class MatrixStage(NodeStage):
                 simd = -(-node.taps // (cycles // -(-node.filters // pe)))
                 yield Folding(pe, -(-simd // lanes) * lanes)
             return
-        delivered = node.infer(source)
+        delivered, groups = node.infer(source), node.groups
         budget = cycles // (delivered.height * delivered.width)  # of a window
         least = source.channels + 1
-        for pe in divisors(node.filters):
-            for simd in divisors(source.channels):
-                if simd % lanes == 0 and node.taps // simd * (node.filters // pe) <= budget:
+        for pe in divisors(node.filters // groups):
+            for simd in divisors(source.channels // groups):
+                # Groups have words of their own.
+                fits = groups > 1 or simd % lanes == 0
+                if fits and node.taps // simd * (node.filters // pe) <= budget:
                     if simd < least:  # fewer PE do with as many
                         yield Folding(pe, simd)
                     least = simd
@@ -276,6 +284,8 @@ class MatrixStage(NodeStage):
 
     def describe(self, depth):
         sizes = {"neurons": self.node.filters, "synapses": self.node.taps}
+        if self.node.groups > 1:
+            sizes["groups"] = self.node.groups
         return sizes | super().describe(depth)
 
 
@@ -292,6 +302,9 @@ def _check_folding(node, folding, source, lanes):
                 f"up to {most}, not {folding.simd}"
             )
         return
+    if node.groups > 1:
+        _check_group_folding(node, folding, source, lanes)
+        return
     if folding.simd % lanes or source.channels % folding.simd:
         raise DesignError(
             f"{node.name}: SIMD must be a multiple of the {lanes} lanes that feed it, and divide "
@@ -300,4 +313,18 @@ def _check_folding(node, folding, source, lanes):
     if node.filters % folding.pe:
         raise DesignError(
             f"{node.name}: PE must divide the {node.filters} filters, not {folding.pe}"
+        )
+
+
+def _check_group_folding(node, folding, source, lanes):
+    """Check the folding of a grouped convolution, for which words of any ``lanes`` are divided."""
+    check_pixels(node, source, lanes, spare=False)
+    channels, filters = source.channels // node.groups, node.filters // node.groups
+    if channels % folding.simd:
+        raise DesignError(
+            f"{node.name}: SIMD must divide the {channels} channels of a group, not {folding.simd}"
+        )
+    if filters % folding.pe:
+        raise DesignError(
+            f"{node.name}: PE must divide the {filters} filters of a group, not {folding.pe}"
         )

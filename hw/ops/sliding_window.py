@@ -19,6 +19,7 @@ from xnorflow.hw.streams.stage import Stage
 from xnorflow.hw.streams.times import each, one_by_one
 from xnorflow.hw.streams.words import map_layout
 from xnorflow.ir import Convolution, FeatureMap
+from xnorflow.ir.windows import four
 
 
 __all__ = ["SlidingWindowStage", "SlidingWindowUnit"]
@@ -42,7 +43,9 @@ class _Tap:
     column: Signal
     last_row: Signal  # of windows
     last_column: Signal
+    end_of_pixel: Value  # of the channels of a group in it
     end_of_kernel_row: Value
+    end_of_group: Value
     end_of_window: Value
     end_of_row: Value
 
@@ -50,10 +53,10 @@ class _Tap:
 class SlidingWindowUnit(wiring.Component):
     """Repeat the pixels of a map as the windows of a convolution (FINN: SWG).
 
-    A window's words leave in the order (row, column, channel) of the kernel, one a cycle; taps
-    outside the frame are 0. The first word of a window leaves as soon as its last pixel has come.
-    Pixels wait in a ring buffer until the windows of their row are through; the next frame follows
-    without a gap.
+    A window's words leave in the order (row, column, channel) of the kernel, one a cycle, group by
+    group of channels; taps outside the frame are 0. The first word of a window leaves as soon as
+    its last pixel has come. Pixels wait in a ring buffer until the windows of their row are
+    through; the next frame follows without a gap.
 
     Parameters
     ----------
@@ -116,7 +119,7 @@ class SlidingWindowUnit(wiring.Component):
         ]
         with m.If(en):
             m.d.sync += [valid.eq(Cat(step, valid)), output.eq(read.data)]
-        if self.windows.padding:
+        if any(axis.before or axis.after for axis in self.windows.axes):
             inside = Signal()
             tap_outside = self._outside(m, tap)
             with m.If(en):
@@ -146,19 +149,23 @@ class SlidingWindowUnit(wiring.Component):
         return write.en, read
 
     def _tap(self, m, step):
-        """Which tap is next: a channel's word runs fastest, then the kernel, then the window."""
+        """Which tap is next: a word runs fastest, then the kernel, the group, and the window."""
         w = self.windows
-        _, last_word = counter(m, "word", w.words, step)
+        _, last_word = counter(m, "word", w.group_words, step)
         kernel_column, last = counter(m, "kernel_column", w.kernel[1], step & last_word)
         end_of_kernel_row = last_word & last
         kernel_row, last = counter(m, "kernel_row", w.kernel[0], step & end_of_kernel_row)
-        end_of_window = end_of_kernel_row & last
+        end_of_group = end_of_kernel_row & last
+        end_of_window = end_of_group
+        if w.groups > 1:
+            _, last = counter(m, "group", w.groups, step & end_of_group)
+            end_of_window = end_of_group & last
         column, last_column = counter(m, "column", w.columns, step & end_of_window)
         end_of_row = end_of_window & last_column
         row, last_row = counter(m, "row", w.rows, step & end_of_row)
         return _Tap(
             kernel_row, kernel_column, row, column, last_row, last_column,
-            end_of_kernel_row, end_of_window, end_of_row,
+            last_word, end_of_kernel_row, end_of_group, end_of_window, end_of_row,
         )  # fmt: skip
 
     def _address(self, m, step, tap):
@@ -169,23 +176,37 @@ class SlidingWindowUnit(wiring.Component):
         """
         w = self.windows
         size = _ring_size(self.depth)
-        start = -(w.padding * (w.row_words + w.words)) % size
+        down, across = w.axes
+        start = -(down.before * w.row_words + across.before * w.words) % size
         address, window, first_window = (
             Signal(range(size), name=name, init=start)
             for name in ("address", "window", "first_window")
         )
+        starts = [address, window]
+        if w.groups > 1:
+            group = Signal(range(size), init=start)
+            starts.append(group)
         next_row = Signal(range(size))
-        rest = (w.source.height - (w.rows - 1) * w.stride) * w.row_words
-        m.d.comb += next_row.eq(first_window + Mux(tap.last_row, rest, w.stride * w.row_words))
+        rest = (w.source.height - (w.rows - 1) * down.stride) * w.row_words
+        m.d.comb += next_row.eq(first_window + Mux(tap.last_row, rest, down.stride * w.row_words))
+        # From the last word of a tap to the first one of the next.
+        next_tap = across.dilation * w.words - (w.group_words - 1)
+        back = (w.kernel[1] - 1) * across.dilation * w.words + w.group_words - 1
         with m.If(step):
             m.d.sync += address.eq(address + 1)
             with m.If(tap.end_of_row):
-                m.d.sync += [s.eq(next_row) for s in (address, window, first_window)]
+                m.d.sync += [s.eq(next_row) for s in (*starts, first_window)]
             with m.Elif(tap.end_of_window):
-                next_window = window + w.stride * w.words
-                m.d.sync += [address.eq(next_window), window.eq(next_window)]
+                next_window = window + across.stride * w.words
+                m.d.sync += [s.eq(next_window) for s in starts]
+            if w.groups > 1:
+                with m.Elif(tap.end_of_group):
+                    m.d.sync += [s.eq(group + w.group_words) for s in (address, group)]
             with m.Elif(tap.end_of_kernel_row):
-                m.d.sync += address.eq(address + (w.row_words - w.kernel[1] * w.words + 1))
+                m.d.sync += address.eq(address + (down.dilation * w.row_words - back))
+            if next_tap != 1:
+                with m.Elif(tap.end_of_pixel):
+                    m.d.sync += address.eq(address + next_tap)
         return address
 
     def _account(self, m, filled, came, en, step, tap):
@@ -216,14 +237,20 @@ class SlidingWindowUnit(wiring.Component):
         """Whether a tap is outside the frame."""
         w = self.windows
 
-        def outside(first, tap, side):
-            """Whether a coordinate that is ``padding`` too large lies outside."""
-            position = Signal(range(side + 2 * w.padding + max(w.kernel)))
-            m.d.comb += position.eq(first + tap)
-            return (position < w.padding) | (position >= side + w.padding)
+        def outside(axis, window, tap, side):
+            """Whether a tap lies outside along an axis, where it may."""
+            if not axis.before and not axis.after:
+                return Const(0)
+            # As far as windows can reach, so that no coordinate is negative.
+            reach = side + axis.before + axis.after + max(each.span for each in w.axes)
+            position = Signal(range(reach))
+            place = tap if axis.dilation == 1 else tap * axis.dilation
+            m.d.comb += position.eq(window * axis.stride + place)
+            return (position < axis.before) | (position >= side + axis.before)
 
-        return outside(tap.row * w.stride, tap.kernel_row, w.source.height) | outside(
-            tap.column * w.stride, tap.kernel_column, w.source.width
+        down, across = w.axes
+        return outside(down, tap.row, tap.kernel_row, w.source.height) | outside(
+            across, tap.column, tap.kernel_column, w.source.width
         )
 
 
@@ -256,6 +283,8 @@ class SlidingWindowStage(Stage):
             kernel=self.kernel,
             stride=self.node.stride,
             padding=self.node.padding,
+            dilation=self.node.dilation,
+            groups=self.node.groups,
             lanes=self.lanes,
         )
 
@@ -293,7 +322,7 @@ class SlidingWindowStage(Stage):
         through = self.registers(device) + 1
         start, before, last = -fold, -fold * turns, -fold * turns
         starts = []
-        for complete in self._complete(arrivals).tolist():
+        for complete in np.repeat(self._complete(arrivals), w.groups).tolist():
             start = max(start + fold, complete + 1)
             if turns > 1:
                 # The ring behind the windows holds two. The next one is read in while the one
@@ -301,7 +330,8 @@ class SlidingWindowStage(Stage):
                 start = max(start, before + fold * (turns - 1))
             before, last = last, max(last + fold * turns, start + through)
             starts.append(start)
-        ends = np.array(starts)[w.columns - 1 :: w.columns] + fold - 1
+        row = w.columns * w.groups  # vectors of a row of windows
+        ends = np.array(starts)[row - 1 :: row] + fold - 1
         released = [w.released(r) - w.first_row(r) * w.row_words for r in range(w.rows)]
         released = np.cumsum([0, *released * (len(ends) // w.rows)])
         kept = np.arange(1, len(arrivals) + 1) - released[np.searchsorted(ends, arrivals)]
@@ -311,12 +341,16 @@ class SlidingWindowStage(Stage):
         w = self.windows
         if depth is None:
             # It is known only when the whole pipeline is; this is a good guess.
-            depth = w.least_depth + w.stride * w.row_words
-        control = _CONTROL + 4 * self.node.padding * depth.bit_length()
+            depth = w.least_depth + w.axes[0].stride * w.row_words
+        control = _CONTROL + sum(four(self.node.padding)) * depth.bit_length()
         total = Resources(luts=control) + buffer(
             device, self.width, _ring_size(depth), buffer_style
         )
         return total + registers(device, self.width)
+
+    def describe(self, depth):
+        rare = {name: getattr(self.node, name) for name in ("dilation", "groups")}
+        return super().describe(depth) | {name: n for name, n in rare.items() if n != 1}
 
     def frames_in(self, device, depth):
         held = Fraction(depth, self.windows.frame_words)

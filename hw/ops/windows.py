@@ -1,6 +1,9 @@
 """Geometry of sliding windows."""
 
+from dataclasses import replace
+
 from xnorflow.hw.streams.words import check_lanes
+from xnorflow.ir.windows import axes_of
 
 
 __all__ = ["Windows"]
@@ -11,10 +14,12 @@ class Windows:
 
     Attributes
     ----------
+    axes : tuple of Axis
+        Rows and columns of a window.
     rows, columns : :class:`int`
         Windows of a frame.
-    words : :class:`int`
-        Words of a pixel.
+    words, group_words : :class:`int`
+        Words of a pixel, and of the channels of a group.
     window_words : :class:`int`
         Words of a window.
     row_words, frame_words : :class:`int`
@@ -23,35 +28,40 @@ class Windows:
     Raises
     ------
     :exc:`ValueError`
-        If the lanes do not divide the channels.
+        If the lanes do not divide the channels of a group.
     """
 
-    def __init__(self, source, *, kernel, stride, padding, lanes):
-        check_lanes(source, lanes)
+    def __init__(self, source, *, kernel, lanes, stride=1, padding=0, dilation=1, groups=1):
+        check_lanes(replace(source, channels=source.channels // groups), lanes)
         self.source = source
         self.kernel = kernel
-        self.stride = stride
-        self.padding = padding
+        self.axes = axes_of(kernel, stride, padding, dilation)
+        self.groups = groups
         self.lanes = lanes
-        self.rows = (source.height + 2 * padding - kernel[0]) // stride + 1
-        self.columns = (source.width + 2 * padding - kernel[1]) // stride + 1
+        sides = source.height, source.width
+        self.rows, self.columns = (
+            axis.count(side) for axis, side in zip(self.axes, sides, strict=True)
+        )
         self.words = source.channels // lanes
+        self.group_words = self.words // groups
         self.window_words = kernel[0] * kernel[1] * self.words
         self.row_words = source.width * self.words
         self.frame_words = source.height * self.row_words
 
     def first_row(self, r):
         """First row of the frame that windows of row ``r`` touch: the oldest that is still kept."""
-        return max(0, r * self.stride - self.padding)
+        rows, _ = self.axes
+        return max(0, r * rows.stride - rows.before)
 
     def needed(self, r, c):
         """Words of the frame, from its first on, that must have come for the window (r, c).
 
-        The last window of a row waits, too, for pixels that nobody needs but that are released
-        after it.
+        Those up to where it ends, or the frame. The last window of a row waits, too, for pixels
+        that nobody needs but that are released after it.
         """
-        last_row = min(r * self.stride - self.padding + self.kernel[0], self.source.height) - 1
-        columns = min(c * self.stride - self.padding + self.kernel[1], self.source.width)
+        down, across = self.axes
+        last_row = min(r * down.stride - down.before + down.span, self.source.height) - 1
+        columns = min(c * across.stride - across.before + across.span, self.source.width)
         words = last_row * self.row_words + columns * self.words
         return max(words, self.released(r)) if c == self.columns - 1 else words
 

@@ -5,10 +5,12 @@ normalisation divides by a standard deviation and AdaBin multiplies with one.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xnorflow.ir.windows import Padding, Pair
 from xnorflow.sw.lowering.roots import Root, RootSum
 from xnorflow.sw.nn.quantiser import ActivationLevels, ActivationSteps
 
@@ -122,8 +124,8 @@ class WeightedSum:
     Attributes
     ----------
     weights : Weights
-    stride, padding : int
-        Of a convolution.
+    stride, padding, dilation, groups
+        Of a convolution, as nodes have them.
     lower_border : bool
         Whether taps outside the frame stand for the lower level, and not for the number 0.
     dense : bool
@@ -131,10 +133,22 @@ class WeightedSum:
     """
 
     weights: Weights
-    stride: int = 1
-    padding: int = 0
+    stride: Pair = 1
+    padding: Padding = 0
+    dilation: Pair = 1
+    groups: int = 1
     lower_border: bool = False
     dense: bool = False
+
+    @property
+    def windows(self) -> dict[str, Any]:
+        """Fields of a node."""
+        return {
+            "stride": self.stride,
+            "padding": self.padding,
+            "dilation": self.dilation,
+            "groups": self.groups,
+        }
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
 from xnorflow.sw.nn.integer import IntegerWeight
 from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
 from xnorflow.sw.nn.quantiser import ActivationQuantiser, Delivered, WeightLevels
+from xnorflow.sw.nn.windows import windows_of
 
 
 __all__ = ["ACCEPTED", "Functions", "batch_norm", "clip", "pair", "read_module", "two_slopes"]
@@ -87,7 +88,7 @@ def _of_layer(
             weights = _integer(code.permute(0, 2, 3, 1), scale)
             return [
                 ("_centred", Scale((ONE,), means)),
-                ("", WeightedSum(weights, layer.stride, layer.padding)),
+                ("", WeightedSum(weights, **windows_of(layer))),
             ]
         case IntegerLinear():
             code, scale = layer.weight_quantiser.encode(layer.weight)
@@ -103,7 +104,7 @@ def _of_layer(
             shape = layer.weight.permute(0, 2, 3, 1).shape
             bits = levels.bits.reshape(layer.weight.shape).permute(0, 2, 3, 1).reshape(shape)
             lower = layer.border is Border.LOWER
-            sums = WeightedSum(_binary(levels, bits), layer.stride, layer.padding, lower)
+            sums = WeightedSum(_binary(levels, bits), **windows_of(layer), lower_border=lower)
         case BinaryLinear():
             levels = layer.weight_quantiser.levels(layer.weight)
             sums = WeightedSum(_binary(levels, levels.bits), dense=True)

@@ -243,6 +243,10 @@ class _Rewrite(Rewriting):
                 | BinaryConv2d(activation_quantiser=IntegerActivation())
             ):
                 raise LoweringError(f"{origin} must have quantisers of two levels on a grid")
+            case BinaryConv2d() if conv.groups > 1 and conv.has_centres:
+                raise LoweringError(
+                    f"{origin} has weight levels that are not ±: groups must have others"
+                )
             case BinaryConv2d() if x.kind is Kind.ABOVE:
                 quantiser = conv.activation_quantiser
                 if x.mean and not isinstance(quantiser, Sign):
@@ -262,13 +266,8 @@ class _Rewrite(Rewriting):
             node = self.become(conv, GridPointwise, *with_bias(self.stream(x)))
         else:
             self.expect(x, origin, Kind.INPUT, Kind.STREAM, Kind.SUMS)
-            square = len(set(conv.stride)) == 1 and conv.padding in ((0, 0), (conv.padding[0],) * 2)
-            if not square or conv.groups != 1 or conv.padding_mode != "zeros":
-                raise LoweringError(
-                    f"{origin} must have one stride, one padding with zeros and one group"
-                )
-            if set(conv.dilation) != {1}:
-                raise LoweringError(f"{origin} must not have dilation")
+            if conv.padding_mode != "zeros":
+                raise LoweringError(f"{origin} must be padded with zeros")
             arguments = (x.node,) if pixels else with_bias(self.stream(x))
             node = self.become(conv, GridConv, *arguments)
         conv.pixels = pixels

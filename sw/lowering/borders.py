@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from xnorflow.ir.windows import Padding, Pair, axes_of
+
 
 __all__ = ["Borders", "find_borders", "merge_classes"]
 
@@ -35,22 +37,29 @@ class Borders:
 
 
 def find_borders(
-    frame: tuple[int, int], kernel: tuple[int, int], *, stride: int = 1, padding: int = 0
+    frame: tuple[int, int],
+    kernel: tuple[int, int],
+    *,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
 ) -> Borders:
     """Border classes of the windows of a ``kernel`` on a ``frame``, each (rows, columns)."""
     kinds, which = [], []
-    for side, taps in zip(frame, kernel, strict=True):
-        windows = np.arange((side + 2 * padding - taps) // stride + 1) * stride - padding
-        places = windows[:, np.newaxis] + np.arange(taps)
+    for side, axis in zip(frame, axes_of(kernel, stride, padding, dilation), strict=True):
+        places = axis.places(side)
         kind, index = np.unique((places >= 0) & (places < side), axis=0, return_inverse=True)
         kinds.append(kind)
         which.append(index.reshape(-1))
     rows, columns = kinds
     inside = rows[:, np.newaxis, :, np.newaxis] & columns[np.newaxis, :, np.newaxis, :]
-    return Borders(
-        classes=which[0][:, np.newaxis] * len(columns) + which[1],
-        inside=inside.reshape(-1, *kernel),
-    )
+    inside = inside.reshape(-1, *kernel)
+    classes = which[0][:, np.newaxis] * len(columns) + which[1]
+    # With dilation, windows may have no tap inside, for whatever reason.
+    distinct, index = np.unique(inside, axis=0, return_inverse=True)
+    if len(distinct) < len(inside):
+        return Borders(index.reshape(-1)[classes], distinct)
+    return Borders(classes, inside)
 
 
 def merge_classes(

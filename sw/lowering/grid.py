@@ -62,6 +62,7 @@ from xnorflow.sw.nn.sums import (
     VectorSums,
     scale_sums,
 )
+from xnorflow.sw.nn.windows import windows_of
 
 
 __all__ = ["GridLowering", "grid_nodes"]
@@ -132,8 +133,7 @@ class GridLowering(fx.Interpreter):
                 self._convolve(n, layer, arguments, result)
             case GridPixelConv() | GridConv() | GridPointwise():
                 weights = to_integers(layer.encode()[0]).transpose(0, 2, 3, 1)
-                windows = _one(layer.stride), _one(layer.padding)
-                self._add(n, IntegerConv(name, self._source(n), weights, *windows))
+                self._add(n, IntegerConv(name, self._source(n), weights, **windows_of(layer)))
             case GridNorm1d() | GridNorm2d() | StreamSums():
                 self._follow(n)
             case Round():
@@ -227,9 +227,8 @@ class GridLowering(fx.Interpreter):
         bits = self._insert(self._bits(n, bits_name, conv, arguments))
         codes, terms = read_binary(conv, self.maps[bits])
         carried = x.rho is not None
-        node = BinaryConv(
-            name, bits, codes, conv.stride, conv.padding, gate=terms.gate, popcount=carried
-        )
+        windows = windows_of(conv)
+        node = BinaryConv(name, bits, codes, **windows, gate=terms.gate, popcount=carried)
         self._add(n, node)
         self.binary[n] = terms
 

@@ -52,9 +52,14 @@ def read_binary(conv: BinaryConv2d, x: FeatureMap) -> tuple[NDArray[np.bool_], B
     quantiser = conv.weight_quantiser
     code, _, _ = quantiser.split(conv.weight.flatten(1))
     bits = (code > 0).numpy().reshape(conv.weight.shape).transpose(0, 2, 3, 1)
-    windows = {"stride": conv.stride, "padding": conv.padding}
     kernel = bits.shape[1], bits.shape[2]
-    borders = find_borders((x.height, x.width), kernel, **windows)
+    borders = find_borders(
+        (x.height, x.width),
+        kernel,
+        stride=conv.stride,
+        padding=conv.padding,
+        dilation=conv.dilation,
+    )
     if conv.border is Border.LOWER:
         # Taps outside the frame stand for bits too.
         inside = np.ones((1, *kernel), np.bool_)

@@ -32,6 +32,7 @@ from xnorflow.ir import (
     IntegerConv,
     UInt,
 )
+from xnorflow.ir.windows import axes_of
 from xnorflow.sw.frontend.graph import Operation, WeightedSum
 from xnorflow.sw.lowering.borders import Borders, find_borders
 from xnorflow.sw.lowering.edges import Bits, Edge, Sums, scaled, total
@@ -65,7 +66,7 @@ def _on_bits(operation: Operation, layer: WeightedSum, x: Bits) -> tuple[Convolu
     code, borders = _windows(operation, layer, x.map)
     weights, taps = layer.weights, code[0].size
     filters = len(code)
-    where, windows = (operation.name, x.node), (layer.stride, layer.padding)
+    where = operation.name, x.node
     low, step = x.low, x.step
     if not weights.binary:
         return _integer_weights(operation, layer, x, code, borders)
@@ -76,7 +77,7 @@ def _on_bits(operation: Operation, layer: WeightedSum, x: Bits) -> tuple[Convolu
     rho = [Fraction(centre, 1 << weights.fraction) for centre in weights.centres]
     taps_inside, ones_inside = borders.count(bits)
     if all(centre == 1 for centre in rho):
-        node = BinaryConv(*where, bits, *windows, gate=Gate.AND, bits=planes)
+        node = BinaryConv(*where, bits, **layer.windows, gate=Gate.AND, bits=planes)
         offsets = [[2 * low * int(vc) for vc in row] for row in ones_inside]
         bounds = ((0, most * taps),) * filters
         return node, _sums(node, x.map, layer, borders, 2 * step, offsets, bounds)
@@ -89,7 +90,11 @@ def _on_bits(operation: Operation, layer: WeightedSum, x: Bits) -> tuple[Convolu
         for nc, row in zip(taps_inside.tolist(), ones_inside, strict=True)
     ]
     popcount = any(weights.centres)
-    node = BinaryConv(*where, bits, *windows, popcount=popcount, bits=planes)
+    if popcount and layer.groups > 1:
+        raise LoweringError(
+            f"{operation.origin} has weight levels that are not ±: groups must have others"
+        )
+    node = BinaryConv(*where, bits, **layer.windows, popcount=popcount, bits=planes)
     bounds = ((0, most * taps),) * filters
     return node, _sums(node, x.map, layer, borders, step, offsets, bounds, centred=popcount)
 
@@ -109,7 +114,7 @@ def _integer_weights(
         ]
         bounds = tuple((0, int(each)) for each in counts.reach)
         return counts, _sums(counts, x.map, layer, borders, x.step, offsets, bounds)
-    node = IntegerConv(operation.name, x.node, code, layer.stride, layer.padding)
+    node = IntegerConv(operation.name, x.node, code, **layer.windows)
     bounds = _reach(code, (0, most))
     return node, _sums(node, x.map, layer, borders, x.step, offsets, bounds)
 
@@ -119,10 +124,13 @@ def _ternary(
 ) -> BinaryConv:
     """Counts of a layer whose weights are −1, 0 and 1: a sum of products, plus a constant."""
     return BinaryConv(
-        operation.name, x.node, code > 0, layer.stride, layer.padding,
+        operation.name,
+        x.node,
+        code > 0,
+        **layer.windows,
         bits=x.map.type.bits if isinstance(x.map.type, UInt) else 1,
         mask=None if code.all() else code != 0,
-    )  # fmt: skip
+    )
 
 
 def _on_integers(operation: Operation, layer: WeightedSum, x: Sums) -> tuple[IntegerConv, Sums]:
@@ -139,19 +147,18 @@ def _on_integers(operation: Operation, layer: WeightedSum, x: Sums) -> tuple[Int
     code, borders = _windows(operation, layer, x.map)
     # (border classes, filters, channels)
     inside = np.einsum("cij,fijk->cfk", borders.inside.astype(np.int64), code)
-    gain = x.gains[0]
+    gain, channels = x.gains[0], code.shape[3]
+    groups = [x.offsets[0][n * channels : (n + 1) * channels] for n in range(layer.groups)]
+    of_filters = [each for each in groups for _ in range(len(code) // layer.groups)]
     offsets = [
         [
-            total([
-                offset * Root(Fraction(int(q)))
-                for offset, q in zip(x.offsets[0], sums, strict=True)
-            ])
+            total([offset * Root(Fraction(int(q))) for offset, q in zip(shifts, sums, strict=True)])
             * gain.inverse
-            for sums in row
+            for sums, shifts in zip(row, of_filters, strict=True)
         ]
         for row in inside
     ]
-    node = IntegerConv(operation.name, x.node, code, layer.stride, layer.padding)
+    node = IntegerConv(operation.name, x.node, code, **layer.windows)
     bounds = _reach(code, (min(0, x.map.type.low), x.map.type.high))
     sums = _sums(node, x.map, layer, borders, Fraction(1), offsets, bounds, gain=gain)
     return node, sums
@@ -171,14 +178,21 @@ def _windows(
         # Features are in the order channel, row, column.
         code = code.reshape(-1, x.channels, x.height, x.width).transpose(0, 2, 3, 1)
     _, rows, columns, channels = code.shape
-    room = min(x.height - rows, x.width - columns) + 2 * layer.padding
-    if channels != x.channels or room < 0:
+    axes = axes_of((rows, columns), layer.stride, layer.padding, layer.dilation)
+    windows = [axis.count(side) for axis, side in zip(axes, x.shape[:2], strict=True)]
+    channels *= layer.groups
+    if channels != x.channels or min(windows) < 1:
+        rows, columns = (axis.span for axis in axes)
         raise LoweringError(
             f"{operation.origin} takes maps of {channels} channels and at least {rows}×{columns} "
             f"pixels, padding included, but it gets one of {x.height}×{x.width}×{x.channels}"
         )
     borders = find_borders(
-        (x.height, x.width), (rows, columns), stride=layer.stride, padding=layer.padding
+        (x.height, x.width),
+        (rows, columns),
+        stride=layer.stride,
+        padding=layer.padding,
+        dilation=layer.dilation,
     )
     if layer.lower_border:
         borders = Borders(np.zeros_like(borders.classes), np.ones_like(borders.inside[:1]))

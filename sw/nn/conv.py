@@ -4,13 +4,14 @@ from enum import Enum
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from xnorflow.errors import NetworkError
+from xnorflow.ir.windows import Padding, Pair
 from xnorflow.sw.nn.arguments import check_kind, check_sizes
 from xnorflow.sw.nn.integer import IntegerWeight
 from xnorflow.sw.nn.integer_activation import IntegerActivation
 from xnorflow.sw.nn.quantiser import ActivationQuantiser, Delivered, WeightQuantiser
+from xnorflow.sw.nn.windows import convolve, pad, place, sides_of
 
 
 __all__ = ["BinaryConv2d", "Border", "IntegerConv2d"]
@@ -35,13 +36,17 @@ class BinaryConv2d(nn.Module):
     Parameters
     ----------
     in_channels, out_channels : int
-    kernel : int
+    kernel : int or (rows, columns)
         Its side.
     weight_quantiser : WeightQuantiser
     activation_quantiser : ActivationQuantiser, optional
         Without one, the input must be what such a quantiser delivered.
-    stride, padding : int
-        As in PyTorch, the same in both directions.
+    stride, dilation : int or (rows, columns)
+        As in PyTorch.
+    padding : int, (rows, columns) or (top, bottom, left, right)
+        Pixels on each side.
+    groups : int
+        As in PyTorch; as many as there are channels make it depthwise.
     border : Border
         What the padding consists of; the lower level is that of the activation quantiser.
     bias : bool
@@ -49,67 +54,75 @@ class BinaryConv2d(nn.Module):
 
     Attributes
     ----------
-    weight : (out_channels, in_channels, kernel, kernel)
+    weight : (out_channels, in_channels / groups, rows, columns)
         Latent real weights, at first uniform on ±1/√(synapses of a filter).
     bias : (out_channels,), or None
         At first 0.
     """
 
     bias: Tensor | None
+    stride: Pair
+    padding: Padding
+    dilation: Pair
+    groups: int
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        kernel: int,
+        kernel: Pair,
         weight_quantiser: WeightQuantiser,
         activation_quantiser: ActivationQuantiser | None = None,
         *,
-        stride: int = 1,
-        padding: int = 0,
+        stride: Pair = 1,
+        padding: Padding = 0,
+        dilation: Pair = 1,
+        groups: int = 1,
         border: Border = Border.ZERO,
         bias: bool = False,
     ) -> None:
         super().__init__()
-        check_sizes(in_channels=in_channels, out_channels=out_channels, kernel=kernel)
-        check_sizes(least=0, padding=padding)
-        check_sizes(stride=stride)
+        check_sizes(in_channels=in_channels, out_channels=out_channels)
+        sides, channels = sides_of(kernel), (in_channels, out_channels)
+        place(self, channels, stride, padding, dilation, groups)
         check_kind("weights", weight_quantiser, WeightQuantiser)
         activations = Delivered() if activation_quantiser is None else activation_quantiser
         check_kind("activations", activations, ActivationQuantiser)
         check_kind("border", border, Border)
         check_kind("bias", bias, bool)
         if (
-            padding
+            self.padding
             and border is Border.LOWER
             and isinstance(activations, Delivered | IntegerActivation)
         ):
             raise NetworkError("a border of the lower level needs a quantiser of two levels")
-        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel, kernel))
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, *sides))
         self.weight_quantiser = weight_quantiser
         self.activation_quantiser = activations
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
-        self.stride = stride
-        self.padding = padding
         self.border = border
         _initialise(self.weight)
         weight_quantiser.reset(self.weight.flatten(1))
+
+    @property
+    def has_centres(self) -> bool:
+        """Whether weight levels are neither ±α nor 0 and α, so that sums depend on P, too."""
+        _, centres, _ = self.weight_quantiser.split(self.weight.flatten(1))
+        return centres is not None
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``x`` (N, in_channels, H, W) to (N, out_channels, H′, W′)."""
         code, activation_scale = self.activation_quantiser.encode(x.movedim(1, -1))
         code = code.movedim(-1, 1)
-        padding = self.padding
-        if padding and self.border is Border.LOWER:
-            outside = functional.pad(torch.zeros_like(code[:1, :1]), [padding] * 4, value=1.0)
-            code = functional.pad(code, [padding] * 4)
+        padded = bool(self.padding) and self.border is Border.LOWER
+        if padded:
+            outside = pad(torch.zeros_like(code[:1, :1]), self.padding, 1.0)
             centre = self.activation_quantiser.centre()
-            code = code + outside * (-1.0 if centre is None else centre - 1)
-            padding = 0
+            code = pad(code, self.padding) + outside * (-1.0 if centre is None else centre - 1)
         weight, weight_scale = self.weight_quantiser.encode(self.weight.flatten(1))
         # Codes first: their sums are exact, so equal sums stay equal after scaling.
         weight = weight.reshape(self.weight.shape)
-        sums = functional.conv2d(code, weight, stride=self.stride, padding=padding)
+        sums = convolve(code, weight, self, padded=padded)
         y = sums * (activation_scale * weight_scale)[:, None, None]
         return y if self.bias is None else y + self.bias[:, None, None]
 
@@ -124,7 +137,7 @@ class IntegerConv2d(nn.Module):
 
     Parameters
     ----------
-    in_channels, out_channels, kernel, stride, padding : int
+    in_channels, out_channels, kernel, stride, padding, dilation, groups
         As for `BinaryConv2d`.
     mean, deviation : tuple of float, (in_channels,)
         Of pixels in 0…1.
@@ -133,43 +146,50 @@ class IntegerConv2d(nn.Module):
 
     Attributes
     ----------
-    weight : (out_channels, in_channels, kernel, kernel)
+    weight : (out_channels, in_channels / groups, rows, columns)
         Latent real weights, at first uniform on ±1/√(synapses of a filter).
     """
+
+    stride: Pair
+    padding: Padding
+    dilation: Pair
+    groups: int
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        kernel: int,
+        kernel: Pair,
         *,
         mean: tuple[float, ...],
         deviation: tuple[float, ...],
         bits: int = 8,
-        stride: int = 1,
-        padding: int = 0,
+        stride: Pair = 1,
+        padding: Padding = 0,
+        dilation: Pair = 1,
+        groups: int = 1,
     ) -> None:
         super().__init__()
-        check_sizes(in_channels=in_channels, out_channels=out_channels, kernel=kernel)
-        check_sizes(least=0, padding=padding)
-        check_sizes(stride=stride)
+        check_sizes(in_channels=in_channels, out_channels=out_channels)
+        sides, channels = sides_of(kernel), (in_channels, out_channels)
+        place(self, channels, stride, padding, dilation, groups)
         if not len(mean) == len(deviation) == in_channels:
             raise ValueError(
                 f"mean and deviation must have {in_channels} channels, "
                 f"not {len(mean)} and {len(deviation)}"
             )
-        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel, kernel))
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, *sides))
         self.weight_quantiser = IntegerWeight(bits)
         self.mean = mean
         self.deviation = deviation
-        self.stride = stride
-        self.padding = padding
         _initialise(self.weight)
 
     def encode(self) -> tuple[Tensor, Tensor]:
         """Integers q, of the shape of ``weight``, and their scales (out_channels,)."""
-        unit = 255 * self.weight.new_tensor(self.deviation)
-        code, scale = self.weight_quantiser.encode((self.weight / unit[:, None, None]).flatten(1))
+        unit = (255 * self.weight.new_tensor(self.deviation)).view(self.groups, -1)
+        if self.groups > 1:
+            unit = unit.repeat_interleave(len(self.weight) // self.groups, dim=0)
+        code, scale = self.weight_quantiser.encode((self.weight / unit[..., None, None]).flatten(1))
         return code.reshape(self.weight.shape), scale
 
     def sums(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -182,10 +202,7 @@ class IntegerConv2d(nn.Module):
         means = (-255 * x.new_tensor(self.mean))[:, None, None].expand(x.shape[1:])[None]
         # They nearly cancel, so they are not rounded in between, in whatever the rest is computed.
         with torch.autocast(x.device.type, enabled=False):
-            sums, constants = (
-                functional.conv2d(values, code, stride=self.stride, padding=self.padding)
-                for values in (x, means)
-            )
+            sums, constants = (convolve(values, code, self) for values in (x, means))
         return sums, constants, scale
 
     def forward(self, x: Tensor) -> Tensor:

@@ -5,13 +5,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.nn.integer import IntegerWeight
 from xnorflow.sw.nn.shortcuts import IntegerPointwise
 from xnorflow.sw.nn.sums import Combine, Sums
+from xnorflow.sw.nn.windows import convolve, pad, window_sums
 
 
 __all__ = ["GridBinaryConv", "GridConv", "GridPixelConv", "GridPointwise"]
@@ -27,27 +27,20 @@ class GridBinaryConv(BinaryConv2d):
         """Map ``x + bias`` (N, channels, H, W)."""
         if bias is not None:
             x = x + bias[:, None, None]
-        quantiser, stride, padding = self.activation_quantiser, self.stride, self.padding
+        quantiser = self.activation_quantiser
         signs = quantiser.signs(x.movedim(1, -1)).movedim(-1, 1)
         inside = torch.ones_like(x[:1])
-        if padding and self.border is Border.LOWER:
-            signs = functional.pad(signs, [padding] * 4, value=-1.0)
-            inside = functional.pad(inside, [padding] * 4, value=1.0)
-            padding = 0
+        padded = bool(self.padding) and self.border is Border.LOWER
+        if padded:
+            signs, inside = pad(signs, self.padding, -1.0), pad(inside, self.padding, 1.0)
         code, rho, weight_scale = self.weight_quantiser.split(self.weight.flatten(1))
         weight = code.reshape(self.weight.shape)
-        sums = functional.conv2d(signs, weight, stride=stride, padding=padding).to(x.dtype)
+        sums = convolve(signs, weight, self, padded=padded).to(x.dtype)
         popcounts = None
         if rho is not None:
             # Signs of a window, added up separately, so that neither sum is rounded.
-            popcounts = functional.avg_pool2d(
-                signs.sum(dim=1, keepdim=True),
-                weight.shape[2:],
-                stride,
-                padding,
-                divisor_override=1,
-            )
-        constant = self._constant(inside, weight, rho, padding)
+            popcounts = window_sums(signs.sum(dim=1, keepdim=True), self, padded=padded)
+        constant = self._constant(inside, weight, rho, padded=padded)
         # Batch normalisation undoes whatever factor all of a filter's terms share, so no gradient
         # flows through this one; it is here for the little number that is added to the variance.
         scale = (quantiser.scale() * weight_scale).detach()
@@ -58,19 +51,17 @@ class GridBinaryConv(BinaryConv2d):
         return Sums(smooth, sums, scale, self.bias, rho, popcounts, constant, width)
 
     def _constant(
-        self, inside: Tensor, weight: Tensor, rho: Tensor | None, padding: int
+        self, inside: Tensor, weight: Tensor, rho: Tensor | None, *, padded: bool
     ) -> Tensor | None:
         """Contribution of the centre of the activations to each window: (filters, H, W)."""
         centre = self.activation_quantiser.centre()
         if centre is None:
             return None
         with torch.autocast(inside.device.type, enabled=False):
-            constant = functional.conv2d(
-                inside, weight.to(inside.dtype), stride=self.stride, padding=padding
-            )[0]
+            constant = convolve(inside, weight.to(inside.dtype), self, padded=padded)[0]
             if rho is not None:
                 ones = torch.ones_like(weight[:1], dtype=inside.dtype)
-                taps = functional.conv2d(inside, ones, stride=self.stride, padding=padding)[0]
+                taps = convolve(inside, ones, self, padded=padded)[0]
                 constant = constant + rho[:, None, None] * taps
         return constant * centre
 
@@ -94,6 +85,8 @@ class _IntegerWeights(metaclass=ABCMeta):
     weight: Tensor
     stride: Any
     padding: Any
+    dilation: Any
+    groups: Any
 
     @abstractmethod
     def encode(self) -> tuple[Tensor, Tensor]:
@@ -103,14 +96,13 @@ class _IntegerWeights(metaclass=ABCMeta):
         """Map ``x + bias`` (N, channels, H, W)."""
         code, scale = self.encode()
         constant, shift = None, getattr(self, "bias", None)
-        windows = {"stride": self.stride, "padding": self.padding}
         with torch.autocast(x.device.type, enabled=False):
-            sums = functional.conv2d(x, code, **windows)
-            if bias is not None and self.padding in (0, (0, 0)):
+            sums = convolve(x, code, self)
+            if bias is not None and self.padding in (0, (0, 0)) and self.groups == 1:
                 constant = (code.sum(dim=(2, 3)) @ bias)[:, None, None]
             elif bias is not None:
                 map_ = bias[:, None, None].expand(x.shape[1:])[None]
-                constant = functional.conv2d(map_, code, **windows)[0]
+                constant = convolve(map_, code, self)[0]
         y = sums if constant is None else sums + constant
         smooth = y * scale[:, None, None]
         if shift is not None:
@@ -132,7 +124,7 @@ class _IntegerWeights(metaclass=ABCMeta):
 class GridPointwise(_IntegerWeights, IntegerPointwise):  # type: ignore[misc]
     """`IntegerPointwise` of a stream."""
 
-    stride, padding = 1, 0
+    stride, padding, dilation, groups = 1, 0, 1, 1
 
     def encode(self) -> tuple[Tensor, Tensor]:
         """Integers, of the shape of ``weight``, and their scales (filters,)."""

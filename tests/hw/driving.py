@@ -55,7 +55,8 @@ def run(design, frames, *, stall=0.0, errors=(), hold=0, limit=20_000, reset=Non
                 if k == 0:
                     starts.append(clock)
                 ctx.set(dut.i.valid, 0)
-        for _ in range(2 * design.latency + hold):
+        # Buffers may hold several small frames, each of which then takes its cycles.
+        for _ in range(max(2 * design.latency, 4 * design.cycles_per_frame) + hold):
             await ctx.tick()
 
     async def get(ctx):

@@ -5,28 +5,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.windows import random_axis, windows_by
 from xnorflow.sw.lowering.borders import find_borders, merge_classes
 
 
-@given(
-    st.tuples(st.integers(1, 9), st.integers(1, 9)),
-    st.tuples(st.integers(1, 5), st.integers(1, 5)),
-    st.integers(1, 3),
-    st.integers(0, 4),
-)
-def test_every_window_has_the_taps_of_its_class(frame, kernel, stride, padding):
-    padding = min(padding, *(taps - 1 for taps in kernel))
-    shape = [
-        (side + 2 * padding - taps) // stride + 1 for side, taps in zip(frame, kernel, strict=True)
-    ]
-    if min(shape) < 1:
-        return
-    borders = find_borders(frame, kernel, stride=stride, padding=padding)
+@given(st.integers(0, 2**32 - 1))
+def test_every_window_has_the_taps_of_its_class(seed):
+    rng = np.random.default_rng(seed)
+    frame = tuple(int(side) for side in rng.integers(1, 10, 2))
+    axes = [random_axis(rng, side) for side in frame]
+    kernel = tuple(axis.taps for axis in axes)
+    shape = [axis.count(side) for axis, side in zip(axes, frame, strict=True)]
+    borders = find_borders(frame, kernel, **windows_by(*axes))
     assert borders.classes.shape == tuple(shape)
     assert set(borders.classes.flat) == set(range(len(borders.inside)))
     assert len(np.unique(borders.inside, axis=0)) == len(borders.inside)
     for r, c, i, j in itertools.product(*map(range, (*shape, *kernel))):
-        y, x = r * stride + i - padding, c * stride + j - padding
+        y, x = (
+            window * axis.stride + tap * axis.dilation - axis.before
+            for axis, window, tap in zip(axes, (r, c), (i, j), strict=True)
+        )
         inside = 0 <= y < frame[0] and 0 <= x < frame[1]
         assert borders.inside[borders.classes[r, c], i, j] == inside
 
@@ -39,6 +37,9 @@ def test_every_window_has_the_taps_of_its_class(frame, kernel, stride, padding):
         ((224, 224), (7, 7), 2, 3, 16),
         ((32, 32), (3, 3), 1, 0, 1),
         ((2, 2), (3, 3), 1, 1, 4),
+        ((9, 9), (3, 3), 1, (1, 0, 1, 1), 6),
+        ((9, 1), (3, 1), 1, (1, 1, 0, 0), 3),
+        ((9, 9), (4, 4), 1, 2, 25),
     ],
 )
 def test_count_of_classes(frame, kernel, stride, padding, count):

@@ -342,8 +342,10 @@ def test_a_fine_grid_is_nearly_none(layers, channels):
         ([nn.Sigmoid()], r"1 \(Sigmoid\) cannot be put on a grid where it gets sums of a layer: "),
         ([nn.ReLU(), nn.GELU()], r"2 \(GELU\) .* gets a stream: accepted there are convolutions"),
         ([nn.Hardtanh(0, 6)], r"1 \(Hardtanh\) cannot be put on a grid"),
-        ([nn.Conv2d(2, 2, 1, groups=2)], r"1 \(Conv2d\) must have one stride, one padding with z"),
-        ([nn.Conv2d(2, 2, 1, dilation=2)], r"1 \(Conv2d\) must not have dilation"),
+        (
+            [nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect")],
+            r"1 \(Conv2d\) must be padded with zeros",
+        ),
         ([nn.AvgPool2d(3)], r"1 \(AvgPool2d\) must average windows side by side, of 2, 4, 8"),
         ([nn.MaxPool2d(2)], r"1 \(MaxPool2d\) pools a stream: only a BinaryConv2d can read it"),
         ([nn.MaxPool2d(3, 1)], r"1 \(MaxPool2d\) must be a MaxPool2d\(3, 2, 1\), or have square"),

@@ -10,7 +10,7 @@ from xnorflow.ir import Bit, FeatureMap, UInt
 from xnorflow.sim.pysim import transact
 
 
-# height, width, channels, kernel, stride, padding, lanes
+# height, width, channels, kernel, stride, padding, lanes; dilation, groups
 GEOMETRIES = [
     (5, 6, 4, (3, 3), 1, 1, 2),
     (5, 6, 4, (3, 3), 1, 0, 4),
@@ -23,13 +23,30 @@ GEOMETRIES = [
     (3, 3, 2, (3, 3), 1, 0, 2),  # a single window
     (4, 1, 2, (3, 1), 1, 0, 1),  # a single column
     (2, 2, 1, (3, 3), 2, 2, 1),  # the kernel exceeds the map
+    (5, 7, 2, (2, 4), (2, 3), (1, 0, 2, 3), 2),  # everything differs
+    (4, 9, 2, (3, 2), (1, 4), (0, 2, 1, 0), 1),
+    (1, 12, 2, (1, 5), 1, (0, 2), 1),  # one row
+    (9, 1, 2, (4, 1), 2, (3, 0, 0, 0), 2),  # one column
+    (3, 4, 1, (11, 10), 1, (4, 5, 6, 2), 1),
+    (2, 6, 1, (1, 1), (5, 2), 0, 1),
+    (9, 7, 2, (3, 2), 1, 0, 1, (2, 4)),
+    (6, 5, 4, (3, 3), (2, 1), (2, 1, 3, 2), 2, 2),
+    (1, 3, 1, (2, 2), 1, 3, 1, 4),  # no tap inside
+    (5, 4, 4, (3, 3), 1, 1, 1, 1, 2),
+    (5, 4, 4, (3, 2), 2, (1, 0, 1, 1), 1, 1, 4),  # depthwise
+    (6, 5, 6, (2, 3), (1, 2), (1, 2), 1, (2, 1), 3),
+    (4, 4, 4, (1, 1), 1, 0, 2, 1, 2),
 ]
 
 
 def windows_of(geometry, value=None):
-    height, width, channels, kernel, stride, padding, lanes = geometry
+    height, width, channels, kernel, stride, padding, lanes, *rare = geometry
+    dilation, groups = (*rare, 1, 1)[:2]
     source = FeatureMap(height, width, channels, value or UInt(5))
-    return Windows(source, kernel=kernel, stride=stride, padding=padding, lanes=lanes)
+    return Windows(
+        source, kernel=kernel, stride=stride, padding=padding, lanes=lanes,
+        dilation=dilation, groups=groups,
+    )  # fmt: skip
 
 
 def words_of(w, frames):
@@ -38,13 +55,14 @@ def words_of(w, frames):
 
 def reference(w, frames):
     """Words of all windows, by their definition."""
-    p, s = w.padding, w.stride
-    padded = np.pad(frames, ((0, 0), (p, p), (p, p), (0, 0)))
-    for frame in padded:
-        for r in range(w.rows):
-            for c in range(w.columns):
-                window = frame[r * s : r * s + w.kernel[0], c * s : c * s + w.kernel[1]]
-                yield from window.reshape(-1, w.lanes).tolist()
+    down, across = w.axes
+    sides = (down.before, down.after), (across.before, across.after)
+    for frame in np.pad(frames, ((0, 0), *sides, (0, 0))):
+        for r, c in np.ndindex(w.rows, w.columns):
+            rows = r * down.stride + np.arange(w.kernel[0]) * down.dilation
+            columns = c * across.stride + np.arange(w.kernel[1]) * across.dilation
+            for group in np.split(frame[np.ix_(rows, columns)], w.groups, axis=2):
+                yield from group.reshape(-1, w.lanes).tolist()
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.4])

@@ -2,7 +2,7 @@
 
 from dataclasses import KW_ONLY, dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ from xnorflow.ir.values import (
     check_range,
     int_bits,
 )
+from xnorflow.ir.windows import Axis, Padding, Pair, axes_of, check_padding, check_pair
 
 
 __all__ = ["BinaryConv", "Convolution", "Gate", "IntegerConv"]
@@ -43,16 +44,29 @@ class Gate(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Convolution(Node):
-    """Windows of a map against filters: `BinaryConv` or `IntegerConv`."""
+    """Windows of a map against filters: `BinaryConv` or `IntegerConv`.
+
+    Its stride, padding and dilation have their shortest forms: a number where all directions and
+    sides have the same one.
+    """
+
+    optional: ClassVar[tuple[str, ...]] = ("dilation", "groups")
 
     weights: NDArray[Any]
-    stride: int = 1
-    padding: int = 0
+    stride: Pair = 1
+    padding: Padding = 0
+    dilation: Pair = 1
+    groups: int = 1
 
     @property
     def kernel(self) -> tuple[int, ...]:
-        """(rows, columns, channels) of a window."""
+        """(rows, columns, channels) of a window; the channels are those of one group."""
         return self.weights.shape[1:]
+
+    @property
+    def axes(self) -> tuple[Axis, Axis]:
+        """Rows and columns of the windows."""
+        return axes_of(self.kernel, self.stride, self.padding, self.dilation)
 
     @property
     def filters(self) -> int:
@@ -69,9 +83,10 @@ class Convolution(Node):
 class BinaryConv(Convolution):
     """Count, for every filter and window, the taps where the gate gives 1: bits → counts.
 
-    ``y[r, c, f] = #{(i, j, k): gate(x[s·r + i − p, s·c + j − p, k], weights[f, i, j, k])}`` with
-    the stride s and the padding p; a tap outside the frame has x = 0. A dense layer is a kernel
-    that covers the whole map.
+    ``y[r, c, f] = #{(i, j, k): gate(x[s·r + d·i − p, s·c + d·j − p, k], weights[f, i, j, k])}``
+    with the stride s, the dilation d and the padding p; a tap outside the frame has x = 0. A dense
+    layer is a kernel that covers the whole map. With several groups, the filters and the channels
+    are divided evenly, and filter f has only the channels of its group, k behind the first of them.
 
     Activations of several ``bits`` are as many planes of bits, and y is Σ 2ⁿ·yₙ of the planes: a
     tap counts x where its weight bit is 1, otherwise 2^bits − 1 − x for xnor, and 0 for and. Taps
@@ -81,16 +96,21 @@ class BinaryConv(Convolution):
     ----------
     name, source : str
         This node, and the node (or `INPUT`) that feeds it.
-    weights : bool array, (filters, rows, columns, channels)
+    weights : bool array, (filters, rows, columns, channels of a group)
         Weight bits.
     gate : Gate
         Whether M (xnor) or A (and) is counted.
     popcount : bool
-        Whether P goes along with the counts, for thresholds that use it (AdaBin).
-    stride : int
-        Pixels from one window to the next, in both directions.
-    padding : int
-        Pixels outside the frame that windows reach on each side, less than the kernel's sides.
+        Whether P goes along with the counts, for thresholds that use it (AdaBin). All filters
+        share it, so that there is but one group.
+    stride : int or (rows, columns)
+        Pixels from one window to the next.
+    padding : int, (rows, columns) or (top, bottom, left, right)
+        Pixels outside the frame that windows reach, less than a window spans.
+    dilation : int or (rows, columns)
+        Pixels from one tap of the kernel to the next.
+    groups : int
+        Groups of filters and channels; as many as there are channels make it depthwise.
     bits : int
         Of an activation, from 1 to 4: 1 for a map of bits, others for one of unsigned integers.
     mask : bool array, (filters, rows, columns, channels), optional
@@ -99,7 +119,7 @@ class BinaryConv(Convolution):
 
     kind = "binary_conv"
     header = ("gate", "popcount", "kernel", "stride", "padding")
-    optional = ("bits",)
+    optional = (*Convolution.optional, "bits")
 
     weights: NDArray[np.bool_]
     _: KW_ONLY
@@ -121,6 +141,8 @@ class BinaryConv(Convolution):
             if np.any(self.weights & ~self.mask):
                 raise NetworkError(f"{self.name}: the weight bits of taps left out must be 0")
         check_windows(self)
+        if self.popcount and self.groups > 1:
+            raise NetworkError(f"{self.name}: the filters of several groups share no popcount")
 
     @property
     def reach(self) -> NDArray[np.int64]:
@@ -145,16 +167,16 @@ class BinaryConv(Convolution):
 class IntegerConv(Convolution):
     """Weighted sums of every window: bits or integers → integers.
 
-    ``y[r, c, f] = Σ weights[f, i, j, k] · x[s·r + i − p, s·c + j − p, k]``, as for `BinaryConv`;
-    an x outside the frame is 0. For first layers on pixels, and for last layers.
+    ``y[r, c, f] = Σ weights[f, i, j, k] · x[s·r + d·i − p, s·c + d·j − p, k]``, as for
+    `BinaryConv`; an x outside the frame is 0. For first layers on pixels, and for last layers.
 
     Parameters
     ----------
     name, source : str
         This node, and the node (or `INPUT`) that feeds it.
-    weights : int array, (filters, rows, columns, channels)
+    weights : int array, (filters, rows, columns, channels of a group)
         At most 16 bits each.
-    stride, padding : int
+    stride, padding, dilation, groups
         As for `BinaryConv`.
     """
 
@@ -200,19 +222,37 @@ class IntegerConv(Convolution):
 
 
 def check_windows(node: Convolution) -> None:
-    """Check stride and padding of a convolution."""
-    _, rows, columns, _ = node.weights.shape
-    check_range(f"{node.name}: stride", node.stride, 1, MAX_SIDE)
-    check_range(f"{node.name}: padding", node.padding, 0, min(rows, columns) - 1)
+    """Check where the windows of a convolution are, and give that its shortest form."""
+
+    def put(field: str, value: object) -> None:
+        object.__setattr__(node, field, value)
+
+    put("stride", check_pair(f"{node.name}: stride", node.stride))
+    put("dilation", check_pair(f"{node.name}: dilation", node.dilation))
+    rows, columns = axes_of(node.kernel, dilation=node.dilation)
+    spans = rows.span, columns.span
+    put("padding", check_padding(f"{node.name}: padding", node.padding, spans))
+    check_range(f"{node.name}: groups", node.groups, 1, MAX_SIDE)
+    if node.filters % node.groups:
+        raise NetworkError(
+            f"{node.name}: its {node.groups} groups must divide its {node.filters} filters"
+        )
 
 
 def infer_windows(node: Convolution, x: FeatureMap, type_: ValueType) -> FeatureMap:
     """Map of what ``node`` delivers for every window of ``x``."""
-    _, rows, columns, channels = node.weights.shape
-    height, width = x.height + 2 * node.padding - rows, x.width + 2 * node.padding - columns
-    if channels != x.channels or height < 0 or width < 0:
+    rows, columns = node.axes
+    height, width = rows.count(x.height), columns.count(x.width)
+    if node.kernel[2] * node.groups != x.channels or height < 1 or width < 1:
         raise NetworkError(
-            f"{node.name}: a kernel of {rows}×{columns}×{channels} does not fit a map of "
-            f"{spell_shape(x)}"
+            f"{node.name}: a kernel of {spell_kernel(node)} does not fit a map of {spell_shape(x)}"
         )
-    return FeatureMap(height // node.stride + 1, width // node.stride + 1, node.filters, type_)
+    return FeatureMap(height, width, node.filters, type_)
+
+
+def spell_kernel(node: Convolution) -> str:
+    """Kernel in words."""
+    text = "×".join(map(str, node.kernel))
+    if node.dilation != 1:
+        text += f" with the dilation {node.dilation}"
+    return text if node.groups == 1 else f"{text} for each of {node.groups} groups"

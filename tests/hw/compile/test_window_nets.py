@@ -1,0 +1,151 @@
+"""Accelerators of convolutions with windows of any form, and with groups."""
+
+import contextlib
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.hw.driving import run, words_of
+from tests.hw.networks import deciding_threshold
+from tests.windows import random_conv
+from xnorflow.errors import DesignError
+from xnorflow.hw.compile.fold import fold
+from xnorflow.hw.compile.plan import plan
+from xnorflow.hw.families.ecp5 import ECP5_85F
+from xnorflow.hw.ops.matrix import Folding
+from xnorflow.ir import INPUT, ArgMax, BinaryConv, FeatureMap, IntegerConv, Network, Threshold, UInt
+from xnorflow.sw.golden import golden
+
+
+FRAMES = 6
+
+
+def random_net(seed):
+    """Convolutions of a small map, behind each of them a threshold, and a dense layer."""
+    rng = np.random.default_rng(seed)
+    sides = int(rng.choice([1, 4, 6])), int(rng.choice([3, 5, 7]))
+    frame = x = FeatureMap(*sides, int(rng.choice([1, 2, 4])), UInt(8))
+    nodes = []
+
+    def add(node):
+        nonlocal x
+        nodes.append(node)
+        x = node.infer(x)
+
+    if rng.random() < 0.5:
+        add(Threshold("bits", INPUT, rng.integers(60, 200, x.channels)))
+    for n in range(1, 3):
+        source = nodes[-1].name if nodes else INPUT
+        add(replace(random_conv(rng, x, most=4), name=f"conv{n}", source=source))
+        add(deciding_threshold(rng, f"act{n}", f"conv{n}", x).clipped(x))
+    add(IntegerConv("fc", "act2", rng.integers(-9, 10, (3, *x.shape))))
+    add(ArgMax("label", "fc"))
+    return Network(f"windows-{seed}", frame, tuple(nodes), tuple("abc"))
+
+
+def design_of(seed):
+    """At some rate that its layers can keep."""
+    network = random_net(seed)
+    for cycles in (60, 200, 600, 2000, 8000):
+        with contextlib.suppress(DesignError):
+            return fold(network, ECP5_85F, cycles=cycles + 17 * seed)
+    raise AssertionError
+
+
+def frames_of(design, count=FRAMES):
+    shape = count, *design.network.input.shape
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.3])
+@pytest.mark.parametrize("seed", range(12))
+def test_equals_the_golden_model(seed, stall):
+    design = design_of(seed)
+    frames = frames_of(design)
+
+    words = [words_of(frame, design.input_lanes) for frame in frames]
+    starts, results = run(design, words, stall=stall)
+
+    expected = golden(design.network, frames)
+    assert [scores for _, _, scores in results] == expected.scores.tolist()
+    assert [label for _, label, _ in results] == expected.labels.tolist()
+    if not stall:
+        times = [time for time, _, _ in results]
+        assert set(np.diff(times[-3:])) == {design.cycles_per_frame}
+        latency = times[0] - starts[0]
+        assert design.latency <= latency < design.latency + design.cycles_per_frame
+
+
+def grouped_net():
+    """Convolution of two groups, of four channels and six filters, behind one of six and four."""
+    rng = np.random.default_rng(0)
+    frame = FeatureMap(4, 5, 4, UInt(8))
+    windows = {"padding": (1, 0, 1, 1), "groups": 2}
+    nodes = [
+        Threshold("bits", INPUT, rng.integers(60, 200, 4)),
+        BinaryConv("conv1", "bits", rng.random((6, 2, 3, 2)) < 0.5, **windows),
+        Threshold("act1", "conv1", rng.integers(4, 9, 6)),
+        IntegerConv("conv2", "act1", rng.integers(-9, 10, (4, 3, 2, 3)), stride=2, groups=2),
+        Threshold("act2", "conv2", rng.integers(-9, 9, 4)),
+        IntegerConv("fc", "act2", rng.integers(-9, 10, (3, 1, 2, 4))),
+        ArgMax("label", "fc"),
+    ]
+    return Network("grouped", frame, tuple(nodes), tuple("abc"))
+
+
+def design_with(conv1, conv2, lanes):
+    foldings = {"conv1": Folding(*conv1), "conv2": Folding(*conv2), "fc": Folding(1, 4)}
+    return plan(grouped_net(), foldings, lanes, ECP5_85F)
+
+
+@pytest.mark.parametrize(
+    ("conv1", "conv2", "lanes"),
+    [
+        ((3, 2), (2, 3), 4),  # words are divided, and come as they are needed
+        ((1, 1), (1, 3), 2),  # words are divided, and joined
+        ((3, 1), (2, 1), 1),
+        ((1, 2), (1, 1), 1),
+    ],
+)
+def test_groups_have_words_of_their_own(conv1, conv2, lanes):
+    design = design_with(conv1, conv2, lanes)
+    frames = frames_of(design)
+    _, results = run(design, [words_of(frame, lanes) for frame in frames])
+    expected = golden(design.network, frames)
+    assert [scores for _, _, scores in results] == expected.scores.tolist()
+    times = [time for time, _, _ in results]
+    assert set(np.diff(times[-3:])) == {design.cycles_per_frame}
+
+
+def test_one_word_less_costs_throughput():
+    design = design_with((3, 1), (2, 3), 4)
+    depths = dict(design.depths)
+    depths["conv1_windows"] -= 1
+    lanes = design.input_lanes
+    tight = plan(design.network, design.foldings, lanes, design.device, depths=depths)
+    frames = frames_of(design, 10)
+    _, results = run(tight, [words_of(frame, lanes) for frame in frames])
+    assert np.diff([time for time, _, _ in results][-4:]).max() > design.cycles_per_frame
+
+
+@pytest.mark.parametrize(
+    ("conv1", "message"),
+    [
+        ((2, 1), "conv1: PE must divide the 3 filters of a group, not 2"),
+        ((1, 4), "conv1: SIMD must divide the 2 channels of a group, not 4"),
+    ],
+)
+def test_rejects_foldings_across_groups(conv1, message):
+    with pytest.raises(DesignError, match=f"^{re.escape(message)}$"):
+        design_with(conv1, (1, 1), 4)
+
+
+def test_designs_say_groups_and_dilation():
+    stages = {stage.name: stage for stage in design_with((1, 1), (1, 1), 4).stages}
+    assert stages["conv1"].describe(None)["groups"] == 2
+    described = stages["conv1_windows"].describe(9)
+    assert described["groups"] == 2
+    assert described["padding"] == (1, 0, 1, 1)
+    assert "dilation" not in described
