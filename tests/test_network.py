@@ -283,7 +283,7 @@ WIDE = FeatureMap(1, 1, 1, UInt(32))
          "i: its values need 47 bits, more than 32"),
         (IntegerConv("i", "b", ints(1, 1).reshape(1, 1, 1, 2)), PIXELS,
          "i: a kernel of 1×1×2 does not fit a map of 2×3×1"),
-        (MaxPool("p", "b", 2), PIXELS, "p: the input must be bits, not 8-bit unsigned integers"),
+        (MaxPool("p", "b", 2), COUNTS, "p: the input must be bits or integers, not counts"),
         (HalvingMaxPool("p", "b"), BITS, "p: the input must be signed integers, not bits"),
         (MaxPool("p", "b", 3), BITS, "p: a window of 3×3 does not fit a map of 2×3×1"),
         (MaxPool("p", "b", 2, np.array([True, False])), BITS,

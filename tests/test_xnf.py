@@ -493,7 +493,7 @@ def test_refuses_node(index, change, reason):
         ("bits.inverted", np.array([[1], [2], [0]], np.uint8),
          "the tensor 'bits.inverted' has bits beyond the end of a row"),
         ("bits.thresholds", np.zeros(3, np.float64),
-         "the tensor 'bits.thresholds' must be of type I64 and have 1 or 2 axes"),
+         "the tensor 'bits.thresholds' must be of type I64 and have 1 or 2 or 3 axes"),
         ("bits.thresholds", np.full(3, -(2**63)), "bits: thresholds has values beyond 40 bits"),
         ("scores.scale", np.full(2, 2**39),
          "scores: its values need 44 bits, more than 32"),

@@ -361,9 +361,9 @@ def _spell_model(entry: Entry) -> str:
 
 
 def _spell_conv(conv: BinaryConv2d | IntegerConv2d, pool: nn.Module | None) -> str:
-    channels, _, side, _ = conv.weight.shape
-    text = f"{side}×{side}×{channels}"
-    if conv.stride > 1:
+    channels, _, rows, columns = conv.weight.shape
+    text = f"{rows}×{columns}×{channels}"
+    if conv.stride != 1:
         text += f" with stride {conv.stride}"
     if conv.padding:
         text += " padded"

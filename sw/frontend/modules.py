@@ -96,7 +96,8 @@ def _of_layer(
         case BinaryConv2d(weight_quantiser=IntegerWeight()):
             code, scale = layer.weight_quantiser.encode(layer.weight.flatten(1))
             weights = _integer(code.reshape(layer.weight.shape).permute(0, 2, 3, 1), scale)
-            sums = WeightedSum(weights, layer.stride, layer.padding, layer.border is Border.LOWER)
+            lower = layer.border is Border.LOWER
+            sums = WeightedSum(weights, **windows_of(layer), lower_border=lower)
         case BinaryLinear(weight_quantiser=IntegerWeight()):
             sums = WeightedSum(_integer(*layer.weight_quantiser.encode(layer.weight)), dense=True)
         case BinaryConv2d():

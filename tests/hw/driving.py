@@ -16,11 +16,11 @@ def words_of(frame, lanes, *, spare=255):
     return padded.reshape(-1, lanes).tolist()
 
 
-def run(design, frames, *, stall=0.0, errors=(), hold=0, limit=20_000, reset=None):
+def run(design, frames, *, stall=0.0, errors=(), hold=0, rest=0, limit=20_000, reset=None):
     """Send frames (lists of words); gives the cycles in which they start, and the results.
 
     Nobody takes a result for the first ``hold`` cycles. An accelerator that is not done after
-    ``limit`` cycles hangs. In front of the word ``reset`` (of a frame, in it) it is reset, and
+    ``limit`` cycles hangs; it has ``rest`` cycles more for frames that are still in it. In front of the word ``reset`` (of a frame, in it) it is reset, and
     then gets the next frame.
     """
     dut = Accelerator(design)
@@ -55,8 +55,7 @@ def run(design, frames, *, stall=0.0, errors=(), hold=0, limit=20_000, reset=Non
                 if k == 0:
                     starts.append(clock)
                 ctx.set(dut.i.valid, 0)
-        # Buffers may hold several small frames, each of which then takes its cycles.
-        for _ in range(max(2 * design.latency, 4 * design.cycles_per_frame) + hold):
+        for _ in range(2 * design.latency + hold + rest):
             await ctx.tick()
 
     async def get(ctx):

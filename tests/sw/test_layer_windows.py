@@ -83,7 +83,7 @@ def random_model(rng, frame):
 
 
 def random_frame(rng):
-    return FeatureMap(*(int(n) for n in rng.integers(2, 8, 2)), int(rng.choice([1, 2, 4])), UInt(8))
+    return FeatureMap(*(int(n) for n in rng.integers(1, 8, 2)), int(rng.choice([1, 2, 4])), UInt(8))
 
 
 @settings(max_examples=60)
