@@ -20,8 +20,8 @@ def run(design, frames, *, stall=0.0, errors=(), hold=0, rest=0, limit=20_000, r
     """Send frames (lists of words); gives the cycles in which they start, and the results.
 
     Nobody takes a result for the first ``hold`` cycles. An accelerator that is not done after
-    ``limit`` cycles hangs; it has ``rest`` cycles more for frames that are still in it. In front of
-    the word ``reset`` (of a frame, in it) it is reset, and then gets the next frame.
+    ``limit`` cycles hangs; it has ``rest`` cycles more for frames that are still in it. In front
+    of the word ``reset`` (of a frame, in it) it is reset, and then gets the next frame.
     """
     dut = Accelerator(design)
     cleared = Signal()
