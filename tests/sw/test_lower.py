@@ -138,6 +138,7 @@ def test_scores_are_logits_but_for_one_factor(weight, activation, seed):
 
 def test_scores_between_the_steps_of_a_grid():
     """Levels without a grid have scores that are rounded, but not out of their order."""
+    torch.manual_seed(1)
     model = perceptron("sign", "sign", hidden=(5, 4))
     model.fc3.activation_quantiser = AdaBinActivation().double()
     model.fc3.activation_quantiser.beta.data.fill_(0.1)
