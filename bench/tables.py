@@ -42,6 +42,7 @@ def pages() -> dict[Path, str]:
     )
     contents = {
         ROOT / "README.md": sections,
+        ROOT / "docs" / "qonnx.md": (conformance(), low_bit()),
         ROOT / "docs" / "dynamic.md": (barriers(), twins(), dynamic(), smallest(), mutants()),
     }
     return {path: _filled(path, parts) for path, parts in contents.items()}
@@ -123,6 +124,38 @@ def own_modules() -> str:
         "labels of the integers that differ from float64, and scores of the RTL that differ from "
         "the integers, on random images, `python bench/own_modules.py`.",
         ["module", "images", "integers differ", "RTL scores differ", "cycles a frame"],
+        rows,
+    )
+
+
+def conformance() -> str:
+    """Networks that Brevitas exports."""
+    rows = [
+        [row["model"], f"{row['images']:,}", f"{row['differing']} of {row['values']:,}",
+         f"{row['labels']}", f"{row['orders']}"]
+        for row in read_rows("conformance")
+    ]  # fmt: skip
+    return _section(
+        "Brevitas' own networks, trained for a moment and exported, on the whole test sets of "
+        "MNIST and CIFAR-10: activations, labels, and orders of the scores that differ from "
+        "qonnx's execution in float32, `python bench/conformance.py`.",
+        ["model", "images", "activations differ", "labels", "orders of scores"],
+        rows,
+    )
+
+
+def low_bit() -> str:
+    """Layers with weights and activations of few bits."""
+    measured = read_rows("low_bit")
+    rows = [
+        [f"{row['weights']}W{row['activations']}A", f"{row['luts']:,}", f"{row['luts'] / 1024:.2f}",
+         f"{row['luts'] / measured[0]['luts']:.2f}", str(row["block_rams"])]
+        for row in measured
+    ]  # fmt: skip
+    return _section(
+        "A dense layer of 256 neurons and 256 synapses, folded to 32 PE and 32 SIMD, on an ECP5 "
+        "after synthesis and packing, `python bench/low_bit.py`.",
+        ["weights, activations", "LUTs", "a product and cycle", "times 1W1A", "block RAMs"],
         rows,
     )
 
