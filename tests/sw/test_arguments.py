@@ -18,7 +18,7 @@ from xnorflow.sw.nn.siman import SiManWeight
         ({"bias": 1}, "^bias must be a bool, not 1$"),
         (
             {"border": Border.LOWER, "padding": 1, "activation_quantiser": None},
-            "^a border of the lower level needs an activation quantiser$",
+            "^a border of the lower level needs a quantiser of two levels$",
         ),
         ({"stride": 2.0}, "^stride must be an integer of at least 1, not 2.0$"),
         ({"padding": -1}, "^padding must be an integer of at least 0, not -1$"),

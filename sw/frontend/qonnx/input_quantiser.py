@@ -10,11 +10,11 @@ from fractions import Fraction
 
 from xnorflow.errors import LoweringError
 from xnorflow.ir import INPUT, Int, Quantisation, UInt
-from xnorflow.sw.frontend.graph import Operation, Scale
+from xnorflow.sw.frontend.graph import Clip, Operation, Scale, TwoSlope
 from xnorflow.sw.frontend.qonnx.quantisers import Grid
 
 
-__all__ = ["InputQuantiser", "input_quantiser", "scale_before"]
+__all__ = ["InputQuantiser", "input_quantiser", "is_input", "scale_before"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,15 @@ class InputQuantiser:
 
     type: Int | UInt
     quantisation: Quantisation
+
+
+def is_input(operations: Mapping[str, Operation], source: str) -> bool:
+    """Whether there is no layer between the input and ``source``."""
+    if source == INPUT:
+        return True
+    operation = operations[source]
+    alone = isinstance(operation.function, Scale | TwoSlope | Clip)
+    return alone and is_input(operations, operation.sources[0])
 
 
 def scale_before(operations: Mapping[str, Operation], source: str) -> tuple[Fraction, Fraction]:

@@ -16,6 +16,7 @@ from xnorflow.sw.frontend.qonnx.file import Model, Node, printable
 from xnorflow.sw.frontend.qonnx.input_quantiser import (
     InputQuantiser,
     input_quantiser,
+    is_input,
     scale_before,
 )
 from xnorflow.sw.frontend.qonnx.layers import LAYERS, Read, concat, pad, summed
@@ -161,7 +162,7 @@ class _Walk:
         if node.op in ACTIVATION_QUANTISERS:
             call.tensor()
             self.notes += look(call)
-            grid = None if x.bits else wide_grid(call)
+            grid = wide_grid(call) if is_input(self.operations, x.source) else None
             if grid is not None:
                 return [], replace(x, source=self._quantised(node, grid, x))
             quantiser = ACTIVATION_QUANTISERS[node.op](call, x)
