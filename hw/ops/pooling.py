@@ -132,17 +132,16 @@ class MaxPool(_WindowUnit):
         shape = value_shape(self.source.type)
         en, step, result, stage, partial = self._fetch(m, shape)
 
-        inverted = [Const(0)] * self.lanes
+        inverted = None
         if self.node.inverted is not None and self.node.inverted.any():
             columns = {"inverted": self.node.inverted.astype(int)}
             rows = channel_rows(columns, lanes=self.lanes, vector=self.node.inverted.size)
             m.submodules.constants = constants = ConstantTable(*rows, style=MemoryStyle.LOGIC)
             m.d.comb += [constants.en.eq(en), constants.step.eq(step)]
-            inverted = list(constants.row.inverted)
-        lanes = data.ArrayLayout(shape, self.lanes)
-        values, before = lanes(stage["data"]), lanes(partial)
-        together = [_largest(values[n], before[n], smallest=inverted[n]) for n in range(self.lanes)]
-        m.d.comb += result.eq(Mux(stage["first"], stage["data"], Cat(together)))
+            inverted = constants.row.inverted.as_value()
+        join = _largest_bits if shape.width == 1 else _largest
+        together = join(stage["data"], partial, inverted, shape)
+        m.d.comb += result.eq(Mux(stage["first"], stage["data"], together))
         output = Signal(len(result), reset_less=True)
         m.d.comb += self.o.payload.as_value().eq(output)
         with m.If(en):
@@ -151,11 +150,20 @@ class MaxPool(_WindowUnit):
         return m
 
 
-def _largest(a, b, *, smallest):
-    """Larger one of two values, or the smaller one: of bits, in a single look-up table."""
-    if len(a) == 1:
-        return Mux(smallest, a & b, a | b)
-    return Mux((a > b) ^ smallest, a, b)
+def _largest_bits(word, other, inverted, _shape):
+    """Larger bits of two words, or the smaller ones where ``inverted`` has a bit."""
+    if inverted is None:
+        return word | other
+    return (word | other) & ~inverted | word & other & inverted
+
+
+def _largest(word, other, inverted, shape):
+    """Larger values of two words, or the smaller ones where ``inverted`` has a bit."""
+    lanes = data.ArrayLayout(shape, len(word) // shape.width)
+    if inverted is None:
+        inverted = Const(0, lanes.length)
+    pairs = zip(lanes(word), lanes(other), inverted, strict=True)
+    return Cat(Mux((a > b) ^ smallest, a, b) for a, b, smallest in pairs)
 
 
 class SumPool(_WindowUnit):
