@@ -17,9 +17,8 @@ Counts that only a `Threshold` or an `Affine` uses are never written: these take
 which M = #{u = v} is Σ u·(2v − 1) + Σ (1 − v), and their constants make up for the rest.
 """
 
-import time
 from collections.abc import Callable, Mapping
-from functools import cache, reduce
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,6 +45,7 @@ from xnorflow.ir import (
     TwoSlope,
     ValueType,
 )
+from xnorflow.sw.bit_product import bit_product
 
 
 __all__ = ["Kernel", "Values", "kernel_of", "narrow", "narrow_dtype", "widen", "windows_of"]
@@ -63,9 +63,6 @@ class Values(NamedTuple):
 
 Kernel = Callable[..., Values]
 """Computes a node's narrow values from those of its sources; it changes none of these."""
-
-# From bits, (rows, taps) bool, to sums, (rows, filters) int32.
-_Product = Callable[[Tensor], Tensor]
 
 
 def narrow_dtype(type_: ValueType) -> torch.dtype:
@@ -187,8 +184,8 @@ def _multi_bit_conv(node: BinaryConv) -> Kernel:
 
 def _window_sums(node: BinaryConv) -> Kernel:
     """Σ u·(2v − 1) of every window and filter for xnor, Σ u·v for and, as int32; and P."""
-    product = _bit_product(_matrix(node, _signed_weights(node)))
-    total = _bit_product(torch.ones(node.taps, 1, dtype=torch.int8)) if node.popcount else None
+    product = bit_product(_matrix(node, _signed_weights(node)))
+    total = bit_product(torch.ones(node.taps, 1, dtype=torch.int8)) if node.popcount else None
 
     def kernel(x: Values) -> Values:
         windows = windows_of(node, x.map)
@@ -213,41 +210,6 @@ def _missing(conv: BinaryConv) -> NDArray[np.int64]:
         return np.zeros(conv.filters, np.int64)
     counted = conv.taps if conv.mask is None else conv.mask.sum(axis=(1, 2, 3), dtype=np.int64)
     return counted - conv.weights.sum(axis=(1, 2, 3), dtype=np.int64)
-
-
-def _bit_product(weights: Tensor) -> _Product:
-    """Products of bits with ``weights`` of -1, 0 and 1, (taps, filters) int8."""
-    return _byte_product(weights) if _bytes_pay() else _float_product(weights)
-
-
-def _byte_product(weights: Tensor) -> _Product:
-    return lambda bits: torch._int_mm(bits.view(torch.int8), weights)
-
-
-def _float_product(weights: Tensor) -> _Product:
-    floats = weights.to(torch.float32)
-    return lambda bits: (bits.to(torch.float32) @ floats).to(torch.int32)
-
-
-@cache
-def _bytes_pay() -> bool:
-    """Whether this machine multiplies matrices of bytes faster than of float32.
-
-    Some do it four times as fast, and some, which have no instructions for it, many times slower.
-    To find out takes a few milliseconds.
-    """
-    bits, weights = torch.ones(256, 256, dtype=torch.bool), torch.ones(256, 64, dtype=torch.int8)
-    return _seconds(_byte_product(weights), bits) < _seconds(_float_product(weights), bits)
-
-
-def _seconds(product: _Product, bits: Tensor) -> float:
-    """Least time of several products, so that what else the machine does matters little."""
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        product(bits)
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def _integer_conv(node: IntegerConv, x: FeatureMap) -> Kernel:

@@ -33,7 +33,13 @@ from xnorflow.sw.nn.conv import BinaryConv2d, IntegerConv2d
 from xnorflow.sw.nn.dynamic import FrameMean, HyperFunction
 from xnorflow.sw.nn.frame import DyPReLU, DySign
 from xnorflow.sw.nn.grid import Grid
-from xnorflow.sw.nn.grid_convs import GridBinaryConv, GridConv, GridPixelConv, GridPointwise
+from xnorflow.sw.nn.grid_convs import (
+    GridBinaryConv,
+    GridConv,
+    GridPixelConv,
+    GridPointwise,
+    off_grid,
+)
 from xnorflow.sw.nn.grid_layers import (
     GridAverage,
     GridDyPReLU,
@@ -44,10 +50,7 @@ from xnorflow.sw.nn.grid_layers import (
     GridReLU,
     GridRPReLU,
 )
-from xnorflow.sw.nn.integer import IntegerWeight
-from xnorflow.sw.nn.integer_activation import IntegerActivation
 from xnorflow.sw.nn.prelu import Maxout, RPReLU
-from xnorflow.sw.nn.quantiser import Delivered
 from xnorflow.sw.nn.shortcuts import IntegerPointwise, PadChannels, RepeatChannels, Subsample
 from xnorflow.sw.nn.sign import Sign
 from xnorflow.sw.nn.sums import GridNorm1d, GridNorm2d, GridScores
@@ -236,17 +239,8 @@ class _Rewrite(Rewriting):
             case IntegerConv2d():
                 self.expect(x, origin, Kind.INPUT)
                 node = self.become(conv, GridPixelConv, x.node)
-            case BinaryConv2d() if isinstance(conv.activation_quantiser, Delivered):
-                raise LoweringError(f"{origin} must have its own activation quantiser on a grid")
-            case (
-                BinaryConv2d(weight_quantiser=IntegerWeight())
-                | BinaryConv2d(activation_quantiser=IntegerActivation())
-            ):
-                raise LoweringError(f"{origin} must have quantisers of two levels on a grid")
-            case BinaryConv2d() if conv.groups > 1 and conv.has_centres:
-                raise LoweringError(
-                    f"{origin} has weight levels that are not ±: groups must have others"
-                )
+            case BinaryConv2d() if (why := off_grid(conv)) is not None:
+                raise LoweringError(f"{origin} {why}")
             case BinaryConv2d() if x.kind is Kind.ABOVE:
                 quantiser = conv.activation_quantiser
                 if x.mean and not isinstance(quantiser, Sign):

@@ -9,15 +9,29 @@ from torch import Tensor, nn
 from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.nn.integer import IntegerWeight
+from xnorflow.sw.nn.integer_activation import IntegerActivation
+from xnorflow.sw.nn.quantiser import Delivered
 from xnorflow.sw.nn.shortcuts import IntegerPointwise
 from xnorflow.sw.nn.sums import Combine, Sums
 from xnorflow.sw.nn.windows import convolve, pad, window_sums
 
 
-__all__ = ["GridBinaryConv", "GridConv", "GridPixelConv", "GridPointwise"]
+__all__ = ["GridBinaryConv", "GridConv", "GridPixelConv", "GridPointwise", "off_grid"]
 
 _CONV_BITS = 8
 """Width that the weights of PyTorch's own layers get."""
+
+
+def off_grid(conv: BinaryConv2d) -> str | None:
+    """Why a binary convolution has no place on a grid, if it has none."""
+    if isinstance(conv.activation_quantiser, Delivered):
+        return "must have its own activation quantiser on a grid"
+    integers = isinstance(conv.weight_quantiser, IntegerWeight)
+    if integers or isinstance(conv.activation_quantiser, IntegerActivation):
+        return "must have quantisers of two levels on a grid"
+    if conv.groups > 1 and conv.has_centres:
+        return "has weight levels that are not ±: groups must have others"
+    return None
 
 
 class GridBinaryConv(BinaryConv2d):

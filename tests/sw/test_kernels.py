@@ -32,7 +32,7 @@ from xnorflow.ir import (
     TwoSlope,
     UInt,
 )
-from xnorflow.sw import kernels
+from xnorflow.sw import bit_product
 from xnorflow.sw.golden import define
 from xnorflow.sw.kernels import Values, kernel_of, narrow, narrow_dtype, widen
 
@@ -79,7 +79,7 @@ def check(kernel, sources, maps, expected):
 def test_kernels_of_networks(as_bytes, network, seed):
     rng = np.random.default_rng(seed)
     nodes = {node.name: node for node in network.nodes}
-    with mock.patch.object(kernels, "_bytes_pay", return_value=as_bytes):
+    with mock.patch.object(bit_product, "_bytes_pay", return_value=as_bytes):
         for node in network.nodes:
             maps = [network.maps[name] for name in node.sources]
             sources = [random_values(rng, x) for x in maps]
@@ -221,7 +221,7 @@ def test_products_of_bits(rows, taps, filters, seed):
     bits = torch.tensor(rng.random((rows, taps)) < rng.random())
     weights = torch.tensor(rng.integers(-1, 2, (taps, filters)), dtype=torch.int8)
     expected = (bits.to(torch.int64) @ weights.to(torch.int64)).to(torch.int32)
-    for product in (kernels._byte_product, kernels._float_product):
+    for product in (bit_product._byte_product, bit_product._float_product):
         assert torch.equal(product(weights)(bits), expected)
 
 
@@ -230,14 +230,14 @@ def test_products_of_as_many_taps_as_the_contract_allows():
     bits = torch.ones(1, taps, dtype=torch.bool)
     weights = torch.ones(taps, 2, dtype=torch.int8)
     weights[0, 1] = -1
-    for product in (kernels._byte_product, kernels._float_product):
+    for product in (bit_product._byte_product, bit_product._float_product):
         assert product(weights)(bits).tolist() == [[taps, taps - 2]]
 
 
 # Products whose sums are the largest, and random ones; PyTorch must have these instructions only.
 PRODUCTS_ELSEWHERE = """
 import torch
-from xnorflow.sw import kernels
+from xnorflow.sw import bit_product
 
 torch.manual_seed(0)
 ones = torch.ones(65, 4096, dtype=torch.bool)
@@ -245,7 +245,7 @@ for bits in (ones, ones & (torch.rand(ones.shape) < 0.5)):
     for weights in (1, -1, torch.randint(-1, 2, (4096, 33))):
         weights = torch.zeros(4096, 33, dtype=torch.int8) + torch.as_tensor(weights).to(torch.int8)
         expected = bits.to(torch.int64) @ weights.to(torch.int64)
-        assert torch.equal(kernels._byte_product(weights)(bits).to(torch.int64), expected)
+        assert torch.equal(bit_product._byte_product(weights)(bits).to(torch.int64), expected)
 print("equal")
 """
 
