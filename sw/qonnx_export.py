@@ -107,8 +107,16 @@ class _Export:
         return helper.make_model(graph, opset_imports=opsets, producer_name="xnorflow")
 
     def _check(self, node: Node) -> None:
-        delivered = self.network.maps[node.name].type
-        if max(-delivered.low, delivered.high) > _EXACT:
+        delivered, x = self.network.maps[node.name].type, self.network.maps[node.source]
+        reach = max(-delivered.low, delivered.high)
+        # What is rounded or compared may be larger than what comes out.
+        if isinstance(node, Affine | Threshold):
+            reach = max(reach, *(int(np.abs(ends).max()) for ends in node.bounds(x)))
+        elif isinstance(node, TwoSlope | DynamicTwoSlope):
+            slopes = np.abs([node.positive, node.negative]).max()
+            # A dynamic shift is at most a bit wider than the stream.
+            reach = max(reach, 4 * max(-x.type.low, x.type.high) * int(slopes))
+        if reach > _EXACT:
             raise NetworkError(f"{node.name} has values that float32 does not hold exactly")
 
     def _node(self, node: Node, x: str) -> str:

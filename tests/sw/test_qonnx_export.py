@@ -14,7 +14,7 @@ from qonnx.transformation.infer_shapes import InferShapes
 from tests.low_bit import low_bit_network
 from tests.strategies import random_network, random_residual
 from xnorflow.errors import NetworkError
-from xnorflow.ir import Bit
+from xnorflow.ir import INPUT, Affine, Bit, FeatureMap, IntegerConv, Network, Rounding, UInt
 from xnorflow.ir.xnf import load
 from xnorflow.sw.golden import golden
 from xnorflow.sw.onnx_import import import_onnx
@@ -76,3 +76,12 @@ def test_what_is_exported_can_be_imported(name, tmp_path):
     assert first.labels.tolist() == second.labels.tolist()
     left, right = first.scores.double(), second.scores.double()
     assert np.allclose(left / left.abs().max(), right / right.abs().max(), atol=1e-6)
+
+
+def test_refuses_products_that_are_too_large_before_they_are_rounded(tmp_path):
+    layer = IntegerConv("fc", INPUT, np.full((2, 1, 1, 3), 100))
+    big = np.full(2, 1 << 12)
+    scores = Affine("scores", "fc", big, 0 * big, rounding=Rounding(12, 20))
+    network = Network("net", FeatureMap(1, 1, 3, UInt(8)), (layer, scores), ())
+    with pytest.raises(NetworkError, match=r"^scores has values that float32 does not hold"):
+        export_qonnx(network, tmp_path / "net.onnx")
