@@ -11,14 +11,15 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from amaranth.back import verilog
 from amaranth.lib.wiring import Component
 
+from xnorflow.boards.netlist import tidy_netlist
 from xnorflow.boards.report import read_usage
 from xnorflow.boards.tools import find_tools
 from xnorflow.hw.arithmetic.resources import Resources
 from xnorflow.hw.compile.design import Design
 from xnorflow.hw.compile.emit import TOP, verilog_text
+from xnorflow.hw.compile.verilog import component_verilog
 from xnorflow.hw.families.device import Cell, Device
 
 
@@ -40,7 +41,7 @@ def measure_units(design: Design) -> list[Resources]:
 
 def measure_component(component: Component, device: Device) -> Resources:
     """Resources of any component."""
-    text = verilog.convert(component, name=TOP, emit_src=False)
+    text = component_verilog(component, TOP)
     (resources,) = _measure_verilog(text, device, [TOP])
     return resources
 
@@ -64,6 +65,7 @@ def _measure_verilog(text: str, device: Device, modules: list[str]) -> Iterable[
         yosys = [str(tools["yosys"]), "-q", "-p", "; ".join(script)]
         subprocess.run(yosys, cwd=folder, check=True)
         for n in range(len(modules)):
+            tidy_netlist(Path(folder, f"{n}.json"), device.family)
             packing = [str(tools[packer]), *options, "--json", f"{n}.json", "--pack-only"]
             done = subprocess.run(packing, cwd=folder, check=True, capture_output=True, text=True)
             yield _read(done.stderr + done.stdout)

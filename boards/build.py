@@ -8,6 +8,7 @@ from enum import Enum
 from pathlib import Path
 
 from xnorflow.boards.host import BAUD
+from xnorflow.boards.netlist import tidy_netlist
 from xnorflow.boards.plan import check_plan
 from xnorflow.boards.report import Usage, read_fmax, read_usage
 from xnorflow.boards.targets import Target
@@ -143,6 +144,7 @@ def _make(plan, design, target, directory, bitstream, clock, begin):
     for name, content in plan.files.items():
         (directory / name).write_text(content, encoding="utf-8")
     run(Stage.SYNTHESISE, *synthesis)
+    tidy_netlist(directory / f"{_TOP}.json", target.device.family)
     log = directory / f"{_TOP}.tim"
     log.unlink(missing_ok=True)
     try:

@@ -1,6 +1,7 @@
 """Netlist that Yosys makes of an accelerator, as Verilog that simulates in its place."""
 
 import importlib.util
+import json
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -8,12 +9,21 @@ from pathlib import Path
 from xnorflow.errors import DesignError, ToolError
 from xnorflow.hw.compile.design import Design
 from xnorflow.hw.compile.emit import TOP, generate
+from xnorflow.hw.families.device import Family
 
 
-__all__ = ["write_netlist"]
+__all__ = ["tidy_netlist", "write_netlist"]
 
 # A bus may depend on other bits of itself, and numbers in the cells' models have no width.
 _LINT = "/* verilator lint_off WIDTH */\n/* verilator lint_off UNOPTFLAT */\n"
+
+
+def tidy_netlist(path: Path, family: Family) -> None:
+    """Change a netlist that Yosys has written as JSON, if the family's takes fewer cells then."""
+    if family.tidy is not None:
+        netlist = json.loads(path.read_text(encoding="utf-8"))
+        family.tidy(netlist)
+        path.write_text(json.dumps(netlist), encoding="utf-8")
 
 
 def write_netlist(design: Design, directory: Path) -> Path:

@@ -22,6 +22,7 @@ from amaranth import *
 from amaranth._toolchain.yosys import find_yosys  # where `amaranth.back.verilog` has it from
 from amaranth.back import rtlil
 
+from xnorflow.hw.arithmetic.carry_adders import CarryAdders, carry_adders_verilog
 from xnorflow.hw.arithmetic.constants import Rom
 
 
@@ -85,7 +86,7 @@ def component_verilog(component, name: str) -> str:
     str
         The same for the same component and the same version of Yosys.
     """
-    platform = _Platform()
+    platform = _Platform(name)
     written = rtlil.convert(component, name=name, platform=platform, emit_src=False)
     modules = written.split("\nmodule ")
     text = "\nmodule ".join(map(_undefined_at_first, modules))
@@ -94,17 +95,33 @@ def component_verilog(component, name: str) -> str:
     verilog = yosys.run(["-q", "-"], script, ignore_warnings=True)
     # Icarus takes a function whose name begins with a dollar for one of its own.
     verilog = _GENERATED.sub(r"\\\1$\2", verilog)
-    return "".join(_with_roms(verilog.splitlines(keepends=True), platform.roms))
+    adders = (
+        carry_adders_verilog(f"\\{module} ", *kind) for kind, module in platform.adders.items()
+    )
+    return "".join([*_with_roms(verilog.splitlines(keepends=True), platform.roms), *adders])
 
 
 class _Platform:
-    """Collects read-only memories; the n-th becomes an instance of ``rom_n``.
+    """Collects what has a module in Verilog of its own.
 
-    As text they take a fraction of the time that they would take bit by bit through Amaranth.
+    The n-th read-only memory becomes an instance of ``rom_n``: as text they take a fraction of the
+    time that they would take bit by bit through Amaranth. Adders in carry cells are cells for
+    synthesis only.
     """
 
-    def __init__(self):
+    def __init__(self, top: str):
+        self.top = top
         self.roms = []
+        self.adders = {}  # names of modules, by widths and gate
+
+    def get_carry_adders(self, adders: CarryAdders):
+        """Describe adders as an instance of a module that is written by `carry_adders_verilog`."""
+        widths = "_".join(map(str, adders.widths))
+        name = f"{self.top}.carry_adders_{adders.gate.value}_{widths}"
+        self.adders[adders.widths, adders.gate] = name
+        names = ("x", "xw", "y", "yw", "c", "cw")
+        inputs = {f"i_{each}": getattr(adders, each) for each in names}
+        return Instance(name, **inputs, o_sum=adders.sum)
 
     def get_rom(self, rom: Rom):
         """Describe a read-only memory as an instance of a module that is written by `_rom`."""

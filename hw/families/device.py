@@ -1,8 +1,9 @@
 """FPGA families and the resources of devices: what a folding may spend, and what tools are told."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 
 __all__ = ["Cell", "Device", "Family"]
@@ -33,6 +34,8 @@ class Family:
     luts_per_partial_product: float = 2.8  # of two bits, in a product without a multiplier
     paired_chains: bool = False
     """Whether carry chains take look-up tables in pairs, and one pair more at each end."""
+    carries_add_products: bool = False
+    """Whether carry cells add products (`xnorflow.hw.arithmetic.carry_adders`)."""
     packed_registers: bool = False  # whether flip-flops without logic take look-up tables
     distributed_rams: bool = True  # whether look-up tables may be memories that are written
     synthesis_options: tuple[str, ...] = ("-nowidelut",)  # wide multiplexers ruin popcounts
@@ -41,6 +44,8 @@ class Family:
     """For logic that is measured on its own, without pads, clock buffers and multipliers."""
     cells: Mapping[str, Cell] = field(default_factory=dict)  # by their names in nextpnr
     models: str | None = None  # where Yosys has Verilog models of all cells, if it has them
+    tidy: Callable[[dict[str, Any]], None] | None = None
+    """Changes a netlist of Yosys, as JSON, so that nextpnr takes fewer cells for it."""
     suffix: str | None = None  # of files with bitstreams, where these are built
     pll: type | None = None  # settings of its PLL: see xnorflow.boards.clock
 

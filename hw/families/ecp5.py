@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 from amaranth import *
 from amaranth.lib import io
@@ -77,12 +78,45 @@ class Ecp5Pll:
         return m
 
 
+def disconnect_carries(netlist: dict[str, Any]) -> None:
+    """Disconnect carries that nobody reads, and those that a cell ignores.
+
+    nextpnr takes two look-up tables for each of them, wherever a chain begins or ends. A cell that
+    starts with a table of zeros hands on what is generated in it; see
+    `xnorflow.hw.arithmetic.carry_adders`.
+
+    Parameters
+    ----------
+    netlist : dict
+        What Yosys' ``write_json`` writes; it is changed.
+    """
+    for module in netlist["modules"].values():
+        cells = [cell for cell in module["cells"].values() if cell["type"] == "CCU2C"]
+        read = {
+            bit
+            for cell in module["cells"].values()
+            for port, bits in cell["connections"].items()
+            if cell["port_directions"].get(port) != "output"
+            for bit in bits
+        } | {bit for port in module["ports"].values() for bit in port["bits"]}
+        for cell in cells:
+            ports = cell["connections"]
+            starts = cell["parameters"]["INIT0"].startswith("0000") and (
+                ports["C0"] == ports["D0"] == ["1"]
+            )
+            if starts and isinstance(ports["CIN"][0], str):
+                ports["CIN"] = ["x"]
+            if ports["COUT"][0] not in read:
+                ports["COUT"] = ["x"]
+
+
 # A tree of adders is never smaller: carry chains take too many look-up tables at their ends.
 ECP5 = Family(
     name="ECP5",
     lut_inputs=4,
     levels_per_stage=3,
     paired_chains=True,
+    carries_add_products=True,
     synthesis="synth_ecp5",
     no_carries="-noccu2",
     cells={
@@ -91,6 +125,7 @@ ECP5 = Family(
         "DP16KD": Cell.BLOCK_RAM,
         "MULT18X18D": Cell.MULTIPLIER,
     },
+    tidy=disconnect_carries,
     suffix="bit",
     pll=Ecp5Pll,
 )

@@ -6,10 +6,9 @@ from amaranth import *
 from xnorflow.hw.arithmetic.accumulator import accumulate
 from xnorflow.hw.arithmetic.constants import MemoryStyle
 from xnorflow.hw.arithmetic.memory import memory_style
-from xnorflow.hw.arithmetic.popcount import Popcount, counts_triples, popcount_latency
+from xnorflow.hw.arithmetic.product_count import ProductCount
 from xnorflow.hw.arithmetic.registers import delayed
 from xnorflow.hw.arithmetic.resources import Resources, chain, registers
-from xnorflow.hw.arithmetic.xnor import count_triples, encode_weights, share_parities
 from xnorflow.hw.families.ecp5 import ECP5
 from xnorflow.hw.ops.matrix import MatrixStage, MatrixUnit
 from xnorflow.hw.ops.operands import Operands, weight_rows
@@ -17,32 +16,6 @@ from xnorflow.ir import Gate
 
 
 __all__ = ["BinaryConvStage", "MatrixVectorUnit"]
-
-_LUTS_PER_CONSTANT_SYNAPSE = 1.7
-
-
-def _latency(simd, family, bits):
-    """Clock cycles from a vector's last word to the first counts: ring, memory, popcount, sum."""
-    return Operands.latency + popcount_latency(_counted_lanes(simd, bits), family, bits) + 1
-
-
-def _counted_lanes(simd, bits):
-    """Lanes that a neuron's popcount counts.
-
-    Numbers up to a power of two take one bit more than those below it. So the last lane of as many
-    waits, and becomes the carry of the accumulator, if activations have one of the ``bits``.
-    """
-    return simd - 1 if bits == 1 and simd > 1 and simd & simd - 1 == 0 else simd
-
-
-def _shares_parities(simd, bits, gate, family):
-    """Whether neurons share the parities of lanes: see `xnorflow.hw.arithmetic.xnor`."""
-    return gate is Gate.XNOR and counts_triples(_counted_lanes(simd, bits), family)
-
-
-def _planes(word, bits):
-    """Planes of a word of values of so many ``bits``, the lowest first."""
-    return [word[n::bits] for n in range(bits)]
 
 
 class MatrixVectorUnit(MatrixUnit):
@@ -86,7 +59,6 @@ class MatrixVectorUnit(MatrixUnit):
         self.popcount = popcount
         self.bits = bits
         self.mask = mask
-        self.family = family
         weights = np.asarray(weights, dtype=bool)
         count = range(weights.shape[1] * (2**bits - 1) + 1)
         super().__init__(
@@ -99,65 +71,46 @@ class MatrixVectorUnit(MatrixUnit):
             popcount=count if popcount else None,
             groups=groups,
         )
-        self.latency = _latency(simd, family, bits)
+        self._counting = ProductCount(
+            simd,
+            family,
+            gate,
+            bits,
+            masked=mask is not None,
+            constant=self.neuron_fold * self.synapse_fold * groups == 1,
+        )
+        self.latency = Operands.latency + self._counting.latency + 1
 
     def elaborate(self, platform):
         m = Module()
+        counting, width = self._counting, self._counting.weight_bits
 
-        # Cycles 1 to 3: operands.
-        masked = self.mask is not None
-        shares = not masked and _shares_parities(self.simd, self.bits, self.gate, self.family)
-        encode = encode_weights if shares else None
-        # A weight bit, and behind it where there is a mask whether it counts.
-        code, width = (self.weights + 2 * self.mask, 2) if masked else (self.weights, 1)
-        rows = weight_rows(code, pe=self.pe, simd=self.simd, bits=width, encode=encode)
-
-        def prepare(word):
-            planes = _planes(word, self.bits)
-            return Cat(map(share_parities, planes) if shares else planes)
-
-        en, operands, sums = self._fetch(m, rows, self.pe * self.simd * width, prepare=prepare)
-        activation = operands.activation.as_value()
-        plane = len(activation) // self.bits
-        planes = [activation.word_select(n, plane) for n in range(self.bits)]
-
-        # Then, for as long as the popcounts take: count each neuron's synapses.
-        counted = _counted_lanes(self.simd, self.bits)
-        latency = popcount_latency(counted, self.family, self.bits)
+        # Cycles 1 to 3: operands. A weight bit, and behind it if there is a mask whether it counts.
+        code = self.weights if self.mask is None else self.weights + 2 * self.mask
+        rows = weight_rows(code, pe=self.pe, simd=self.simd, bits=width, encode=counting.encode)
+        en, operands, sums = self._fetch(
+            m, rows, self.pe * self.simd * width, prepare=counting.prepare
+        )
         neurons = {
             f"{p}": (operands.weights.word_select(p, self.simd * width), self.o.p.lanes[p])
             for p in range(self.pe)
         }
         if self.popcount:
             # P is what a neuron counts whose weights are all 1.
-            ones = np.ones(self.simd, np.uint8)
-            code = encode_weights(ones) if shares else ones
-            neurons["shared"] = Cat(Const(int(bit), 1) for bit in code), self.o.p.popcount
+            neurons["shared"] = counting.ones, self.o.p.popcount
+
+        # Then, for as long as the counters take: count each neuron's synapses.
         for name, (weights, target) in neurons.items():
-            m.submodules[f"popcount_{name}"] = counter = Popcount(
-                counted, family=self.family, counted=shares, planes=self.bits
-            )
-            # The last lane, if it is not counted, is the last of the prepared ones, too.
-            end = -1 if counted < self.simd else None
-            gate = count_triples if shares else self._gate_lanes
-            lanes = [gate(word[:end], weights[: counted * width]) for word in planes]
-            m.d.comb += [counter.i.eq(Cat(lanes)), counter.en.eq(en)]
-            carry = None
-            if counted < self.simd:
-                carry = self._gate_lanes(activation[-1:], weights[-width:])
-                carry = delayed(m, en, {f"carry_{name}": carry}, latency)[f"carry_{name}"]
+            activation = operands.activation.as_value()
+            count, carry = counting.count(m, name, activation, weights, en)
+            if carry is not None:
+                carry = delayed(m, en, {f"carry_{name}": carry}, counting.latency)[f"carry_{name}"]
 
             # Last cycle: accumulate over the synapse folds, into the output register.
-            accumulate(m, counter.o, target, carry=carry, name=f"sum_{name}", **sums)
+            accumulate(m, count, target, carry=carry, name=f"sum_{name}", **sums)
         self._deliver(m, sums)
 
         return m
-
-    def _gate_lanes(self, activations, weights):
-        """The gates of some lanes, a bit each."""
-        if self.mask is not None:
-            return (activations & weights[1::2]) ^ (weights[1::2] & ~weights[::2])
-        return activations & weights if self.gate is Gate.AND else ~(activations ^ weights)
 
 
 class BinaryConvStage(MatrixStage):
@@ -170,33 +123,28 @@ class BinaryConvStage(MatrixStage):
         return 1 if self.node.mask is None else 2
 
     def registers(self, device):
-        return _latency(self.folding.simd, device.family, self.node.bits) - 1  # the ring takes one
+        return Operands.latency + self._counting(device).latency  # the ring takes one
+
+    def _counting(self, device):
+        node = self.node
+        return ProductCount(
+            self.folding.simd,
+            device.family,
+            node.gate,
+            node.bits,
+            masked=node.mask is not None,
+            constant=self.rows == 1,
+        )
 
     def arithmetic(self, device):
         """Gates, popcounts and accumulators."""
-        simd = self.folding.simd
+        counting = self._counting(device)
         neurons = self.folding.pe + self.node.popcount  # P is one more popcount
-        planes = self.node.bits
-        count = (self.node.taps * (2**planes - 1)).bit_length()
-        counted = _counted_lanes(simd, planes)
-        shared = 0
-        masked = self.node.mask is not None
-        if self.rows == 1:
-            popcount = _LUTS_PER_CONSTANT_SYNAPSE * counted
-        elif not counts_triples(counted, device.family):
-            popcount = (device.family.luts_per_added_synapse + masked) * counted
-        elif masked:
-            # A look-up table for each gate, and two for each adder.
-            popcount = counted + 2 * (counted - counted.bit_length())
-        else:
-            # Each adder takes three bits to two. The first ones share parities.
-            triples, adders = counted // 3, counted - counted.bit_length()
-            popcount = 3 * triples + 2 * (adders - triples) + counted % 3
-            shared = simd
-        # Planes meet in one tree, which ends in a few more adders.
-        luts = round(neurons * (planes * popcount + 2 * (planes - 1))) + planes * shared
-        if self.synapse_fold > 1 or counted < simd:
-            luts += neurons * chain(device, count + (counted < simd))
+        count = (self.node.taps * (2**self.node.bits - 1)).bit_length()
+        luts, shared = counting.luts()
+        luts = round(neurons * luts) + shared
+        if self.synapse_fold > 1 or counting.carried:
+            luts += neurons * chain(device, count + counting.carried)
         # The sum of a vector waits beside the one that is under way.
         return Resources(luts=luts) + registers(device, neurons * count)
 
