@@ -116,10 +116,11 @@ def carry_adders_verilog(name, widths, gate):
     additions, bit = [], 0
     for n, width in enumerate(widths):
         part = f"[{bit + width - 1}:{bit}]"
-        x, y = (f"(x{part} {operator} xw{part})", f"(y{part} {operator} yw{part})")
-        additions.append(
-            f"  assign sum[{bit + n + width}:{bit + n}] = {x} + {y} + (c[{n}] {operator} cw[{n}]);\n"
+        terms = (
+            f"({each} {operator} {each.replace('[', 'w[')})"
+            for each in (f"x{part}", f"y{part}", f"c[{n}]")
         )
+        additions.append(f"  assign sum[{bit + n + width}:{bit + n}] = {' + '.join(terms)};\n")
         bit += width
     return _MODULE.format(
         name=name,

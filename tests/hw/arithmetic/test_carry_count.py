@@ -80,7 +80,7 @@ def halves(verilog):
     return 2 * verilog.count("CCU2C #(") if "cell_" in verilog else 0
 
 
-@pytest.mark.parametrize("width, planes", [(15, 1), (31, 1), (63, 1), (32, 2), (20, 3)])
+@pytest.mark.parametrize(("width", "planes"), [(15, 1), (31, 1), (63, 1), (32, 2), (20, 3)])
 def test_takes_as_many_cells_as_predicted(width, planes):
     text = component_verilog(CarryCount(width, planes=planes), "count")
     modules = {each.split("(")[0].strip(): each for each in text.split("\nmodule ")[1:]}
@@ -99,7 +99,8 @@ def test_cells_are_the_additions(widths, gate, tmp_path):
     """Proven by Yosys with its model of the cell."""
     (tmp_path / "adders.v").write_text(carry_adders_verilog("adders", widths, gate))
     script = (
-        "read_verilog +/ecp5/common_sim.vh; read_verilog +/ecp5/ccu2c_sim.vh; read_verilog adders.v; rename adders gate; "
+        "read_verilog +/ecp5/common_sim.vh; read_verilog +/ecp5/ccu2c_sim.vh; "
+        "read_verilog adders.v; rename adders gate; "
         "read_verilog -nosynthesis adders.v; rename adders gold; "
         "hierarchy; proc; flatten; "
         "miter -equiv -flatten -make_assert gold gate miter; hierarchy -top miter; opt -full; "
