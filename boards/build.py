@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 
 from xnorflow.boards.host import BAUD
@@ -16,6 +17,7 @@ from xnorflow.boards.tools import find_tools
 from xnorflow.boards.top import BoardTop
 from xnorflow.errors import DesignError, ToolError
 from xnorflow.files import locked, remove_file
+from xnorflow.hw.arithmetic.carry_adders import CarryCells
 from xnorflow.hw.compile.design import Design
 from xnorflow.hw.families.device import Cell
 
@@ -117,7 +119,9 @@ def build(
     with locked(directory):
         remove_file(bitstream)
         begin(Stage.ELABORATE)
-        plan = target.platform().build(
+        platform = target.platform()
+        platform.get_carry_adders = partial(_carry_adders, platform, CarryCells("carry_adders"))
+        plan = platform.build(
             BoardTop(design, target, clock=clock, baud=baud),
             name=_TOP,
             do_build=False,
@@ -130,6 +134,13 @@ def build(
         except OSError as error:
             raise ToolError(f"{error.filename or directory}: {error.strerror}") from None
     return BuildReport(target, bitstream, usage, clock, fmax, design.cycles_per_frame)
+
+
+def _carry_adders(platform, cells, adders):
+    """Adders as a module of Verilog in a file of its own."""
+    instance = cells.get(adders)
+    platform.add_file(f"{instance.type}.v", cells.modules[instance.type])
+    return instance
 
 
 def _make(plan, design, target, directory, bitstream, clock, begin):

@@ -19,7 +19,7 @@ from amaranth.lib.wiring import In, Out
 from xnorflow.ir import Gate
 
 
-__all__ = ["CarryAdders", "adder_halves", "carry_adders_verilog", "product"]
+__all__ = ["CarryAdders", "CarryCells", "adder_halves", "carry_adders_verilog", "product"]
 
 _ADD = {Gate.XNOR: "16'b0110100110010110", Gate.AND: "16'b0111100010001000"}
 _START = {Gate.XNOR: "16'b0000000000000110", Gate.AND: "16'b0000000000001000"}
@@ -107,6 +107,33 @@ class _Half:
     table: str
     inputs: tuple[str, str, str, str] = ("1'b0", "1'b0", "1'b0", "1'b0")
     output: str = ""
+
+
+class CarryCells:
+    """Modules in Verilog that stand for `CarryAdders`, for a platform's ``get_carry_adders``.
+
+    Parameters
+    ----------
+    prefix : :class:`str`
+        Of the names of modules.
+
+    Attributes
+    ----------
+    modules : dict of :class:`str` to :class:`str`
+        Text of each module, by its name.
+    """
+
+    def __init__(self, prefix):
+        self.prefix = prefix
+        self.modules = {}
+
+    def get(self, adders):
+        """Describe adders as an instance of a module."""
+        name = "_".join([f"{self.prefix}_{adders.gate.value}", *map(str, adders.widths)])
+        if name not in self.modules:
+            self.modules[name] = carry_adders_verilog(f"\\{name} ", adders.widths, adders.gate)
+        inputs = {f"i_{each}": getattr(adders, each) for each in ("x", "xw", "y", "yw", "c", "cw")}
+        return Instance(name, **inputs, o_sum=adders.sum)
 
 
 def carry_adders_verilog(name, widths, gate):

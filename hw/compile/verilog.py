@@ -22,7 +22,7 @@ from amaranth import *
 from amaranth._toolchain.yosys import find_yosys  # where `amaranth.back.verilog` has it from
 from amaranth.back import rtlil
 
-from xnorflow.hw.arithmetic.carry_adders import CarryAdders, carry_adders_verilog
+from xnorflow.hw.arithmetic.carry_adders import CarryCells
 from xnorflow.hw.arithmetic.constants import Rom
 
 
@@ -95,10 +95,8 @@ def component_verilog(component, name: str) -> str:
     verilog = yosys.run(["-q", "-"], script, ignore_warnings=True)
     # Icarus takes a function whose name begins with a dollar for one of its own.
     verilog = _GENERATED.sub(r"\\\1$\2", verilog)
-    adders = (
-        carry_adders_verilog(f"\\{module} ", *kind) for kind, module in platform.adders.items()
-    )
-    return "".join([*_with_roms(verilog.splitlines(keepends=True), platform.roms), *adders])
+    verilog = _with_roms(verilog.splitlines(keepends=True), platform.roms)
+    return "".join([*verilog, *platform.carry_cells.modules.values()])
 
 
 class _Platform:
@@ -110,18 +108,9 @@ class _Platform:
     """
 
     def __init__(self, top: str):
-        self.top = top
         self.roms = []
-        self.adders = {}  # names of modules, by widths and gate
-
-    def get_carry_adders(self, adders: CarryAdders):
-        """Describe adders as an instance of a module that is written by `carry_adders_verilog`."""
-        widths = "_".join(map(str, adders.widths))
-        name = f"{self.top}.carry_adders_{adders.gate.value}_{widths}"
-        self.adders[adders.widths, adders.gate] = name
-        names = ("x", "xw", "y", "yw", "c", "cw")
-        inputs = {f"i_{each}": getattr(adders, each) for each in names}
-        return Instance(name, **inputs, o_sum=adders.sum)
+        self.carry_cells = CarryCells(f"{top}.carry_adders")
+        self.get_carry_adders = self.carry_cells.get
 
     def get_rom(self, rom: Rom):
         """Describe a read-only memory as an instance of a module that is written by `_rom`."""
