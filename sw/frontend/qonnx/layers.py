@@ -1,4 +1,4 @@
-"""Convolutions, dense layers, pools and joins of maps."""
+"""Convolutions, dense layers and joins of maps."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from xnorflow.sw.frontend.graph import (
     Concat,
     Function,
-    GlobalAverage,
-    MaxPool,
     Scale,
     Sum,
     WeightedSum,
@@ -22,7 +20,7 @@ from xnorflow.sw.frontend.qonnx.weights import weights_of
 from xnorflow.sw.lowering.roots import ONE, RootSum
 
 
-__all__ = ["LAYERS", "Read", "concat", "pad", "summed"]
+__all__ = ["LAYERS", "Read", "concat", "map_of", "ordered", "pad", "summed"]
 
 Read = tuple[list[tuple[str, Function]], Tensor]
 """Functions one after the other, each with what its name ends in; and what they deliver."""
@@ -30,7 +28,7 @@ Read = tuple[list[tuple[str, Function]], Tensor]
 
 def pad(call: Call) -> Tensor:
     """Zeros around a map, which the convolution behind it takes along."""
-    x = _map(call)
+    x = map_of(call)
     pads = call.integers("pads", 1) or []
     value = call.constant(2)
     shift = call.number("value", 0.0) if value is None else fractions(value, np.zeros(1, int), call)
@@ -53,7 +51,7 @@ def concat(call: Call) -> Read:
         raise call.error(f"joins maps of different sizes: {maps}")
     channels = sum(each for each, _, _ in maps)
     shape = (channels, *maps[0][1:])
-    result = Tensor("", shape, _ordered(call, 1, *shape[: rank - 1]))
+    result = Tensor("", shape, ordered(call, 1, *shape[: rank - 1]))
     return [("", Concat())], replace(result, bits=all(each.bits for each in tensors))
 
 
@@ -66,7 +64,7 @@ def summed(call: Call) -> Read:
 
 
 def _conv(call: Call) -> Read:
-    x = _map(call)
+    x = map_of(call)
     constant = call.needed(1)
     if len(constant.shape) != 4:
         raise call.error(f"has weights {constant.shape}: accepted are (filters, channels, k, k)")
@@ -91,7 +89,7 @@ def _conv(call: Call) -> Read:
     code = weights.code.reshape(constant.shape).transpose(0, 2, 3, 1)
     sums = WeightedSum(replace(weights, code=code), stride, padding)
     shape = (filters, height, width)
-    return _biased(call, sums), Tensor("", shape, _ordered(call, 1, *shape))
+    return _biased(call, sums), Tensor("", shape, ordered(call, 1, *shape))
 
 
 def _padding(call: Call, x: Tensor, kernel: tuple[int, int], stride: int) -> int:
@@ -147,7 +145,7 @@ def _dense(
     code = np.empty_like(weights.code)
     code[:, x.order.reshape(-1)] = weights.code
     sums = WeightedSum(replace(weights, code=code), dense=True)
-    order = _ordered(call, *x.order.shape[:-1], filters)
+    order = ordered(call, *x.order.shape[:-1], filters)
     return _biased(call, sums, factors[1]), Tensor("", (filters, 1, 1), order)
 
 
@@ -166,52 +164,7 @@ def _biased(
     return functions
 
 
-def _max_pool(call: Call) -> Read:
-    x = _map(call)
-    kernel = call.integers("kernel_shape") or []
-    sides = {*kernel, *(call.integers("strides") or [1])}
-    (side,) = sides if len(sides) == 1 else (0,)
-    padding = _padding(call, x, (side, side), max(side, 1))
-    ceil = call.integer("ceil_mode", 0) and any(size % max(side, 1) for size in x.map[1:])
-    if side < 1 or padding or x.padding or ceil or {*(call.integers("dilations") or [1])} != {1}:
-        raise call.error(
-            "must have square windows side by side, without padding, dilation or ceil mode"
-        )
-    channels, height, width = x.map
-    shape = (channels, height // side, width // side)
-    if min(shape) < 1:
-        raise call.error(f"has windows larger than its map {x.map}")
-    functions: list[tuple[str, Function]] = [] if side == 1 else [("", MaxPool(side))]
-    return functions, replace(x, map=shape, order=_ordered(call, 1, *shape))
-
-
-def _average(call: Call) -> Read:
-    x = _map(call)
-    pads = call.integers("pads") or [0]
-    if call.op == "AveragePool" and (call.integers("kernel_shape") != [*x.map[1:]] or any(pads)):
-        raise call.error("must average the whole map")
-    return _averaged(call, x, keep=True)
-
-
-def _mean(call: Call) -> Read:
-    x = _map(call)
-    axes = call.integers("axes", 1) or []
-    if sorted(axis % 4 for axis in axes) != [2, 3]:
-        raise call.error("must average the whole map, which is axes 2 and 3")
-    return _averaged(call, x, keep=bool(call.integer("keepdims", 1)))
-
-
-def _averaged(call: Call, x: Tensor, *, keep: bool) -> Read:
-    if x.padding:
-        raise call.error("must not average a map with zeros around it")
-    channels = x.map[0]
-    order = arrange(1, channels, 1, 1) if keep else arrange(1, channels)
-    if x.map[1:] == (1, 1):
-        return [], replace(x, order=order)
-    return [("", GlobalAverage())], Tensor("", (channels, 1, 1), order)
-
-
-def _map(call: Call) -> Tensor:
+def map_of(call: Call) -> Tensor:
     """The first input, which must be a map as it is."""
     x = call.tensor()
     if not x.plain or x.order.ndim != 4:
@@ -231,7 +184,7 @@ def _unpadded(call: Call) -> Tensor:
     return x
 
 
-def _ordered(call: Call, *shape: int) -> NDArray[np.int32]:
+def ordered(call: Call, *shape: int) -> NDArray[np.int32]:
     """`arrange`, of a tensor that a file may well describe as larger than any memory."""
     if np.prod(np.array(shape, object)) > MOST_VALUES:
         raise call.error(f"delivers a tensor {shape}: accepted are {MOST_VALUES:,} values")
@@ -239,11 +192,7 @@ def _ordered(call: Call, *shape: int) -> NDArray[np.int32]:
 
 
 LAYERS: dict[str, Callable[[Call], Read]] = {
-    "AveragePool": _average,
     "Conv": _conv,
     "Gemm": _gemm,
-    "GlobalAveragePool": _average,
     "MatMul": _matmul,
-    "MaxPool": _max_pool,
-    "ReduceMean": _mean,
 }

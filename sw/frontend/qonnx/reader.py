@@ -21,6 +21,7 @@ from xnorflow.sw.frontend.qonnx.input_quantiser import (
 )
 from xnorflow.sw.frontend.qonnx.layers import LAYERS, Read, concat, pad, summed
 from xnorflow.sw.frontend.qonnx.moves import MOVES
+from xnorflow.sw.frontend.qonnx.pools import POOLS
 from xnorflow.sw.frontend.qonnx.quantisers import ACTIVATION_QUANTISERS, Grid, wide_grid
 from xnorflow.sw.frontend.qonnx.values import Call, Constant, Tensor, arrange, taken
 from xnorflow.sw.lowering.roots import Root, RootSum
@@ -29,7 +30,7 @@ from xnorflow.sw.lowering.roots import Root, RootSum
 __all__ = ["Reading", "read"]
 
 _OTHERS = ("Cast", "Concat", "Pad")
-_ACCEPTED = sorted({*ACTIVATION_QUANTISERS, *ELEMENTWISE, *ENDS, *LAYERS, *MOVES, *_OTHERS})
+_ACCEPTED = sorted({*ACTIVATION_QUANTISERS, *ELEMENTWISE, *ENDS, *LAYERS, *MOVES, *POOLS, *_OTHERS})
 _NHWC = (0, 3, 1, 2)
 _FLOATS = (1, 10, 11, 16)
 """ONNX's numbers of float32, float16, float64 and bfloat16."""
@@ -178,8 +179,8 @@ class _Walk:
             if x.bits and isinstance(function, Scale):
                 return self._rescaled(node, call, x, function)
             return [("", function)], replace(x, bits=False)
-        if node.op in LAYERS:
-            return _channels_first(call, LAYERS[node.op])
+        if node.op in LAYERS or node.op in POOLS:
+            return _channels_first(call, (LAYERS | POOLS)[node.op])
         raise call.error(f"cannot be read: what can is {', '.join(_ACCEPTED)}")
 
     def _quantised(self, node: Node, grid: Grid, x: Tensor) -> str:
