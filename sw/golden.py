@@ -34,7 +34,6 @@ from xnorflow.ir import (
     FeatureMap,
     Gate,
     GlobalSum,
-    HalvingMaxPool,
     IntegerConv,
     MaxPool,
     MultiThreshold,
@@ -43,9 +42,11 @@ from xnorflow.ir import (
     PadChannels,
     Rounding,
     Subsample,
+    SumPool,
     Threshold,
     TwoSlope,
 )
+from xnorflow.ir.windows import Axis, axes_of
 from xnorflow.sw.kernels import Kernel, Values, kernel_of, narrow, widen, windows_of
 
 
@@ -306,10 +307,11 @@ def define(node: Node, x: Values, *others: Values) -> Values:
         case PadChannels():
             return Values(functional.pad(x.map, (node.before, node.after)))
         case AveragePool():
-            sums = _pool_windows(x.map, node.size).sum(dim=4)
+            sides = node.size, node.size
+            sums = _pool_windows(x.map, axes_of(sides, sides)).sum(dim=4)
             return Values((sums + ((1 << node.shift) >> 1)) >> node.shift)
-        case HalvingMaxPool():
-            return Values(_halving_max_pool(x.map))
+        case SumPool():
+            return Values(_pool_windows(x.map.to(torch.int64), node.axes).sum(dim=4))
         case GlobalSum():
             return Values(x.map.sum(dim=(1, 2), keepdim=True))
         case ArgMax() if x.map.shape[3] == 1:
@@ -366,20 +368,18 @@ def _groups(node: Convolution, x: Tensor) -> list[tuple[Tensor, Tensor]]:
 
 
 def _max_pool(node: MaxPool, x: Tensor) -> Values:
-    windows = _pool_windows(x, node.size)
-    largest = windows.amax(dim=4)
-    if node.inverted is None:
-        return Values(largest)
-    return Values(torch.where(torch.tensor(node.inverted), windows.amin(dim=4), largest))
+    beyond = 1 << 40  # more than any value
+    integers = x.to(torch.int64)
+    largest = _pool_windows(integers, node.axes, -beyond).amax(dim=4)
+    if node.inverted is not None:
+        smallest = _pool_windows(integers, node.axes, beyond).amin(dim=4)
+        largest = torch.where(torch.tensor(node.inverted), smallest, largest)
+    return Values(largest.to(x.dtype))
 
 
-def _halving_max_pool(x: Tensor) -> Tensor:
-    # In float64, where values of 32 bits are exact; PyTorch leaves out what is outside.
-    channels_first = x.permute(0, 3, 1, 2).to(torch.float64)
-    largest = functional.max_pool2d(channels_first, 3, stride=2, padding=1)
-    return largest.permute(0, 2, 3, 1).to(torch.int64)
-
-
-def _pool_windows(x: Tensor, size: int) -> Tensor:
-    """Pixels of every window of ``x``: (n, height, width, channels, size²)."""
-    return x.unfold(1, size, size).unfold(2, size, size).flatten(4)
+def _pool_windows(x: Tensor, axes: tuple[Axis, Axis], outside: int = 0) -> Tensor:
+    """Pixels of every window of ``x``: (n, height, width, channels, pixels of a window)."""
+    rows, columns = axes
+    sides = columns.before, columns.after, rows.before, rows.after
+    x = functional.pad(x, (0, 0, *sides), value=outside)
+    return x.unfold(1, rows.taps, rows.stride).unfold(2, columns.taps, columns.stride).flatten(4)

@@ -18,7 +18,6 @@ which M = #{u = v} is Σ u·(2v − 1) + Σ (1 − v), and their constants make 
 """
 
 from collections.abc import Callable, Mapping
-from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,11 +40,13 @@ from xnorflow.ir import (
     MaxPool,
     Node,
     Rounding,
+    SumPool,
     Threshold,
     TwoSlope,
     ValueType,
 )
 from xnorflow.sw.bit_product import bit_product
+from xnorflow.sw.pooling import max_pool, sum_pool
 
 
 __all__ = ["Kernel", "Values", "kernel_of", "narrow", "narrow_dtype", "widen", "windows_of"]
@@ -110,7 +111,10 @@ def kernel_of(
         case IntegerConv():
             return _integer_conv(node, maps[node.source])
         case MaxPool():
-            return _max_pool(node, maps[node.name])
+            return lambda x: Values(max_pool(node, x.map))
+        case SumPool():
+            sums = narrow_dtype(maps[node.name].type)
+            return lambda x: Values(sum_pool(node, x.map.to(sums)))
         case Threshold():
             kernel = _threshold(node, maps[node.source], conv)
             return kernel if conv is None else _behind(conv, kernel)
@@ -220,25 +224,6 @@ def _integer_conv(node: IntegerConv, x: FeatureMap) -> Kernel:
     result = _int_dtype(reach + 1)
     weights = _matrix(node, node.weights).to(dtype)
     return lambda x: Values((windows_of(node, x.map.to(dtype)) @ weights).to(result))
-
-
-def _max_pool(node: MaxPool, y: FeatureMap) -> Kernel:
-    inverted = None if node.inverted is None else torch.tensor(node.inverted)
-
-    def pool(x: Tensor, join: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        height, width = y.height * node.size, y.width * node.size
-        rows = reduce(join, [x[:, i : height : node.size] for i in range(node.size)])
-        return reduce(join, [rows[:, :, j : width : node.size] for j in range(node.size)])
-
-    def kernel(x: Values) -> Values:
-        bits = x.map.dtype == torch.bool
-        largest = pool(x.map, torch.bitwise_or if bits else torch.maximum)
-        if inverted is None:
-            return Values(largest)
-        smallest = pool(x.map, torch.bitwise_and if bits else torch.minimum)
-        return Values(torch.where(inverted, smallest, largest))
-
-    return kernel
 
 
 def _threshold(node: Threshold, x: FeatureMap, conv: BinaryConv | None) -> Kernel:

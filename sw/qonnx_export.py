@@ -20,19 +20,21 @@ from xnorflow.ir import (
     AveragePool,
     BinaryConv,
     Concat,
+    Convolution,
     DynamicThreshold,
     DynamicTwoSlope,
     Gate,
     GlobalSum,
-    HalvingMaxPool,
     IntegerConv,
     MaxPool,
     MultiThreshold,
     Network,
     Node,
     PadChannels,
+    Pool,
     Rounding,
     Subsample,
+    SumPool,
     Threshold,
     TwoSlope,
 )
@@ -160,10 +162,8 @@ class _Export:
 
     def _convolution(self, node: BinaryConv | IntegerConv, x: str) -> str:
         windows: dict[str, Any] = {
-            "kernel_shape": list(node.kernel[:2]),
-            "strides": [axis.stride for axis in node.axes],
+            **_sides(node),
             "dilations": [axis.dilation for axis in node.axes],
-            "pads": [*(axis.before for axis in node.axes), *(axis.after for axis in node.axes)],
             "group": node.groups,
         }
         weights = node.weights.astype(np.int64)
@@ -246,21 +246,24 @@ class _Export:
     def _pool(self, node: Node, x: str) -> str:
         match node:
             case MaxPool():
-                sides = _sides(node.size)
+                sides = _sides(node)
                 if node.inverted is None:
                     return self._call("MaxPool", x, **sides)
                 signs = _channels(np.where(node.inverted, -1, 1))
                 largest = self._call("MaxPool", self._call("Mul", x, signs), **sides)
                 return self._call("Mul", largest, signs)
-            case HalvingMaxPool():
-                return self._call(
-                    "MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]
-                )
+            case SumPool():
+                # Means may be fractions that float32 does not hold; sums are exact.
+                channels = self.network.maps[node.name].channels
+                ones = np.ones((channels, 1, *(axis.taps for axis in node.axes)))
+                return self._call("Conv", x, ones, **_sides(node), group=channels)
             case GlobalSum():
                 return self._call("ReduceSum", x, np.array([2, 3]), keepdims=1)
             case AveragePool():
                 # Means of integers by a power of two are exact.
-                means = self._call("AveragePool", x, **_sides(node.size))
+                means = self._call(
+                    "AveragePool", x, kernel_shape=[node.size] * 2, strides=[node.size] * 2
+                )
                 return self._call("Floor", self._call("Add", means, np.float32(0.5)))
         raise NetworkError(f"{node.name} has no counterpart in ONNX")
 
@@ -299,9 +302,13 @@ class _Export:
         return name
 
 
-def _sides(size: int) -> dict[str, Any]:
-    """Attributes of windows of ``size`` × ``size`` that do not overlap."""
-    return {"kernel_shape": [size] * 2, "strides": [size] * 2}
+def _sides(node: Convolution | Pool) -> dict[str, Any]:
+    """Attributes of windows."""
+    return {
+        "kernel_shape": [axis.taps for axis in node.axes],
+        "strides": [axis.stride for axis in node.axes],
+        "pads": [*(axis.before for axis in node.axes), *(axis.after for axis in node.axes)],
+    }
 
 
 def _kernel(weights: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -17,13 +17,13 @@ from xnorflow.ir import (
     DynamicTwoSlope,
     Gate,
     GlobalSum,
-    HalvingMaxPool,
     IntegerConv,
     MaxPool,
     MultiThreshold,
     PadChannels,
     Rounding,
     Subsample,
+    SumPool,
     Threshold,
     TwoSlope,
 )
@@ -62,11 +62,12 @@ def reference(network, frame):
                             y[r, c, f] = int(np.sum(taps[counted]))
                         case BinaryConv(gate=Gate.AND):
                             y[r, c, f] = int(np.sum(window[node.weights[f]]))
-            case MaxPool(size=size):
+            case MaxPool() | SumPool():
                 for r, c, k in np.ndindex(y.shape):
-                    window = x[r * size : (r + 1) * size, c * size : (c + 1) * size, k].flatten()
-                    smallest = node.inverted is not None and node.inverted[k]
-                    y[r, c, k] = min(window) if smallest else max(window)
+                    window = pool_window(node, x, r, c, k)
+                    smallest = isinstance(node, MaxPool) and node.inverted is not None
+                    join = min if smallest and node.inverted[k] else max
+                    y[r, c, k] = sum(window) if isinstance(node, SumPool) else join(window)
             case Threshold():
                 for r, c, k in np.ndindex(y.shape):
                     left = 2**node.fraction * x[r, c, k]
@@ -126,10 +127,6 @@ def reference(network, frame):
                     rows, columns = (slice(i * node.size, (i + 1) * node.size) for i in (r, c))
                     mean = Fraction(int(x[rows, columns, k].sum()), node.size**2)
                     y[r, c, k] = math.floor(mean + Fraction(1, 2))
-            case HalvingMaxPool():
-                for r, c, k in np.ndindex(y.shape):
-                    rows, columns = (slice(max(0, 2 * i - 1), 2 * i + 2) for i in (r, c))
-                    y[r, c, k] = max(x[rows, columns, k].flatten())
             case GlobalSum():
                 for k in range(y.shape[2]):
                     y[0, 0, k] = sum(x[r, c, k] for r, c in np.ndindex(x.shape[:2]))
@@ -138,6 +135,20 @@ def reference(network, frame):
                 y[0, 0, 0] = scores.index(max(scores)) if len(scores) > 1 else int(scores[0] >= 0)
         maps[node.name] = y
     return maps, popcounts
+
+
+def pool_window(node, x, r, c, k):
+    """Pixels of a pool's window that are in the frame, of a channel."""
+    size = pair(node.size)
+    stride = size if node.stride is None else pair(node.stride)
+    top, _, left, _ = four(node.padding)
+    places = [
+        [place for place in range(n * step - before, n * step - before + taps) if 0 <= place < side]
+        for n, step, before, taps, side in zip(
+            (r, c), stride, (top, left), size, x.shape[:2], strict=True
+        )
+    ]
+    return [int(x[i, j, k]) for i in places[0] for j in places[1]]
 
 
 def window_of(node, x, r, c, f):

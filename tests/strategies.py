@@ -24,7 +24,6 @@ from xnorflow.ir import (
     FeatureMap,
     Gate,
     GlobalSum,
-    HalvingMaxPool,
     Int,
     IntegerConv,
     MaxPool,
@@ -303,7 +302,7 @@ def random_residual(seed: int, blocks: int = 2, *, dynamic: bool = False) -> Net
     x = net.two_slope("stem_act", x)
     # Of its own numbers, so that the rest stays the same.
     if np.random.default_rng([seed, 1]).random() < 0.3:
-        x = net.add(HalvingMaxPool("stem_pool", x))
+        x = net.add(MaxPool("stem_pool", x, 3, stride=2, padding=1))
     for n in range(blocks):
         net.streams.append(x)
         x = net.block(f"block{n}", x)

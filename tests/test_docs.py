@@ -26,7 +26,6 @@ from xnorflow.ir import (
     DynamicTwoSlope,
     FeatureMap,
     GlobalSum,
-    HalvingMaxPool,
     Int,
     IntegerConv,
     MaxPool,
@@ -35,6 +34,7 @@ from xnorflow.ir import (
     PadChannels,
     Rounding,
     Subsample,
+    SumPool,
     Threshold,
     TwoSlope,
 )
@@ -149,6 +149,10 @@ def nodes_of_every_kind(x, rng):
     few, ones = {"size": 2 ** int(rng.integers(1, 3))}, np.ones(c, int)
     axes = [random_axis(rng, 9, most=3) for _ in range(2)]
     windows, by_side = windows_by(*axes), [asdict(axis) | {"kernel": axis.taps} for axis in axes]
+    pools = [random_axis(rng, 9, most=3, dilated=False) for _ in range(2)]
+    pool = windows_by(*pools) | {"size": tuple(axis.taps for axis in pools)}
+    del pool["dilation"]
+    by_pool = {"axes": [asdict(axis) | {"size": axis.taps} for axis in pools]}
     shape = int(rng.integers(1, 5)), *(axis.taps for axis in axes), c
     stride = {"stride": int(rng.integers(2, 5))}
     pad = {"before": int(rng.integers(3)), "after": int(rng.integers(3))}
@@ -159,9 +163,9 @@ def nodes_of_every_kind(x, rng):
     return {
         "binary_conv": (BinaryConv("n", "x", np.ones(shape, bool), **windows), windows_of, bits),
         "integer_conv": (IntegerConv("n", "x", np.ones(shape, int), **windows), windows_of, x),
-        "max_pool": (MaxPool("n", "x", **few), few, bits),
+        "max_pool": (MaxPool("n", "x", **pool), by_pool, bits),
+        "sum_pool": (SumPool("n", "x", **pool), by_pool, x),
         "average_pool": (AveragePool("n", "x", **few), few, x),
-        "halving_max_pool": (HalvingMaxPool("n", "x"), {}, x),
         "subsample": (Subsample("n", "x", **stride), stride, x),
         "global_sum": (GlobalSum("n", "x"), {}, x),
         "threshold": (Threshold("n", "x", ones), {}, x),

@@ -22,7 +22,6 @@ from xnorflow.ir import (
     FeatureMap,
     Gate,
     GlobalSum,
-    HalvingMaxPool,
     Int,
     IntegerConv,
     MaxPool,
@@ -31,12 +30,18 @@ from xnorflow.ir import (
     Provenance,
     Rounding,
     Subsample,
+    SumPool,
     Threshold,
     TwoSlope,
     UInt,
     clip_thresholds,
     int_bits,
 )
+
+
+def peak():
+    """What residual networks for large images begin with."""
+    return MaxPool("p", "x", 3, stride=2, padding=1)
 
 
 def ints(*values):
@@ -145,8 +150,14 @@ def test_refuses_type(make, text):
         (IntegerConv("i", "b", ints(3).reshape(1, 1, 1, 1)), FeatureMap(1, 1, 1, Int(4)),
          FeatureMap(1, 1, 1, Int(6))),
         (MaxPool("p", "b", 2), FeatureMap(5, 4, 3, Bit()), FeatureMap(2, 2, 3, Bit())),
-        (HalvingMaxPool("p", "x"), FeatureMap(5, 4, 3, Int(9, 4)), FeatureMap(3, 2, 3, Int(9, 4))),
-        (HalvingMaxPool("p", "x"), FeatureMap(1, 1, 1, Int(9)), FeatureMap(1, 1, 1, Int(9))),
+        (peak(), FeatureMap(5, 4, 3, Int(9, 4)), FeatureMap(3, 2, 3, Int(9, 4))),
+        (peak(), FeatureMap(1, 1, 1, Int(9)), FeatureMap(1, 1, 1, Int(9))),
+        (MaxPool("p", "x", (1, 3), padding=(0, 0, 2, 1), stride=(2, 1)),
+         FeatureMap(4, 5, 1, UInt(3)), FeatureMap(2, 6, 1, UInt(3))),
+        (SumPool("p", "b", (2, 3)), FeatureMap(5, 4, 3, Bit()), FeatureMap(2, 1, 3, Int(4))),
+        (SumPool("p", "b", 3, stride=1, padding=1), FeatureMap(1, 2, 1, UInt(4)),
+         FeatureMap(1, 2, 1, Int(6))),
+        (SumPool("p", "x", 2), FeatureMap(2, 2, 1, Int(9, 4)), FeatureMap(1, 1, 1, Int(11, 4))),
         (Threshold("t", "c", ints(0, 7, 3).reshape(3, 1), classes=ints(0, 1, 2).reshape(1, 3)),
          FeatureMap(1, 3, 1, Counts(6)), FeatureMap(1, 3, 1, Bit())),
         (BITS_NODE, PIXELS, BITS),
@@ -220,7 +231,11 @@ def test_arrays_are_read_only_copies():
          "c: padding must be an integer from 0 to 1, not 2"),
         (lambda: IntegerConv("i", INPUT, ints(1 << 15).reshape(1, 1, 1, 1)),
          "i: its weights need 17 bits, more than 16"),
-        (lambda: MaxPool("p", INPUT, 1), "p: size must be an integer from 2 to 65536, not 1"),
+        (lambda: MaxPool("p", INPUT, 0), "p: size must be an integer from 1 to 65536, not 0"),
+        (lambda: MaxPool("p", INPUT, 2, stride=(1, 0)),
+         "p: stride of columns must be an integer from 1 to 65536, not 0"),
+        (lambda: SumPool("p", INPUT, (2, 3), padding=(0, 0, 1, 3)),
+         "p: padding at the right must be an integer from 0 to 2, not 3"),
         (lambda: Threshold("t", INPUT, ints(0, 0).reshape(2, 1), classes=ints(0, 2).reshape(1, 2)),
          "t: its pixels must have the classes 0…1, and each of them"),
         (lambda: Threshold("t", INPUT, ints(0), fraction=17),
@@ -284,7 +299,7 @@ WIDE = FeatureMap(1, 1, 1, UInt(32))
         (IntegerConv("i", "b", ints(1, 1).reshape(1, 1, 1, 2)), PIXELS,
          "i: a kernel of 1×1×2 does not fit a map of 2×3×1"),
         (MaxPool("p", "b", 2), COUNTS, "p: the input must be bits or integers, not counts"),
-        (HalvingMaxPool("p", "b"), BITS, "p: the input must be signed integers, not bits"),
+        (SumPool("p", "b", 2), COUNTS, "p: the input must be bits or integers, not counts"),
         (MaxPool("p", "b", 3), BITS, "p: a window of 3×3 does not fit a map of 2×3×1"),
         (MaxPool("p", "b", 2, np.array([True, False])), BITS,
          "p: it has 2 channels, its source 1"),

@@ -1,17 +1,17 @@
-"""Random windows of convolutions, of all that the contract knows."""
+"""Random windows of convolutions and pools, of all that the contract knows."""
 
-from xnorflow.ir import BinaryConv, Bit, Gate, IntegerConv
+from xnorflow.ir import BinaryConv, Bit, Gate, IntegerConv, MaxPool
 from xnorflow.ir.windows import Axis
 
 
-__all__ = ["random_axis", "random_conv", "random_windows", "windows_by"]
+__all__ = ["random_axis", "random_conv", "random_pool", "random_windows", "windows_by"]
 
 
-def random_axis(rng, side, *, most=11, even=False):
+def random_axis(rng, side, *, most=11, even=False, dilated=True):
     """Windows along a side of so many pixels, of up to ``most`` taps; ``even``: padded alike."""
     while True:
         taps = int(rng.integers(1, most + 1))
-        dilation = int(rng.integers(1, 4)) if rng.random() < 0.4 else 1
+        dilation = int(rng.integers(1, 4)) if dilated and rng.random() < 0.4 else 1
         span = (taps - 1) * dilation + 1
         before, after = (int(rng.integers(0, min(span, 5))) for _ in range(2))
         after = before if even else after
@@ -49,3 +49,12 @@ def random_conv(rng, x, *, grouped=True, **options):
         "conv", "input", rng.random(shape) < 0.5, **windows,
         gate=rng.choice(list(Gate)), popcount=popcount,
     )  # fmt: skip
+
+
+def random_pool(rng, kind, x, name="pool", source="input", **options):
+    """Pool of ``x`` of any form, a `MaxPool` or a `SumPool`."""
+    size, windows = random_windows(rng, x, dilated=False, **options)
+    del windows["dilation"]
+    some = kind is MaxPool and rng.random() < 0.5
+    inverted = {"inverted": rng.random(x.channels) < 0.5} if some else {}
+    return kind(name, source, size, **windows, **inverted)

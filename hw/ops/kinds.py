@@ -7,7 +7,6 @@ from xnorflow.hw.ops.binary_conv import BinaryConvStage
 from xnorflow.hw.ops.dynamic_threshold import DynamicThresholdStage
 from xnorflow.hw.ops.dynamic_two_slope import DynamicTwoSlopeStage
 from xnorflow.hw.ops.elementwise import AddStage, ConcatStage
-from xnorflow.hw.ops.halving_max_pool import HalvingMaxPoolStage
 from xnorflow.hw.ops.integer_conv import IntegerConvStage
 from xnorflow.hw.ops.pad_channels import PadChannelsStage
 from xnorflow.hw.ops.pooling import MaxPoolStage, SumPoolStage
@@ -29,12 +28,12 @@ STAGES: dict[type, type[NodeStage]] = {
     ir.DynamicThreshold: DynamicThresholdStage,
     ir.DynamicTwoSlope: DynamicTwoSlopeStage,
     ir.GlobalSum: SumPoolStage,
-    ir.HalvingMaxPool: HalvingMaxPoolStage,
     ir.IntegerConv: IntegerConvStage,
     ir.MaxPool: MaxPoolStage,
     ir.MultiThreshold: MultiThresholdStage,
     ir.PadChannels: PadChannelsStage,
     ir.Subsample: SubsampleStage,
+    ir.SumPool: SumPoolStage,
     ir.Threshold: ThresholdStage,
     ir.TwoSlope: TwoSlopeStage,
 }

@@ -7,13 +7,15 @@ from amaranth.lib import data, memory
 
 from xnorflow.hw.arithmetic.constants import ConstantTable, MemoryStyle, channel_rows
 from xnorflow.hw.arithmetic.counters import counter
+from xnorflow.hw.arithmetic.largest import largest
 from xnorflow.hw.arithmetic.registers import registered_all
 from xnorflow.hw.arithmetic.resources import CONTROL, Resources, buffer, chain
+from xnorflow.hw.ops.overlapping_pool import OverlappingPoolStage
 from xnorflow.hw.ops.stage import EvenStage, LaneStage, check_pixels
 from xnorflow.hw.ops.unit import MapUnit
 from xnorflow.hw.streams.times import pixels_of
 from xnorflow.hw.streams.words import value_bits, value_shape
-from xnorflow.ir import AveragePool, GlobalSum, int_bits
+from xnorflow.ir import AveragePool, GlobalSum, Pool, int_bits
 
 
 __all__ = ["MaxPool", "MaxPoolStage", "SumPool", "SumPoolStage"]
@@ -125,7 +127,10 @@ class _WindowUnit(MapUnit):
 
 
 class MaxPool(_WindowUnit):
-    """Largest value of every window, or the smallest one on inverted channels."""
+    """Largest value of every window, or the smallest one on inverted channels.
+
+    Windows are side by side; for others there is `OverlappingPool`.
+    """
 
     def elaborate(self, platform):
         m = Module()
@@ -139,8 +144,7 @@ class MaxPool(_WindowUnit):
             m.submodules.constants = constants = ConstantTable(*rows, style=MemoryStyle.LOGIC)
             m.d.comb += [constants.en.eq(en), constants.step.eq(step)]
             inverted = constants.row.inverted.as_value()
-        join = _largest_bits if shape.width == 1 else _largest
-        together = join(stage["data"], partial, inverted, shape)
+        together = largest(stage["data"], partial, inverted, shape)
         m.d.comb += result.eq(Mux(stage["first"], stage["data"], together))
         output = Signal(len(result), reset_less=True)
         m.d.comb += self.o.payload.as_value().eq(output)
@@ -150,24 +154,8 @@ class MaxPool(_WindowUnit):
         return m
 
 
-def _largest_bits(word, other, inverted, _shape):
-    """Larger bits of two words, or the smaller ones where ``inverted`` has a bit."""
-    if inverted is None:
-        return word | other
-    return (word | other) & ~inverted | word & other & inverted
-
-
-def _largest(word, other, inverted, shape):
-    """Larger values of two words, or the smaller ones where ``inverted`` has a bit."""
-    lanes = data.ArrayLayout(shape, len(word) // shape.width)
-    if inverted is None:
-        inverted = Const(0, lanes.length)
-    pairs = zip(lanes(word), lanes(other), inverted, strict=True)
-    return Cat(Mux((a > b) ^ smallest, a, b) for a, b, smallest in pairs)
-
-
 class SumPool(_WindowUnit):
-    """Sum of every window, or its mean with ties rounded up."""
+    """Sum of every window, or its mean with ties rounded up. Windows are side by side."""
 
     def elaborate(self, platform):
         m = Module()
@@ -211,11 +199,14 @@ class MaxPoolStage(_WindowStage):
 
     @classmethod
     def segment(cls, node, sources, fed, folding, pace):
+        if not _side_by_side(node):
+            return OverlappingPoolStage.segment(node, sources, fed, folding, pace)
         check_pixels(node, *sources, *fed, spare=False)
         return super().segment(node, sources, fed, folding, pace)
 
     def resources(self, device, depth=None):
-        words = self.source.width // self.node.size * (self.source.channels // self.lanes)
+        columns = self.source.width // _window(self.node, self.source)[1]
+        words = columns * (self.source.channels // self.lanes)
         bits = value_bits(self.source)
         lane = 2 if bits == 1 else 1 + 2 * bits + chain(device, bits, carry_out=True)
         return Resources(luts=lane * self.lanes + 60) + buffer(device, self.lanes * bits, words)
@@ -226,6 +217,12 @@ class SumPoolStage(EvenStage, _WindowStage):
 
     component = SumPool
 
+    @classmethod
+    def segment(cls, node, sources, fed, folding, pace):
+        if not _side_by_side(node):
+            return OverlappingPoolStage.segment(node, sources, fed, folding, pace)
+        return super().segment(node, sources, fed, folding, pace)
+
     def resources(self, device, depth=None):
         delivered, lanes = self.node.infer(self.source), self.lanes
         sums, words = value_bits(delivered) + 4, delivered.width * (self.source.channels // lanes)
@@ -234,4 +231,15 @@ class SumPoolStage(EvenStage, _WindowStage):
 
 def _window(node, source):
     """Rows and columns of a pool's windows."""
-    return (source.height, source.width) if isinstance(node, GlobalSum) else (node.size, node.size)
+    match node:
+        case GlobalSum():
+            return source.height, source.width
+        case AveragePool():
+            return node.size, node.size
+        case _:
+            return tuple(axis.taps for axis in node.axes)
+
+
+def _side_by_side(node):
+    """Whether windows neither overlap nor leave anything out between them, or reach outside."""
+    return not isinstance(node, Pool) or (node.stride is None and not node.padding)

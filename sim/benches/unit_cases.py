@@ -19,8 +19,8 @@ from xnorflow.hw.ops.dynamic_threshold import DynamicThreshold
 from xnorflow.hw.ops.dynamic_two_slope import DynamicTwoSlope
 from xnorflow.hw.ops.elementwise import Add, Concat
 from xnorflow.hw.ops.frame_buffer import FrameBuffer
-from xnorflow.hw.ops.halving_max_pool import HalvingMaxPool
 from xnorflow.hw.ops.integer_conv import IntegerMatrixVectorUnit
+from xnorflow.hw.ops.overlapping_pool import OverlappingPool
 from xnorflow.hw.ops.pad_channels import PadChannels
 from xnorflow.hw.ops.pooling import MaxPool, SumPool
 from xnorflow.hw.ops.sliding_window import SlidingWindowUnit
@@ -37,7 +37,7 @@ from xnorflow.ir import INPUT, FeatureMap, Gate, Network, Rounding, UInt
 from xnorflow.sw.golden import golden
 
 
-__all__ = ["CASES", "POPCOUNTS", "VECTORS", "Case", "Word"]
+__all__ = ["POPCOUNTS", "UNIT_CASES", "VECTORS", "Case", "Word"]
 
 VECTORS = 6
 """Vectors that a unit gets in a test."""
@@ -233,7 +233,7 @@ def residual_cases() -> dict[str, Case]:
     both = ir.Concat("both", "add", "act")
     pad = ir.PadChannels("pad", "both", 2, 4)
     sub = ir.Subsample("sub", "pad", 2)
-    peak = ir.HalvingMaxPool("peak", "pad")
+    peak = ir.MaxPool("peak", "pad", 3, stride=2, padding=1)
     joined = ir.Add("joined", "sub", "peak", 10)
     pool = ir.AveragePool("pool", "joined", 2)
     total = ir.GlobalSum("total", "pool")
@@ -251,12 +251,14 @@ def residual_cases() -> dict[str, Case]:
     def words(name: str, lanes: int) -> list[Word]:
         return _words(maps[name].flatten(1).numpy(), lanes)
 
-    def case(unit: Any, node: Any, lanes: int, latency: int | None, completing: int = 0) -> Case:
+    def case(
+        unit: Any, node: Any, lanes: int, latency: int | None, completing: int = 0, cycles: int = 0
+    ) -> Case:
         inputs, others = words(node.source, lanes), []
         expected = words(node.name, lanes)
         if hasattr(node, "other"):
             others = words(node.other, lanes)
-        cycles = max(len(inputs), len(expected)) // VECTORS
+        cycles = cycles or max(len(inputs), len(expected)) // VECTORS
         return Case(unit, inputs, expected, cycles, latency, completing, others=others)
 
     x = network.maps
@@ -273,8 +275,9 @@ def residual_cases() -> dict[str, Case]:
         "pad_channels": case(PadChannels(pad, x["both"], lanes=2), pad, 2, None),
         "subsample": case(Subsample(sub, x["pad"], lanes=2), sub, 2, Subsample.latency),
         # The second pixel of the second row completes a window, the last one a frame.
-        "halving_max_pool": case(
-            HalvingMaxPool(peak, x["pad"], lanes=2), peak, 2, HalvingMaxPool.latency, (10 + 1) * 7
+        "overlapping_pool": case(
+            OverlappingPool(peak, x["pad"], lanes=2), peak, 2, OverlappingPool.latency,
+            (10 + 1) * 7, cycles=10 * 10 * 7,
         ),
         "average_pool": case(mean, pool, 2, mean.latency, (5 + 1) * 7),
         "global_sum": case(sums, total, 2, sums.latency, 3 * 7),
@@ -395,7 +398,7 @@ def _words(values: NDArray[Any], lanes: int, **fields: Sequence[int]) -> list[Wo
     ]
 
 
-CASES = {
+UNIT_CASES = {
     **{
         name: case
         for gate in Gate

@@ -20,7 +20,6 @@ from xnorflow.ir import (
     DynamicTwoSlope,
     FeatureMap,
     GlobalSum,
-    HalvingMaxPool,
     IntegerConv,
     MaxPool,
     Node,
@@ -178,7 +177,7 @@ class GridLowering(fx.Interpreter):
             case RepeatChannels():
                 return Concat(name, source, source)
             case nn.MaxPool2d():
-                return HalvingMaxPool(name, source)
+                return MaxPool(name, source, 3, stride=2, padding=1)
             case _:
                 raise TypeError(f"no node is known for a {type(layer).__name__}")
 

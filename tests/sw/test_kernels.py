@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.strategies import networks
+from tests.windows import random_pool
 from xnorflow.errors import NetworkError
 from xnorflow.ir import (
     INPUT,
@@ -28,6 +29,7 @@ from xnorflow.ir import (
     IntegerConv,
     MaxPool,
     Rounding,
+    SumPool,
     Threshold,
     TwoSlope,
     UInt,
@@ -158,6 +160,11 @@ def random_node(rng, kind):
     if kind is Add:
         other = FeatureMap(*x.shape, random_type(rng))
         return Add("node", INPUT, "other", int(rng.integers(1, 33))), [x, other]
+    if kind is SumPool:
+        x = FeatureMap(x.height, x.width, channels, rng.choice([x.type, UInt(4), Bit()]))
+        return random_pool(rng, kind, x, "node", most=4), [x]
+    if kind is MaxPool and rng.random() < 0.5:
+        return random_pool(rng, kind, x, "node", most=4), [x]
     if kind is MaxPool:
         x = FeatureMap(x.height + 1, x.width + 1, channels, Bit())
         size = int(rng.integers(2, min(x.height, x.width) + 1))
@@ -179,7 +186,7 @@ def random_node(rng, kind):
 
 @pytest.mark.parametrize(
     "kind",
-    [BinaryConv, IntegerConv, MaxPool, Threshold, Affine, TwoSlope, DynamicThreshold,
+    [BinaryConv, IntegerConv, MaxPool, SumPool, Threshold, Affine, TwoSlope, DynamicThreshold,
      DynamicTwoSlope, Add],
 )  # fmt: skip
 @given(seeds)

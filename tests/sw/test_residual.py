@@ -17,8 +17,8 @@ from xnorflow.ir import (
     FeatureMap,
     Gate,
     GlobalSum,
-    HalvingMaxPool,
     Int,
+    MaxPool,
     Threshold,
     TwoSlope,
     UInt,
@@ -112,7 +112,7 @@ def test_repeating_channels_costs_no_convolution():
 def test_the_first_layer_is_pooled():
     first = {"channels": 4, "kernel": 7, "stride": 2, "pooled": True}
     network = lower(random_model(0, first=first, shape=(16, 8, 3)).model)
-    (pool,) = (node for node in network.nodes if isinstance(node, HalvingMaxPool))
+    (pool,) = (node for node in network.nodes if isinstance(node, MaxPool))
     assert (pool.name, pool.source) == ("stem_pool", "stem_act")
     assert network.maps["stem_pool"].shape == (4, 2, 4)
 

@@ -29,7 +29,7 @@ from xnorflow.ir.nodes.convolution import BinaryConv, Convolution, Gate, Integer
 from xnorflow.ir.nodes.dynamic import DynamicThreshold, DynamicTwoSlope
 from xnorflow.ir.nodes.elementwise import Add, Concat, PadChannels, Subsample
 from xnorflow.ir.nodes.node import Node
-from xnorflow.ir.nodes.pooling import AveragePool, GlobalSum, HalvingMaxPool, MaxPool
+from xnorflow.ir.nodes.pooling import AveragePool, GlobalSum, MaxPool, Pool, SumPool
 from xnorflow.ir.nodes.threshold import MultiThreshold, Threshold
 from xnorflow.ir.values import (
     Bit,
@@ -61,7 +61,6 @@ __all__ = [
     "FeatureMap",
     "Gate",
     "GlobalSum",
-    "HalvingMaxPool",
     "Int",
     "IntegerConv",
     "MaxPool",
@@ -69,10 +68,12 @@ __all__ = [
     "Network",
     "Node",
     "PadChannels",
+    "Pool",
     "Provenance",
     "Quantisation",
     "Rounding",
     "Subsample",
+    "SumPool",
     "Threshold",
     "TwoSlope",
     "UInt",

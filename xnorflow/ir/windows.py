@@ -1,4 +1,4 @@
-"""Windows of a convolution: where their taps lie, along rows and along columns."""
+"""Windows of a convolution or a pool: where their taps lie, along rows and along columns."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

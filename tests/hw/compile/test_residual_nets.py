@@ -236,7 +236,7 @@ def test_models_for_imagenet_become_verilog(name, tmp_path):
     assert path.stat().st_size > bits / 4  # four weights a hexadecimal digit
     units = {step["unit"] for step in describe(design)["steps"]}
     large = name == "resnet18-imagenet"
-    assert {"HalvingMaxPool" if large else "Concat", "SumPool", "Add"} <= units
+    assert {"OverlappingPool" if large else "Concat", "SumPool", "Add"} <= units
 
 
 def queued(design):
