@@ -45,8 +45,9 @@ from xnorflow.ir import (
     SumPool,
     Threshold,
     TwoSlope,
+    Upsample,
 )
-from xnorflow.ir.windows import Axis, axes_of
+from xnorflow.ir.windows import Axis, axes_of, pair
 from xnorflow.sw.kernels import Kernel, Values, kernel_of, narrow, widen, windows_of
 
 
@@ -304,6 +305,9 @@ def define(node: Node, x: Values, *others: Values) -> Values:
             return Values(torch.cat([x.map, others[0].map], dim=3))
         case Subsample():
             return Values(x.map[:, :: node.stride, :: node.stride])
+        case Upsample():
+            down, across = pair(node.factor)
+            return Values(x.map.repeat_interleave(down, 1).repeat_interleave(across, 2))
         case PadChannels():
             return Values(functional.pad(x.map, (node.before, node.after)))
         case AveragePool():

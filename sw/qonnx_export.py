@@ -37,7 +37,9 @@ from xnorflow.ir import (
     SumPool,
     Threshold,
     TwoSlope,
+    Upsample,
 )
+from xnorflow.ir.windows import pair
 
 
 __all__ = ["export_qonnx"]
@@ -152,6 +154,10 @@ class _Export:
             case Subsample():
                 ends, steps = np.array([1 << 30] * 2), np.array([node.stride] * 2)
                 return self._call("Slice", x, np.array([0, 0]), ends, np.array([2, 3]), steps)
+            case Upsample():
+                scales = np.array([1, 1, *pair(node.factor)], np.float32)
+                modes = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+                return self._call("Resize", x, "", scales, mode="nearest", **modes)
             case ArgMax() if self.network.maps[node.source].channels == 1:
                 return self._call("Cast", self._steps(name, x, [np.zeros((1, 1, 1))], None), to=7)
             case ArgMax():

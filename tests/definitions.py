@@ -26,6 +26,7 @@ from xnorflow.ir import (
     SumPool,
     Threshold,
     TwoSlope,
+    Upsample,
 )
 from xnorflow.ir.windows import four, pair
 
@@ -119,6 +120,10 @@ def reference(network, frame):
             case Subsample():
                 for r, c in np.ndindex(y.shape[:2]):
                     y[r, c] = x[r * node.stride, c * node.stride]
+            case Upsample():
+                rows, columns = pair(node.factor)
+                for r, c in np.ndindex(y.shape[:2]):
+                    y[r, c] = x[r // rows, c // columns]
             case PadChannels():
                 for r, c in np.ndindex(y.shape[:2]):
                     y[r, c] = [*[0] * node.before, *x[r, c], *[0] * node.after]

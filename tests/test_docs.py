@@ -37,6 +37,7 @@ from xnorflow.ir import (
     SumPool,
     Threshold,
     TwoSlope,
+    Upsample,
 )
 
 
@@ -154,6 +155,7 @@ def nodes_of_every_kind(x, rng):
     del pool["dilation"]
     by_pool = {"axes": [asdict(axis) | {"size": axis.taps} for axis in pools]}
     shape = int(rng.integers(1, 5)), *(axis.taps for axis in axes), c
+    factor = {"factor": int(rng.integers(1, 4))}
     stride = {"stride": int(rng.integers(2, 5))}
     pad = {"before": int(rng.integers(3)), "after": int(rng.integers(3))}
     other, rounding = replace(x, channels=3), Rounding(0, 8)
@@ -166,6 +168,7 @@ def nodes_of_every_kind(x, rng):
         "max_pool": (MaxPool("n", "x", **pool), by_pool, bits),
         "sum_pool": (SumPool("n", "x", **pool), by_pool, x),
         "average_pool": (AveragePool("n", "x", **few), few, x),
+        "upsample": (Upsample("n", "x", **factor), factor, x),
         "subsample": (Subsample("n", "x", **stride), stride, x),
         "global_sum": (GlobalSum("n", "x"), {}, x),
         "threshold": (Threshold("n", "x", ones), {}, x),

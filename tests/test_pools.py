@@ -12,7 +12,19 @@ from torch.nn import functional
 from tests.definitions import reference
 from tests.windows import random_pool
 from xnorflow.errors import FormatError
-from xnorflow.ir import INPUT, Bit, FeatureMap, GlobalSum, Int, MaxPool, Network, SumPool, UInt, xnf
+from xnorflow.ir import (
+    INPUT,
+    Bit,
+    FeatureMap,
+    GlobalSum,
+    Int,
+    MaxPool,
+    Network,
+    SumPool,
+    UInt,
+    Upsample,
+    xnf,
+)
 from xnorflow.sw.golden import golden
 
 
@@ -22,13 +34,19 @@ def network_of(pool, x):
     return Network("net", x, (pool, ones, GlobalSum("scores", "ints")), ())
 
 
-@pytest.mark.parametrize("kind", [MaxPool, SumPool])
+def random_node(rng, kind, x):
+    if kind is Upsample:
+        return Upsample("pool", INPUT, tuple(int(n) for n in rng.integers(1, 4, 2)))
+    return random_pool(rng, kind, x)
+
+
+@pytest.mark.parametrize("kind", [MaxPool, SumPool, Upsample])
 @given(st.integers(0, 2**32 - 1))
 def test_the_golden_model_is_the_definition(kind, seed):
     rng = np.random.default_rng(seed)
     type_ = rng.choice([Bit(), UInt(3), Int(4)])
     x = FeatureMap(*(int(side) for side in rng.integers(1, 7, 3)), type_)
-    network = network_of(random_pool(rng, kind, x), x)
+    network = network_of(random_node(rng, kind, x), x)
     frames = rng.integers(type_.low, type_.high, (2, *x.shape), endpoint=True)
 
     loaded = xnf.loads(xnf.dumps(network))

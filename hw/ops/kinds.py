@@ -14,6 +14,7 @@ from xnorflow.hw.ops.stage import NodeStage
 from xnorflow.hw.ops.subsample import SubsampleStage
 from xnorflow.hw.ops.threshold import MultiThresholdStage, ThresholdStage
 from xnorflow.hw.ops.two_slope import TwoSlopeStage
+from xnorflow.hw.ops.upsample import UpsampleStage
 
 
 __all__ = ["STAGES"]
@@ -36,4 +37,5 @@ STAGES: dict[type, type[NodeStage]] = {
     ir.SumPool: SumPoolStage,
     ir.Threshold: ThresholdStage,
     ir.TwoSlope: TwoSlopeStage,
+    ir.Upsample: UpsampleStage,
 }

@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""Units that pool, each with words that it gets and words that it must deliver."""
+"""Units that pool or upsample, each with words that it gets and words that it must deliver."""
 
 from typing import Any
 
@@ -8,7 +8,8 @@ import torch
 
 from xnorflow import ir
 from xnorflow.hw.ops.overlapping_pool import OverlappingPool, OverlappingPoolStage
-from xnorflow.hw.ops.pooling import SumPool
+from xnorflow.hw.ops.pooling import SumPool, SumPoolStage
+from xnorflow.hw.ops.upsample import Upsample, UpsampleStage
 from xnorflow.ir import INPUT, FeatureMap, UInt
 from xnorflow.sim.benches.unit_cases import VECTORS, Case, Word
 from xnorflow.sw.golden import define
@@ -28,26 +29,33 @@ def pool_cases() -> dict[str, Case]:
     codes = ir.MaxPool("codes", INPUT, (3, 2), stride=(2, 1), padding=(1, 1, 0, 1))
     sums = ir.SumPool("sums", "codes", 2, stride=1, padding=(0, 0, 1, 1))
     ones = ir.SumPool("ones", "largest", (2, 3))
+    up = ir.Upsample("up", "codes", (2, 3))
     maps, values = {INPUT: frame}, {INPUT: torch.tensor(rng.integers(0, 8, (VECTORS, 5, 6, 4)))}
-    for node in (bits, largest, codes, sums, ones):
+    for node in (bits, largest, codes, sums, ones, up):
         maps[node.name] = node.infer(maps[node.source])
         values[node.name] = define(node, Values(values[node.source])).map
 
     def words(name: str) -> list[Word]:
         return [{"lanes": word} for word in values[name].reshape(-1, 2).int().tolist()]
 
-    def case(unit: Any, node: ir.Pool, completing: int) -> Case:
+    def case(unit: Any, stage: Any, node: ir.Node, completing: int) -> Case:
         source = maps[node.source]
-        cycles = OverlappingPoolStage(node, source, 2).busy
+        cycles = stage(node, source, 2).busy
         dut = unit(node, source, lanes=2)
         return Case(dut, words(node.source), words(node.name), cycles, dut.latency, completing)
 
+    overlapping = OverlappingPool, OverlappingPoolStage
     # The second pixel of the second row completes a window; of pairs, the first one of it.
     return {
-        "overlapping_max_pool_bits": case(OverlappingPool, largest, (6 + 1) * 2),
-        "overlapping_max_pool_codes": case(OverlappingPool, codes, (6 + 1) * 2),
-        "overlapping_sum_pool": case(OverlappingPool, sums, 6 * 2),
-        "sum_pool_bits": case(SumPool, ones, (6 + 2) * 2),
+        "overlapping_max_pool_bits": case(
+            OverlappingPool, OverlappingPoolStage, largest, (6 + 1) * 2
+        ),
+        "overlapping_max_pool_codes": case(
+            OverlappingPool, OverlappingPoolStage, codes, (6 + 1) * 2
+        ),
+        "overlapping_sum_pool": case(*overlapping, sums, 6 * 2),
+        "upsample": case(Upsample, UpsampleStage, up, 0),
+        "sum_pool_bits": case(SumPool, SumPoolStage, ones, (6 + 2) * 2),
     }
 
 

@@ -29,12 +29,16 @@ __all__ = [
 ]
 
 _MODULES: dict[Any, Callable[..., nn.Module]] = {
+    functional.adaptive_avg_pool1d: nn.AdaptiveAvgPool1d,
     functional.adaptive_avg_pool2d: nn.AdaptiveAvgPool2d,
+    functional.avg_pool1d: nn.AvgPool1d,
     functional.avg_pool2d: nn.AvgPool2d,
     functional.dropout: nn.Dropout,
     functional.dropout2d: nn.Dropout2d,
     functional.hardtanh: nn.Hardtanh,
+    functional.interpolate: nn.Upsample,
     functional.log_softmax: nn.LogSoftmax,
+    functional.max_pool1d: nn.MaxPool1d,
     functional.max_pool2d: nn.MaxPool2d,
     functional.relu: nn.ReLU,
     functional.softmax: nn.Softmax,
@@ -98,7 +102,7 @@ def module_of(
     raise LoweringError(f"{origin} cannot be lowered: what can is {ACCEPTED}")
 
 
-_IRRELEVANT = frozenset({"training", "inplace", "dtype", "_stacklevel"})
+_IRRELEVANT = frozenset({"antialias", "training", "inplace", "dtype", "_stacklevel"})
 
 
 def read_arithmetic(

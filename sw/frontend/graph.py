@@ -16,11 +16,11 @@ from xnorflow.sw.nn.quantiser import ActivationLevels, ActivationSteps
 
 
 __all__ = [
+    "AveragePool",
     "Binarise",
     "Clip",
     "Concat",
     "Flatten",
-    "GlobalAverage",
     "Graph",
     "MaxPool",
     "Operation",
@@ -28,6 +28,7 @@ __all__ = [
     "Scale",
     "Sum",
     "TwoSlope",
+    "Upsample",
     "WeightedSum",
     "Weights",
 ]
@@ -88,14 +89,45 @@ class Clip:
 
 @dataclass(frozen=True)
 class MaxPool:
-    """Largest value of windows of ``size`` × ``size``, side by side."""
+    """Largest value of windows; what is outside the frame does not count.
 
-    size: int
+    Attributes
+    ----------
+    size, stride, padding
+        As nodes have them.
+    """
+
+    size: Pair
+    stride: Pair | None = None
+    padding: Padding = 0
 
 
 @dataclass(frozen=True)
-class GlobalAverage:
-    """Mean over all pixels."""
+class AveragePool:
+    """Sum of windows, divided by a number of pixels; what is outside the frame is 0.
+
+    Attributes
+    ----------
+    size, stride, padding
+        As nodes have them.
+    counted : Padding
+        The pixels outside the frame that count in the divisor.
+    divisor : int or None
+        What to divide by, whatever counts.
+    """
+
+    size: Pair
+    stride: Pair | None = None
+    padding: Padding = 0
+    counted: Padding = 0
+    divisor: int | None = None
+
+
+@dataclass(frozen=True)
+class Upsample:
+    """Every pixel several times: rows and columns."""
+
+    factor: Pair
 
 
 @dataclass(frozen=True)
@@ -166,7 +198,8 @@ Function = (
     | TwoSlope
     | Clip
     | MaxPool
-    | GlobalAverage
+    | AveragePool
+    | Upsample
     | Flatten
     | Binarise
     | Quantise

@@ -10,18 +10,20 @@ from torch import Tensor, nn
 
 from xnorflow.errors import LoweringError
 from xnorflow.sw.frontend.graph import (
+    AveragePool,
     Binarise,
     Clip,
     Flatten,
     Function,
-    GlobalAverage,
     MaxPool,
     Quantise,
     Scale,
     TwoSlope,
+    Upsample,
     WeightedSum,
     Weights,
 )
+from xnorflow.sw.frontend.pools import average_pool, max_pool, upsampling
 from xnorflow.sw.lowering.integers import to_integers
 from xnorflow.sw.lowering.roots import ONE, Root, RootSum
 from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
@@ -34,9 +36,9 @@ from xnorflow.sw.nn.windows import windows_of
 __all__ = ["ACCEPTED", "Functions", "batch_norm", "clip", "pair", "read_module", "two_slopes"]
 
 ACCEPTED = (
-    "xnorflow's layers, BatchNorm1d/2d, MaxPool2d, AdaptiveAvgPool2d(1), PReLU, ReLU, Hardtanh, "
-    "Identity, Dropout, Flatten, + - * / with constants, and torch.cat; a residual model must "
-    "first be put on a fixed-point grid, by prepare(model, grid)"
+    "xnorflow's layers, BatchNorm1d/2d, MaxPool1d/2d, AvgPool1d/2d, AdaptiveAvgPool1d/2d, "
+    "Upsample, PReLU, ReLU, Hardtanh, Identity, Dropout, Flatten, + - * / with constants, and "
+    "torch.cat; a residual model must first be put on a fixed-point grid, by prepare(model, grid)"
 )
 
 Functions = list[tuple[str, Function]]
@@ -52,12 +54,12 @@ def read_module(module: nn.Module, origin: str, shape: tuple[int, ...]) -> Funct
             return _of_layer(module)
         case nn.BatchNorm1d() | nn.BatchNorm2d():
             return [("", _of_norm(module, origin))]
-        case nn.MaxPool2d():
-            windows = module.kernel_size, module.stride, module.padding, module.dilation
-            return _pool(*windows, module.ceil_mode, origin)
-        case nn.AdaptiveAvgPool2d() | nn.AvgPool2d():
-            size = getattr(module, "output_size", None) or module.kernel_size
-            return _average(size, shape, origin, adaptive=isinstance(module, nn.AdaptiveAvgPool2d))
+        case nn.MaxPool1d() | nn.MaxPool2d():
+            return _moving(max_pool(module, origin, shape[2:]))
+        case nn.AdaptiveAvgPool1d() | nn.AdaptiveAvgPool2d() | nn.AvgPool1d() | nn.AvgPool2d():
+            return _moving(average_pool(module, origin, shape[2:]))
+        case nn.Upsample():
+            return _moving(upsampling(module, origin, shape[2:]))
         case nn.PReLU():
             return [("", two_slopes(module.weight))]
         case nn.ReLU():
@@ -173,27 +175,15 @@ def batch_norm(
     return Scale(roots, offsets)
 
 
-def _pool(
-    size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, origin: str
-) -> Functions:
-    sides = {*pair(size), *pair(size if stride in (None, []) else stride)}
-    if len(sides) > 1 or {*pair(padding)} != {0} or {*pair(dilation)} != {1} or ceil_mode:
-        raise LoweringError(
-            f"{origin} must have square windows side by side, without padding, dilation or "
-            "ceil mode"
-        )
-    (side,) = sides
-    return [] if side == 1 else [("", MaxPool(side))]
-
-
-def _average(size: Any, shape: tuple[int, ...], origin: str, *, adaptive: bool) -> Functions:
-    whole = (1, 1) if adaptive else tuple(shape[2:])
-    if pair(size) != whole:
-        raise LoweringError(
-            f"{origin} must average the whole map here; other averages need a fixed-point grid: "
-            "prepare(model, grid)"
-        )
-    return [("", GlobalAverage())]
+def _moving(function: MaxPool | AveragePool | Upsample) -> Functions:
+    """A function, unless it delivers what it gets."""
+    if isinstance(function, Upsample):
+        nothing = function.factor == (1, 1)
+    else:
+        alone = function.size == (1, 1) and function.stride in (None, (1, 1))
+        divided = isinstance(function, AveragePool) and function.divisor not in (None, 1)
+        nothing = alone and not divided
+    return [] if nothing else [("", function)]
 
 
 def two_slopes(negative: Tensor) -> TwoSlope:

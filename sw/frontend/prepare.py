@@ -27,6 +27,7 @@ from xnorflow.sw.frontend.functions import (
     module_of,
 )
 from xnorflow.sw.frontend.modules import pair
+from xnorflow.sw.frontend.pools import max_pool, upsampling
 from xnorflow.sw.frontend.rewriting import Edge, Kind, Rewriting, with_bias
 from xnorflow.sw.frontend.trace import trace
 from xnorflow.sw.nn.conv import BinaryConv2d, IntegerConv2d
@@ -347,10 +348,10 @@ class _Rewrite(Rewriting):
             case nn.AvgPool2d():
                 return self._average(module, x, origin)
             case nn.MaxPool2d():
-                windows = module.kernel_size, module.stride, module.padding, module.dilation
-                halving = [pair(each) for each in windows] == [(3, 3), (2, 2), (1, 1), (1, 1)]
-                if not halving:
-                    self._check_pool(module, origin)
+                max_pool(module, origin, self._sides())
+                return self.moved(self.stream(x), module)
+            case nn.Upsample():
+                upsampling(module, origin, self._sides())
                 return self.moved(self.stream(x), module)
             case Subsample():
                 return self.moved(self.stream(x), module)
@@ -365,27 +366,15 @@ class _Rewrite(Rewriting):
             case _:
                 raise self.refusal(x, origin)
 
-    def _check_pool(self, pool: nn.MaxPool2d, origin: str) -> None:
-        """Whether a pool of windows side by side is that of the bits behind it."""
-        (size, width), stride = pair(pool.kernel_size), pair(pool.stride)
-        plain = pair(pool.padding) == (0, 0) and pair(pool.dilation) == (1, 1)
-        if size != width or stride != (size, size) or size < 2 or not plain or pool.ceil_mode:
-            raise LoweringError(
-                f"{origin} must be a MaxPool2d(3, 2, 1), or have square windows side by side"
-            )
-        users = [self.modules.get(str(user.target)) for user in self.node.users]
-        if not all(isinstance(user, BinaryConv2d) for user in users):
-            raise LoweringError(
-                f"{origin} pools a stream: only a BinaryConv2d can read it, unless it is a "
-                "MaxPool2d(3, 2, 1)"
-            )
+    def _sides(self) -> tuple[int, ...]:
+        """Rows and columns of the map that the node gets."""
+        return tuple(self.node.all_input_nodes[0].meta["shape"][2:])
 
     def _average(self, pool: nn.AvgPool2d, x: Edge, origin: str) -> Edge:
         size, stride = pair(pool.kernel_size), pair(pool.stride)
-        source = self.node.all_input_nodes[0].meta["shape"][2:]
         plain = pair(pool.padding) == (0, 0) and not pool.ceil_mode and not pool.divisor_override
         power = size == stride and size[0] == size[1] and not size[0] & (size[0] - 1)
-        if size == tuple(source) and plain and not power:
+        if size == self._sides() and plain and not power:
             return self.vectors(x, average=True)
         if not (plain and power):
             raise LoweringError(

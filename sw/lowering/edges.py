@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from xnorflow.errors import LoweringError
 from xnorflow.ir import FeatureMap
-from xnorflow.sw.frontend.graph import Clip, MaxPool, Scale, TwoSlope
+from xnorflow.sw.frontend.graph import Clip, MaxPool, Scale, TwoSlope, Upsample
 from xnorflow.sw.lowering.roots import ZERO, Root, RootSum
 
 
@@ -18,7 +18,7 @@ __all__ = ["Bits", "Edge", "Joined", "Step", "Sums", "scaled", "spread", "total"
 
 _T = TypeVar("_T")
 
-Step = Scale | TwoSlope | Clip | MaxPool
+Step = Scale | TwoSlope | Clip | MaxPool | Upsample
 """Functions that can come between a sum and the comparison that makes a bit of it."""
 
 
@@ -60,6 +60,8 @@ class Sums:
         Smallest and largest x.
     centres : tuple of int, (channels,)
     fraction : int
+    shares : tuple of Fraction, (border classes,)
+        Positive factors of the gains, where these depend on the pixel.
     steps : tuple of Step
         In the order in which they are applied.
     """
@@ -72,16 +74,8 @@ class Sums:
     bounds: tuple[tuple[int, int], ...]
     centres: tuple[int, ...] = ()
     fraction: int = 0
+    shares: tuple[Fraction, ...] = ()
     steps: tuple[Step, ...] = ()
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns behind all pools."""
-        height, width = self.map.height, self.map.width
-        for step in self.steps:
-            if isinstance(step, MaxPool):
-                height, width = height // step.size, width // step.size
-        return height, width
 
     def then(self, step: Step) -> "Sums":
         """The same with one more ``step``."""
@@ -123,6 +117,11 @@ def scaled(sums: Sums, origin: str) -> Sums:
         raise LoweringError(
             f"{origin} takes sums that are only scaled and shifted: binarise them first, or put "
             "the model on a fixed-point grid with prepare(model, grid)"
+        )
+    if sums.shares:
+        raise LoweringError(
+            f"{origin} takes averages of as many pixels everywhere: count those outside the frame, "
+            "as in AvgPool2d(count_include_pad=True), or binarise the averages first"
         )
     gains, offsets = list(sums.gains), [list(row) for row in sums.offsets]
     for step in sums.steps:

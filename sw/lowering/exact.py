@@ -17,27 +17,29 @@ from xnorflow.ir import (
     INPUT,
     Affine,
     BinaryConv,
+    Counts,
     FeatureMap,
     Gate,
-    GlobalSum,
     IntegerConv,
     MultiThreshold,
     Node,
     Quantisation,
+    SumPool,
     Threshold,
 )
 from xnorflow.ir import (
     Concat as ConcatNode,
 )
 from xnorflow.ir import (
-    MaxPool as MaxPoolNode,
+    Upsample as UpsampleNode,
 )
+from xnorflow.ir.windows import pair
 from xnorflow.sw.frontend.graph import (
+    AveragePool,
     Binarise,
     Clip,
     Concat,
     Flatten,
-    GlobalAverage,
     Graph,
     MaxPool,
     Operation,
@@ -45,12 +47,14 @@ from xnorflow.sw.frontend.graph import (
     Scale,
     Sum,
     TwoSlope,
+    Upsample,
     WeightedSum,
 )
-from xnorflow.sw.lowering.edges import Bits, Edge, Joined, Sums, scaled, total
+from xnorflow.sw.lowering.averages import averaged, level_sums
+from xnorflow.sw.lowering.edges import Bits, Edge, Joined, Step, Sums, scaled
 from xnorflow.sw.lowering.roots import Root, RootSum
 from xnorflow.sw.lowering.scores import scores
-from xnorflow.sw.lowering.thresholds import multi_thresholds, thresholds
+from xnorflow.sw.lowering.thresholds import multi_thresholds, pool_node, thresholds
 from xnorflow.sw.lowering.windows import weigh
 
 
@@ -123,16 +127,18 @@ class _Lowering:
                 return self._concat(operation, (x, *others))
             case Flatten():
                 return x
-            case GlobalAverage():
-                return self._average(operation, x)
+            case AveragePool():
+                return self._average(operation, function, x)
             case Sum():
                 raise LoweringError(
                     f"{operation.origin} adds maps whose scales have nothing in common: put the "
                     "model on a fixed-point grid with prepare(model, grid)"
                 )
-            case MaxPool() if isinstance(x, Bits):
+            case MaxPool() | Upsample() if isinstance(x, Bits):
                 return self._pool(operation, function, x)
-            case Scale() | TwoSlope() | Clip() | MaxPool():
+            case Upsample() if isinstance(x, Sums) and x.node == INPUT and not x.steps:
+                return self._upsampled(operation, function, x)
+            case Scale() | TwoSlope() | Clip() | MaxPool() | Upsample():
                 return _then(operation, x, function)
 
     def _binarise(self, operation: Operation, function: Binarise, x: Edge) -> Bits:
@@ -169,10 +175,17 @@ class _Lowering:
         steps = function.steps
         return Bits(last, self.maps[last], steps.low * steps.unit, steps.unit)
 
-    def _pool(self, operation: Operation, pool: MaxPool, x: Bits) -> Bits:
-        inverted = np.ones(x.map.channels, np.bool_) if x.step < 0 else None
-        self._add(MaxPoolNode(operation.name, x.node, pool.size, inverted))
+    def _pool(self, operation: Operation, pool: MaxPool | Upsample, x: Bits) -> Bits:
+        inverted = np.full(x.map.channels, x.step < 0)
+        self._add(pool_node(pool, operation.name, x.node, inverted))
         return replace(x, node=operation.name, map=self.maps[operation.name])
+
+    def _upsampled(self, operation: Operation, function: Upsample, x: Sums) -> Sums:
+        """Integers of the input, every pixel several times."""
+        self._add(UpsampleNode(operation.name, x.node, function.factor))
+        rows, columns = pair(function.factor)
+        classes = x.classes.repeat(rows, axis=0).repeat(columns, axis=1)
+        return replace(x, node=operation.name, map=self.maps[operation.name], classes=classes)
 
     def _concat(self, operation: Operation, edges: tuple[Edge, ...]) -> Edge:
         bits = [edge for edge in edges if isinstance(edge, Bits)]
@@ -198,43 +211,31 @@ class _Lowering:
             joined = name
         return replace(first, node=joined, map=self.maps[joined])
 
-    def _average(self, operation: Operation, x: Edge) -> Sums:
-        if not isinstance(x, Sums):
-            raise LoweringError(f"{operation.origin} averages sums, not bits")
-        x = scaled(x, operation.origin)
-        if any(x.centres) or x.node == INPUT:
+    def _average(self, operation: Operation, pool: AveragePool, x: Edge) -> Sums:
+        if isinstance(x, Joined):
+            raise LoweringError(f"{operation.origin} averages maps of several layers")
+        x = level_sums(x) if isinstance(x, Bits) else scaled(x, operation.origin)
+        if any(x.centres):
             raise LoweringError(
                 f"{operation.origin} cannot average these sums exactly: put the model on a "
                 "fixed-point grid with prepare(model, grid)"
             )
-        name, channels, pixels = operation.name, x.map.channels, x.map.height * x.map.width
-        one = np.ones(channels, np.int64)
-        whole = Affine(f"{name}_counts", x.node, one, 0 * one)
-        self._add(whole, GlobalSum(name, whole.name))
-        share = Root(Fraction(1, pixels))
-        times = np.bincount(x.classes.reshape(-1), minlength=len(x.offsets)).tolist()
-        offsets = [
-            total([
-                row[k] * Root(Fraction(n, pixels)) for row, n in zip(x.offsets, times, strict=True)
-            ])
-            for k in range(channels)
-        ]
-        return Sums(
-            name,
-            self.maps[name],
-            tuple(gain * share for gain in x.gains),
-            (tuple(offsets),),
-            np.zeros((1, 1), np.int64),
-            tuple((pixels * low, pixels * high) for low, high in x.bounds),
-        )
+        source = x.node
+        if isinstance(x.map.type, Counts):
+            one = np.ones(x.map.channels, np.int64)
+            source = f"{operation.name}_counts"
+            self._add(Affine(source, x.node, one, 0 * one))
+        name, size = operation.name, pool.size
+        self._add(SumPool(name, source, size, stride=pool.stride, padding=pool.padding))
+        return averaged(pool, x, name, self.maps[name])
 
 
-def _then(operation: Operation, x: Edge, step: Scale | TwoSlope | Clip | MaxPool) -> Edge:
+def _then(operation: Operation, x: Edge, step: Step) -> Edge:
     """``x`` with one more step behind it."""
     if isinstance(x, Bits):
         raise LoweringError(
-            f"{operation.origin} stands behind an activation quantiser, where only a max-pool, a "
-            "concatenation, a flatten or a layer can be"
+            f"{operation.origin} stands behind an activation quantiser, where only pools, an "
+            "upsampling, a concatenation, a flatten or a layer can be"
         )
     if isinstance(step, TwoSlope) and any(
         slope.sign < 0 for slope in step.positive + step.negative
@@ -259,9 +260,7 @@ def _part(function: Binarise, x: Joined, n: int) -> Binarise:
     )
 
 
-def _slice(
-    step: Scale | TwoSlope | Clip | MaxPool, x: Joined, n: int
-) -> Scale | TwoSlope | Clip | MaxPool:
+def _slice(step: Step, x: Joined, n: int) -> Step:
     """``step`` for the channels of the n-th part of ``x``."""
     where = _range(x, n)
     match step:

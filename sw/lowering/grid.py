@@ -27,7 +27,9 @@ from xnorflow.ir import (
     Subsample,
     Threshold,
     TwoSlope,
+    Upsample,
 )
+from xnorflow.sw.frontend.pools import max_pool, upsampling
 from xnorflow.sw.lowering.dynamic import MOST, hyper_nodes, mean_nodes
 from xnorflow.sw.lowering.grid_sums import BinaryTerms, affine, least_of, read_binary
 from xnorflow.sw.lowering.integers import to_integers
@@ -145,7 +147,7 @@ class GridLowering(fx.Interpreter):
                 self._hyper(n, layer, arguments)
             case DySign() | FrameMean():
                 self._follow(n)
-            case nn.MaxPool2d() if _one(layer.padding) == 0:
+            case nn.MaxPool2d() if self._pools_bits(n):
                 # The bits behind it are pooled.
                 self._follow(n)
             case GridDyPReLU():
@@ -177,7 +179,12 @@ class GridLowering(fx.Interpreter):
             case RepeatChannels():
                 return Concat(name, source, source)
             case nn.MaxPool2d():
-                return MaxPool(name, source, 3, stride=2, padding=1)
+                pool = max_pool(layer, name, self.maps[source].shape[:2])
+                return MaxPool(name, source, pool.size, stride=pool.stride, padding=pool.padding)
+            case nn.Upsample():
+                return Upsample(
+                    name, source, upsampling(layer, name, self.maps[source].shape[:2]).factor
+                )
             case _:
                 raise TypeError(f"no node is known for a {type(layer).__name__}")
 
@@ -256,11 +263,18 @@ class GridLowering(fx.Interpreter):
         ends = x.type.low, x.type.high + 1
         thresholds = np.clip(np.array(least, np.object_), *ends).astype(np.int64)
         pool = self.layer_of(before)
-        if isinstance(pool, nn.MaxPool2d) and _one(pool.padding) == 0:
-            size = _one(pool.kernel_size)
+        if isinstance(pool, nn.MaxPool2d) and self._pools_bits(before):
+            windows = max_pool(pool, name, x.shape[:2])
             self._insert(Threshold(f"{name}_all", source, thresholds, inverted=inverted))
-            return MaxPool(name, f"{name}_all", size, inverted)
+            stride, padding = windows.stride, windows.padding
+            return MaxPool(
+                name, f"{name}_all", windows.size, inverted, stride=stride, padding=padding
+            )
         return Threshold(name, source, thresholds, inverted=inverted)
+
+    def _pools_bits(self, n: fx.Node) -> bool:
+        """Whether the bits behind a pool can be pooled instead, since nothing else reads it."""
+        return all(isinstance(self.layer_of(user), GridBinaryConv) for user in n.users)
 
     def _round(self, n: fx.Node, layer: Round, x: Sums, offset: Tensor | None = None) -> None:
         (sums, *_) = n.all_input_nodes
@@ -369,7 +383,3 @@ class GridLowering(fx.Interpreter):
 
     def _drop(self) -> None:
         del self.maps[self.nodes.pop().name]
-
-
-def _one(value: Any) -> int:
-    return value if isinstance(value, int) else int(value[0])

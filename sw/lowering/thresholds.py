@@ -12,14 +12,18 @@ from numpy.typing import NDArray
 
 from xnorflow.ir import MaxPool as MaxPoolNode
 from xnorflow.ir import MultiThreshold, Threshold
-from xnorflow.sw.frontend.graph import Clip, MaxPool, Scale, TwoSlope
+from xnorflow.ir import Upsample as UpsampleNode
+from xnorflow.sw.frontend.graph import Clip, MaxPool, Scale, TwoSlope, Upsample
 from xnorflow.sw.lowering.borders import merge_classes
 from xnorflow.sw.lowering.edges import Sums, spread
-from xnorflow.sw.lowering.roots import ZERO, Root, RootSum
+from xnorflow.sw.lowering.roots import ONE, ZERO, Root, RootSum
 from xnorflow.sw.nn.quantiser import ActivationLevels, ActivationSteps
 
 
-__all__ = ["multi_thresholds", "thresholds"]
+__all__ = ["PoolNode", "multi_thresholds", "pool_node", "thresholds"]
+
+PoolNode = MaxPoolNode | UpsampleNode
+"""Nodes that stand behind a threshold, although they come before it."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class _Comparison:
 
 def thresholds(
     sums: Sums, levels: ActivationLevels, name: str, origin: str
-) -> list[Threshold | MaxPoolNode]:
+) -> list[Threshold | PoolNode]:
     """Nodes that binarise ``sums``, the last one called ``name``: a threshold, and pools behind it.
 
     A pool takes the largest value, and so the threshold may come first: the largest one passes
@@ -66,7 +70,7 @@ def thresholds(
 
 def multi_thresholds(
     sums: Sums, steps: ActivationSteps, name: str, origin: str
-) -> list[MultiThreshold | MaxPoolNode]:
+) -> list[MultiThreshold | PoolNode]:
     """Nodes that make codes of ``sums``: several thresholds, and pools behind them."""
     channels = sums.map.channels
     directions, constants, found = [], [], []
@@ -103,8 +107,8 @@ def multi_thresholds(
     return [node, *_pools(node.name, name, pools)]
 
 
-_Pool = tuple[int, list[bool]]
-"""Size of a max-pool, and the channels on which the smallest value counts."""
+_Pool = tuple[MaxPool | Upsample, list[bool]]
+"""What moves or pools pixels, and the channels on which the smallest value counts."""
 
 
 def _back(
@@ -113,8 +117,8 @@ def _back(
     """Comparisons in front of all steps of ``sums``, and the pools among these, the last first."""
     pools: list[_Pool] = []
     for step in reversed(sums.steps):
-        if isinstance(step, MaxPool):
-            pools.append((step.size, [not each.rising for each in comparisons]))
+        if isinstance(step, MaxPool | Upsample):
+            pools.append((step, [not each.rising for each in comparisons]))
         else:
             comparisons = _before(step, comparisons, origin)
     return comparisons, pools
@@ -128,23 +132,32 @@ def _monotonic_pools(sums: Sums, origin: str) -> list[_Pool]:
     pools: list[_Pool] = []
     falling = [False] * sums.map.channels
     for step in reversed(sums.steps):
-        if isinstance(step, MaxPool):
-            pools.append((step.size, falling))
+        if isinstance(step, MaxPool | Upsample):
+            pools.append((step, falling))
         elif isinstance(step, Scale):
             gains = spread(step.gain, len(falling), origin)
             falling = [each != (gain.sign < 0) for each, gain in zip(falling, gains, strict=True)]
     return pools
 
 
-def _pools(source: str, name: str, pools: list[_Pool]) -> list[MaxPoolNode]:
-    """Nodes of max-pools, the last one called ``name``."""
-    nodes: list[MaxPoolNode] = []
-    for number, (size, falling) in enumerate(reversed(pools), 1):
-        pool = f"{name}_pool{number}" if number < len(pools) else name
-        inverted = np.array(falling, np.bool_)
+def _pools(source: str, name: str, pools: list[_Pool]) -> list[PoolNode]:
+    """Nodes of pools, the last one called ``name``."""
+    nodes: list[PoolNode] = []
+    for number, (pool, falling) in enumerate(reversed(pools), 1):
+        each = f"{name}_pool{number}" if number < len(pools) else name
         before = nodes[-1].name if nodes else source
-        nodes.append(MaxPoolNode(pool, before, size, inverted if inverted.any() else None))
+        nodes.append(pool_node(pool, each, before, np.array(falling, np.bool_)))
     return nodes
+
+
+def pool_node(
+    pool: MaxPool | Upsample, name: str, source: str, inverted: NDArray[np.bool_]
+) -> PoolNode:
+    """Node of a pool of bits or codes, which stand for smaller values where ``inverted``."""
+    if isinstance(pool, Upsample):
+        return UpsampleNode(name, source, pool.factor)
+    smallest = inverted if inverted.any() else None
+    return MaxPoolNode(name, source, pool.size, smallest, stride=pool.stride, padding=pool.padding)
 
 
 def _before(
@@ -224,8 +237,9 @@ def _integers(
     inverses = [(gain * unit).inverse if gain.sign else None for gain in sums.gains]
     falling = np.array([not each.rising for each in inner], np.bool_)
     rows = []
-    for offsets in sums.offsets:
+    for n, offsets in enumerate(sums.offsets):
         row = []
+        divisor = Root(1 / sums.shares[n]) if sums.shares else ONE
         for k, (each, outer, offset) in enumerate(zip(inner, comparisons, offsets, strict=True)):
             low, high = _reach(sums, k)
             inverse = inverses[k]
@@ -236,7 +250,7 @@ def _integers(
                 row.append(low if passes else high + 1)
             else:
                 assert each.limit is not None
-                limit = each.limit - offset * inverse
+                limit = (each.limit - offset * inverse) * divisor
                 # For integers, x ≤ t is the opposite of x ≥ floor(t) + 1.
                 least = limit.ceil() if each.rising else limit.floor() + 1
                 row.append(min(max(least, low), high + 1))

@@ -347,8 +347,8 @@ def test_a_fine_grid_is_nearly_none(layers, channels):
             r"1 \(Conv2d\) must be padded with zeros",
         ),
         ([nn.AvgPool2d(3)], r"1 \(AvgPool2d\) must average windows side by side, of 2, 4, 8"),
-        ([nn.MaxPool2d(2)], r"1 \(MaxPool2d\) pools a stream: only a BinaryConv2d can read it"),
-        ([nn.MaxPool2d(3, 1)], r"1 \(MaxPool2d\) must be a MaxPool2d\(3, 2, 1\), or have square"),
+        ([nn.MaxPool2d(2, dilation=2)], r"1 \(MaxPool2d\) must have no dilation"),
+        ([nn.Upsample(scale_factor=1.5)], r"1 \(Upsample\) must repeat pixels"),
         ([nn.AdaptiveAvgPool2d(1), nn.ReLU()], r"2 cannot be put on a grid where it gets a vector"),
         (
             [nn.Flatten(), nn.Linear(64, 2), nn.Unflatten(1, (2, 1, 1))],

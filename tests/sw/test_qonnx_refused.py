@@ -55,8 +55,8 @@ MESSAGES = {
     "infinite": (("Add", np.inf), "has a constant whose values are not finite numbers"),
     "nothing": (("Div", 0.0), "must divide by constants, none of them 0"),
     "pool": (
-        ("MaxPool", {"kernel_shape": [3, 3], "strides": [2, 2]}),
-        "must have square windows side by side",
+        ("MaxPool", {"kernel_shape": [3, 3], "dilations": [2, 2]}),
+        "must have windows without dilation",
     ),
     "pad": (
         ("Pad", np.array([0, 0, 1, 0, 0, 0, 1, 0]), 0.0),

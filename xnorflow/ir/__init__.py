@@ -31,6 +31,7 @@ from xnorflow.ir.nodes.elementwise import Add, Concat, PadChannels, Subsample
 from xnorflow.ir.nodes.node import Node
 from xnorflow.ir.nodes.pooling import AveragePool, GlobalSum, MaxPool, Pool, SumPool
 from xnorflow.ir.nodes.threshold import MultiThreshold, Threshold
+from xnorflow.ir.nodes.upsampling import Upsample
 from xnorflow.ir.values import (
     Bit,
     Counts,
@@ -77,6 +78,7 @@ __all__ = [
     "Threshold",
     "TwoSlope",
     "UInt",
+    "Upsample",
     "ValueType",
     "clip_thresholds",
     "int_bits",
