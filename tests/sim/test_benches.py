@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 
 from tests.hw.networks import dynamic_model, random_conv_net, random_mlp
+from tests.pool_nets import pool_network
 from xnorflow.errors import ToolError
 from xnorflow.hw.compile.emit import generate
 from xnorflow.hw.compile.fold import fold
@@ -39,6 +40,7 @@ FOLDED = {
     "conv-b": (random_conv_net(5), 1500),
     "conv-c": (random_conv_net(11), 300),
     "dynamic": (dynamic_model("separate"), 144),
+    "pools": (pool_network(10), 200),
     "conv-packets": (random_conv_net(5), 400),
 }
 
