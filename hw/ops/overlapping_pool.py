@@ -158,8 +158,7 @@ class OverlappingPool(MapUnit):
         and then, for this direction and those that follow, its `_position`, and the ``address`` of
         its windows in a memory of ``depth`` words. The result is the same without this direction.
         """
-        size = direction.shape.width * self.lanes
-        kept = []
+        size, write, kept = direction.shape.width * self.lanes, None, []
         if direction.kept:
             m.submodules[name] = partial = memory.Memory(
                 shape=direction.kept * size, depth=depth, init=[]
@@ -169,38 +168,38 @@ class OverlappingPool(MapUnit):
             m.d.comb += [read.en.eq(en), read.addr.eq(stage[1]["address"])]
             kept = [read.data[n * size : (n + 1) * size] for n in range(direction.kept)]
         value, position, *others = _stage(m, en, stage, f"{name}_read")
-
-        # The oldest window comes first. One that begins is the last of those that a place is in.
-        word = Cat(_lanes(value["data"], shape, direction.shape))
         windows = []
-        for n in range(direction.open):
-            window = Signal(size, name=f"{name}_{n}")
-            windows.append(window)
-            if n == direction.kept:
-                m.d.comb += window.eq(word)
-                continue
-            begins = position["first"]
-            if n == direction.open - 1:
-                begins = begins | position["begins"]
-            together = self._together(kept[n], value, word, shape, direction.shape)
-            m.d.comb += window.eq(Mux(begins, word, Mux(position["inside"], together, kept[n])))
-        if kept:
+        for n, window in enumerate(self._windows(kept, value, position, shape, direction)):
+            windows.append(Signal(size, name=f"{name}_{n}"))
+            m.d.comb += windows[-1].eq(window)
+        if write is not None:
             # Where the oldest one ends, the others move up.
-            moved = [*windows[1:], windows[-1]]
-            after = [
-                Mux(position["ends"], next_, same)
-                for next_, same in zip(moved, windows, strict=True)
-            ]
+            moved = zip([*windows[1:], windows[-1]], windows, strict=True)
+            after = [Mux(position["ends"], following, same) for following, same in moved]
             m.d.comb += [
                 write.en.eq(en & value["there"]),
                 write.addr.eq(position["address"]),
                 write.data.eq(Cat(after[: direction.kept])),
             ]
-        result = value | {
-            "data": windows[0],
-            "there": value["there"] & position["delivers"],
-        }
+        there = value["there"] & position["delivers"]
+        result = value | {"data": windows[0], "there": there}
         return _stage(m, en, [result, *others], name)
+
+    def _windows(self, kept, value, position, shape, direction):
+        """What all windows have that a place is in, of what they had so far, ``kept``.
+
+        The oldest one comes first. One that begins is the last of them.
+        """
+        word = Cat(_lanes(value["data"], shape, direction.shape))
+        for n in range(direction.open):
+            if n == direction.kept:
+                yield word
+                continue
+            begins = position["first"]
+            if n == direction.open - 1:
+                begins = begins | position["begins"]
+            together = self._together(kept[n], value, word, shape, direction.shape)
+            yield Mux(begins, word, Mux(position["inside"], together, kept[n]))
 
     def _together(self, kept, value, word, shape, joined):
         """What windows have so far, and a word: values of the shape ``joined``."""

@@ -51,6 +51,8 @@ def upsampling(module: nn.Upsample, origin: str, sides: Sequence[int]) -> Upsamp
     if size is not None:
         size = _pair(size, 1)
         factors = tuple(Fraction(n, side) for n, side in zip(size, whole, strict=True))
+    if len(sides) == 1:
+        factors = 1, factors[1]
     whole_numbers = all(factor == int(factor) and factor >= 1 for factor in factors)
     if module.mode not in ("nearest", "nearest-exact") or not whole_numbers:
         raise LoweringError(f"{origin} must repeat pixels, mode 'nearest', by whole factors")

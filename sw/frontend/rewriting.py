@@ -29,8 +29,9 @@ class Kind(Enum):
     STREAM = (
         "a stream",
         "convolutions, BatchNorm2d, activation functions of two slopes, Hardtanh, averages of "
-        "2 × 2 or all pixels, MaxPool2d, Subsample, PadChannels, RepeatChannels, Flatten, "
-        "+ and torch.cat, constants that scale or shift, HyperFunction, DySign and FrameMean",
+        "2 × 2 or all pixels, MaxPool2d, Upsample, Subsample, PadChannels, RepeatChannels, "
+        "Flatten, + and torch.cat, constants that scale or shift, HyperFunction, DySign and "
+        "FrameMean",
     )
     VECTOR = "a vector", "Flatten, BatchNorm1d, and Linear as the last layer"
     NUMBERS = "dynamic thresholds and shifts", "DySign and DyPReLU"

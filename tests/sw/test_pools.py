@@ -14,6 +14,8 @@ from tests.sw.test_frontend import check, randomise
 from tests.sw.test_prepare import check_exact
 from xnorflow.errors import LoweringError
 from xnorflow.ir import Affine, FeatureMap, MaxPool, SumPool, Threshold, UInt, Upsample
+from xnorflow.sw.frontend import graph
+from xnorflow.sw.frontend.modules import read_module
 from xnorflow.sw.lower import lower
 from xnorflow.sw.nn.adabin import AdaBinActivation
 from xnorflow.sw.nn.conv import BinaryConv2d, IntegerConv2d
@@ -173,3 +175,17 @@ def test_pools_stand_behind_thresholds():
     network = lower(randomise(nn.Sequential(first(2), *moves, nn.Flatten(), last), 0), input=FRAME)
     kinds = [type(node) for node in network.nodes]
     assert kinds[2:4] == [MaxPool, Upsample]
+
+
+def test_pools_of_one_row():
+    """Of tensors (N, channels, columns)."""
+    shape = 1, 4, 9
+    for module, function in [
+        (nn.MaxPool1d(3, 2, 1), graph.MaxPool((1, 3), (1, 2), (0, 0, 1, 1))),
+        (nn.MaxPool1d(2, ceil_mode=True), graph.MaxPool((1, 2), (1, 2), (0, 0, 0, 1))),
+        (nn.AvgPool1d(3, padding=1), graph.AveragePool((1, 3), (1, 3), (0, 0, 1, 1), (0, 1))),
+        (nn.AdaptiveAvgPool1d(3), graph.AveragePool((1, 3))),
+        (nn.Upsample(scale_factor=2), graph.Upsample((1, 2))),
+        (nn.Upsample(27), graph.Upsample((1, 3))),
+    ]:
+        assert read_module(module, "pool", shape) == [("", function)]
