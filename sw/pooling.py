@@ -50,4 +50,4 @@ def _pooled(node: MaxPool | SumPool, x: Tensor, join: _Join, outside: int) -> Te
         parts = (x.narrow(axis, i, span) for i in range(taps.taps))
         step = (slice(None),) * axis + (slice(None, None, taps.stride),)
         x = reduce(join, (part[step] for part in parts))
-    return x
+    return x.contiguous()  # a window of one pixel only skips others

@@ -10,6 +10,7 @@ from xnorflow.ir import (
     ArgMax,
     BinaryConv,
     Bit,
+    Counts,
     FeatureMap,
     Int,
     IntegerConv,
@@ -47,7 +48,7 @@ def pool_network(seed):
             add(random_pool(rng, SumPool if kind is SumPool else MaxPool, x, name, last(), most=3))
 
     for n in range(2):
-        if rng.random() < 0.5:
+        if rng.random() < 0.5 and not isinstance(x.type, Counts):
             move(f"first{n}")
         bits = int(rng.integers(1, 3))
         if bits == 1:
