@@ -16,6 +16,7 @@ def transact(
     count: int,
     *,
     other: Sequence[Any] = (),
+    more: Sequence[Sequence[Any]] = (),
     parameters: Sequence[Any] = (),
     stall: float = 0.0,
     max_cycles: int = 20_000,
@@ -36,6 +37,8 @@ def transact(
         Payloads to take; the simulation ends with the last transfer of either side.
     other : sequence
         The same for the stream ``dut.i_other``, if there is one.
+    more : sequence of sequence
+        The same for the streams ``dut.i_other2``, ``dut.i_other3``, ….
     parameters : sequence
         The same for the stream ``dut.i_parameters``.
     stall : float
@@ -99,7 +102,7 @@ def transact(
         # Plain ticks: `tick().repeat()` is noisy when the simulation ends in the middle of it.
         for _ in range(max_cycles):
             await ctx.tick()
-        offered = len(inputs) + len(other) + len(parameters)
+        offered = len(inputs) + len(other) + sum(map(len, more)) + len(parameters)
         if accepted < offered or len(outputs) < count:
             raise TimeoutError(
                 f"{accepted} of {offered} inputs and {len(outputs)} of {count} outputs "
@@ -111,6 +114,8 @@ def transact(
     simulator.add_testbench(putting("i", inputs))
     if other:
         simulator.add_testbench(putting("i_other", other))
+    for n, payloads in enumerate(more, 2):
+        simulator.add_testbench(putting(f"i_other{n}", payloads))
     if parameters:
         simulator.add_testbench(putting("i_parameters", parameters))
     simulator.add_testbench(get)

@@ -302,7 +302,7 @@ def define(node: Node, x: Values, *others: Values) -> Values:
         case Add():
             return Values(_round(x.map + others[0].map, Rounding(0, node.bits)))
         case Concat():
-            return Values(torch.cat([x.map, others[0].map], dim=3))
+            return Values(torch.cat([x.map, *(other.map for other in others)], dim=3))
         case Subsample():
             return Values(x.map[:, :: node.stride, :: node.stride])
         case Upsample():

@@ -147,7 +147,7 @@ class _Export:
                 total = self._call("Add", x, self.tensors[node.other])
                 return self._round(total, Rounding(0, node.bits))
             case Concat():
-                return self._call("Concat", x, self.tensors[node.other], axis=1)
+                return self._call("Concat", *(self.tensors[each] for each in node.sources), axis=1)
             case PadChannels():
                 pads = np.array([0, node.before, 0, 0, 0, node.after, 0, 0])
                 return self._call("Pad", x, pads, np.float32(0))

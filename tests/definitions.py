@@ -116,7 +116,7 @@ def reference(network, frame):
                     y[place] = rounded(total, Rounding(0, node.bits))
             case Concat():
                 for r, c in np.ndindex(y.shape[:2]):
-                    y[r, c] = [*x[r, c], *maps[node.other][r, c]]
+                    y[r, c] = [value for name in node.sources for value in maps[name][r, c]]
             case Subsample():
                 for r, c in np.ndindex(y.shape[:2]):
                     y[r, c] = x[r * node.stride, c * node.stride]

@@ -178,7 +178,7 @@ def nodes_of_every_kind(x, rng):
         "dynamic_threshold": (DynamicThreshold("n", "x", "p"), {}, *frames),
         "dynamic_two_slope": (DynamicTwoSlope("n", "x", "p", ones, ones, rounding), {}, *frames),
         "add": (Add("n", "x", "y", 8), {}, x, x),
-        "concat": (Concat("n", "x", "y"), {"other": 3}, x, other),
+        "concat": (Concat("n", "x", "y", ("z",)), {"other": 3, "more": c}, x, other, x),
         "pad_channels": (PadChannels("n", "x", **pad), pad, x),
         "argmax": (ArgMax("n", "x"), {}, FeatureMap(1, 1, c, x.type)),
     }

@@ -2,7 +2,7 @@
 """Units of networks, each with words that it gets and words that it must deliver."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,8 @@ class Case:
         Payloads for the second input stream, if there is one.
     second : str
         Its name.
+    more : mapping of str to list of Word
+        Payloads for any further input streams, by their names.
     """
 
     unit: Any
@@ -77,6 +79,7 @@ class Case:
     outputs: tuple[str, ...] = ("o",)
     others: Sequence[Word] = ()
     second: str = "i_other"
+    more: Mapping[str, Sequence[Word]] = field(default_factory=dict)
 
 
 def layer_cases(gate: Gate, popcount: bool) -> dict[str, Case]:
@@ -231,19 +234,20 @@ def residual_cases() -> dict[str, Case]:
     act = ir.TwoSlope("act", "norm", rng.integers(-40, 40, 4), rng.integers(-40, 40, 4), grid)
     add = ir.Add("add", "act", "norm", 10)
     both = ir.Concat("both", "add", "act")
+    every = ir.Concat("every", "sub", "joined", ("peak", "joined"))
     pad = ir.PadChannels("pad", "both", 2, 4)
     sub = ir.Subsample("sub", "pad", 2)
     peak = ir.MaxPool("peak", "pad", 3, stride=2, padding=1)
     joined = ir.Add("joined", "sub", "peak", 10)
-    pool = ir.AveragePool("pool", "joined", 2)
+    pool = ir.AveragePool("pool", "every", 2)
     total = ir.GlobalSum("total", "pool")
     network = Network(
         "residual", FeatureMap(9, 10, 2, UInt(8)),
         (
-            stem, norm, act, add, both, pad, sub, peak, joined, pool, total,
+            stem, norm, act, add, both, pad, sub, peak, joined, every, pool, total,
             ir.ArgMax("label", "total"),
         ),
-        tuple("abcdefghijklmn"),
+        tuple(map(str, range(56))),
     )  # fmt: skip
     frames = rng.integers(0, 256, (VECTORS, *network.input.shape), np.uint8)
     maps = golden(network, frames, keep=network.maps.keys()).maps
@@ -254,12 +258,14 @@ def residual_cases() -> dict[str, Case]:
     def case(
         unit: Any, node: Any, lanes: int, latency: int | None, completing: int = 0, cycles: int = 0
     ) -> Case:
-        inputs, others = words(node.source, lanes), []
+        inputs, *others = (words(source, lanes) for source in node.sources)
         expected = words(node.name, lanes)
-        if hasattr(node, "other"):
-            others = words(node.other, lanes)
         cycles = cycles or max(len(inputs), len(expected)) // VECTORS
-        return Case(unit, inputs, expected, cycles, latency, completing, others=others)
+        more = {f"i_other{n}": each for n, each in enumerate(others[1:], 2)}
+        return Case(
+            unit, inputs, expected, cycles, latency, completing, others=(others or [[]])[0],
+            more=more,
+        )  # fmt: skip
 
     x = network.maps
     affine = Affine(norm, x["stem"], lanes=2)
@@ -271,6 +277,9 @@ def residual_cases() -> dict[str, Case]:
         "two_slope": case(slopes, act, 2, slopes.latency),
         "add": case(Add(add, x["act"], x["norm"], lanes=2), add, 2, Add.latency),
         "concat": case(Concat(both, x["add"], x["act"], lanes=2), both, 2, Concat.latency),
+        "concat_of_many": case(
+            Concat(every, *(x[name] for name in every.sources), lanes=2), every, 2, Concat.latency
+        ),
         # Zeros come before the first word is taken.
         "pad_channels": case(PadChannels(pad, x["both"], lanes=2), pad, 2, None),
         "subsample": case(Subsample(sub, x["pad"], lanes=2), sub, 2, Subsample.latency),
@@ -279,8 +288,8 @@ def residual_cases() -> dict[str, Case]:
             OverlappingPool(peak, x["pad"], lanes=2), peak, 2, OverlappingPool.latency,
             (10 + 1) * 7, cycles=10 * 10 * 7,
         ),
-        "average_pool": case(mean, pool, 2, mean.latency, (5 + 1) * 7),
-        "global_sum": case(sums, total, 2, sums.latency, 3 * 7),
+        "average_pool": case(mean, pool, 2, mean.latency, (5 + 1) * 28),
+        "global_sum": case(sums, total, 2, sums.latency, 3 * 28),
         "width_divider": Case(
             divider, words("stem", 4), words("stem", 2), 180, divider.latency
         ),

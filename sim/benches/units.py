@@ -150,6 +150,9 @@ def _inputs(dut: Any, name: str) -> Iterable[tuple[Any, list[int]]]:
             amaranth_stream(dut.clk, dut, f"{name}__{case.second}"),
             _pack(getattr(case.unit, case.second), case.others),
         )
+    for port, words in case.more.items():
+        stream = amaranth_stream(dut.clk, dut, f"{name}__{port}")
+        yield stream, _pack(getattr(case.unit, port), words)
 
 
 def _outputs(dut: Any, name: str) -> list[Any]:

@@ -172,19 +172,14 @@ class _Rewrite(Rewriting):
         tensors, *axes = (*self.node.args, *self.node.kwargs.values())
         if not isinstance(tensors, tuple | list) or axes not in ([1], [-3]) or len(tensors) < 2:
             raise LoweringError(f"{origin} must join the channels of several maps, dimension 1")
-        joined, *others = (self.stream(self.edges[each]) for each in tensors)  # type: ignore[index]
-        for other in others:
-            bias = None
-            if joined.bias is not None or other.bias is not None:
-                parts = (
-                    self.padded(joined.bias, 0, other.channels),
-                    self.padded(other.bias, joined.channels, 0),
-                )
-                bias = self.total(*parts)
-            node = self.graph.call_function(torch.cat, ((joined.node, other.node), 1))
-            channels = joined.channels + other.channels
-            joined = Edge(Kind.STREAM, node, channels, bias)
-        return joined
+        parts = [self.stream(self.edges[each]) for each in tensors]  # type: ignore[index]
+        channels, start, bias = sum(part.channels for part in parts), 0, None
+        for part in parts:
+            after = channels - start - part.channels
+            bias = self.total(bias, self.padded(part.bias, start, after))
+            start += part.channels
+        node = self.graph.call_function(torch.cat, (tuple(part.node for part in parts), 1))
+        return Edge(Kind.STREAM, node, channels, bias)
 
     def _arithmetic(self, source: fx.Node, origin: str) -> Edge:
         """A constant that scales or shifts."""

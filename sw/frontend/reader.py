@@ -134,7 +134,9 @@ class _Walk:
     def _read(self, node: fx.Node, inputs: list[fx.Node]) -> None:
         origin, functions = self._functions(node, inputs)
         base = self.names.base(str(node.target) if node.op == "call_module" else node.name)
-        sources = tuple(self.sources[each] for each in inputs)
+        joins = any(isinstance(function, Concat) for _, function in functions)
+        joined: Any = node.args[0] if joins else inputs
+        sources = tuple(self.sources[each] for each in joined)
         for ending, function in functions:
             name = self.names.unique(f"{base}{ending}")
             self.operations.append(Operation(name, origin, function, sources))
@@ -181,8 +183,8 @@ class _Walk:
     def _concat(self, node: fx.Node, inputs: list[fx.Node], origin: str) -> Functions:
         tensors = node.args[0]
         axis = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
-        if not isinstance(tensors, tuple | list) or list(tensors) != inputs or axis not in (1, -3):
-            raise LoweringError(f"{origin} must join the channels of different maps, dimension 1")
+        if not isinstance(tensors, tuple | list) or {*tensors} != {*inputs} or axis not in (1, -3):
+            raise LoweringError(f"{origin} must join the channels of maps, dimension 1")
         return [("", Concat())]
 
 

@@ -28,9 +28,6 @@ from xnorflow.ir import (
     Threshold,
 )
 from xnorflow.ir import (
-    Concat as ConcatNode,
-)
-from xnorflow.ir import (
     Upsample as UpsampleNode,
 )
 from xnorflow.ir.windows import pair
@@ -52,6 +49,7 @@ from xnorflow.sw.frontend.graph import (
 )
 from xnorflow.sw.lowering.averages import averaged, level_sums
 from xnorflow.sw.lowering.edges import Bits, Edge, Joined, Step, Sums, scaled
+from xnorflow.sw.lowering.joins import join_bits, join_sums
 from xnorflow.sw.lowering.roots import Root, RootSum
 from xnorflow.sw.lowering.scores import scores
 from xnorflow.sw.lowering.thresholds import multi_thresholds, pool_node, thresholds
@@ -115,11 +113,16 @@ class _Lowering:
     def _apply(self, operation: Operation, x: Edge, *others: Edge) -> Edge:
         function = operation.function
         match function:
+            case Binarise() | Quantise() if isinstance(x, Joined):
+                return self._of_parts(operation, function, x)
             case Binarise():
                 return self._binarise(operation, function, x)
             case Quantise():
                 return self._quantise(operation, function, x)
             case WeightedSum():
+                if isinstance(x, Joined):
+                    nodes, x = join_sums(x, f"{operation.name}_input", operation.origin)
+                    self._add(*nodes)
                 node, sums = weigh(operation, x)
                 self._add(node)
                 return sums
@@ -141,19 +144,22 @@ class _Lowering:
             case Scale() | TwoSlope() | Clip() | MaxPool() | Upsample():
                 return _then(operation, x, function)
 
+    def _of_parts(
+        self, operation: Operation, function: Binarise | Quantise | AveragePool, x: Joined
+    ) -> Edge:
+        """What a function of each channel makes of joined ones."""
+        edges = [
+            self._apply(
+                replace(operation, name=f"{operation.name}_{n}", function=_part(function, x, n)),
+                part,
+            )
+            for n, part in enumerate(x.parts)
+        ]
+        return self._concat(operation, tuple(edges))
+
     def _binarise(self, operation: Operation, function: Binarise, x: Edge) -> Bits:
-        if isinstance(x, Bits):
+        if not isinstance(x, Sums):
             raise LoweringError(f"{operation.origin} binarises what is binary already")
-        if isinstance(x, Joined):
-            bits = [
-                self._binarise(
-                    replace(operation, name=f"{operation.name}_{n}"),
-                    _part(function, x, n),
-                    part,
-                )
-                for n, part in enumerate(x.parts)
-            ]
-            return self._join(operation, bits)
         known = id(x), function
         if known not in self.binarised:
             nodes = thresholds(x, function.levels, operation.name, operation.origin)
@@ -188,6 +194,8 @@ class _Lowering:
         return replace(x, node=operation.name, map=self.maps[operation.name], classes=classes)
 
     def _concat(self, operation: Operation, edges: tuple[Edge, ...]) -> Edge:
+        if len(edges) == 1:
+            return edges[0]
         bits = [edge for edge in edges if isinstance(edge, Bits)]
         if len(bits) == len(edges):
             return self._join(operation, bits)
@@ -201,19 +209,13 @@ class _Lowering:
         return Joined(tuple(parts))
 
     def _join(self, operation: Operation, parts: list[Bits]) -> Bits:
-        if len({(part.low, part.step) for part in parts}) > 1:
-            raise LoweringError(f"{operation.origin} joins bits that stand for different levels")
-        first, *rest = parts
-        joined = first.node
-        for n, part in enumerate(rest, 1):
-            name = operation.name if n == len(rest) else f"{operation.name}_join{n}"
-            self._add(ConcatNode(name, joined, part.node))
-            joined = name
-        return replace(first, node=joined, map=self.maps[joined])
+        nodes, bits = join_bits(parts, operation.name, operation.origin)
+        self._add(*nodes)
+        return bits
 
-    def _average(self, operation: Operation, pool: AveragePool, x: Edge) -> Sums:
+    def _average(self, operation: Operation, pool: AveragePool, x: Edge) -> Edge:
         if isinstance(x, Joined):
-            raise LoweringError(f"{operation.origin} averages maps of several layers")
+            return self._of_parts(operation, pool, x)
         x = level_sums(x) if isinstance(x, Bits) else scaled(x, operation.origin)
         if any(x.centres):
             raise LoweringError(
@@ -249,15 +251,20 @@ def _then(operation: Operation, x: Edge, step: Step) -> Edge:
     return x.then(step)
 
 
-def _part(function: Binarise, x: Joined, n: int) -> Binarise:
-    """Quantiser of the n-th part of ``x``."""
-    levels = function.levels
+def _part(
+    function: Binarise | Quantise | AveragePool, x: Joined, n: int
+) -> Binarise | Quantise | AveragePool:
+    """The same for the channels of the n-th part of ``x``."""
     where = _range(x, n)
-    if len(levels.thresholds) == 1:
-        return function
-    return Binarise(
-        replace(levels, thresholds=levels.thresholds[where], inverted=levels.inverted[where])
-    )
+    match function:
+        case Binarise(levels):
+            thresholds, inverted = _cut(levels.thresholds, where), _cut(levels.inverted, where)
+            return Binarise(replace(levels, thresholds=thresholds, inverted=inverted))
+        case Quantise(steps):
+            rows = tuple(_cut(row, where) for row in steps.thresholds)
+            return Quantise(replace(steps, thresholds=rows))
+        case _:
+            return function
 
 
 def _slice(step: Step, x: Joined, n: int) -> Step:

@@ -214,13 +214,14 @@ class GridLowering(fx.Interpreter):
         return Affine(name, source, one, offset, rounding=(grid or self.grid).rounding(0))
 
     def _join(self, n: fx.Node) -> None:
-        parts = []
+        parts: list[str] = []
         for part in n.args[0]:  # type: ignore[union-attr]
             source = self.at[part]  # type: ignore[index]
             if self.maps[source].type != self.grid.rounding(0).type:
-                source = self._insert(self._shifted(f"{self.names[n]}_wide", source, None))
+                name = f"{self.names[n]}_wide{len(parts) or ''}"
+                source = self._insert(self._shifted(name, source, None))
             parts.append(source)
-        self._add(n, Concat(self.names[n], *parts))
+        self._add(n, Concat.of(self.names[n], parts))
 
     def _slopes(self, n: fx.Node, layer: GridSlopes) -> list[NDArray[np.int64]]:
         channels = self.maps[self._source(n)].channels

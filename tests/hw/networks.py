@@ -363,8 +363,8 @@ def joined_bits():
         Concat("both", "bits0", "bits1"),
         BinaryConv("conv2", "both", rng.random((4, 3, 3, 10)) < 0.5, padding=1),
         Threshold("bits2", "conv2", rng.integers(40, 51, 4)),
-        Concat("again", "bits2", "bits0"),
-        BinaryConv("fc", "again", rng.random((3, 4, 3, 8)) < 0.5),
+        Concat("again", "bits2", "bits0", ("bits1", "bits2")),
+        BinaryConv("fc", "again", rng.random((3, 4, 3, 18)) < 0.5),
         ArgMax("label", "fc"),
     )
     return Network("joined", FeatureMap(4, 3, 2, UInt(8)), nodes, tuple("abc"))

@@ -218,6 +218,23 @@ def test_branches_that_are_joined(path):
     assert check(b, path, scores=b.nodes[-1].input[0])[1] == 3
 
 
+def test_bits_and_codes_that_are_joined(path):
+    """−1 and 1, and −1 … 0.5 in steps of 0.5: codes of steps of 0.5."""
+    b = start(3, 6, 6)
+    stem = b.x
+    parts = []
+    for quantiser in (("BipolarQuant", 1.0), ("Quant", 0.5, 0.0, 2.0), ("BipolarQuant", 1.0)):
+        b.x = stem
+        conv(b, 3, 4)
+        b.norm(4)
+        keywords = {"signed": 1, "narrow": 0, "rounding_mode": "ROUND"}
+        options = keywords if quantiser[0] == "Quant" else {}
+        parts.append(b.then(*quantiser, **options))
+    b.x = b.call("Concat", *parts, axis=1)
+    conv(b, 12, 5, kernel=4)
+    assert check(b, path)[1] == 4
+
+
 # -- quantisers ---------------------------------------------------------------------------------
 
 MODES = ["ROUND", "HALF_EVEN", "CEIL", "FLOOR", "UP", "DOWN", "HALF_UP", "HALF_DOWN"]

@@ -11,6 +11,7 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_onnx
 from qonnx.transformation.infer_shapes import InferShapes
 
+from tests.hw.networks import joined_bits
 from tests.low_bit import low_bit_network
 from tests.strategies import random_network, random_residual
 from xnorflow.errors import NetworkError
@@ -57,6 +58,10 @@ def test_networks_of_few_bits(tmp_path_factory, seed):
 @pytest.mark.parametrize("seed", [0, 2, 3, 5])
 def test_residual_networks(tmp_path, seed, dynamic):
     check(random_residual(seed, dynamic=dynamic), tmp_path / "net.onnx")
+
+
+def test_joins_of_several_maps(tmp_path):
+    check(joined_bits(), tmp_path / "net.onnx")
 
 
 def test_refuses_what_float32_does_not_hold(tmp_path):

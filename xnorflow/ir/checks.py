@@ -94,9 +94,9 @@ def check_type(name: str, what: str, value: object, wanted: type) -> None:
         raise NetworkError(f"{name}: {what} must be a {wanted.__name__}, not {value!r}")
 
 
-def check_channels(name: str, channels: int, x: FeatureMap) -> None:
-    """Check that ``x`` is not of bits, and has so many channels."""
-    if isinstance(x.type, Bit):
+def check_channels(name: str, channels: int, x: FeatureMap, *, bits: bool = False) -> None:
+    """Check that ``x`` has so many channels, and is not of bits unless these may be."""
+    if isinstance(x.type, Bit) and not bits:
         raise NetworkError(f"{name}: the input must be counts or integers, not bits")
     if channels != x.channels:
         raise NetworkError(f"{name}: it has {channels} channels, its source {x.channels}")

@@ -4,7 +4,7 @@ import pytest
 
 from xnorflow.hw.ops.elementwise import Add, Concat
 from xnorflow.ir import Add as AddNode
-from xnorflow.ir import Bit, FeatureMap, Int
+from xnorflow.ir import Bit, FeatureMap, Int, UInt
 from xnorflow.ir import Concat as ConcatNode
 from xnorflow.sim.pysim import transact
 
@@ -43,6 +43,25 @@ def test_puts_channels_behind_each_other(channels, lanes, kind, stall):
     outputs = transact(
         dut, words(a, lanes), expected.size // lanes, other=words(b, lanes), stall=stall
     )
+
+    assert [list(out.lanes) for out in outputs] == expected.reshape(-1, lanes).tolist()
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.5])
+@pytest.mark.parametrize(("channels", "lanes"), [((4, 2, 6), 2), ((1, 3, 1, 2, 1), 1)])
+def test_puts_channels_of_many_behind_each_other(channels, lanes, stall):
+    rng = np.random.default_rng(lanes)
+    kind = UInt(3)
+    maps = [rng.integers(0, 8, (3, 2, 3, n)) for n in channels]
+    names = [f"x{n}" for n in range(len(channels))]
+    sources = [FeatureMap(2, 3, n, kind) for n in channels]
+    dut = Concat(ConcatNode.of("all", names), *sources, lanes=lanes)
+    expected = np.concatenate(maps, axis=3)
+    count = expected.size // lanes
+
+    first, other, *more = (words(values, lanes) for values in maps)
+    most = count + dut.latency if not stall else 20_000
+    outputs = transact(dut, first, count, other=other, more=more, stall=stall, max_cycles=most)
 
     assert [list(out.lanes) for out in outputs] == expected.reshape(-1, lanes).tolist()
 

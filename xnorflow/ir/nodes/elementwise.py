@@ -1,11 +1,12 @@
 """Nodes that join maps, and parameter-free shortcuts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from xnorflow.errors import NetworkError
 from xnorflow.ir.checks import check_int, spell_shape
 from xnorflow.ir.nodes.node import Node
-from xnorflow.ir.values import MAX_BITS, MAX_SIDE, Bit, FeatureMap, Int, check_range
+from xnorflow.ir.values import MAX_BITS, MAX_SIDE, Counts, FeatureMap, Int, check_range
 
 
 __all__ = ["Add", "Concat", "PadChannels", "Subsample"]
@@ -47,32 +48,53 @@ class Add(Node):
 
 @dataclass(frozen=True)
 class Concat(Node):
-    """Put the channels of two maps behind each other: first ``source``, then ``other``.
+    """Put the channels of maps behind each other: ``source``, ``other``, and then ``more``.
 
-    Both are of bits, or of integers of the same type.
+    All are of bits, of codes, or of integers, and of the same type.
 
     Parameters
     ----------
     name, source, other : str
-        This node, and the two that feed it.
+        This node, and the first two that feed it.
+    more : tuple of str
+        Any others.
     """
 
     kind = "concat"
-    feeds = ("source", "other")
     header = ("other",)
+    optional = ("more",)
 
     other: str
+    more: tuple[str, ...] = ()
 
-    def infer(self, x: FeatureMap, other: FeatureMap) -> FeatureMap:
-        """Map that this node delivers for two maps."""
-        if not isinstance(x.type, Bit):
-            check_int(self.name, x)
-        if (x.height, x.width, x.type) != (other.height, other.width, other.type):
-            raise NetworkError(
-                f"{self.name}: it cannot join maps of {spell_shape(x)} and {spell_shape(other)}, "
-                "or of different types"
-            )
-        return replace(x, channels=x.channels + other.channels)
+    def __post_init__(self) -> None:
+        if not isinstance(self.more, tuple | list):
+            raise NetworkError(f"{self.name}: more sources must be names, not {self.more!r}")
+        object.__setattr__(self, "more", tuple(self.more))
+        super().__post_init__()
+
+    @classmethod
+    def of(cls, name: str, sources: Sequence[str]) -> "Concat":
+        """Join of at least two ``sources``."""
+        source, other, *more = sources
+        return cls(name, source, other, tuple(more))
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of what feeds it, in order."""
+        return self.source, self.other, *self.more
+
+    def infer(self, x: FeatureMap, *others: FeatureMap) -> FeatureMap:
+        """Map that this node delivers for two maps or more."""
+        if isinstance(x.type, Counts):
+            raise NetworkError(f"{self.name}: it joins bits, codes or integers, not counts")
+        for other in others:
+            if (x.height, x.width, x.type) != (other.height, other.width, other.type):
+                raise NetworkError(
+                    f"{self.name}: it cannot join maps of {spell_shape(x)} and "
+                    f"{spell_shape(other)}, or of different types"
+                )
+        return replace(x, channels=x.channels + sum(other.channels for other in others))
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ class Threshold(Node):
 
 @dataclass(frozen=True, eq=False)
 class MultiThreshold(Node):
-    """Count the thresholds of its channel that every value reaches: counts or integers → integers.
+    """Count the thresholds of its channel that every value reaches: of any type → integers.
 
     ``y[r, c, k] = #{i: x[r, c, k] ≥ thresholds[i, k]}``, and ``steps − #{…}`` on channels that are
     ``inverted``. With ``classes``, it is ``thresholds[i, classes[r, c], k]``. So activations of few
@@ -156,7 +156,7 @@ class MultiThreshold(Node):
 
     def infer(self, x: FeatureMap) -> FeatureMap:
         """Map that this node delivers for the map ``x``."""
-        check_channels(self.name, self.channels, x)
+        check_channels(self.name, self.channels, x, bits=True)
         check_popcount(self.name, False, x)
         check_classes(self, x)
         if np.any(self.thresholds < x.type.low) or np.any(self.thresholds > x.type.high + 1):
