@@ -80,7 +80,7 @@ def affine(
     popcount: bool,
 ) -> Affine:
     """Affine whose offsets (filters, height, width) become one class for all equal columns."""
-    scale, offset = to_integers(folded.scale), to_integers(folded.offset)
+    scale, offset = to_integers(folded.scale, name), to_integers(folded.offset, name)
     popcount_scale = None
     if binary is not None:
         if binary.gate is Gate.AND:
