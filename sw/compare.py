@@ -4,11 +4,13 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from xnorflow.frames import check_frames
 from xnorflow.ir import Int, Network, Quantisation, ValueType
+from xnorflow.scores import by_head, labels_of
 from xnorflow.sw.data import values_of
 from xnorflow.sw.frontend.prepare import is_prepared
 from xnorflow.sw.frontend.reader import observe
@@ -55,7 +57,7 @@ class Comparison:
     frames : int
     layers : tuple of LayerComparison
     labels : int
-        Frames whose labels differ.
+        Frames whose labels differ; that of any head, if there are several.
     """
 
     frames: int
@@ -124,9 +126,11 @@ def compare(
             near = differs & (value.abs() < CLOSE) if bits else torch.zeros_like(differs)
             close[name] = close.get(name, 0) + int(near.sum())
         if result.labels is not None:
-            single = logits.shape[1] == 1
-            expected = (logits[:, 0] >= 0).long() if single else logits.argmax(dim=1)
-            labels += int((expected != result.labels).sum())
+            labels += int((labels_of(logits) != result.labels.numpy()).sum())
+        if network.heads:
+            expected, scores = (by_head(each, network.heads) for each in (logits, result.scores))
+            wrong = [labels_of(expected[head]) != labels_of(scores[head]) for head in scores]
+            labels += int(np.any(wrong, axis=0).sum())
         done += len(batch)
         if progress is not None:
             progress(done, len(frames))
@@ -159,7 +163,9 @@ def _observe(model: nn.Module, network: Network, frames: Tensor) -> dict[str, Te
             unit = 2.0 ** _fraction(feature_map.type)
             rows = unit * value.reshape(-1, channels, height, width)
             values[name] = rows.movedim(1, -1).flatten(1)
-    return values | {network.nodes[-1].name: logits.flatten(1)}
+    logits = list(logits.values()) if isinstance(logits, dict) else logits
+    every = [logits] if isinstance(logits, Tensor) else logits
+    return values | {network.nodes[-1].name: torch.cat([each.flatten(1) for each in every], dim=1)}
 
 
 def _fraction(type_: ValueType) -> int:

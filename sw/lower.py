@@ -1,19 +1,22 @@
 """Lowering: a trained model → the network of integers that computes the same."""
 
 import copy
+from collections.abc import Mapping
 from dataclasses import replace
 
 from torch import nn
 
 from xnorflow.errors import LoweringError, NetworkError
-from xnorflow.ir import ArgMax, FeatureMap, Network, Node, Provenance, Quantisation
+from xnorflow.ir import ArgMax, FeatureMap, Head, Network, Node, Provenance, Quantisation
 from xnorflow.sw.frontend.prepare import is_prepared
 from xnorflow.sw.frontend.reader import graph_of
 from xnorflow.sw.lowering.exact import exact_nodes
 from xnorflow.sw.lowering.grid import grid_nodes
 
 
-__all__ = ["lower", "network_of"]
+__all__ = ["Labels", "lower", "network_of"]
+
+Labels = tuple[str, ...] | Mapping[str, tuple[str, ...]] | None
 
 
 def lower(
@@ -22,7 +25,7 @@ def lower(
     input: FeatureMap | None = None,
     quantisation: Quantisation | None = None,
     name: str = "network",
-    labels: tuple[str, ...] | None = None,
+    labels: Labels = None,
     provenance: Provenance | None = None,
 ) -> Network:
     """Turn a trained model into the network of integers that computes the same.
@@ -41,7 +44,9 @@ def lower(
         Name of the network.
     labels : tuple of str, optional
         Names of the classes, otherwise their numbers. Of a single score they are two, the second
-        one for scores of at least 0. With ``()`` the network ends with its scores.
+        one for scores of at least 0. With ``()`` the network ends with its scores. Of a model
+        that returns several tensors, in a tuple or a dict, they are a dict by the outputs' names;
+        its network ends with all scores, and has a `Head` for each output.
     provenance : Provenance, optional
         Where the model came from.
 
@@ -65,15 +70,18 @@ def lower(
         if is_prepared(model):
             if quantisation not in (None, Quantisation()):
                 raise LoweringError("a model on a fixed-point grid takes integers as they are")
-            frame, nodes = model.meta["frame"], grid_nodes(model)
+            frame = model.meta["frame"]
+            nodes, heads = grid_nodes(model)
         elif input is None:
             raise LoweringError("lower must be told what a frame is: input=FeatureMap(…)")
         else:
             frame = input
-            nodes = exact_nodes(graph_of(model, frame), frame, quantisation or Quantisation())
+            graph = graph_of(model, frame)
+            nodes, heads = exact_nodes(graph, frame, quantisation or Quantisation())
         return network_of(
             nodes,
             frame,
+            heads=heads,
             quantisation=quantisation,
             name=name,
             labels=labels,
@@ -88,9 +96,10 @@ def network_of(
     nodes: list[Node],
     frame: FeatureMap,
     *,
+    heads: tuple[Head, ...] = (),
     quantisation: Quantisation | None = None,
     name: str = "network",
-    labels: tuple[str, ...] | None = None,
+    labels: Labels = None,
     provenance: Provenance | None = None,
 ) -> Network:
     """Network of ``nodes`` up to its scores, with a label behind them: see `lower`.
@@ -99,7 +108,14 @@ def network_of(
     ------
     NetworkError
         If no network can have such nodes.
+    LoweringError
+        If the labels are not those of its outputs.
     """
+    given = labels if isinstance(labels, Mapping) else {}
+    known = {head.name for head in heads}
+    if (heads and labels and not given) or {*given} - known:
+        outputs = f"by its outputs' names, {', '.join(sorted(known))}" if heads else "a tuple"
+        raise LoweringError(f"the labels of this model must be {outputs}, not {labels!r:.80}")
     network = Network(
         name=name,
         input=frame,
@@ -107,10 +123,12 @@ def network_of(
         labels=(),
         provenance=provenance or Provenance(),
         quantisation=quantisation,
+        heads=tuple(replace(head, labels=given.get(head.name, ())) for head in heads),
     )
-    if labels == ():
+    if labels == () or heads:
         return network
     classes = network.maps[nodes[-1].name].channels
     label = ArgMax("label", nodes[-1].name)
     numbers = tuple(map(str, range(max(2, classes))))
-    return replace(network, nodes=(*nodes, label), labels=labels or numbers)
+    names = numbers if labels is None or isinstance(labels, Mapping) else labels
+    return replace(network, nodes=(*nodes, label), labels=names)

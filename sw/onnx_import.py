@@ -9,7 +9,7 @@ from xnorflow.ir import FeatureMap, Network, Provenance, Quantisation
 from xnorflow.sw.frontend.qonnx.file import open_model, printable
 from xnorflow.sw.frontend.qonnx.frames import frame_of, with_scale
 from xnorflow.sw.frontend.qonnx.reader import read
-from xnorflow.sw.lower import network_of
+from xnorflow.sw.lower import Labels, network_of
 from xnorflow.sw.lowering.exact import exact_nodes
 
 
@@ -36,7 +36,7 @@ def import_onnx(
     *,
     input: FeatureMap | None = None,
     scale: Fraction | int | None = None,
-    labels: tuple[str, ...] | None = None,
+    labels: Labels = None,
 ) -> Import:
     """Network of integers that computes what an ONNX file does, in exact arithmetic.
 
@@ -50,7 +50,7 @@ def import_onnx(
     scale : Fraction, optional
         Value that the integer 1 stands for: 1/255 for pixels that the model takes as 0 … 1. That
         is found out where the model begins with a scale that tells.
-    labels : tuple of str, optional
+    labels : tuple of str, or dict of such tuples, optional
         As for `xnorflow.sw.lower.lower`.
 
     Raises
@@ -77,10 +77,11 @@ def import_onnx(
         else:
             frame = replace(frame, type=reading.input.type)
             quantisation = reading.input.quantisation
-        nodes = exact_nodes(graph, frame, Quantisation())
+        nodes, heads = exact_nodes(graph, frame, Quantisation())
         network = network_of(
             nodes,
             frame,
+            heads=heads,
             quantisation=quantisation,
             name=printable(Path(path).stem),
             labels=labels,

@@ -8,6 +8,7 @@ The functions below are imported when they are first used, so ``import xnorflow`
 ``load``, ``save``, ``golden``          a network's file, and what it computes
 ``fold``, ``choose``, ``choose_for``    a network → a design, for cycles, a device, or a board
 ``generate``, ``simulate``              a design → Verilog → its simulation
+``by_head``, ``labels_of``, ``top_k``   scores → those of each head, labels, the k best
 ``build``, ``find_target``              a design → a bitstream for a board
 ``load_data``, ``read_data``            labelled data: a published data set or your own; your own
 ======================================  ===========================================================
@@ -26,6 +27,7 @@ _WHERE = {
     "Quantisation": "xnorflow.ir",
     "UInt": "xnorflow.ir",
     "build": "xnorflow.boards.build",
+    "by_head": "xnorflow.scores",
     "choose": "xnorflow.hw.compile.choose",
     "choose_for": "xnorflow.boards.plan",
     "compare": "xnorflow.sw.compare",
@@ -33,6 +35,7 @@ _WHERE = {
     "fold": "xnorflow.hw.compile.fold",
     "generate": "xnorflow.hw.compile.emit",
     "golden": "xnorflow.sw.golden",
+    "labels_of": "xnorflow.scores",
     "load": "xnorflow.sw.load",
     "load_data": "xnorflow.sw.data",
     "lower": "xnorflow.sw.lower",
@@ -40,6 +43,7 @@ _WHERE = {
     "read_data": "xnorflow.sw.data",
     "save": "xnorflow.ir.xnf",
     "simulate": "xnorflow.sim.simulate",
+    "top_k": "xnorflow.scores",
     "train": "xnorflow.sw.train",
 }
 """The module of each public name."""

@@ -232,6 +232,14 @@ class Operation:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Operations, each after its sources; the last one has the scores."""
+    """Operations, each after its sources; the last one has the scores, if there are no heads.
+
+    Attributes
+    ----------
+    operations : tuple of Operation
+    heads : tuple of (str, str)
+        Of a model with several outputs, the name of each, and of the operation with its scores.
+    """
 
     operations: tuple[Operation, ...]
+    heads: tuple[tuple[str, str], ...] = ()

@@ -29,7 +29,7 @@ from xnorflow.sw.frontend.functions import (
 from xnorflow.sw.frontend.modules import pair
 from xnorflow.sw.frontend.pools import max_pool, upsampling
 from xnorflow.sw.frontend.rewriting import Edge, Kind, Rewriting, with_bias
-from xnorflow.sw.frontend.trace import trace
+from xnorflow.sw.frontend.trace import results_of, trace
 from xnorflow.sw.nn.conv import BinaryConv2d, IntegerConv2d
 from xnorflow.sw.nn.dynamic import FrameMean, HyperFunction
 from xnorflow.sw.nn.frame import DyPReLU, DySign
@@ -131,16 +131,15 @@ class _Rewrite(Rewriting):
         self.edges[self.node] = Edge(Kind.INPUT, node, self.node.meta["shape"][1])
 
     def _output(self) -> None:
-        (result,) = self.node.args
-        if not isinstance(result, fx.Node) or result not in self.edges:
-            raise LoweringError("the model must return one tensor that its input decides")
-        edge = self.edges[result]
-        if edge.kind is not Kind.SCORES:
-            raise LoweringError(
-                f"a model on a grid must end with a Linear behind a global average or Flatten, not "
-                f"with {edge.kind.value[0]}"
-            )
-        self.graph.output(edge.node)
+        for result in results_of(self.node).values():
+            if result not in self.edges:
+                raise LoweringError("the model must return one tensor that its input decides")
+            if self.edges[result].kind is not Kind.SCORES:
+                raise LoweringError(
+                    f"a model on a grid must end with a Linear behind a global average or Flatten, "
+                    f"not with {self.edges[result].kind.value[0]}"
+                )
+        self.graph.output(fx.map_arg(self.node.args[0], lambda each: self.edges[each].node))
 
     # -- functions and operators ------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from xnorflow.sw.frontend.graph import (
 )
 from xnorflow.sw.frontend.modules import ACCEPTED, Functions, read_module
 from xnorflow.sw.frontend.naming import Names
-from xnorflow.sw.frontend.trace import trace
+from xnorflow.sw.frontend.trace import results_of, trace
 from xnorflow.sw.lowering.roots import ZERO, Root
 from xnorflow.sw.nn.quantiser import ActivationQuantiser
 
@@ -42,7 +42,7 @@ def graph_of(model: nn.Module, frame: FeatureMap) -> Graph:
 
 
 @torch.no_grad()
-def observe(model: nn.Module, frame: FeatureMap, x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+def observe(model: nn.Module, frame: FeatureMap, x: Tensor) -> tuple[dict[str, Tensor], Any]:
     """Execute a ``model`` on a batch ``x`` (N, channels, height, width).
 
     Returns
@@ -94,14 +94,15 @@ class _Walk:
         """The whole graph."""
         for node in self.traced.graph.nodes:
             if node.op == "output":
-                (result,) = node.args
-                if not isinstance(result, fx.Node) or result not in self.sources:
-                    raise LoweringError("the model must return one tensor that its input decides")
-                if not self.operations or self.sources[result] != self.operations[-1].name:
-                    raise LoweringError("the last operation of the model must be what it returns")
+                results = results_of(node)
             else:
                 self._visit(node)
-        return Graph(tuple(self.operations))
+        if not {*results.values()} <= self.sources.keys():
+            raise LoweringError("the model must return one tensor that its input decides")
+        heads = tuple((name, self.sources[result]) for name, result in results.items())
+        if not self.operations or self.operations[-1].name not in dict(heads).values():
+            raise LoweringError("the last operation of the model must be what it returns")
+        return Graph(tuple(self.operations), heads if len(heads) > 1 else ())
 
     def _visit(self, node: fx.Node) -> None:
         inputs = [each for each in node.all_input_nodes if each in self.sources]

@@ -9,7 +9,7 @@ from xnorflow.errors import LoweringError
 from xnorflow.ir import FeatureMap
 
 
-__all__ = ["trace"]
+__all__ = ["results_of", "trace"]
 
 _LEAVES = "torch.nn", "torch.ao.nn", "xnorflow.sw.nn"
 
@@ -38,6 +38,33 @@ class _Shapes(fx.Interpreter):
         if isinstance(result, Tensor):
             n.meta["shape"] = tuple(result.shape)
         return result
+
+
+def results_of(output: fx.Node) -> dict[str, fx.Node]:
+    """What a traced model returns: by the names of a dict, or of what delivers it.
+
+    Raises
+    ------
+    LoweringError
+        If it returns something else than tensors.
+    """
+    (result,) = output.args
+    if isinstance(result, fx.Node):
+        return {"": result}
+    if isinstance(result, tuple | list):
+        named: list[tuple[Any, Any]] = [(getattr(each, "target", ""), each) for each in result]
+    else:
+        named = list(result.items()) if isinstance(result, dict) else []
+    found: dict[str, fx.Node] = {}
+    for name, node in named:
+        if not isinstance(node, fx.Node):
+            found.clear()
+            break
+        text = name if isinstance(name, str) else node.name
+        found[node.name if text in found else text] = node
+    if len(found) < len(named) or not found:
+        raise LoweringError("the model must return one tensor that its input decides, or several")
+    return found
 
 
 def trace(model: nn.Module, frame: FeatureMap) -> fx.GraphModule:

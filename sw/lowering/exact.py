@@ -20,6 +20,7 @@ from xnorflow.ir import (
     Counts,
     FeatureMap,
     Gate,
+    Head,
     IntegerConv,
     MultiThreshold,
     Node,
@@ -49,7 +50,7 @@ from xnorflow.sw.frontend.graph import (
 )
 from xnorflow.sw.lowering.averages import averaged, level_sums
 from xnorflow.sw.lowering.edges import Bits, Edge, Joined, Step, Sums, scaled
-from xnorflow.sw.lowering.joins import join_bits, join_sums
+from xnorflow.sw.lowering.joins import join_bits, join_scores, join_sums
 from xnorflow.sw.lowering.roots import Root, RootSum
 from xnorflow.sw.lowering.scores import scores
 from xnorflow.sw.lowering.thresholds import multi_thresholds, pool_node, thresholds
@@ -61,8 +62,10 @@ __all__ = ["exact_nodes"]
 _T = TypeVar("_T")
 
 
-def exact_nodes(graph: Graph, frame: FeatureMap, quantisation: Quantisation) -> list[Node]:
-    """All nodes of ``graph`` up to its ``scores``, for frames that are what ``frame`` is.
+def exact_nodes(
+    graph: Graph, frame: FeatureMap, quantisation: Quantisation
+) -> tuple[list[Node], tuple[Head, ...]]:
+    """All nodes of ``graph`` up to its ``scores``, for such frames, and its heads.
 
     Raises
     ------
@@ -92,18 +95,34 @@ class _Lowering:
         }
         self.binarised: dict[tuple[int, Binarise], Bits] = {}
 
-    def lower(self, graph: Graph) -> list[Node]:
-        """Nodes of all operations, and scores of the last one."""
+    def lower(self, graph: Graph) -> tuple[list[Node], tuple[Head, ...]]:
+        """Nodes of all operations, and scores of the last one or of all heads."""
         for operation in graph.operations:
             inputs = [self.edges[source] for source in operation.sources]
             self.edges[operation.name] = self._apply(operation, *inputs)
-        last = graph.operations[-1]
-        edge = self.edges[last.name]
-        if not isinstance(edge, Sums):
+        ends = dict(graph.heads) or {"": graph.operations[-1].name}
+        affines = {head: self._scores(graph, name) for head, name in ends.items()}
+        every = [node for nodes in affines.values() for node in nodes]
+        self._add(*join_scores(every, [self.maps[node.source] for node in every]))
+        heads = {
+            head: sum(node.scale.size for node in nodes)
+            for head, nodes in affines.items()
+            if graph.heads
+        }
+        return complement(list(self.nodes.values())), tuple(Head(*each) for each in heads.items())
+
+    def _scores(self, graph: Graph, name: str) -> list[Affine]:
+        """Nodes that make scores of what the operation ``name`` delivers."""
+        edge = self.edges[name]
+        (last,) = (each for each in graph.operations if each.name == name)
+        if isinstance(edge, Bits):
             raise LoweringError(f"{last.origin} cannot be the end: its output must be sums")
         weighed = [each for each in graph.operations if isinstance(each.function, WeightedSum)]
-        self._add(scores(edge, "scores", (weighed or [last])[-1].origin))
-        return complement(list(self.nodes.values()))
+        parts = edge.parts if isinstance(edge, Joined) else (edge,)
+        names = [f"{name}_scores{n or ''}" for n in range(len(parts))]
+        if not graph.heads:
+            last = (weighed or [last])[-1]
+        return scores(parts, names, last.origin)
 
     def _add(self, *nodes: Node) -> None:
         for node in nodes:

@@ -20,6 +20,7 @@ from xnorflow.ir import (
     DynamicTwoSlope,
     FeatureMap,
     GlobalSum,
+    Head,
     IntegerConv,
     MaxPool,
     Node,
@@ -30,9 +31,11 @@ from xnorflow.ir import (
     Upsample,
 )
 from xnorflow.sw.frontend.pools import max_pool, upsampling
+from xnorflow.sw.frontend.trace import results_of
 from xnorflow.sw.lowering.dynamic import MOST, hyper_nodes, mean_nodes
 from xnorflow.sw.lowering.grid_sums import BinaryTerms, affine, least_of, read_binary
 from xnorflow.sw.lowering.integers import to_integers
+from xnorflow.sw.lowering.joins import join_scores
 from xnorflow.sw.lowering.names import names_of
 from xnorflow.sw.nn.conv import BinaryConv2d
 from xnorflow.sw.nn.dynamic import FrameMean
@@ -69,8 +72,8 @@ from xnorflow.sw.nn.windows import windows_of
 __all__ = ["GridLowering", "grid_nodes"]
 
 
-def grid_nodes(model: fx.GraphModule) -> list[Node]:
-    """All nodes of a model that `prepare` made, in float64, but the last; they end with ``scores``.
+def grid_nodes(model: fx.GraphModule) -> tuple[list[Node], tuple[Head, ...]]:
+    """All nodes of a model that `prepare` made, in float64, up to its ``scores``; and its heads.
 
     Their names are those of the model's modules, with underscores for dots: ``stem_conv``,
     ``stem_norm``, ``blocks_0_conv_bits``, ``blocks_0_conv``, ``blocks_0_norm``, ``blocks_0_add``,
@@ -81,7 +84,8 @@ def grid_nodes(model: fx.GraphModule) -> list[Node]:
     LoweringError
         If a parameter has a value that no network can have.
     """
-    return GridLowering(model).nodes
+    lowering = GridLowering(model)
+    return lowering.nodes, lowering.heads
 
 
 class GridLowering(fx.Interpreter):
@@ -106,6 +110,7 @@ class GridLowering(fx.Interpreter):
         self.names = names_of(model)
         self.at: dict[fx.Node, str] = {}
         self.binary: dict[fx.Node, BinaryTerms] = {}
+        self.heads: tuple[Head, ...] = ()
         with torch.no_grad():
             self.run(torch.zeros(1, *frame.shape, dtype=torch.float64).movedim(-1, 1))
 
@@ -121,6 +126,8 @@ class GridLowering(fx.Interpreter):
             self._follow(n)
         elif n.target is torch.cat and self.at.keys() & set(n.all_input_nodes):
             self._join(n)
+        elif n.op == "output":
+            self._finish(results_of(n))
         return result
 
     # -- layers -----------------------------------------------------------------------------------
@@ -359,7 +366,19 @@ class GridLowering(fx.Interpreter):
         weights = to_integers(q).reshape(shape).transpose(0, 2, 3, 1)
         self._insert(IntegerConv(self.names[n], source, weights))
         one = np.ones(len(q), np.int64)
-        self._add(n, Affine("scores", self.names[n], one, to_integers(o)))
+        self._add(n, Affine(f"{self.names[n]}_scores", self.names[n], one, to_integers(o)))
+
+    def _finish(self, results: dict[str, fx.Node]) -> None:
+        """Scores of all outputs behind each other."""
+        ends = [self.at[n] for n in results.values()]
+        affines = {node.name: node for node in self.nodes if isinstance(node, Affine)}
+        last = [affines[name] for name in ends]
+        self.nodes = [node for node in self.nodes if node.name not in ends]
+        for node in join_scores(last, [self.maps[node.source] for node in last]):
+            self._insert(node)
+        if len(last) > 1:
+            sizes = (node.scale.size for node in last)
+            self.heads = tuple(Head(*each) for each in zip(results, sizes, strict=True))
 
     # -- nodes ------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ __all__ = ["observe_grid"]
 
 
 @torch.no_grad()
-def observe_grid(model: fx.GraphModule, x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+def observe_grid(model: fx.GraphModule, x: Tensor) -> tuple[dict[str, Tensor], Any]:
     """Execute a prepared model in float64 on a batch ``x`` (N, channels, height, width).
 
     Returns

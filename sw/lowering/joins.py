@@ -22,7 +22,7 @@ from xnorflow.sw.lowering.edges import Bits, Joined, Sums, scaled
 from xnorflow.sw.lowering.roots import Root, RootSum
 
 
-__all__ = ["join_bits", "join_sums", "same_type"]
+__all__ = ["join_bits", "join_scores", "join_sums"]
 
 _WIDEST = 16
 """Bits of a factor that brings sums to a common unit."""
@@ -79,11 +79,18 @@ def _recoded(part: Bits, name: str, low: Fraction, unit: Fraction, steps: int) -
     return MultiThreshold(name, part.node, thresholds, inverted)
 
 
-def same_type(nodes: Sequence[Affine], maps: Sequence[FeatureMap]) -> list[Affine]:
+def _same_type(nodes: Sequence[Affine], maps: Sequence[FeatureMap]) -> list[Affine]:
     """The same ``nodes`` on ``maps``, whose results are as wide as the widest of them."""
     types = [node.infer(map_).type for node, map_ in zip(nodes, maps, strict=True)]
     bits = max(int_bits(type_.low, type_.high) for type_ in types)
     return [replace(node, rounding=Rounding(0, bits)) for node in nodes]
+
+
+def join_scores(nodes: Sequence[Affine], maps: Sequence[FeatureMap]) -> list[Node]:
+    """The same ``nodes`` on ``maps``, and all of their scores, called ``scores``."""
+    if len(nodes) == 1:
+        return [replace(nodes[0], name="scores")]
+    return [*_same_type(nodes, maps), Concat.of("scores", [node.name for node in nodes])]
 
 
 def join_sums(joined: Joined, name: str, origin: str) -> tuple[list[Node], Sums]:
@@ -113,7 +120,7 @@ def join_sums(joined: Joined, name: str, origin: str) -> tuple[list[Node], Sums]
         scale = np.array(scales[start : start + part.map.channels])
         nodes.append(Affine(f"{name}_{n}", part.node, scale, 0 * scale))
         start += part.map.channels
-    alike = same_type(nodes, [part.map for part in parts])
+    alike = _same_type(nodes, [part.map for part in parts])
     last = Concat.of(name, [node.name for node in nodes])
     map_ = last.infer(*(n.infer(part.map) for n, part in zip(alike, parts, strict=True)))
     bounds = [bound for part in parts for bound in part.bounds]

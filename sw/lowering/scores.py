@@ -21,10 +21,11 @@ _FINEST = 1 << 16
 _FINEST_SHARE = 16
 
 
-def scores(sums: Sums, name: str, origin: str) -> Affine:
-    """Node that makes integer scores of ``sums``: logits times a positive number.
+def scores(joined: Sequence[Sums], names: Sequence[str], origin: str) -> list[Affine]:
+    """Nodes that make integer scores of ``joined`` sums: logits times a positive number.
 
-    It is the same number for all classes and frames. Where biases have no common unit with the
+    There is a node for each of them, of the ``names``. The number is the same for all classes and
+    frames. Where biases have no common unit with the
     sums, scores are rounded down to one in which no two classes that differ become equal, whatever
     the sums are: the order of the classes is that of the logits, and so is the label.
 
@@ -33,40 +34,56 @@ def scores(sums: Sums, name: str, origin: str) -> Affine:
     LoweringError
         If classes have different scales, or a scale of 0.
     """
-    sums = scaled(sums, origin)
-    if sums.map.height != 1 or sums.map.width != 1:
-        raise LoweringError(
-            f"the output is a map of {sums.map.height}×{sums.map.width} pixels from {origin}: "
-            "it must be one value for each class"
-        )
-    first = sums.gains[0]
-    if not all(gain.sign for gain in sums.gains):
+    parts = [scaled(sums, origin) for sums in joined]
+    for sums in parts:
+        if sums.map.height != 1 or sums.map.width != 1:
+            raise LoweringError(
+                f"the output is a map of {sums.map.height}×{sums.map.width} pixels from {origin}: "
+                "it must be one value for each class"
+            )
+    gains = [gain for sums in parts for gain in sums.gains]
+    first = gains[0]
+    if not all(gain.sign for gain in gains):
         raise LoweringError(f"the scale of {origin} is 0, so its scores are all equal")
     unit = Root(abs(first.factor), first.radicand).inverse
-    slopes = [RootSum.of(gain * unit).as_rational() for gain in sums.gains]
-    if None in slopes or len({abs(slope) for slope in slopes if slope}) > 1:
+    slopes = [RootSum.of(gain * unit).as_rational() for gain in gains]
+    known = [slope for slope in slopes if slope is not None]
+    if len(known) < len(slopes) or not _simple(known):
         raise LoweringError(
             f"the classes of {origin} have different scales, so its scores are no integers: give "
             "its weights one scale, as in SignWeight(shared_scale=True), and no batch "
             "normalisation, or put the model on a fixed-point grid with prepare(model, grid)"
         )
-    signs = [Fraction(slope) for slope in slopes if slope]
-    centres = sums.centres or (0,) * len(signs)
-    popcounts = [
-        sign * Fraction(centre, 1 << sums.fraction)
-        for sign, centre in zip(signs, centres, strict=True)
+    centres = [
+        Fraction(centre, 1 << sums.fraction)
+        for sums in parts
+        for centre in sums.centres or (0,) * sums.map.channels
     ]
+    popcounts = [slope * centre for slope, centre in zip(known, centres, strict=True)]
     # A kernel that covers the whole map has one window, and so one border class.
-    times, offsets = _offsets([offset * unit for offset in sums.offsets[0]], [*signs, *popcounts])
-    return Affine(
-        name,
-        sums.node,
-        scale=_integers([sign * times for sign in signs], origin),
-        offset=_integers(offsets, origin),
-        popcount_scale=(
-            _integers([each * times for each in popcounts], origin) if any(centres) else None
-        ),
-    )
+    exact = [offset * unit for sums in parts for offset in sums.offsets[0]]
+    times, offsets = _offsets(exact, [*known, *popcounts])
+    nodes, start = [], 0
+    for sums, name in zip(parts, names, strict=True):
+        where = slice(start, start + sums.map.channels)
+        factors = [each * times for each in popcounts[where]] if any(sums.centres) else None
+        nodes.append(
+            Affine(
+                name,
+                sums.node,
+                scale=_integers([slope * times for slope in known[where]], origin),
+                offset=_integers(offsets[where], origin),
+                popcount_scale=None if factors is None else _integers(factors, origin),
+            )
+        )
+        start += sums.map.channels
+    return nodes
+
+
+def _simple(slopes: list[Fraction]) -> bool:
+    """Whether all slopes are small multiples of one number."""
+    share = math.lcm(*(slope.denominator for slope in slopes))
+    return max(abs(slope) * share for slope in slopes) <= _FINEST
 
 
 def _offsets(exact: list[RootSum], others: list[Fraction]) -> tuple[int, list[int]]:

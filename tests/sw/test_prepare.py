@@ -33,7 +33,7 @@ def frames(shape, count, seed=0):
 
 def network_of(prepared):
     """Network of a prepared model in float64."""
-    nodes = grid_nodes(copy.deepcopy(prepared).double())
+    nodes, _ = grid_nodes(copy.deepcopy(prepared).double())
     labels = tuple(map(str, range(nodes[-1].scale.size)))
     label = ArgMax("label", "scores")
     return Network("n", prepared.meta["frame"], (*nodes, label), labels)

@@ -127,8 +127,8 @@ def test_a_scale_must_be_the_same_all_over_a_filter(path, second):
 @pytest.mark.parametrize(
     ("op", "inputs", "attributes", "message"),
     [
-        ("TopK", [np.array([2])], {}, "must deliver the largest score alone"),
-        ("TopK", [np.array([1])], {"largest": 0}, "must deliver the largest score alone"),
+        ("TopK", [np.array([99])], {}, "must deliver the largest scores, no more than there are"),
+        ("TopK", [np.array([1])], {"largest": 0}, "must deliver the largest scores, no more"),
         ("ArgMax", [], {"axis": 1, "select_last_index": 1}, "accepted is the first one"),
         ("ArgMax", [], {}, "must go over the classes, and over all of them"),
     ],
@@ -233,7 +233,7 @@ FILES = {
     "output": (
         lambda model: setattr(model.graph.output[0], "name", "x"),
         LoweringError,
-        "must have one output that its input decides",
+        "the input does not decide the output 'x'",
     ),
 }
 

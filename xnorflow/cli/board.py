@@ -60,7 +60,7 @@ def run(
         f"{len(images)} frames, {results.cycles.max()} cycles from the last word to the result, "
         f"{board.retries} retries"
     )
-    report_results(results.labels, results.scores, truth, output)
+    report_results(results.labels, results.scores, truth, output, loaded.heads)
     with bar("golden model", len(images)) as advance:
         expected = golden(loaded, images, progress=advance)
     differing = (results.scores != expected.scores.numpy()).any(axis=1).sum()

@@ -174,7 +174,7 @@ def simulate(
     console.print(
         f"{len(images)} frames in {result.seconds:.1f} s, {result.frames_per_second:,.0f} a second"
     )
-    report_results(result.labels, result.scores, truth, output)
+    report_results(result.labels, result.scores, truth, output, loaded.heads)
     wanted = None if expected.labels is None else expected.labels.numpy()
     difference = first_difference(result, wanted, expected.scores.numpy())
     if difference is not None:

@@ -104,6 +104,7 @@ def info(network: NetworkArgument) -> None:
         ("seed", source.seed),
         ("float accuracy", source.float_accuracy and f"{source.float_accuracy:.2%}"),
         ("classes", ", ".join(loaded.labels)),
+        *((f"output {head.name}", ", ".join(head.labels) or head.classes) for head in loaded.heads),
     ):
         if value not in ("", None):
             console.print(f"{what}: {value}")
@@ -130,4 +131,4 @@ def evaluate(
     with bar("evaluating", len(images)) as advance:
         result = golden(loaded, images, progress=advance, threads=threads)
     found = None if result.labels is None else result.labels.numpy()
-    report_results(found, result.scores.numpy(), truth, output)
+    report_results(found, result.scores.numpy(), truth, output, loaded.heads)

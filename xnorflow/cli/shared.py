@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from xnorflow.ir import Network
+    from xnorflow.ir import Head, Network
 
 
 __all__ = [
@@ -133,8 +133,12 @@ def report_results(
     scores: "NDArray[Any]",
     expected: "NDArray[Any] | None",
     output: Path | None,
+    heads: "tuple[Head, ...]" = (),
 ) -> None:
-    """Print what came out: accuracy, and scores (N, classes), unless a file gets them."""
+    """Print what came out: accuracy, and scores (N, classes), unless a file gets them.
+
+    Of a network with several outputs, the label of each.
+    """
     if labels is None and expected is not None:
         console.print("no accuracy: the network delivers scores, but no labels")
     elif labels is not None and expected is not None:
@@ -148,8 +152,12 @@ def report_results(
         write_atomically(output, buffer.getvalue())
         console.print(f"scores are in {output}", soft_wrap=True)
     elif expected is None:
+        from xnorflow.scores import by_head, labels_of
+
+        of_heads = {name: labels_of(each) for name, each in by_head(scores, heads).items()}
         for number, row in enumerate(scores.tolist()):
             label = "" if labels is None else f"label {labels[number]}, "
+            label += "".join(f"{name} {each[number]}, " for name, each in of_heads.items())
             console.print(f"frame {number}: {label}scores {row}")
 
 

@@ -22,6 +22,7 @@ computed) and `xnorflow.ir.network`, and can all be imported from here.
 """
 
 from xnorflow.ir.checks import INPUT, MAX_LEVEL_BITS
+from xnorflow.ir.heads import Head
 from xnorflow.ir.network import Network, Provenance, clip_thresholds
 from xnorflow.ir.nodes.affine import Affine, TwoSlope
 from xnorflow.ir.nodes.argmax import ArgMax
@@ -62,6 +63,7 @@ __all__ = [
     "FeatureMap",
     "Gate",
     "GlobalSum",
+    "Head",
     "Int",
     "IntegerConv",
     "MaxPool",

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from xnorflow.errors import NetworkError
 from xnorflow.ir.checks import INPUT, check_scores, check_type
+from xnorflow.ir.heads import Head, check_text
 from xnorflow.ir.nodes.argmax import ArgMax
 from xnorflow.ir.nodes.node import Node
 from xnorflow.ir.nodes.threshold import MultiThreshold, Threshold
@@ -21,8 +22,6 @@ from xnorflow.ir.values import (
 
 
 __all__ = ["Network", "Provenance", "clip_thresholds"]
-
-_MAX_TEXT = 200
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Provenance:
 
     def __post_init__(self) -> None:
         for what in ("dataset", "model", "method", "recipe"):
-            _check_text(f"provenance: {what}", getattr(self, what), shortest=0)
+            check_text(f"provenance: {what}", getattr(self, what), shortest=0)
         for what in ("seed", "epochs"):
             if getattr(self, what) is not None:
                 check_range(f"provenance: {what}", getattr(self, what), 0, (1 << 63) - 1)
@@ -66,6 +65,9 @@ class Network:
     provenance : Provenance
     quantisation : Quantisation, optional
         What the input's integers stand for, if frames may also come as floating-point numbers.
+    heads : tuple of Head
+        Parts of the scores, all of them in order, of a network with several outputs. Such a
+        network has no `ArgMax`: each head's label follows from its scores.
 
     Attributes
     ----------
@@ -84,17 +86,20 @@ class Network:
     labels: tuple[str, ...]
     provenance: Provenance = field(default_factory=Provenance)
     quantisation: Quantisation | None = None
+    heads: tuple[Head, ...] = ()
     maps: Mapping[str, FeatureMap] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nodes", tuple(self.nodes))
         object.__setattr__(self, "labels", tuple(self.labels))
-        _check_text("a network's name", self.name)
+        object.__setattr__(self, "heads", tuple(self.heads))
+        check_text("a network's name", self.name)
         check_type(self.name, "provenance", self.provenance, Provenance)
         self._check_input()
         object.__setattr__(self, "maps", MappingProxyType(self._infer()))
         check_scores(self.name, self.maps[self.scores])
         self._check_labels()
+        self._check_heads()
 
     def _check_input(self) -> None:
         check_type(self.name, "input", self.input, FeatureMap)
@@ -128,7 +133,7 @@ class Network:
 
     def _check_labels(self) -> None:
         for label in self.labels:
-            _check_text(f"{self.name}: a label", label)
+            check_text(f"{self.name}: a label", label)
         if len(set(self.labels)) != len(self.labels):
             raise NetworkError(f"{self.name}: two classes have the same label")
         if self.label is None and self.labels:
@@ -137,6 +142,19 @@ class Network:
         if self.label is not None and len(self.labels) != classes:
             raise NetworkError(
                 f"{self.name}: there are {len(self.labels)} labels for {classes} classes"
+            )
+
+    def _check_heads(self) -> None:
+        for head in self.heads:
+            check_type(self.name, "a head", head, Head)
+        if self.heads and self.label is not None:
+            raise NetworkError(f"{self.name}: with several heads there is no label of all scores")
+        if len({head.name for head in self.heads}) < len(self.heads):
+            raise NetworkError(f"{self.name}: two heads have the same name")
+        scores, classes = self.maps[self.scores].channels, sum(h.classes for h in self.heads)
+        if self.heads and classes != scores:
+            raise NetworkError(
+                f"{self.name}: its heads have {classes} scores, but it delivers {scores}"
             )
 
     @property
@@ -175,12 +193,3 @@ def clip_thresholds(frame: FeatureMap, nodes: Sequence[Node]) -> tuple[Node, ...
                 maps[node.name] = node.infer(*feeds)
         clipped.append(node)
     return tuple(clipped)
-
-
-def _check_text(what: str, text: object, *, shortest: int = 1) -> None:
-    # Printable, because such texts go to terminals, file names and generated sources.
-    printable = isinstance(text, str) and text.isprintable()
-    if not printable or not shortest <= len(str(text)) <= _MAX_TEXT:
-        raise NetworkError(
-            f"{what} must be {shortest} to {_MAX_TEXT} printable characters, not {ascii(text)[:40]}"
-        )

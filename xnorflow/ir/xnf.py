@@ -43,6 +43,7 @@ from xnorflow.files import read_file, write_atomically
 from xnorflow.ir import (
     Bit,
     FeatureMap,
+    Head,
     Int,
     Network,
     Node,
@@ -112,6 +113,8 @@ def dumps(network: Network) -> bytes:
     }
     if network.quantisation is not None:
         graph["quantisation"] = asdict(network.quantisation)
+    if network.heads:
+        graph["heads"] = [asdict(head) for head in network.heads]
     tensors = {
         f"{header['name']}.{field}": array
         for header, arrays in nodes
@@ -202,7 +205,8 @@ _GRAPH_FIELDS = {
     "provenance": dict,
 }  # fmt: skip
 _INPUT_FIELDS = {"height": int, "width": int, "channels": int, "type": str}
-_OPTIONAL_FIELDS = {"quantisation": dict}
+_OPTIONAL_FIELDS = {"quantisation": dict, "heads": list}
+_HEAD_FIELDS = {"name": str, "classes": int, "labels": list}
 _PROVENANCE_FIELDS = {field.name: object for field in fields(Provenance)}
 _QUANTISATION_FIELDS = {field.name: object for field in fields(Quantisation)}
 _COMMON = {"kind": str, "name": str, "source": str}
@@ -229,6 +233,7 @@ def _decode(data: bytes) -> Network:
         labels=tuple(graph["labels"]),
         provenance=Provenance(**graph["provenance"]),
         quantisation=quantisation,
+        heads=tuple(_decode_head(head) for head in graph.get("heads", [])),
     )
     if tensors:
         raise FormatError(f"no node owns the tensor {quote(min(tensors))}")
@@ -318,6 +323,13 @@ def decode_type(text: str) -> UInt | Int | Bit:
     if match := _INTEGER.fullmatch(text):
         return (UInt if match[1] == "uint" else Int)(int(match[2]))
     raise FormatError(f"there is no type {quote(text)}")
+
+
+def _decode_head(value: Any) -> Head:
+    if not isinstance(value, dict):
+        raise FormatError(f"a head must be an object, not {quote(value)}")
+    check_fields("a head", value, _HEAD_FIELDS)
+    return Head(**value)
 
 
 def _decode_rounding(value: Any) -> Rounding:

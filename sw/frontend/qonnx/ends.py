@@ -19,8 +19,11 @@ def end(call: Call) -> tuple[list[str], Tensor]:
         raise call.error("takes the last class of equal ones: accepted is the first one")
     if call.op == "TopK":
         count = call.integers("k", 1) or [0]
-        if count != [1] or not call.integer("largest", 1):
-            raise call.error("must deliver the largest score alone")
+        if len(count) != 1 or not 1 <= count[0] <= x.order.size or not call.integer("largest", 1):
+            raise call.error("must deliver the largest scores, no more than there are")
+        if count != [1]:
+            best = f"the {count[0]} best classes are xnorflow.top_k(scores, {count[0]})"
+            return [f"{call.origin} is left out: {best}"], replace(x, end=call.origin)
     softmax = call.op.endswith("Softmax")
     note = f"{call.origin} is left out: the order of the scores is the same without it"
     return [note] if softmax else [], replace(x, end=call.origin)

@@ -1,5 +1,6 @@
 """What the integers of a network's input are to an ONNX model."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 from xnorflow.errors import LoweringError
@@ -64,7 +65,7 @@ def with_scale(graph: Graph, model: Model, scale: Fraction | None, *, told: bool
         )
         for each in graph.operations
     )
-    return Graph((first, *others))
+    return replace(graph, operations=(first, *others))
 
 
 def _guess(graph: Graph) -> Fraction | None:

@@ -91,7 +91,8 @@ class _Walk:
                     f"{node.origin} has inputs or attributes that do not fit: {text}; "
                     f"{self._around(node)}"
                 ) from None
-        used = self._used(self._result())
+        results = self._results()
+        used = self._used({source for _, source in results})
         if self.quantised is not None:
             others = [
                 each for each in used if INPUT in each.sources and each.name != self.quantised[0]
@@ -99,7 +100,7 @@ class _Walk:
             if others:
                 raise LoweringError(f"{others[0].origin} gets the input before it is quantised")
         return Reading(
-            Graph(used),
+            Graph(used, results if len(results) > 1 else ()),
             tuple(dict.fromkeys(self.notes)),
             None if self.quantised is None else self.quantised[1],
         )
@@ -238,20 +239,24 @@ class _Walk:
             sources = (name,)
         return sources[0]
 
-    def _result(self) -> Tensor:
-        """What holds the scores."""
-        found = [self.tensors.get(name) for name in self.model.output]
-        results = [each for each in found if isinstance(each, Tensor)]
-        sources = {each.source for each in results}
-        if len(sources) != 1 or len(results) < len(found) or INPUT in sources:
-            raise LoweringError("the model must have one output that its input decides")
-        order = results[0].order
-        if not np.array_equal(order.reshape(-1), np.arange(order.size)):
-            raise LoweringError("the model's output is not in the order of its last layer")
-        return results[0]
+    def _results(self) -> tuple[tuple[str, str], ...]:
+        """Names of the outputs, and the operations with their scores."""
+        found: dict[str, str] = {}
+        for name in self.model.output:
+            result = self.tensors.get(name)
+            if not isinstance(result, Tensor) or result.source == INPUT:
+                raise LoweringError(f"the input does not decide the output {printable(name)!r}")
+            order = result.order
+            if not np.array_equal(order.reshape(-1), np.arange(order.size)):
+                raise LoweringError("the model's output is not in the order of its last layer")
+            # A label and its scores are one output.
+            found.setdefault(result.source, printable(name))
+        if not found:
+            raise LoweringError("the model has no output")
+        return tuple((name, source) for source, name in found.items())
 
-    def _used(self, result: Tensor) -> tuple[Operation, ...]:
-        needed = {result.source}
+    def _used(self, results: set[str]) -> tuple[Operation, ...]:
+        needed = {*results}
         for operation in reversed(self.operations.values()):
             if operation.name in needed:
                 needed |= {*operation.sources}
