@@ -298,9 +298,9 @@ def define(node: Node, x: Values, *others: Values) -> Values:
             z, rounding = x.map + before, node.rounding
             slopes = torch.where(z >= 0, torch.tensor(node.positive), torch.tensor(node.negative))
             rounded = (slopes * z + rounding.half >> rounding.shift) + after
-            return Values(rounded.clamp_(rounding.type.low, rounding.type.high))
+            return Values(rounded.clamp_(rounding.low, rounding.high))
         case Add():
-            return Values(_round(x.map + others[0].map, Rounding(0, node.bits)))
+            return Values(_round(x.map + others[0].map, node.rounding))
         case Concat():
             return Values(torch.cat([x.map, *(other.map for other in others)], dim=3))
         case Subsample():
@@ -334,7 +334,7 @@ def _of_classes(values: NDArray[np.int64], classes: NDArray[np.int64] | None) ->
 
 def _round(x: Tensor, rounding: Rounding) -> Tensor:
     rounded = (x + rounding.half) >> rounding.shift
-    return rounded.clamp_(rounding.type.low, rounding.type.high)
+    return rounded.clamp_(rounding.low, rounding.high)
 
 
 def _weigh(weights: NDArray[np.int64] | None, popcount: Tensor | None) -> Tensor | int:

@@ -276,13 +276,15 @@ def _two_slope(node: TwoSlope, x: FeatureMap) -> Kernel:
 def _dynamic_two_slope(node: DynamicTwoSlope, x: FeatureMap, parameters: FeatureMap) -> Kernel:
     reach = _reach(x.type) + _reach(parameters.type)
     slopes = _Slopes(node, x, reach)
-    first, channels, type_ = node.first, x.channels, node.rounding.type
+    first, channels, rounding = node.first, x.channels, node.rounding
 
     def kernel(x: Values, parameters: Values) -> Values:
         shifts = parameters.map[..., first : first + 2 * channels].to(slopes.dtype)
         before, after = shifts.split(channels, dim=3)
         y = slopes(x.map.to(slopes.dtype) + before) >> node.rounding.shift
-        return Values(y.add_(after).clamp_(type_.low, type_.high).to(narrow_dtype(type_)))
+        return Values(
+            y.add_(after).clamp_(rounding.low, rounding.high).to(narrow_dtype(rounding.type))
+        )
 
     return kernel
 
@@ -324,16 +326,14 @@ def _dynamic_threshold(node: DynamicThreshold, x: FeatureMap) -> Kernel:
 
 def _add(node: Add, x: FeatureMap, other: FeatureMap) -> Kernel:
     dtype = _int_dtype(_reach(x.type) + _reach(other.type))
-    clip = Rounding(0, node.bits)
-    return lambda x, other: Values(_rounded(x.map.to(dtype) + other.map.to(dtype), clip))
+    return lambda x, other: Values(_rounded(x.map.to(dtype) + other.map.to(dtype), node.rounding))
 
 
 def _rounded(sums: Tensor, rounding: Rounding) -> Tensor:
     """``sums``, half a unit included, on the coarser grid; they are overwritten."""
     if rounding.shift:
         sums.bitwise_right_shift_(rounding.shift)
-    type_ = rounding.type
-    return sums.clamp_(type_.low, type_.high).to(narrow_dtype(type_))
+    return sums.clamp_(rounding.low, rounding.high).to(narrow_dtype(rounding.type))
 
 
 def _int_dtype(*reaches: int) -> torch.dtype:

@@ -145,7 +145,7 @@ class _Export:
                 return self._dynamic(node, x)
             case Add():
                 total = self._call("Add", x, self.tensors[node.other])
-                return self._round(total, Rounding(0, node.bits))
+                return self._round(total, node.rounding)
             case Concat():
                 return self._call("Concat", *(self.tensors[each] for each in node.sources), axis=1)
             case PadChannels():
@@ -246,7 +246,7 @@ class _Export:
         before, after = part(node.first, channels), part(node.first + channels, channels)
         rounding, bent = node.rounding, self._slopes(node, self._call("Add", x, before))
         total = self._call("Add", self._shifted(bent, rounding), after)
-        low, high = (np.float32(end) for end in (rounding.type.low, rounding.type.high))
+        low, high = (np.float32(end) for end in (rounding.low, rounding.high))
         return self._call("Clip", total, low, high)
 
     def _pool(self, node: Node, x: str) -> str:
@@ -282,7 +282,7 @@ class _Export:
         return self._call("Floor", self._call("Mul", half, np.float32(2.0**-rounding.shift)))
 
     def _round(self, x: str, rounding: Rounding) -> str:
-        low, high = (np.float32(end) for end in (rounding.type.low, rounding.type.high))
+        low, high = (np.float32(end) for end in (rounding.low, rounding.high))
         return self._call("Clip", self._shifted(x, rounding), low, high)
 
     def _call(

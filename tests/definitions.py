@@ -1,6 +1,7 @@
 """Nodes by their definitions, one value at a time."""
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -37,7 +38,8 @@ __all__ = ["reference"]
 def rounded(value, rounding):
     """Nearest value of the coarser grid, ties going up, within the range."""
     nearest = math.floor(Fraction(value) / (1 << rounding.shift) + Fraction(1, 2))
-    return min(max(nearest, rounding.type.low), rounding.type.high)
+    least = rounding.type.low + (1 if rounding.narrow else 0)
+    return min(max(nearest, least), rounding.type.high)
 
 
 def reference(network, frame):
@@ -109,11 +111,11 @@ def reference(network, frame):
                     z = x[r, c, k] + before
                     slope = int(node.positive[k] if z >= 0 else node.negative[k])
                     exact = Fraction(slope * z, 1 << node.rounding.shift) + after
-                    y[r, c, k] = rounded(exact, Rounding(0, node.rounding.bits))
+                    y[r, c, k] = rounded(exact, replace(node.rounding, shift=0))
             case Add():
                 for place in np.ndindex(y.shape):
                     total = x[place] + maps[node.other][place]
-                    y[place] = rounded(total, Rounding(0, node.bits))
+                    y[place] = rounded(total, Rounding(0, node.bits, narrow=node.narrow))
             case Concat():
                 for r, c in np.ndindex(y.shape[:2]):
                     y[r, c] = [value for name in node.sources for value in maps[name][r, c]]

@@ -66,7 +66,7 @@ class Affine(ConstantUnit):
             with m.If(en):
                 m.d.sync += value.eq(sum(terms))
             if self.node.rounding is not None:
-                rounded = clipped(value >> self.node.rounding.shift, self.node.rounding.bits)
+                rounded = clipped(value >> self.node.rounding.shift, self.node.rounding)
                 value = registered(m, en, rounded, f"value_{n}")
             m.d.comb += self.o.p.lanes[n].eq(value)
 

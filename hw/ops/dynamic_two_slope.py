@@ -68,7 +68,7 @@ class DynamicTwoSlope(DynamicUnit):
             value = registered(m, en, value, f"operand_{n}")
             # Cycle 5: the product. Cycle 6: the sum; what is rounded away is left out.
             product = registered(m, en, slope * value, f"product_{n}")
-            rounded = clipped((product + after) >> rounding.shift, rounding.bits)
+            rounded = clipped((product + after) >> rounding.shift, rounding)
             m.d.comb += self.o.p.lanes[n].eq(registered(m, en, rounded, f"output_{n}"))
 
         return m

@@ -50,7 +50,7 @@ class Add(JoinUnit):
             m.d.sync += self.o.valid.eq(self.i.valid & self.i_other.valid)
             for n, value in enumerate(output.lanes):
                 total = self.i.p.lanes[n] + self.i_other.p.lanes[n]
-                m.d.sync += value.eq(clipped(total, self.node.bits))
+                m.d.sync += value.eq(clipped(total, self.node.rounding))
 
         return m
 

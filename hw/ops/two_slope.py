@@ -67,7 +67,7 @@ class TwoSlope(ConstantUnit):
                 slope = Mux(word.lanes[n][-1], negative, positive)
                 product = registered(m, en, slope, f"slope_{n}") * value
             product = registered(m, en, product, f"product_{n}")
-            rounded = clipped((product + rounding.half) >> rounding.shift, rounding.bits)
+            rounded = clipped((product + rounding.half) >> rounding.shift, rounding)
             output = registered(m, en, rounded, f"output_{n}")
             m.d.comb += self.o.p.lanes[n].eq(output)
 

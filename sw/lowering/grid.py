@@ -172,7 +172,7 @@ class GridLowering(fx.Interpreter):
         match layer:
             case GridAdd():
                 other = self.at[n.args[1]]  # type: ignore[index]
-                return Add(name, source, other, self.grid.bits)
+                return Add(name, source, other, self.grid.bits, self.grid.narrow)
             case GridHardtanh():
                 return self._clipped(n)
             case GridShift():

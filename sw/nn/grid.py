@@ -30,6 +30,8 @@ class Grid:
         Fractional bits of the two slopes of an activation function.
     score_bits : int
         Width of the classifier's weights.
+    narrow : bool
+        Whether the stream is clipped to a symmetric range, from −2^(bits − 1) + 1 on.
 
     Raises
     ------
@@ -41,6 +43,7 @@ class Grid:
     fraction: int = 8
     slope_fraction: int = 10
     score_bits: int = 7
+    narrow: bool = False
 
     def __post_init__(self) -> None:
         for what, value, low, high in (
@@ -54,7 +57,7 @@ class Grid:
 
     def rounding(self, shift: int) -> Rounding:
         """How sums with ``shift`` more fractional bits get onto the stream."""
-        return Rounding(shift, self.bits, self.fraction)
+        return Rounding(shift, self.bits, self.fraction, self.narrow)
 
     def within_one(self) -> "Grid":
         """The same numbers up to ±1: from −1 to 1 − 2^−fraction, which is all that fit."""
@@ -62,16 +65,16 @@ class Grid:
 
     def clip(self, x: Tensor) -> Tensor:
         """``x`` within the range of the stream."""
-        type_, unit = self.rounding(0).type, 2.0**-self.fraction
-        return x.clamp(type_.low * unit, type_.high * unit)
+        ends, unit = self.rounding(0), 2.0**-self.fraction
+        return x.clamp(ends.low * unit, ends.high * unit)
 
     def round_to_grid(self, x: Tensor) -> Tensor:
         """Nearest value of the stream, in units of 1, of ``x`` in units of 2^−fraction.
 
         ``x`` is overwritten.
         """
-        type_ = self.rounding(0).type
-        return x.add_(0.5).floor_().clamp_(type_.low, type_.high).mul_(2.0**-self.fraction)
+        ends = self.rounding(0)
+        return x.add_(0.5).floor_().clamp_(ends.low, ends.high).mul_(2.0**-self.fraction)
 
 
 def mean_shift(pixels: int) -> int:

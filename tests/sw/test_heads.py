@@ -132,7 +132,9 @@ def test_files_keep_heads():
     again = xnf.loads(xnf.dumps(network))
     assert again.heads == network.heads
     assert xnf.dumps(again) == xnf.dumps(network)
-    assert b'"heads"' not in xnf.dumps(replace(network, heads=()))
+    field = rb"\"heads\": ["
+    assert field in xnf.dumps(network)
+    assert field not in xnf.dumps(replace(network, heads=()))
     with pytest.raises(FormatError, match="a head must be an object, not 3"):
         xnf._decode_head(3)
 

@@ -127,20 +127,37 @@ class Rounding:
         Bits that are rounded away; 0 only clips.
     bits, fraction : int
         Of the result, an `Int`.
+    narrow : bool
+        Whether the range is symmetric: the smallest value is −2^(bits − 1) + 1.
     """
 
     shift: int
     bits: int
     fraction: int = 0
+    narrow: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.narrow, bool):
+            raise NetworkError(f"whether a range is narrow must be a bool, not {self.narrow!r}")
         check_range("bits that are rounded away", self.shift, 0, MAX_BITS)
         _ = self.type
+        if self.narrow:
+            check_range("bits of a narrow range", self.bits, 2, MAX_BITS)
 
     @property
     def type(self) -> Int:
         """Type of the result."""
         return Int(self.bits, self.fraction)
+
+    @property
+    def low(self) -> int:
+        """Smallest result."""
+        return self.type.low + self.narrow
+
+    @property
+    def high(self) -> int:
+        """Largest result."""
+        return self.type.high
 
     @property
     def half(self) -> int:

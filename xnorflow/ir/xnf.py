@@ -162,7 +162,7 @@ def _encode_value(value: Any) -> Any:
         case Enum():
             return value.value
         case Rounding():
-            return asdict(value)
+            return {what: each for what, each in asdict(value).items() if what != "narrow" or each}
         case _:
             return value
 
@@ -333,10 +333,10 @@ def _decode_head(value: Any) -> Head:
 
 
 def _decode_rounding(value: Any) -> Rounding:
-    fields_ = {field.name: int for field in fields(Rounding)}
     if not isinstance(value, dict):
         raise FormatError(f"a rounding must be an object, not {quote(value)}")
-    check_fields("a rounding", value, fields_)
+    optional: dict[str, type] = {"narrow": bool} if "narrow" in value else {}
+    check_fields("a rounding", value, {"shift": int, "bits": int, "fraction": int} | optional)
     return Rounding(**value)
 
 

@@ -45,14 +45,15 @@ def test_takes_a_word_every_cycle():
 def rounded(values, rounding):
     """Rounded and clipped values, by their definition."""
     values = np.floor_divide(values + rounding.half, 1 << rounding.shift)
-    return np.clip(values, rounding.type.low, rounding.type.high)
+    return np.clip(values, rounding.type.low + int(rounding.narrow), rounding.type.high)
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.5])
 @pytest.mark.parametrize("lanes", [1, 2, 4])
 @pytest.mark.parametrize("shift", [0, 1, 6])
 @pytest.mark.parametrize("popcount", [False, True])
-def test_rounds_offsets_of_border_classes(popcount, shift, lanes, stall):
+@pytest.mark.parametrize("narrow", [False, True])
+def test_rounds_offsets_of_border_classes(narrow, popcount, shift, lanes, stall):
     rng = np.random.default_rng(lanes + shift)
     kinds = np.array([[2, 0, 2], [3, 1, 0]])
     source = FeatureMap(2, 3, 4, Counts(40, popcount))
@@ -63,7 +64,7 @@ def test_rounds_offsets_of_border_classes(popcount, shift, lanes, stall):
         offset=rng.integers(-(400 << shift), 400 << shift, (4, 4)),
         popcount_scale=rng.integers(-99, 99, 4) if popcount else None,
         classes=kinds,
-        rounding=Rounding(shift, 8),
+        rounding=Rounding(shift, 8, narrow=narrow),
     )
     frames, shared = rng.integers(0, 41, (3, 2, 3, 4)), rng.integers(0, 41, (3, 2, 3, 1))
     inputs = [
@@ -79,7 +80,7 @@ def test_rounds_offsets_of_border_classes(popcount, shift, lanes, stall):
     if popcount:
         sums = sums + node.popcount_scale * shared
     expected = rounded(sums, node.rounding)
-    assert expected.min() == -128
+    assert expected.min() == (-127 if narrow else -128)
     assert expected.max() == 127
     got = np.array([list(out.lanes) for out in outputs])
     assert np.array_equal(got.reshape(frames.shape), expected)

@@ -15,18 +15,19 @@ def words(values, lanes):
 
 @pytest.mark.parametrize("stall", [0.0, 0.5])
 @pytest.mark.parametrize("lanes", [1, 2, 4])
-@pytest.mark.parametrize("bits", [4, 6, 9])
-def test_adds_and_clips(bits, lanes, stall):
+@pytest.mark.parametrize("bits", [4, 6, 7, 9])
+@pytest.mark.parametrize("narrow", [False, True])
+def test_adds_and_clips(narrow, bits, lanes, stall):
     rng = np.random.default_rng(bits)
     source, other = FeatureMap(2, 3, 4, Int(6)), FeatureMap(2, 3, 4, Int(5))
     a, b = rng.integers(-32, 32, (3, 2, 3, 4)), rng.integers(-16, 16, (3, 2, 3, 4))
-    dut = Add(AddNode("sum", "a", "b", bits), source, other, lanes=lanes)
+    dut = Add(AddNode("sum", "a", "b", bits, narrow), source, other, lanes=lanes)
 
     outputs = transact(
         dut, words(a, lanes), a.size // lanes, other=words(b, lanes), stall=stall, seed=bits
     )
 
-    expected = np.clip(a + b, -1 << bits - 1, (1 << bits - 1) - 1)
+    expected = np.clip(a + b, (-1 << bits - 1) + int(narrow), (1 << bits - 1) - 1)
     assert [list(out.lanes) for out in outputs] == expected.reshape(-1, lanes).tolist()
 
 

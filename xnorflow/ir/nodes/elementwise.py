@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from xnorflow.errors import NetworkError
-from xnorflow.ir.checks import check_int, spell_shape
+from xnorflow.ir.checks import check_int, check_type, spell_shape
 from xnorflow.ir.nodes.node import Node
-from xnorflow.ir.values import MAX_BITS, MAX_SIDE, Counts, FeatureMap, Int, check_range
+from xnorflow.ir.values import MAX_BITS, MAX_SIDE, Counts, FeatureMap, Int, Rounding, check_range
 
 
 __all__ = ["Add", "Concat", "PadChannels", "Subsample"]
@@ -22,18 +22,28 @@ class Add(Node):
         This node, and the two that feed it.
     bits : int
         Of the result; a sum that does not fit is clipped.
+    narrow : bool
+        Whether it is clipped to a symmetric range, as by a `Rounding`.
     """
 
     kind = "add"
     feeds = ("source", "other")
     header = ("other", "bits")
+    optional = ("narrow",)
 
     other: str
     bits: int
+    narrow: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(f"{self.name}: bits", self.bits, 1, MAX_BITS)
+        check_type(self.name, "narrow", self.narrow, bool)
+
+    @property
+    def rounding(self) -> Rounding:
+        """How sums are clipped."""
+        return Rounding(0, self.bits, narrow=self.narrow)
 
     def infer(self, x: FeatureMap, other: FeatureMap) -> FeatureMap:
         """Map that this node delivers for two maps."""
