@@ -10,7 +10,7 @@ from xnorflow.ir import FeatureMap
 from xnorflow.ir.windows import Axis, axes_of, four, pair
 from xnorflow.sw.frontend.graph import AveragePool
 from xnorflow.sw.lowering.edges import Bits, Sums, total
-from xnorflow.sw.lowering.roots import Root, RootSum
+from xnorflow.sw.lowering.roots import ONE, Root, RootSum
 
 
 __all__ = ["averaged", "level_sums"]
@@ -19,11 +19,12 @@ __all__ = ["averaged", "level_sums"]
 def level_sums(x: Bits) -> Sums:
     """Levels as sums of one bit or code each."""
     channels = x.map.channels
+    scales = x.scales or (ONE,) * channels
     return Sums(
         x.node,
         x.map,
-        (Root(x.step),) * channels,
-        ((RootSum.rational(x.low),) * channels,),
+        tuple(scale * Root(x.step) for scale in scales),
+        (tuple(RootSum.rational(x.low) * scale for scale in scales),),
         np.zeros(x.map.shape[:2], np.int64),
         ((x.map.type.low, x.map.type.high),) * channels,
     )

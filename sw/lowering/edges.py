@@ -32,12 +32,15 @@ class Bits:
     map : FeatureMap
         What the node delivers.
     low, step : Fraction
+    scales : tuple of Root, (channels,), or empty
+        Factors of all that, where channels have their own.
     """
 
     node: str
     map: FeatureMap
     low: Fraction
     step: Fraction
+    scales: tuple[Root, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

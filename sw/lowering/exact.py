@@ -49,9 +49,10 @@ from xnorflow.sw.frontend.graph import (
     WeightedSum,
 )
 from xnorflow.sw.lowering.averages import averaged, level_sums
+from xnorflow.sw.lowering.channel_scales import rescaled
 from xnorflow.sw.lowering.edges import Bits, Edge, Joined, Step, Sums, scaled
 from xnorflow.sw.lowering.joins import join_bits, join_scores, join_sums
-from xnorflow.sw.lowering.roots import Root, RootSum
+from xnorflow.sw.lowering.roots import ONE, Root, RootSum
 from xnorflow.sw.lowering.scores import scores
 from xnorflow.sw.lowering.thresholds import multi_thresholds, pool_node, thresholds
 from xnorflow.sw.lowering.windows import weigh
@@ -201,7 +202,8 @@ class _Lowering:
         return Bits(last, self.maps[last], steps.low * steps.unit, steps.unit)
 
     def _pool(self, operation: Operation, pool: MaxPool | Upsample, x: Bits) -> Bits:
-        inverted = np.full(x.map.channels, x.step < 0)
+        falling = np.array([(x.step < 0) != (scale.sign < 0) for scale in x.scales or (ONE,)])
+        inverted = np.resize(falling, x.map.channels)
         self._add(pool_node(pool, operation.name, x.node, inverted))
         return replace(x, node=operation.name, map=self.maps[operation.name])
 
@@ -230,7 +232,10 @@ class _Lowering:
     def _join(self, operation: Operation, parts: list[Bits]) -> Bits:
         nodes, bits = join_bits(parts, operation.name, operation.origin)
         self._add(*nodes)
-        return bits
+        if not any(part.scales for part in parts):
+            return bits
+        scales = [part.scales or (ONE,) * part.map.channels for part in parts]
+        return replace(bits, scales=tuple(scale for each in scales for scale in each))
 
     def _average(self, operation: Operation, pool: AveragePool, x: Edge) -> Edge:
         if isinstance(x, Joined):
@@ -253,6 +258,8 @@ class _Lowering:
 
 def _then(operation: Operation, x: Edge, step: Step) -> Edge:
     """``x`` with one more step behind it."""
+    if isinstance(x, Bits) and isinstance(step, Scale):
+        return rescaled(x, step, operation.origin)
     if isinstance(x, Bits):
         raise LoweringError(
             f"{operation.origin} stands behind an activation quantiser, where only pools, an "

@@ -35,6 +35,7 @@ from xnorflow.ir import (
 from xnorflow.ir.windows import axes_of
 from xnorflow.sw.frontend.graph import Operation, WeightedSum
 from xnorflow.sw.lowering.borders import Borders, find_borders
+from xnorflow.sw.lowering.channel_scales import absorbed
 from xnorflow.sw.lowering.edges import Bits, Edge, Sums, scaled, total
 from xnorflow.sw.lowering.roots import ONE, Root, RootSum
 
@@ -53,7 +54,7 @@ def weigh(operation: Operation, x: Edge) -> tuple[Convolution, Sums]:
     layer = operation.function
     assert isinstance(layer, WeightedSum)
     if isinstance(x, Bits):
-        return _on_bits(operation, layer, x)
+        return _on_bits(operation, *absorbed(operation, layer, x))
     if isinstance(x, Sums) and not layer.weights.binary:
         return _on_integers(operation, layer, scaled(x, operation.origin))
     raise LoweringError(

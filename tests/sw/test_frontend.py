@@ -310,7 +310,8 @@ def test_a_shape_may_be_computed():
             "the classes of 1 .BinaryLinear. have different scales",
         ),
         ([nn.BatchNorm2d(1, track_running_stats=False)], "0 .BatchNorm2d. has no running"),
-        ([Sign(), nn.BatchNorm2d(1)], "1 .BatchNorm2d. stands behind an activation quantiser"),
+        ([Sign(), nn.ReLU()], "1 .ReLU. stands behind an activation quantiser"),
+        ([Sign(), nn.BatchNorm2d(1)], "1 .BatchNorm2d. cannot be the end: its output must be sums"),
         (
             [BinaryConv2d(1, 1, 1, SignWeight())],
             r"0 \(BinaryConv2d\) takes bits: put an activation quantiser",

@@ -218,6 +218,17 @@ def test_branches_that_are_joined(path):
     assert check(b, path, scores=b.nodes[-1].input[0])[1] == 3
 
 
+def test_channels_of_codes_with_scales_of_their_own(path):
+    """Multiples of 0.5, which the weights behind them take along."""
+    b = start(2, 6, 6)
+    conv(b, 2, 4)
+    b.norm(4)
+    b.then("Quant", 0.5, 0.0, 2.0, signed=1, narrow=0, rounding_mode="ROUND")
+    b.then("Mul", np.array([0.5, 1.5, -1.0, 2.0])[:, None, None])
+    conv(b, 4, 5, kernel=4)
+    assert check(b, path)[1] == 1
+
+
 def test_bits_and_codes_that_are_joined(path):
     """−1 and 1, and −1 … 0.5 in steps of 0.5: codes of steps of 0.5."""
     b = start(3, 6, 6)

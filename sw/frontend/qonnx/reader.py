@@ -202,6 +202,8 @@ class _Walk:
 
     def _rescaled(self, node: Node, call: Call, x: Tensor, scale: Scale) -> Read:
         """Bits, or codes, whose levels are scaled and shifted."""
+        if len(scale.gain) > 1 and not any(shift.sign for shift in scale.shift):
+            return [("", scale)], x
         operation = self.operations[x.source]
         quantiser = operation.function
         if (
