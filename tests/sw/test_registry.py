@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from tests.sw.test_frontend import randomise
-from xnorflow.ir import FeatureMap, UInt
+from xnorflow.ir import FeatureMap, Int, UInt
 from xnorflow.sw.compare import compare
+from xnorflow.sw.data import Dataset
 from xnorflow.sw.lower import lower
 from xnorflow.sw.models import NAMED, Task
 from xnorflow.sw.models.methods import Method
@@ -14,7 +15,7 @@ from xnorflow.sw.models.spec import ModelSpec
 
 
 COLOURED = {"cnv", "vgg-small"}
-PLAIN = {"tfc", "sfc", "lfc", "conv-s", "conv-m", *COLOURED}
+PLAIN = {"tfc", "sfc", "lfc", "conv-s", "conv-m", "dscnn", *COLOURED}
 RESIDUAL = {
     "resnet8", "resnet18", "resnet18-classic", "resnet18-imagenet", "resnet20", "reactnet-a",
     "reactnet-a-imagenet",
@@ -47,6 +48,24 @@ def test_models_without_shortcuts_are_lowered(name, method):
     assert report.differing == 0, str(report)
     layers = sum(key.endswith(".weight") for key in model.state_dict() if "norm" not in key)
     assert len(report.layers) >= layers - 1
+
+
+@pytest.mark.parametrize("method", Method)
+def test_signals_are_lowered(method):
+    mean, deviation = Dataset.HAR.normalisation
+    torch.manual_seed(1)
+    task = Task((6, 1, 36), 5, IntegerPixels(mean, deviation))
+    spec = ModelSpec("dscnn", task, {"method": method.value, "width": 0.1, "blocks": 2})
+    model = randomise(spec.build(), 1).double().eval()
+    assert {module.weight.shape[2:] for module in model if hasattr(module, "padding")} == {
+        (1, 9), (1, 1),
+    }  # fmt: skip
+    values = Dataset.HAR.quantisation
+    network = lower(model, input=FeatureMap(1, 36, 6, Int(8)), quantisation=values)
+    windows = torch.randint(-128, 128, (20, 1, 36, 6), dtype=torch.int8)
+    report = compare(model, network, windows)
+    assert report.differing == 0, str(report)
+    assert len(report.layers) == 5  # bits of each binary layer
 
 
 def test_pixels_without_statistics_have_a_threshold():

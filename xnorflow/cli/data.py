@@ -13,7 +13,7 @@ __all__ = ["fetch", "list_"]
 
 
 def fetch(
-    name: Annotated[str, typer.Argument(help="mnist, fashion-mnist or cifar10.")],
+    name: Annotated[str, typer.Argument(help="mnist, fashion-mnist, cifar10 or har.")],
     source: Annotated[
         Path | None,
         typer.Option("--from", help="Take the files from this folder, and download nothing."),
