@@ -29,6 +29,8 @@ def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generat
         images = _crop(images, augmentation.crop, generator)
     if augmentation.shift or augmentation.rotation or augmentation.zoom:
         images = _distort(images, augmentation, generator)
+    if augmentation.tilt:
+        images = _tilt(images, augmentation.tilt, generator)
     return images
 
 
@@ -64,6 +66,19 @@ def _distort(images: Tensor, augmentation: Augmentation, generator: torch.Genera
     planes = images.permute(0, 3, 1, 2)
     grid = functional.affine_grid(maps, list(planes.shape), align_corners=False)
     return functional.grid_sample(planes, grid, align_corners=False).permute(0, 2, 3, 1)
+
+
+def _tilt(windows: Tensor, degrees: float, generator: torch.Generator) -> Tensor:
+    """Turn the sensors that measured each of the ``windows``, all of them alike."""
+    angles = torch.randn(len(windows), 3, generator=generator, device=windows.device)
+    across = torch.linalg.cross(
+        torch.eye(3, device=windows.device).expand(len(windows), 3, 3),
+        torch.deg2rad(degrees * angles)[:, None].expand(-1, 3, 3),
+        dim=2,
+    )
+    turns = torch.linalg.matrix_exp(across)
+    sensors = windows.unflatten(3, (-1, 3))
+    return torch.einsum("nij,nhwsj->nhwsi", turns, sensors).flatten(3)
 
 
 def seeded(*seeds: int, device: torch.device | str = "cpu") -> torch.Generator:

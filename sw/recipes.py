@@ -55,6 +55,9 @@ class Augmentation:
         wide a border of zeros, and is then cropped to its size.
     flip : bool
         Half of the images are seen in a mirror.
+    tilt : float
+        Degrees, as standard deviation, about each of the axes of sensors that measure along three:
+        as many channels for each sensor.
     """
 
     shift: float = 0.0
@@ -62,6 +65,7 @@ class Augmentation:
     zoom: float = 0.0
     crop: int = 0
     flip: bool = False
+    tilt: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -159,6 +163,8 @@ _AUGMENTATIONS = {
     Dataset.MNIST: Augmentation(1.5, 7.5, 0.075),
     Dataset.FASHION_MNIST: Augmentation(flip=True),
     Dataset.CIFAR10: _CROP_AND_FLIP,
+    # Nobody wears a phone as others do.
+    Dataset.HAR: Augmentation(tilt=6.0),
 }
 """Augmentation that leaves images as they are."""
 
@@ -185,6 +191,13 @@ _RECIPES = {
         learning_rate=0.003,
         augmentation=_CROP_AND_FLIP,
         mixed=True,
+    ),
+    "dscnn": Recipe(
+        "dscnn",
+        epochs=40,
+        batch_size=128,
+        learning_rate=0.005,
+        label_smoothing=0.1,
     ),
     "vgg-small": Recipe(
         "vgg-small",
@@ -217,6 +230,8 @@ def recipe_for(name: str, method: Method, dataset: Dataset | None = Dataset.MNIS
             # Convolutions see a shifted image as it was; most of what is worn is symmetric.
             augmentation=Augmentation(flip=True) if convolutional else Augmentation(shift=1.0),
         )
+    elif dataset is Dataset.HAR:
+        recipe = replace(recipe, augmentation=_augmentation(dataset))
     if method in (Method.SIMAN, Method.SIMAN_BIPOLAR):
         recipe = replace(
             recipe,

@@ -10,7 +10,7 @@ from xnorflow.hw.arithmetic.product_count import ProductCount
 from xnorflow.hw.arithmetic.registers import delayed
 from xnorflow.hw.arithmetic.resources import Resources, chain, registers
 from xnorflow.hw.families.ecp5 import ECP5
-from xnorflow.hw.ops.matrix import MatrixStage, MatrixUnit
+from xnorflow.hw.ops.matrix import MatrixStage, MatrixUnit, is_channelwise
 from xnorflow.hw.ops.operands import Operands, weight_rows
 from xnorflow.ir import Gate
 
@@ -37,7 +37,7 @@ class MatrixVectorUnit(MatrixUnit):
         Synapses that count.
     family : :class:`Family`
         Whose logic the popcounts are made for.
-    pe, simd, weight_style, groups
+    pe, simd, weight_style, groups, channelwise
         As for every `MatrixUnit`.
     """
 
@@ -54,6 +54,7 @@ class MatrixVectorUnit(MatrixUnit):
         family=ECP5,
         weight_style=MemoryStyle.AUTO,
         groups=1,
+        channelwise=False,
     ):
         self.gate = gate
         self.popcount = popcount
@@ -70,7 +71,9 @@ class MatrixVectorUnit(MatrixUnit):
             weight_style=weight_style,
             popcount=count if popcount else None,
             groups=groups,
+            channelwise=channelwise,
         )
+        self.channelwise = channelwise
         self._counting = ProductCount(
             simd,
             family,
@@ -102,6 +105,8 @@ class MatrixVectorUnit(MatrixUnit):
         # Then, for as long as the counters take: count each neuron's synapses.
         for name, (weights, target) in neurons.items():
             activation = operands.activation.as_value()
+            if self.channelwise:
+                activation = activation[int(name) :: self.pe]  # a bit of each plane
             count, carry = counting.count(m, name, activation, weights, en)
             if carry is not None:
                 carry = delayed(m, en, {f"carry_{name}": carry}, counting.latency)[f"carry_{name}"]
@@ -164,5 +169,6 @@ class BinaryConvStage(MatrixStage):
             mask=None if self.node.mask is None else self.node.mask.reshape(self.matrix.shape),
             family=device.family,
             weight_style=memory_style(device, pe * simd, self.rows),
-            groups=self.node.groups,
+            groups=self.groups,
+            channelwise=is_channelwise(self.node),
         )

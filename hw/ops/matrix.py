@@ -21,19 +21,20 @@ from xnorflow.hw.arithmetic.resources import (
 from xnorflow.hw.ops.operands import Operands, delayed_marks, ring_depth
 from xnorflow.hw.ops.sliding_window import SlidingWindowStage
 from xnorflow.hw.ops.stage import NodeStage, Segment, adapted, check_pixels, divisors
+from xnorflow.hw.streams.fifo import FifoStage
 from xnorflow.hw.streams.skid_buffer import SkidBufferStage
 from xnorflow.hw.streams.times import each
 from xnorflow.hw.streams.width_converters import WidthConverterStage
 from xnorflow.hw.streams.words import lane_layout
-from xnorflow.ir import Convolution, FeatureMap, Network
+from xnorflow.ir import BinaryConv, Convolution, FeatureMap, Network
 
 
-__all__ = ["Folding", "MatrixStage", "MatrixUnit", "is_dense", "layers"]
+__all__ = ["Folding", "MatrixStage", "MatrixUnit", "is_channelwise", "is_dense", "layers"]
 
 
 @dataclass(frozen=True)
 class Folding:
-    """Folding of a layer in time: ``pe`` neurons and ``simd`` synapses a cycle."""
+    """Folding of a layer in time: ``pe`` neurons and ``simd`` synapses of each a cycle."""
 
     pe: int
     simd: int
@@ -70,6 +71,9 @@ class MatrixUnit(wiring.Component):
     groups : :class:`int`
         Vectors that take turns: each of as many equal parts of the neurons is for one of them.
         ``pe`` divides such a part, if there are several.
+    channelwise : :class:`bool`
+        Whether each neuron has a lane of its own, and a word is a synapse of each; see
+        `is_channelwise`.
 
     Attributes
     ----------
@@ -81,8 +85,8 @@ class MatrixUnit(wiring.Component):
 
     Members
     -------
-    i : ``In(stream.Signature(lane_layout(shape, simd)))``
-        ``synapse_fold`` words a vector.
+    i : ``In(stream.Signature(lane_layout(shape, lanes)))``
+        ``synapse_fold`` words a vector, of ``simd`` lanes; where they are channelwise, of ``pe``.
     o : ``Out(stream.Signature(lane_layout(result, pe, popcount=popcount)))``
         ``neuron_fold`` words a vector, neuron 0 in lane 0 of the first one.
 
@@ -92,7 +96,19 @@ class MatrixUnit(wiring.Component):
         If ``pe`` or ``simd`` are out of range.
     """
 
-    def __init__(self, weights, shape, result, *, pe, simd, weight_style, popcount=None, groups=1):
+    def __init__(
+        self,
+        weights,
+        shape,
+        result,
+        *,
+        pe,
+        simd,
+        weight_style,
+        popcount=None,
+        groups=1,
+        channelwise=False,
+    ):
         height, width = weights.shape
         height //= groups
         if not 1 <= pe <= height:
@@ -105,10 +121,11 @@ class MatrixUnit(wiring.Component):
         self.pe = pe
         self.simd = simd
         self.weight_style = weight_style
+        self.lanes = pe if channelwise else simd
         self.synapse_fold = -(-width // simd)
         self.neuron_fold = -(-height // pe)
         super().__init__({
-            "i": In(stream.Signature(lane_layout(shape, simd))),
+            "i": In(stream.Signature(lane_layout(shape, self.lanes))),
             "o": Out(stream.Signature(lane_layout(result, pe, popcount=popcount))),
         })
 
@@ -132,8 +149,8 @@ class MatrixUnit(wiring.Component):
             self.shape,
             rows,
             row_bits,
-            width=self.weights.shape[1],
-            simd=self.simd,
+            width=self.weights.shape[1] * (self.lanes // self.simd),
+            simd=self.lanes,
             neuron_fold=self.neuron_fold,
             style=self.weight_style,
             **prepare,
@@ -155,6 +172,26 @@ def layers(network: Network) -> list[Convolution]:
     return [node for node in network.nodes if isinstance(node, Convolution)]
 
 
+def is_channelwise(node: Convolution) -> bool:
+    """Whether a layer is a depthwise one of bits: each of its PE is for a channel of its own."""
+    alone = node.groups == node.filters > 1 and node.weights.shape[-1] == 1
+    return alone and isinstance(node, BinaryConv)
+
+
+def _is_pointwise(node: Convolution) -> bool:
+    """Whether a window is a pixel, and every pixel has one."""
+    return node.weights.shape[1:3] == (1, 1) and (node.stride, node.padding, node.groups) == (
+        1,
+        0,
+        1,
+    )
+
+
+def _lanes(node: Convolution, folding: Folding) -> int:
+    """Values of a word that a layer takes."""
+    return folding.pe if is_channelwise(node) else folding.simd
+
+
 def is_dense(node: Convolution, source: FeatureMap) -> bool:
     """Whether the kernel covers the whole map, so that it sees each frame as a single vector."""
     return node.weights.shape[1:] == source.shape and node.padding == 0 and node.groups == 1
@@ -173,13 +210,18 @@ class MatrixStage(NodeStage):
 
     @property
     def lanes(self) -> int:
-        return self.folding.simd
+        return _lanes(self.node, self.folding)
+
+    @property
+    def groups(self) -> int:
+        """Vectors of a window."""
+        return self.node.groups // (self.folding.pe if is_channelwise(self.node) else 1)
 
     @property
     def vectors(self) -> int:
         """Vectors of a frame: those of all groups."""
         delivered = self.node.infer(self.source)
-        return delivered.height * delivered.width * self.node.groups
+        return delivered.height * delivered.width * self.groups
 
     @property
     def synapse_fold(self) -> int:
@@ -189,7 +231,7 @@ class MatrixStage(NodeStage):
     @property
     def neuron_fold(self) -> int:
         """How many times neurons take turns at a vector."""
-        return -(-self.node.filters // self.node.groups // self.folding.pe)
+        return -(-self.node.filters // self.groups // self.folding.pe)
 
     @property
     def matrix(self):
@@ -199,7 +241,7 @@ class MatrixStage(NodeStage):
     @property
     def rows(self) -> int:
         """Rows of the weight memory, clock cycles a window."""
-        return self.synapse_fold * self.neuron_fold * self.node.groups
+        return self.synapse_fold * self.neuron_fold * self.groups
 
     @property
     def cycles(self) -> int:
@@ -220,13 +262,15 @@ class MatrixStage(NodeStage):
         dense = is_dense(node, source)
         ahead = [SkidBufferStage(f"{node.name}_cut", source, lanes)]
         if node.groups > 1:
-            ahead.extend(adapted(node.name, source, lanes, folding.simd))
+            ahead.extend(adapted(node.name, source, lanes, _lanes(node, folding)))
         elif folding.simd > lanes:
             words = -(-(source.size if dense else source.channels) // lanes)
             ratio = folding.simd // lanes
             ahead.append(WidthConverterStage(f"{node.name}_width", source, lanes, ratio, words))
-        if not dense:
-            ahead.append(SlidingWindowStage(node, source, folding.simd))
+        if _is_pointwise(node):
+            ahead.append(FifoStage(f"{node.name}_queue", source, folding.simd))
+        elif not dense:
+            ahead.append(SlidingWindowStage(node, source, _lanes(node, folding)))
         return Segment((tuple(ahead),), cls(node, source, folding), folding.pe)
 
     @classmethod
@@ -241,6 +285,10 @@ class MatrixStage(NodeStage):
             return
         delivered, groups = node.infer(source), node.groups
         budget = cycles // (delivered.height * delivered.width)  # of a window
+        if is_channelwise(node):
+            pes = divisors(node.filters)
+            yield from (Folding(n, 1) for n in pes if node.taps * node.filters // n <= budget)
+            return
         least = source.channels + 1
         for pe in divisors(node.filters // groups):
             for simd in divisors(source.channels // groups):
@@ -319,6 +367,12 @@ def _check_folding(node, folding, source, lanes):
 def _check_group_folding(node, folding, source, lanes):
     """Check the folding of a grouped convolution, for which words of any ``lanes`` are divided."""
     check_pixels(node, source, lanes, spare=False)
+    if is_channelwise(node) and folding.simd == 1:
+        if node.filters % folding.pe:
+            raise DesignError(
+                f"{node.name}: PE must divide the {node.filters} channels, not {folding.pe}"
+            )
+        return
     channels, filters = source.channels // node.groups, node.filters // node.groups
     if channels % folding.simd:
         raise DesignError(

@@ -1,6 +1,6 @@
 """Sliding windows: a map of pixels becomes the windows of a convolution, tap by tap."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 
@@ -19,7 +19,7 @@ from xnorflow.hw.streams.stage import Stage
 from xnorflow.hw.streams.times import each, one_by_one
 from xnorflow.hw.streams.words import map_layout
 from xnorflow.ir import Convolution, FeatureMap
-from xnorflow.ir.windows import four
+from xnorflow.ir.windows import axes_of, four
 
 
 __all__ = ["SlidingWindowStage", "SlidingWindowUnit"]
@@ -277,14 +277,24 @@ class SlidingWindowStage(Stage):
 
     @cached_property
     def windows(self) -> Windows:
-        """Geometry of the windows."""
+        """Geometry of the windows.
+
+        A lone row is taken for a column, whose pixels are given back one by one.
+        """
+        source, kernel = self.source, self.kernel
+        axes = axes_of(kernel, self.node.stride, self.node.padding, self.node.dilation)
+        if source.height == 1 and axes[0].count(1) == axes[0].taps == 1:
+            source = replace(source, height=source.width, width=1)
+            kernel, axes = kernel[::-1], axes[::-1]
+        down, across = axes
         return Windows(
-            self.source,
-            kernel=self.kernel,
-            stride=self.node.stride,
-            padding=self.node.padding,
-            dilation=self.node.dilation,
-            groups=self.node.groups,
+            source,
+            kernel=kernel,
+            stride=(down.stride, across.stride),
+            padding=(down.before, down.after, across.before, across.after),
+            dilation=(down.dilation, across.dilation),
+            # Channels of several groups may share a word.
+            groups=min(self.node.groups, self.source.channels // self.lanes),
             lanes=self.lanes,
         )
 

@@ -5,7 +5,7 @@ each channel alone and one of all channels at each sample; here all but the firs
 """
 
 from collections import OrderedDict
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -110,6 +110,7 @@ class DSCNN(nn.Sequential):
 def dscnn(
     task: Task, *, method: Method = Method.SIGN, blocks: int = 3, width: float = 1.0
 ) -> DSCNN:
-    """64 filters and, unless you say otherwise, three blocks."""
+    """64 filters of ±1 weights, even on the values, and three blocks unless you say otherwise."""
     (filters,) = scaled(width, 64)
-    return DSCNN(task.shape, filters, blocks, task.classes, method=method, pixels=task.pixels)
+    pixels = task.pixels and replace(task.pixels, bits=1)
+    return DSCNN(task.shape, filters, blocks, task.classes, method=method, pixels=pixels)

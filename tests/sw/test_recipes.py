@@ -110,3 +110,15 @@ def test_flips_half_of_the_images():
     assert 160 < sum(mirrored) < 240
     kept = [torch.equal(new, old) for new, old in zip(after, images, strict=True)]
     assert [a != b for a, b in zip(kept, mirrored, strict=True)] == [True] * 400
+
+
+def test_tilted_sensors_turn_together():
+    windows = torch.zeros(400, 1, 2, 6)
+    windows[..., 0], windows[..., 5] = 1.0, 2.0  # x of one, z of the other
+    first, second = augmented(windows, 1, tilt=6.0)[:, 0, 0].unflatten(1, (2, 3)).unbind(1)
+    torch.testing.assert_close(first.norm(dim=1), torch.ones(400))
+    torch.testing.assert_close((first * second).sum(dim=1), torch.zeros(400), atol=1e-6, rtol=0)
+    # Small turns about y and z move x sideways, by as many radians.
+    assert first[:, 1:].std(dim=0).rad2deg().tolist() == pytest.approx([6, 6], rel=0.1)
+    moved = augmented(windows, 1, tilt=6.0)
+    assert torch.equal(moved[:, :, 0], moved[:, :, 1])  # in all samples alike

@@ -15,7 +15,17 @@ from xnorflow.hw.compile.fold import fold
 from xnorflow.hw.compile.plan import plan
 from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.ops.matrix import Folding
-from xnorflow.ir import INPUT, ArgMax, BinaryConv, FeatureMap, IntegerConv, Network, Threshold, UInt
+from xnorflow.ir import (
+    INPUT,
+    ArgMax,
+    BinaryConv,
+    FeatureMap,
+    IntegerConv,
+    MultiThreshold,
+    Network,
+    Threshold,
+    UInt,
+)
 from xnorflow.sw.golden import golden
 
 
@@ -118,6 +128,81 @@ def test_groups_have_words_of_their_own(conv1, conv2, lanes):
     assert [scores for _, _, scores in results] == expected.scores.tolist()
     times = [time for time, _, _ in results]
     assert set(np.diff(times[-3:])) == {design.cycles_per_frame}
+
+
+def depthwise_net(*, bits, height):
+    """A depthwise convolution of eight channels between pointwise ones, of a signal or an image."""
+    rng = np.random.default_rng(bits)
+    kernel, padding = ((1, 5), (0, 2)) if height == 1 else ((3, 3), 1)
+    frame = FeatureMap(height, 12, 4, UInt(8))
+    wide = Threshold("act1", "conv1", rng.integers(-999, 999, 8))
+    if bits > 1:
+        steps = np.sort(rng.integers(-20000, 20000, (3, 8)), axis=0)
+        wide = MultiThreshold("act1", "conv1", steps)
+    weights = rng.random((8, *kernel, 1)) < 0.5
+    nodes = [
+        IntegerConv("conv1", INPUT, rng.integers(-99, 99, (8, 1, 1, 4))),
+        wide,
+        BinaryConv("depthwise", "act1", weights, 2, padding, groups=8, bits=bits),
+        Threshold(
+            "act2", "depthwise", weights[0].size // 2 * (2**bits - 1) + rng.integers(0, 2, 8)
+        ),
+        BinaryConv("pointwise", "act2", rng.random((6, 1, 1, 8)) < 0.5),
+        Threshold("act3", "pointwise", rng.integers(3, 6, 6)),
+        IntegerConv("fc", "act3", rng.integers(-9, 10, (3, -(-height // 2), 6, 6))),
+        ArgMax("label", "fc"),
+    ]
+    return Network("depthwise", frame, tuple(nodes), tuple("abc"))
+
+
+@pytest.mark.parametrize(
+    ("conv1", "depthwise", "pointwise", "bits", "height", "stall"),
+    [
+        (2, 4, (2, 4), 1, 1, 0.0),  # words are joined
+        (8, 2, (3, 2), 1, 1, 0.4),  # words are divided
+        (4, 8, (1, 8), 1, 4, 0.0),
+        (8, 8, (6, 8), 2, 1, 0.4),
+        (2, 4, (2, 4), 2, 4, 0.0),
+    ],
+)
+def test_channels_share_words(conv1, depthwise, pointwise, bits, height, stall):
+    network = depthwise_net(bits=bits, height=height)
+    foldings = {
+        "conv1": Folding(conv1, 4),
+        "depthwise": Folding(depthwise, 1),
+        "pointwise": Folding(*pointwise),
+        "fc": Folding(3, pointwise[0]),
+    }
+    design = plan(network, foldings, 4, ECP5_85F)
+    vectors = -(-height // 2) * 6 * 8 // depthwise
+    taps = network.nodes[2].taps
+    (stage,) = (stage for stage in design.stages if stage.name == "depthwise")
+    assert stage.cycles == vectors * taps
+
+    frames = frames_of(design)
+    words = [words_of(frame, 4) for frame in frames]
+    starts, results = run(design, words, stall=stall, rest=4 * design.cycles_per_frame)
+
+    expected = golden(network, frames)
+    assert len({tuple(scores) for scores in expected.scores.tolist()}) == FRAMES
+    assert [scores for _, _, scores in results] == expected.scores.tolist()
+    if not stall:
+        times = [time for time, _, _ in results]
+        assert set(np.diff(times[-3:])) == {design.cycles_per_frame}
+        assert times[0] - starts[0] >= design.latency
+
+
+def test_a_lone_row_is_kept_pixel_by_pixel():
+    foldings = {"conv1": (8, 4), "depthwise": (8, 1), "pointwise": (6, 8), "fc": (3, 6)}
+    foldings = {name: Folding(*folding) for name, folding in foldings.items()}
+    design = plan(depthwise_net(bits=1, height=1), foldings, 4, ECP5_85F)
+    assert design.depths["depthwise_windows"] < 8 < 12
+
+
+def test_as_many_channels_at_once_as_the_rate_needs():
+    design = fold(depthwise_net(bits=1, height=4), ECP5_85F, cycles=120)
+    assert design.foldings["depthwise"] == Folding(8, 1)
+    assert design.cycles_per_frame <= 120
 
 
 def test_one_word_less_costs_throughput():
