@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from xnorflow.boards.targets import ICEBREAKER, TARGETS, ULX3S_85F, Target
 from xnorflow.hw.compile.design import Design
-from xnorflow.hw.compile.fold import fold
+from xnorflow.hw.compile.fold import FILL, fold
 from xnorflow.hw.families.device import Device
 from xnorflow.ir import Network
 
@@ -24,6 +24,8 @@ class Case:
     cycles: int
     clock: int | None = None
     """In Hz; none where the design is not placed."""
+    fill: float = FILL
+    """Part of the device's look-up tables that it may use."""
 
     @property
     def target(self) -> Target:
@@ -32,13 +34,14 @@ class Case:
 
     def fold(self, network: Network) -> Design:
         """Design of a network."""
-        return fold(network, self.device, cycles=self.cycles)
+        return fold(network, self.device, cycles=self.cycles, fill=self.fill)
 
 
 DESIGNS = {
     "mnist-tfc-sign": Case(UP5K, 784, 12_000_000),
     "mnist-tfc-adabin": Case(UP5K, 784, 12_000_000),
     "mnist-tfc-siman": Case(UP5K, 784, 12_000_000),
+    "mnist-tfc-w1a2": Case(UP5K, 784, 12_000_000),
     "mnist-sfc-sign": Case(ECP5_85F, 196, 75_000_000),
     "mnist-lfc-sign": Case(ECP5_85F, 4_096),
     "mnist-conv-up5k": Case(UP5K, 28_800, 12_000_000),
@@ -46,6 +49,7 @@ DESIGNS = {
     "fashion-conv": Case(ECP5_85F, 20_000, 50_000_000),
     "fashion-small-reactnet": Case(ECP5_85F, 14_112, 50_000_000),
     "fashion-small-dybnn": Case(ECP5_85F, 14_112, 50_000_000),
+    "har-dscnn-w1a1": Case(UP5K, 9_216, 24_000_000, fill=0.8),
     "cifar10-cnv": Case(ECP5_85F, 48_600, 50_000_000),
     "cifar10-resnet20-adabin": Case(ECP5_85F, 18_432, 60_000_000),
     "cifar10-resnet20-reactnet": Case(ECP5_85F, 18_432),

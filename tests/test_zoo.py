@@ -27,6 +27,8 @@ NAMES = (
     "mnist-tfc-adabin",
     "mnist-sfc-sign",
     "mnist-tfc-siman",
+    "har-dscnn-w1a1",
+    "mnist-tfc-w1a2",
     "mnist-lfc-sign",
 )
 

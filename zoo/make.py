@@ -56,9 +56,9 @@ _CARD = """# {name}
 |---|---|
 | accuracy of the integer network | {integer_accuracy:.2%} |
 | accuracy of the PyTorch model in float64 | {float_accuracy:.2%} |
-| test images | {test_frames:,} |
+| test {frame}s | {test_frames:,} |
 | {what} that differ between the two | {differing:,} of {compared:,}{frames} |
-| data | {dataset}, all {train_frames:,} training images; the last epoch counts |
+| data | {dataset}, all {train_frames:,} training {frame}s; the last epoch counts |
 {start}| recipe | {recipe} |
 | seed | {seed} |
 | SHA-256 | `{sha256}` |
@@ -72,6 +72,7 @@ _METHODS: dict[Method | ResidualMethod, str] = {
     Method.ADABIN: "AdaBin's adaptive binary sets",
     Method.SIMAN: "SiMaN's {0, 1} weights and sign activations",
     Method.SIMAN_BIPOLAR: "SiMaN's ±1 weights and sign activations",
+    Method.W1A2: "weights of plain signs and activations of 2 bits",
     ResidualMethod.ADABIN: "AdaBin's adaptive binary sets and Maxout",
     ResidualMethod.SIMAN: "SiMaN's {0, 1} weights, learned thresholds and PReLU",
     ResidualMethod.SIMAN_BIPOLAR: "SiMaN's ±1 weights, learned thresholds and PReLU",
@@ -139,7 +140,11 @@ class Entry:
         """Specification of the model; after AdaBin's, pixels are normalised as its authors do."""
         pixels = PIXELS if self.released else IntegerPixels(*self.dataset.normalisation)
         height, width, channels = self.dataset.shape
-        task = Task((channels, height, width), 10, replace(pixels, bits=self.stem_bits))
+        task = Task(
+            (channels, height, width),
+            len(self.dataset.classes),
+            replace(pixels, bits=self.stem_bits),
+        )
         return ModelSpec(self.model, task, {"method": self.method.value})
 
     def starts(self) -> str:
@@ -170,11 +175,13 @@ ENTRIES: dict[str, Entry] = {
     "mnist-tfc-sign": Entry(Dataset.MNIST, "tfc", Method.SIGN),
     "mnist-tfc-adabin": Entry(Dataset.MNIST, "tfc", Method.ADABIN),
     "mnist-tfc-siman": Entry(Dataset.MNIST, "tfc", Method.SIMAN),
+    "mnist-tfc-w1a2": Entry(Dataset.MNIST, "tfc", Method.W1A2),
     "mnist-sfc-sign": Entry(Dataset.MNIST, "sfc", Method.SIGN),
     "mnist-lfc-sign": Entry(Dataset.MNIST, "lfc", Method.SIGN),
     "mnist-conv-up5k": Entry(Dataset.MNIST, "conv-s", Method.SIGN),
     "fashion-lfc-adabin": Entry(Dataset.FASHION_MNIST, "lfc", Method.ADABIN),
     "fashion-conv": Entry(Dataset.FASHION_MNIST, "conv-m", Method.SIGN),
+    "har-dscnn-w1a1": Entry(Dataset.HAR, "dscnn", Method.SIGN),
     "cifar10-cnv": Entry(_CIFAR10, "cnv", Method.SIGN),
     "cifar10-resnet20-adabin": _residual(
         "resnet20",
@@ -259,6 +266,7 @@ def make(name: str, accelerator: str = "cpu", adabin: Path | None = None) -> str
         input=checkpoint.frame,
         name=name,
         labels=data.classes,
+        quantisation=data.quantisation,
         provenance=checkpoint.provenance,
     )
     comparison = compare(checkpoint.model, network, data.test_images[: _compared(entry)])
@@ -309,6 +317,7 @@ def _card(
         option=" --adabin FILE" if entry.released else "",
         start=f"| starts with | {entry.starts()} |\n" if entry.residual else "",
         dataset=entry.dataset.title,
+        frame="window" if entry.dataset is Dataset.HAR else "image",
         dataset_name=entry.dataset.value,
         integer_accuracy=integer_accuracy,
         float_accuracy=checkpoint.provenance.float_accuracy,
@@ -350,8 +359,9 @@ def _spell_model(entry: Entry) -> str:
     if not parts:
         return f"{entry.model.upper()} ({hidden} hidden neurons)"
     first = "a threshold for the pixels"
-    if isinstance(layers["conv1"], IntegerConv2d):
-        first = f"{layers['conv1'].weight_quantiser.bits}-bit weights in the first layer"
+    conv = next(layer for layer in layers.values() if hasattr(layer, "stride"))
+    if isinstance(conv, IntegerConv2d):
+        first = f"{conv.weight_quantiser.bits}-bit weights in the first layer"
     weights = sum(value.numel() for value in model.parameters() if value.dim() > 1)
     return (
         f"{entry.model.upper()} (convolutions {', '.join(parts)}; "
@@ -363,6 +373,8 @@ def _spell_model(entry: Entry) -> str:
 def _spell_conv(conv: BinaryConv2d | IntegerConv2d, pool: nn.Module | None) -> str:
     channels, _, rows, columns = conv.weight.shape
     text = f"{rows}×{columns}×{channels}"
+    if conv.groups > 1:
+        text += " depthwise"
     if conv.stride != 1:
         text += f" with stride {conv.stride}"
     if conv.padding:
@@ -400,6 +412,8 @@ def _spell(recipe: Recipe) -> str:
         parts.append(f"zoomed by up to {augmentation.zoom:.1%}")
     if augmentation.crop:
         parts.append(f"images shifted by up to {augmentation.crop} whole pixels")
+    if augmentation.tilt:
+        parts.append(f"sensors turned by about {augmentation.tilt:g}° (normal) about each axis")
     if augmentation.flip:
         parts.append("half of the images mirrored")
     return ", ".join(parts)

@@ -3,6 +3,7 @@
 from enum import Enum
 
 from xnorflow.sw.nn.adabin import AdaBinActivation, AdaBinWeight
+from xnorflow.sw.nn.integer_activation import IntegerActivation
 from xnorflow.sw.nn.quantiser import ActivationQuantiser, WeightQuantiser
 from xnorflow.sw.nn.sign import Sign, SignWeight
 from xnorflow.sw.nn.siman import SiManForm, SiManWeight
@@ -13,6 +14,9 @@ __all__ = ["Method", "ResidualMethod"]
 
 # Fractional bits of β before the last layer, whose scores are integers of about as many bits more.
 _SCORE_FRACTION = 4
+
+# First step of activations of 2 bits: HWGQ's, arXiv 1702.00953, for the normal distribution.
+_STEP = 0.538
 
 
 class Method(Enum):
@@ -30,10 +34,13 @@ class Method(Enum):
     SIMAN_BIPOLAR = "siman-bipolar"
     """The same bits as weights ±α; sign."""
 
+    W1A2 = "w1a2"
+    """Sign with a scale for every filter; 0…3 times a learned scale."""
+
     def weights(self, filters: int, *, last: bool = False) -> WeightQuantiser:
         """Quantiser of weights; in the ``last`` layer all classes share a scale."""
         match self:
-            case Method.SIGN:
+            case Method.SIGN | Method.W1A2:
                 return SignWeight(shared_scale=last)
             case Method.ADABIN:
                 return AdaBinWeight(shared_scale=last)
@@ -46,6 +53,8 @@ class Method(Enum):
         """Quantiser of activations."""
         if self is Method.ADABIN:
             return AdaBinActivation(_SCORE_FRACTION if last else None)
+        if self is Method.W1A2:
+            return IntegerActivation(2, scale=_STEP)
         return Sign()
 
 
