@@ -31,7 +31,8 @@ def train(
         typer.Argument(
             help="tfc, sfc, lfc (3 hidden layers of 64, 256, 1024); convolutions: conv-s, conv-m "
             "(for 28×28 pixels), cnv, vgg-small, dscnn (for signals); residual: resnet8, "
-            "resnet20, resnet18, resnet18-classic, reactnet-a; or a module of your own, my_model.py:MyNet.",
+            "resnet20, resnet18, resnet18-classic, reactnet-a; or a module of your own, "
+            "my_model.py:MyNet.",
         ),
     ] = None,
     data: DataOption = None,
@@ -44,8 +45,8 @@ def train(
         str | None,
         typer.Option(
             "--method",
-            help="sign (unless you say otherwise), adabin, siman, siman-bipolar or w1a2; of residual "
-            "models adabin, siman, siman-bipolar, reactnet, dybnn, dybnn-separate or siman-mean, "
+            help="sign (unless you say otherwise), adabin, siman, siman-bipolar or w1a2; of "
+            "residual models adabin, siman, siman-bipolar, reactnet, dybnn, dybnn-separate or siman-mean, "
             "unless you say otherwise that of their authors.",
         ),
     ] = None,
