@@ -23,7 +23,7 @@ from xnorflow.hw.ops.integer_conv import IntegerMatrixVectorUnit
 from xnorflow.hw.ops.overlapping_pool import OverlappingPool
 from xnorflow.hw.ops.pad_channels import PadChannels
 from xnorflow.hw.ops.pooling import MaxPool, SumPool
-from xnorflow.hw.ops.sliding_window import SlidingWindowUnit
+from xnorflow.hw.ops.sliding_window import SlidingWindowStage, SlidingWindowUnit
 from xnorflow.hw.ops.subsample import Subsample
 from xnorflow.hw.ops.threshold import MultiThreshold, Threshold
 from xnorflow.hw.ops.two_slope import TwoSlope
@@ -217,6 +217,39 @@ def convolution_cases() -> dict[str, Case]:
         "max_pool": Case(largest, words("bits", 2), words("pool", 2), 60, largest.latency, 14),
         "integer_mvu_bits": Case(
             last, words("pool", 5), words("scores", 2), 5 * 2, last.latency, 4
+        ),
+    }  # fmt: skip
+
+
+def depthwise_cases() -> dict[str, Case]:
+    """Units of a depthwise layer, whose words have several channels, of a signal."""
+    rng = np.random.default_rng(7)
+    layer = ir.BinaryConv(
+        "layer", INPUT, rng.random((6, 1, 5, 1)) < 0.5, padding=(0, 2), groups=6
+    )  # fmt: skip
+    frame = FeatureMap(1, 9, 6, ir.Bit())
+    end = ir.IntegerConv("end", "act", rng.integers(-9, 10, (2, 1, 9, 6)))
+    bits = ir.Threshold("act", "layer", np.full(6, 3))
+    network = Network("depthwise", frame, (layer, bits, end), ())
+    frames = rng.integers(0, 2, (VECTORS, *frame.shape), np.uint8)
+    maps = golden(network, frames, keep=network.maps.keys()).maps
+    stage = SlidingWindowStage(layer, frame, 2)
+    slide = SlidingWindowUnit(stage.windows, depth=2 * stage.windows.frame_words)
+    padded = np.pad(frames[:, 0], ((0, 0), (2, 2), (0, 0)))
+    taps = np.lib.stride_tricks.sliding_window_view(padded, 5, 1)
+    # A word is a tap of two channels; those of the first two come first.
+    windows = _words(taps.reshape(-1, 9, 3, 2, 5).swapaxes(3, 4).reshape(VECTORS, -1), 2)
+    lanes = MatrixVectorUnit(
+        layer.weights.reshape(6, 5), pe=2, simd=1, groups=3, channelwise=True
+    )  # fmt: skip
+    return {
+        "windows_channelwise": Case(
+            slide, _words(frames.reshape(VECTORS, -1), 2), windows, 9 * 3 * 5, slide.latency,
+            stage.windows.needed(0, 0) - 1,
+        ),
+        "mvu_channelwise": Case(
+            lanes, windows, _words(maps["layer"].flatten(1).numpy(), 2), 9 * 3 * 5, lanes.latency,
+            4,
         ),
     }  # fmt: skip
 
@@ -416,6 +449,7 @@ UNIT_CASES = {
     },
     **low_bit_cases(),
     **convolution_cases(),
+    **depthwise_cases(),
     **residual_cases(),
     **dynamic_cases(),
     **stream_cases(),

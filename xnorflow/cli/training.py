@@ -46,8 +46,8 @@ def train(
         typer.Option(
             "--method",
             help="sign (unless you say otherwise), adabin, siman, siman-bipolar or w1a2; of "
-            "residual models adabin, siman, siman-bipolar, reactnet, dybnn, dybnn-separate or siman-mean, "
-            "unless you say otherwise that of their authors.",
+            "residual models adabin, siman, siman-bipolar, reactnet, dybnn, dybnn-separate or "
+            "siman-mean, unless you say otherwise that of their authors.",
         ),
     ] = None,
     grid: Annotated[
