@@ -175,7 +175,12 @@ ENTRIES: dict[str, Entry] = {
     "mnist-tfc-sign": Entry(Dataset.MNIST, "tfc", Method.SIGN),
     "mnist-tfc-adabin": Entry(Dataset.MNIST, "tfc", Method.ADABIN),
     "mnist-tfc-siman": Entry(Dataset.MNIST, "tfc", Method.SIMAN),
-    "mnist-tfc-w1a2": Entry(Dataset.MNIST, "tfc", Method.W1A2),
+    "mnist-tfc-w1a2": Entry(
+        Dataset.MNIST,
+        "tfc",
+        Method.W1A2,
+        (replace(recipe_for("tfc", Method.W1A2), epochs=60),),
+    ),
     "mnist-sfc-sign": Entry(Dataset.MNIST, "sfc", Method.SIGN),
     "mnist-lfc-sign": Entry(Dataset.MNIST, "lfc", Method.SIGN),
     "mnist-conv-up5k": Entry(Dataset.MNIST, "conv-s", Method.SIGN),
