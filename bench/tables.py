@@ -69,10 +69,10 @@ def accuracy() -> str:
         for row in read_rows("accuracy")
     ]
     return _section(
-        "Accuracy on all 10,000 test images, `python bench/accuracy.py`. The next column counts "
+        "Accuracy on all test images, `python bench/accuracy.py`. The next column counts "
         "binary activations, values of residual streams, and thresholds and shifts of frames, in "
         "which the integer network differs from PyTorch in float64: on the first 1,000 images of "
-        "CIFAR-10, and on all 10,000 of the other data sets. Where a network starts and for how "
+        "CIFAR-10, and on all of the other data sets. Where a network starts and for how "
         "many epochs it is trained is in its card in [`zoo/`](zoo).",
         ["network", "integers", "float64", "differ"],
         rows,
