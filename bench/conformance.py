@@ -39,8 +39,8 @@ from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.ir import Network
 from xnorflow.sim.simulate import simulate
 from xnorflow.sw.data import Dataset, ImageData, load
+from xnorflow.sw.frontend.qonnx.importing import import_onnx
 from xnorflow.sw.golden import golden
-from xnorflow.sw.onnx_import import import_onnx
 
 
 NAMES = [

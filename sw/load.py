@@ -13,7 +13,7 @@ __all__ = ["load"]
 def load(
     path: Path | str, *, input: FeatureMap | None = None, scale: Fraction | int | None = None
 ) -> Network:
-    """Network of an .xnf file, or of an .onnx file as `xnorflow.sw.onnx_import` reads it.
+    """Network of an .xnf file, or of an .onnx file, which `xnorflow.sw.frontend.qonnx` reads.
 
     Raises
     ------
@@ -23,7 +23,7 @@ def load(
         If the model of an .onnx file has no exact integer network.
     """
     if Path(path).suffix.lower() == ".onnx":
-        from xnorflow.sw.onnx_import import import_onnx
+        from xnorflow.sw.frontend.qonnx.importing import import_onnx
 
         return import_onnx(path, input=input, scale=scale).network
     if input is not None or scale is not None:

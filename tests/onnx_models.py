@@ -10,8 +10,8 @@ from qonnx.core.onnx_exec import execute_onnx
 from qonnx.transformation.infer_shapes import InferShapes
 
 from xnorflow.ir import UInt
+from xnorflow.sw.frontend.qonnx.importing import import_onnx
 from xnorflow.sw.golden import golden
-from xnorflow.sw.onnx_import import import_onnx
 
 
 QONNX = "qonnx.custom_op.general"

@@ -17,9 +17,9 @@ from tests.strategies import random_network, random_residual
 from xnorflow.errors import NetworkError
 from xnorflow.ir import INPUT, Affine, Bit, FeatureMap, IntegerConv, Network, Rounding, UInt
 from xnorflow.ir.xnf import load
+from xnorflow.sw.frontend.qonnx.exporting import export_qonnx
+from xnorflow.sw.frontend.qonnx.importing import import_onnx
 from xnorflow.sw.golden import golden
-from xnorflow.sw.onnx_import import import_onnx
-from xnorflow.sw.qonnx_export import export_qonnx
 
 
 ZOO = Path(__file__).parents[2] / "zoo"

@@ -15,8 +15,8 @@ from xnorflow.ir import (
     Quantisation,
     UInt,
 )
+from xnorflow.sw.frontend.qonnx.importing import import_onnx
 from xnorflow.sw.golden import golden
-from xnorflow.sw.onnx_import import import_onnx
 
 
 MODES = ["ROUND", "HALF_EVEN", "CEIL", "FLOOR", "UP", "DOWN", "HALF_UP", "HALF_DOWN"]

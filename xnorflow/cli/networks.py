@@ -79,7 +79,7 @@ def export(
 
     With QONNX's operators, in integers: FINN and qonnx take it.
     """
-    from xnorflow.sw.qonnx_export import export_qonnx
+    from xnorflow.sw.frontend.qonnx.exporting import export_qonnx
 
     if kind != "qonnx":
         raise DataError(f"{kind!r} is nothing that can be exported: only qonnx is")

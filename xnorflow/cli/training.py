@@ -236,7 +236,7 @@ def _import_qonnx(source: Path, out: Path, scale: str | None) -> None:
     from fractions import Fraction
 
     from xnorflow.ir.xnf import save
-    from xnorflow.sw.onnx_import import import_onnx
+    from xnorflow.sw.frontend.qonnx.importing import import_onnx
 
     if out.suffix != ".xnf":
         raise DataError(f"the file to write must end in .xnf, not {out.name!r}")

@@ -1,1 +1,1 @@
-"""Reading of ONNX files, in the dialects of QONNX, Brevitas and FINN."""
+"""ONNX files in the dialects of QONNX, Brevitas and FINN: `importing`, `exporting`, and reading."""
