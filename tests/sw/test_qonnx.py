@@ -328,6 +328,6 @@ def test_what_frames_are_can_be_said(path):
     dense(b, 48, 5)
     frame = FeatureMap(4, 4, 3, Int(6))
     assert check(b, path, input=frame)[0].network.input == frame
-    pixels = check(b, path, scale=Fraction(1, 255), value=unit)[0].network
+    pixels = check(b, path, scale=Fraction(1, 255), value=unit, within=1e-6)[0].network
     assert pixels.input == FeatureMap(1, 1, 48, UInt(8))
     assert xnorflow.load(path, scale=1).maps.keys() == pixels.maps.keys()

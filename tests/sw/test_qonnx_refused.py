@@ -59,10 +59,31 @@ MESSAGES = {
         "must have windows without dilation",
     ),
     "pad": (
-        ("Pad", np.array([0, 0, 1, 0, 0, 0, 1, 0]), 0.0),
-        "must have the same padding on all four sides",
+        ("Pad", np.array([0, 1, 0, 0, 0, 0, 0, 0]), 0.0),
+        "must pad rows and columns, nothing else",
     ),
-    "groups": (("Conv", np.ones((4, 2, 1, 1)), {"group": 2}), "must have one group"),
+    "ones around": (("Pad", np.array([0, 0, 1, 0, 0, 0, 1, 0]), 1.0), "must pad with zeros"),
+    "cut": (
+        ("Conv", np.ones((4, 4, 1, 1)), {"pads": [0, 0, -1, 0]}),
+        r"must not cut off the sides of its map: its padding is .0, -1, 0, 0.",
+    ),
+    "groups": (
+        ("Conv", np.ones((4, 2, 1, 1)), {"group": 4}),
+        "has 4 filters of 2 channels in 4 groups, but it gets a map of 4 channels",
+    ),
+    "sequence": (
+        ("Conv", np.ones((4, 4, 1))),
+        r"has weights .4, 4, 1.: accepted are .filters, channels, rows, columns. for maps",
+    ),
+    "strides": (
+        ("Conv", np.ones((4, 4, 1, 1)), {"strides": [1]}),
+        r"has strides .1.: accepted are 2, none of them below 1",
+    ),
+    "pads": (("Conv", np.ones((4, 4, 1, 1)), {"pads": [1, 1]}), r"pads .1, 1.: accepted are 4"),
+    "large": (
+        ("Conv", np.ones((4, 4, 3, 3)), {"dilations": [1, 3]}),
+        r"takes maps of at least 3×7 pixels, padding included, but it gets .4, 4, 4.",
+    ),
     "floats": (
         ("Conv", np.random.default_rng(0).normal(size=(4, 4, 1, 1))),
         "has weights of floating point: quantise them with Quant or BipolarQuant",

@@ -8,7 +8,7 @@ from xnorflow.ir import INPUT, FeatureMap, Int, UInt
 from xnorflow.sw.frontend.graph import Graph, Operation, Scale
 from xnorflow.sw.frontend.naming import Names
 from xnorflow.sw.frontend.qonnx.elementwise import ELEMENTWISE
-from xnorflow.sw.frontend.qonnx.file import Model, printable
+from xnorflow.sw.frontend.qonnx.file import Model, Node, printable
 from xnorflow.sw.frontend.qonnx.quantisers import ACTIVATION_QUANTISERS
 from xnorflow.sw.lowering.roots import ZERO, Root
 
@@ -18,6 +18,8 @@ __all__ = ["frame_of", "with_scale"]
 _SMALLEST, _LARGEST = Fraction(1, 300), Fraction(1, 60)
 """Scales that bring 0 … 255 to about 1."""
 
+_WINDOWED = frozenset({"AveragePool", "Conv", "MaxPool", "Pad"})
+
 
 def frame_of(model: Model) -> FeatureMap:
     """Frames that a ``model`` takes, of pixels 0 … 255 unless the file says otherwise."""
@@ -26,6 +28,8 @@ def frame_of(model: Model) -> FeatureMap:
     match model.shape[1:]:
         case (values,):
             return FeatureMap(1, 1, values, kind)
+        case (channels, columns) if _is_sequence(model):
+            return FeatureMap(1, columns, channels, kind)
         case (height, width):
             return FeatureMap(height, width, 1, kind)
         case (first, second, third) if _channels_last(model):
@@ -91,6 +95,21 @@ def _guess(graph: Graph) -> Fraction | None:
 
 def _channels_last(model: Model) -> bool:
     """Whether the first nodes that move or weigh what comes from the input have channels last."""
+    first = _first(model)
+    return bool(first) and all(
+        each.channels_last
+        or (each.op == "Transpose" and each.attributes.get("perm") == [0, 3, 1, 2])
+        for each in first
+    )
+
+
+def _is_sequence(model: Model) -> bool:
+    """Whether the first nodes that move or weigh an input of three axes have windows on it."""
+    return any(each.op in _WINDOWED for each in _first(model))
+
+
+def _first(model: Model) -> list[Node]:
+    """First nodes that do more to what comes from the input than change its values."""
     reached, first = {model.input}, []
     for node in model.nodes:
         if not reached & {*node.inputs}:
@@ -99,8 +118,4 @@ def _channels_last(model: Model) -> bool:
             reached |= {*node.outputs}
         else:
             first.append(node)
-    return bool(first) and all(
-        each.channels_last
-        or (each.op == "Transpose" and each.attributes.get("perm") == [0, 3, 1, 2])
-        for each in first
-    )
+    return first

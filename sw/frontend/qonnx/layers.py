@@ -1,12 +1,13 @@
-"""Convolutions, dense layers and joins of maps."""
+"""Convolutions, dense layers, pools and joins of maps."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xnorflow.ir.windows import shortest
 from xnorflow.sw.frontend.graph import (
     Concat,
     Function,
@@ -17,6 +18,7 @@ from xnorflow.sw.frontend.graph import (
 from xnorflow.sw.frontend.qonnx.file import MOST_VALUES
 from xnorflow.sw.frontend.qonnx.values import Call, Constant, Tensor, arrange, fractions, taken
 from xnorflow.sw.frontend.qonnx.weights import weights_of
+from xnorflow.sw.frontend.qonnx.windows import padded, windows_of
 from xnorflow.sw.lowering.roots import ONE, RootSum
 
 
@@ -28,15 +30,8 @@ Read = tuple[list[tuple[str, Function]], Tensor]
 
 def pad(call: Call) -> Tensor:
     """Zeros around a map, which the convolution behind it takes along."""
-    x = map_of(call)
-    pads = call.integers("pads", 1) or []
-    value = call.constant(2)
-    shift = call.number("value", 0.0) if value is None else fractions(value, np.zeros(1, int), call)
-    if call.text("mode", "constant") != "constant" or shift not in (0, [0]) or len(pads) != 8:
-        raise call.error("must pad all four axes with zeros")
-    if call.constant(3) is not None or any(pads[n] for n in (0, 1, 4, 5)):
-        raise call.error("must pad rows and columns, nothing else")
-    return replace(x, padding=x.padding + _side(call, [pads[n] for n in (2, 3, 6, 7)]))
+    x = map_of(call, sequence=True)
+    return replace(x, padding=padded(call, x))
 
 
 def concat(call: Call) -> Read:
@@ -50,8 +45,8 @@ def concat(call: Call) -> Read:
     if len({(rows, columns) for _, rows, columns in maps}) > 1:
         raise call.error(f"joins maps of different sizes: {maps}")
     channels = sum(each for each, _, _ in maps)
-    shape = (channels, *maps[0][1:])
-    result = Tensor("", shape, ordered(call, 1, *shape[: rank - 1]))
+    order = ordered(call, 1, channels, *tensors[0].order.shape[2:])
+    result = Tensor("", (channels, *maps[0][1:]), order)
     return [("", Concat())], replace(result, bits=all(each.bits for each in tensors))
 
 
@@ -64,53 +59,35 @@ def summed(call: Call) -> Read:
 
 
 def _conv(call: Call) -> Read:
-    x = map_of(call)
+    x = map_of(call, sequence=True)
     constant = call.needed(1)
-    if len(constant.shape) != 4:
-        raise call.error(f"has weights {constant.shape}: accepted are (filters, channels, k, k)")
-    filters, channels, rows, columns = constant.shape
-    if call.integer("group", 1) != 1 or {*(call.integers("dilations") or [1])} != {1}:
-        raise call.error("must have one group and no dilation")
-    strides = {*(call.integers("strides") or [1])}
-    if len(strides) > 1 or min(strides) < 1:
-        raise call.error("must have the same stride for rows and columns")
-    (stride,) = strides
-    padding = x.padding + _padding(call, x, (rows, columns), stride)
-    height, width = (
-        (size + 2 * padding - kernel) // stride + 1
-        for size, kernel in zip(x.map[1:], (rows, columns), strict=True)
-    )
-    if channels != x.map[0] or min(height, width) < 1:
+    if len(constant.shape) != x.order.ndim:
         raise call.error(
-            f"takes maps of {channels} channels and at least {rows}×{columns} pixels, padding "
-            f"included, but it gets {x.map}"
+            f"has weights {constant.shape}: accepted are (filters, channels, rows, columns) for "
+            "maps, and (filters, channels, columns) for sequences"
         )
+    filters, channels, *kernel = constant.shape
+    groups = call.integer("group", 1)
+    if groups < 1 or filters % groups or channels * groups != x.map[0]:
+        raise call.error(
+            f"has {filters} filters of {channels} channels in {groups} groups, but it gets a map "
+            f"of {x.map[0]} channels"
+        )
+    axes = windows_of(call, x, kernel)
     weights = weights_of(call, constant, bits=x.bits)
-    code = weights.code.reshape(constant.shape).transpose(0, 2, 3, 1)
-    sums = WeightedSum(replace(weights, code=code), stride, padding)
-    shape = (filters, height, width)
-    return _biased(call, sums), Tensor("", shape, ordered(call, 1, *shape))
-
-
-def _padding(call: Call, x: Tensor, kernel: tuple[int, int], stride: int) -> int:
-    """Rows and columns that a convolution or a pool puts around its map itself."""
-    mode = call.text("auto_pad", "NOTSET")
-    if mode in ("NOTSET", "VALID"):
-        pads = call.integers("pads") if mode == "NOTSET" else None
-        return _side(call, pads or [0])
-    if mode not in ("SAME_UPPER", "SAME_LOWER"):
-        raise call.error(f"has the padding {mode!r}, which is not known")
-    both = [
-        max(0, (-(-size // stride) - 1) * stride + width - size)
-        for size, width in zip(x.map[1:], kernel, strict=True)
-    ]
-    return _side(call, [each // 2 for each in both] + [each - each // 2 for each in both])
-
-
-def _side(call: Call, pads: Sequence[int]) -> int:
-    if len({*pads}) > 1 or min(pads) < 0:
-        raise call.error(f"must have the same padding on all four sides, not {list(pads)}")
-    return pads[0]
+    code = weights.code.reshape(filters, channels, *(axis.taps for axis in axes))
+    rows, columns = axes
+    sums = WeightedSum(
+        replace(weights, code=code.transpose(0, 2, 3, 1)),
+        shortest((rows.stride, columns.stride)),
+        shortest((rows.before, rows.after, columns.before, columns.after)),
+        shortest((rows.dilation, columns.dilation)),
+        groups,
+    )
+    sides = [axis.count(side) for axis, side in zip(axes, x.map[1:], strict=True)]
+    shape = (filters, sides[0], sides[1])
+    order = ordered(call, 1, filters, *sides[2 - len(kernel) :])
+    return _biased(call, sums), Tensor("", shape, order)
 
 
 def _gemm(call: Call) -> Read:
@@ -164,10 +141,10 @@ def _biased(
     return functions
 
 
-def map_of(call: Call) -> Tensor:
-    """The first input, which must be a map as it is."""
+def map_of(call: Call, *, sequence: bool = False) -> Tensor:
+    """The first input, which must be a map as it is, or a ``sequence`` (1, channels, columns)."""
     x = call.tensor()
-    if not x.plain or x.order.ndim != 4:
+    if not x.plain or x.order.ndim < (3 if sequence else 4):
         channels, height, width = x.map
         raise call.error(
             f"takes a map (1, channels, rows, columns), but it gets a tensor {x.order.shape} of "

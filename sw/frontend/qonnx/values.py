@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.errors import LoweringError
+from xnorflow.ir.windows import Padding
 
 
 __all__ = [
@@ -61,8 +62,8 @@ class Tensor:
         Where each of its values is in the map, counted by channel, row, column.
     bits : bool
         Whether they are the levels of a quantiser.
-    padding : int
-        Rows and columns of zeros that are still to be put around the map.
+    padding : int, or several
+        Zeros that are still to be put around the map, as nodes have them; 0 where there are none.
     end : str
         What has made scores or a label of them, after which there can be nothing else.
     """
@@ -71,14 +72,19 @@ class Tensor:
     map: tuple[int, int, int]
     order: NDArray[np.int32]
     bits: bool = False
-    padding: int = 0
+    padding: Padding = 0
     end: str = ""
 
     @property
     def plain(self) -> bool:
-        """Whether the tensor is the map itself: (1, channels, rows, columns), or (1, channels)."""
-        whole = (1, *self.map)
-        shapes = (whole, whole[:2]) if self.map[1:] == (1, 1) else (whole,)
+        """Whether the tensor is the map itself: (1, channels, rows, columns).
+
+        Or (1, channels, columns) if it has one row, or (1, channels) if it has one pixel.
+        """
+        channels, rows, columns = self.map
+        shapes: list[tuple[int, ...]] = [(1, *self.map)]
+        if rows == 1:
+            shapes += [(1, channels, columns), *([(1, channels)] if columns == 1 else [])]
         return self.order.shape in shapes and np.array_equal(
             self.order.reshape(-1), np.arange(self.order.size)
         )
