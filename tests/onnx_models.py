@@ -3,13 +3,15 @@
 import warnings
 
 import numpy as np
+import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_onnx
 from qonnx.transformation.infer_shapes import InferShapes
 
-from xnorflow.ir import UInt
+from xnorflow.ir import Bit, UInt
+from xnorflow.sw.frontend.qonnx.exporting import export_qonnx
 from xnorflow.sw.frontend.qonnx.importing import import_onnx
 from xnorflow.sw.golden import golden
 
@@ -101,16 +103,45 @@ def run(model, x):
 
 
 def proportional(integers, values):
-    """Whether ``values`` are ``integers`` times one number above 0, exactly.
+    """Whether ``values`` of float32 are ``integers`` times one number above 0, exactly.
 
-    Both are compared crosswise in float64, which holds products of 29 bits and float32's 24.
+    They are compared crosswise in float64, which holds products of 29 bits and float32's 24.
     """
     integers, values = (np.asarray(each, np.float64).reshape(-1) for each in (integers, values))
-    assert np.abs(integers).max() < 1 << 29
+    assert max(np.abs(integers).max(), 1) * 2.0**24 < 2**53
     assert np.array_equal(values.astype(np.float32), values)
     most = np.abs(integers).argmax()
     assert integers[most] * values[most] > 0
     return np.array_equal(integers * values[most], values * integers[most])
+
+
+def executed(network, path, pixels):
+    """Let qonnx execute the ONNX file of a network, which must give its scores and labels."""
+    onnx.checker.check_model(onnx.load(path))
+    model = ModelWrapper(str(path)).transform(InferShapes())
+    expected = golden(network, pixels)
+    scores, *label = (each.name for each in model.graph.output)
+    for n, frame in enumerate(pixels):
+        found = execute_onnx(model, {"input": np.moveaxis(frame, -1, 0)[None].astype(np.float32)})
+        assert found[scores].ravel().tolist() == expected.scores[n].tolist()
+        if label:
+            assert found[label[0]].item() == expected.labels[n]
+
+
+def round_trip(network, path, pixels):
+    """The network as an ONNX file has it, which must give the same bits, labels and scores."""
+    export_qonnx(network, path)
+    executed(network, path, pixels[:2])
+    again = import_onnx(path, input=network.input).network
+    first, second = (golden(each, pixels, keep=each.maps) for each in (network, again))
+    bits = [name for name, each in network.maps.items() if isinstance(each.type, Bit | UInt)]
+    same = [name for name in bits if name in again.maps]
+    assert len(same) > 1
+    assert all(torch.equal(first.maps[name], second.maps[name]) for name in same)
+    assert first.labels.tolist() == second.labels.tolist()
+    assert len(first.scores.unique(dim=0)) > 1
+    assert proportional(first.scores.numpy(), second.scores.numpy())
+    return again
 
 
 def check(builder, path, *, value=lambda pixels: pixels, scores=None, within=0, **keywords):

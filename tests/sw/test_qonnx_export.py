@@ -1,45 +1,25 @@
 """Integer networks as ONNX files: qonnx's executor computes the same integers."""
 
-from pathlib import Path
-
 import numpy as np
-import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from qonnx.core.modelwrapper import ModelWrapper
-from qonnx.core.onnx_exec import execute_onnx
-from qonnx.transformation.infer_shapes import InferShapes
 
 from tests.hw.networks import joined_bits
 from tests.low_bit import low_bit_network
+from tests.onnx_models import executed
 from tests.strategies import random_network, random_residual
 from xnorflow.errors import NetworkError
 from xnorflow.ir import INPUT, Affine, Bit, FeatureMap, IntegerConv, Network, Rounding, UInt
-from xnorflow.ir.xnf import load
 from xnorflow.sw.frontend.qonnx.exporting import export_qonnx
-from xnorflow.sw.frontend.qonnx.importing import import_onnx
-from xnorflow.sw.golden import golden
-
-
-ZOO = Path(__file__).parents[2] / "zoo"
 
 
 def check(network, path, count=3):
     export_qonnx(network, path)
-    onnx.checker.check_model(onnx.load(path))
-    model = ModelWrapper(str(path)).transform(InferShapes())
     kind, rng = network.input.type, np.random.default_rng(0)
     frames = rng.integers(kind.low, kind.high + 1, (count, *network.input.shape))
     frames = frames.astype(bool) if isinstance(kind, Bit) else frames.astype(np.int16)
-    expected = golden(network, frames)
-    scores, *label = (each.name for each in model.graph.output)
-    for n, frame in enumerate(frames):
-        x = np.moveaxis(frame, -1, 0)[None].astype(np.float32)
-        found = execute_onnx(model, {"input": x})
-        assert found[scores].ravel().tolist() == expected.scores[n].tolist()
-        if label:
-            assert found[label[0]].item() == expected.labels[n]
+    executed(network, path, frames)
 
 
 @settings(max_examples=25)
@@ -68,19 +48,6 @@ def test_refuses_what_float32_does_not_hold(tmp_path):
     with pytest.raises(NetworkError, match=r"^(fc|scores) has values that float32 does not"):
         export_qonnx(random_residual(4), tmp_path / "net.onnx")
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("name", ["mnist-tfc-sign", "mnist-tfc-siman", "mnist-sfc-sign"])
-def test_what_is_exported_can_be_imported(name, tmp_path):
-    """Labels, and scores but for one factor."""
-    network = load(ZOO / f"{name}.xnf")
-    export_qonnx(network, tmp_path / "net.onnx")
-    again = import_onnx(tmp_path / "net.onnx", input=network.input).network
-    frames = np.random.default_rng(0).integers(0, 256, (200, *network.input.shape), np.uint8)
-    first, second = golden(network, frames), golden(again, frames)
-    assert first.labels.tolist() == second.labels.tolist()
-    left, right = first.scores.double(), second.scores.double()
-    assert np.allclose(left / left.abs().max(), right / right.abs().max(), atol=1e-6)
 
 
 def test_refuses_products_that_are_too_large_before_they_are_rounded(tmp_path):

@@ -1,16 +1,18 @@
 """Integer networks as ONNX files with QONNX's operators, for FINN and for qonnx's executor.
 
 All values are integers in float32, which holds them exactly up to 2²⁴; a network that needs more is
-refused. Convolutions of bits become those of 0 and 1 with the weights 2v − 1, plus a constant.
+refused. Convolutions of bits v become those of the weights 2v − 1; and the bits that they get, and
+codes, become levels such that zeros around a map are what the network means by its padding.
 """
 
+from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xnorflow.errors import NetworkError, ToolError
+from xnorflow.errors import NetworkError
 from xnorflow.files import write_atomically
 from xnorflow.ir import (
     INPUT,
@@ -23,7 +25,6 @@ from xnorflow.ir import (
     Convolution,
     DynamicThreshold,
     DynamicTwoSlope,
-    Gate,
     GlobalSum,
     IntegerConv,
     MaxPool,
@@ -40,14 +41,19 @@ from xnorflow.ir import (
     Upsample,
 )
 from xnorflow.ir.windows import pair
+from xnorflow.sw.frontend.qonnx.products import (
+    EXACT,
+    Products,
+    compared,
+    products_of,
+    steps_of,
+    uniform,
+)
+from xnorflow.sw.frontend.qonnx.shifts import shifts_of
+from xnorflow.sw.frontend.qonnx.writing import DOMAIN, Writer, channels_of
 
 
 __all__ = ["export_qonnx"]
-
-_DOMAIN: Final = "qonnx.custom_op.general"
-_OPSET: Final = 13
-_EXACT: Final = 1 << 24
-"""Integers up to here are exact in float32."""
 
 
 def export_qonnx(network: Network, path: Path | str) -> None:
@@ -71,44 +77,32 @@ class _Export:
     """Nodes so far; each method adds some, and gives the name of what the last one delivers."""
 
     def __init__(self, network: Network) -> None:
-        try:
-            import onnx
-        except ImportError:
-            raise ToolError(
-                "ONNX files need the package onnx: pip install 'xnorflow[qonnx]'"
-            ) from None
-        self.onnx: Any = onnx
         self.network = network
-        self.nodes: list[Any] = []
-        self.constants: dict[str, Any] = {}
+        self.writer = Writer()
+        self._call, self._times, self._plus = (
+            self.writer.call,
+            self.writer.times,
+            self.writer.plus,
+        )
         self.tensors = {INPUT: INPUT}
-        self.popcounts: dict[str, str] = {}
+        self.shifts = shifts_of(network)
+        self.sources = {node.name: node for node in network.nodes}
+        self.input = ""
+        self.sums: dict[tuple[str, bytes], str] = {}
         for node in network.nodes:
             self._check(node)
-            self.tensors[node.name] = self._node(node, self.tensors[node.source])
+            self._add(node)
 
     def model(self) -> Any:
         """The whole model."""
-        helper, kind = self.onnx.helper, self.onnx.TensorProto
         frame, last = self.network.input, self.network.nodes[-1]
-        shape = [1, frame.channels, frame.height, frame.width]
         scores = last.source if isinstance(last, ArgMax) else last.name
         classes = self.network.maps[scores].channels
-        outputs = [
-            helper.make_tensor_value_info(self.tensors[scores], kind.FLOAT, [1, classes, 1, 1])
-        ]
+        outputs = [(self._tensor(scores), [1, classes, 1, 1])]
         if isinstance(last, ArgMax):
-            label = self.tensors[last.name]
-            outputs.append(helper.make_tensor_value_info(label, kind.INT64, [1, 1, 1, 1]))
-        graph = helper.make_graph(
-            self.nodes,
-            self.network.name,
-            [helper.make_tensor_value_info(INPUT, kind.FLOAT, shape)],
-            outputs,
-            list(self.constants.values()),
-        )
-        opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(_DOMAIN, 1)]
-        return helper.make_model(graph, opset_imports=opsets, producer_name="xnorflow")
+            outputs.append((self.tensors[last.name], [1, 1, 1, 1]))
+        shape = [1, frame.channels, frame.height, frame.width]
+        return self.writer.model(self.network.name, shape, outputs)
 
     def _check(self, node: Node) -> None:
         delivered, x = self.network.maps[node.name].type, self.network.maps[node.source]
@@ -120,34 +114,43 @@ class _Export:
             slopes = np.abs([node.positive, node.negative]).max()
             # A dynamic shift is at most a bit wider than the stream.
             reach = max(reach, 4 * max(-x.type.low, x.type.high) * int(slopes))
-        if reach > _EXACT:
+        if reach > EXACT:
             raise NetworkError(f"{node.name} has values that float32 does not hold exactly")
 
+    def _add(self, node: Node) -> None:
+        """A node, unless those that read it decide how it is written."""
+        if isinstance(node, BinaryConv | IntegerConv):
+            return
+        if isinstance(node, Threshold | MultiThreshold):
+            readers = [each for each in self.network.nodes if node.name in each.sources]
+            # Sums are pooled and compared, rather than bits pooled some of which are inverted.
+            pool = readers[0] if len(readers) == 1 else None
+            turned = isinstance(pool, MaxPool) and pool.inverted is not None
+            if turned and self._compared(node) is not None:
+                return
+            self.tensors[node.name] = self._threshold(node)
+        elif isinstance(node, MaxPool) and node.source not in self.tensors:
+            threshold = self.sources[node.source]
+            assert isinstance(threshold, Threshold | MultiThreshold)
+            self.tensors[node.name] = self._threshold(threshold, node)
+        elif isinstance(node, Affine):
+            total = self._affine(node)
+            rounding = node.rounding
+            self.tensors[node.name] = total if rounding is None else self._round(total, rounding)
+        else:
+            self.tensors[node.name] = self._node(node, self._tensor(node.source))
+
     def _node(self, node: Node, x: str) -> str:
-        name = node.name
         match node:
-            case BinaryConv() | IntegerConv():
-                return self._convolution(node, x)
-            case Threshold():
-                sums = self._with_popcount(node, x, node.popcount_weights, 1 << node.fraction)
-                limits = _of_classes(node.thresholds, node.classes)
-                return self._steps(name, sums, [limits], node.inverted)
-            case MultiThreshold():
-                limits_of = [_of_classes(row, node.classes) for row in node.thresholds]
-                return self._steps(name, x, limits_of, node.inverted)
-            case Affine():
-                products = self._with_popcount(node, x, node.popcount_scale, node.scale)
-                total = self._call("Add", products, _of_classes(node.offset, node.classes))
-                return total if node.rounding is None else self._round(total, node.rounding)
             case TwoSlope():
                 return self._round(self._slopes(node, x), node.rounding)
             case DynamicThreshold() | DynamicTwoSlope():
                 return self._dynamic(node, x)
             case Add():
-                total = self._call("Add", x, self.tensors[node.other])
+                total = self._call("Add", x, self._tensor(node.other))
                 return self._round(total, node.rounding)
             case Concat():
-                return self._call("Concat", *(self.tensors[each] for each in node.sources), axis=1)
+                return self._call("Concat", *map(self._tensor, node.sources), axis=1)
             case PadChannels():
                 pads = np.array([0, node.before, 0, 0, 0, node.after, 0, 0])
                 return self._call("Pad", x, pads, np.float32(0))
@@ -159,75 +162,146 @@ class _Export:
                 modes = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
                 return self._call("Resize", x, "", scales, mode="nearest", **modes)
             case ArgMax() if self.network.maps[node.source].channels == 1:
-                return self._call("Cast", self._steps(name, x, [np.zeros((1, 1, 1))], None), to=7)
+                return self._call("Cast", self._levels(x, np.zeros((1, 1)), node.name), to=7)
             case ArgMax():
                 return self._call("ArgMax", x, axis=1, keepdims=1)
         return self._pool(node, x)
 
     # -- layers -------------------------------------------------------------------------------
 
-    def _convolution(self, node: BinaryConv | IntegerConv, x: str) -> str:
-        windows: dict[str, Any] = {
-            **_sides(node),
-            "dilations": [axis.dilation for axis in node.axes],
-            "group": node.groups,
-        }
-        weights = node.weights.astype(np.int64)
-        constant = np.zeros(node.filters, np.int64)
-        if isinstance(node, BinaryConv) and node.gate is Gate.XNOR:
-            counted = np.ones_like(weights) if node.mask is None else node.mask.astype(np.int64)
-            constant = (2**node.bits - 1) * (counted - weights).sum(axis=(1, 2, 3))
-            weights = 2 * weights - counted
-        if isinstance(node, BinaryConv) and node.popcount:
-            ones = np.ones_like(weights[:1])
-            self.popcounts[node.name] = self._call("Conv", x, _kernel(ones), **windows)
-        sums = self._call("Conv", x, _kernel(weights), **windows)
-        return self._call("Add", sums, _channels(constant)) if constant.any() else sums
+    def _tensor(self, name: str) -> str:
+        """What a node delivers; levels, if it is bits or codes that have a shift."""
+        if name not in self.tensors:
+            conv = self.sources[name]
+            assert isinstance(conv, BinaryConv | IntegerConv)
+            layer = products_of(conv, self.network.maps[conv.source])
+            self.tensors[name] = self._exact(layer)
+        return self.tensors[name]
 
-    def _with_popcount(
-        self,
-        node: Threshold | Affine,
-        x: str,
-        weights: NDArray[np.int64] | None,
-        factor: int | NDArray[np.int64],
-    ) -> str:
-        scaled = self._call("Mul", x, _channels(np.atleast_1d(factor)))
-        if weights is None:
-            return scaled
-        term = self._call("Mul", self.popcounts[node.source], _channels(weights))
-        return self._call("Add", scaled, term)
+    def _products(self, layer: Products) -> str:
+        """Sums of products with levels, in steps of their shift."""
+        conv = layer.node
+        key = conv.name, layer.weights.tobytes()
+        if key not in self.sums:
+            if layer.reach(self._shift(conv)).max() > EXACT:
+                raise NetworkError(f"{conv.name} has values that float32 does not hold exactly")
+            first = conv.name not in {name for name, _ in self.sums}
+            self.sums[key] = self._call(
+                "Conv",
+                self._shifted_input() if conv.source == INPUT else self._tensor(conv.source),
+                layer.weights.transpose(0, 3, 1, 2).astype(np.float32),
+                name=conv.name if first else "",
+                dilations=[axis.dilation for axis in conv.axes],
+                group=conv.groups,
+                **_sides(conv),
+            )
+        return self.sums[key]
 
-    def _steps(
-        self, name: str, x: str, limits: list[NDArray[Any]], inverted: NDArray[np.bool_] | None
-    ) -> str:
-        """How many of the ``limits``, (channels, rows or 1, columns or 1) each, are reached."""
-        channels = limits[0].shape[0]
-        if inverted is not None and inverted.any():
-            # Of integers, x < t is −x ≥ 1 − t.
-            x = self._call("Mul", x, _channels(np.where(inverted, -1, 1)))
-            flipped = inverted[:, None, None]
-            limits = [
-                np.where(flipped, 1 - other, limit)
-                for limit, other in zip(limits, reversed(limits), strict=True)
-            ]
-        if all(limit.shape[1:] == (1, 1) for limit in limits):
-            rows = np.stack([limit[:, 0, 0] for limit in limits], axis=1)
-            return self._thresholds(x, rows, name)
-        zeros = np.zeros((channels, 1))
-        parts = [self._thresholds(self._call("Sub", x, limit), zeros) for limit in limits]
-        reached = parts[0]
-        for part in parts[1:]:
-            reached = self._call("Add", reached, part)
-        return reached
+    def _shifted_input(self) -> str:
+        shift = self.shifts[INPUT]
+        if shift and not self.input:
+            doubled = self._times(INPUT, np.array([shift.denominator]))
+            self.input = self._plus(doubled, np.array([shift.numerator]))
+        return self.input or INPUT
 
-    def _thresholds(self, x: str, rows: NDArray[Any], name: str = "") -> str:
-        kind = f"UINT{rows.shape[1].bit_length()}"
-        return self._call("MultiThreshold", x, rows, domain=_DOMAIN, name=name, out_dtype=kind)
+    def _shift(self, conv: BinaryConv | IntegerConv) -> Fraction:
+        return self.shifts.get(conv.source, Fraction(0))
+
+    def _offset(self, layer: Products) -> NDArray[np.int64]:
+        """What sums of products in steps lack of those without a shift; they have no padding."""
+        shift = self._shift(layer.node)
+        return shift.denominator * layer.constant - shift.numerator * layer.weights.sum((1, 2, 3))
+
+    def _exact(self, layer: Products, scale: NDArray[np.int64] | int = 1) -> str:
+        """Sums of products, times ``scale``, as they are without a shift."""
+        shift = self._shift(layer.node)
+        # The denominator is a power of two.
+        factors = np.asarray(scale) / shift.denominator
+        if (layer.reach(shift) * np.abs(scale)).max() > EXACT:
+            raise NetworkError(f"{layer.node.name} has values that float32 does not hold exactly")
+        scaled = self._times(self._products(layer), factors)
+        return self._plus(scaled, factors * self._offset(layer))
+
+    def _affine(self, node: Affine) -> str:
+        offset = _of_classes(node.offset, node.classes)
+        conv = self.sources.get(node.source)
+        if not isinstance(conv, BinaryConv | IntegerConv):
+            return self._plus(self._times(self._tensor(node.source), node.scale), offset)
+        x = self.network.maps[conv.source]
+        if node.popcount_scale is None:
+            total = self._exact(products_of(conv, x), node.scale)
+        else:
+            total = self._exact(products_of(conv, x, node.scale, node.popcount_scale))
+        return self._plus(total, offset)
+
+    def _compared(self, node: Threshold | MultiThreshold) -> tuple[str, NDArray[np.int64]] | None:
+        """Sums, and thresholds (steps, channels) of theirs that are the same for all pixels."""
+        conv = self.sources.get(node.source)
+        if isinstance(conv, BinaryConv | IntegerConv):
+            layer = compared(node, conv, self.network.maps[conv.source])
+            rows = uniform(layer, node, self._shift(conv))
+            return None if rows is None else (self._products(layer), rows)
+        if node.classes is not None:
+            return None
+        return self._tensor(node.source), steps_of(node)
+
+    def _threshold(self, node: Threshold | MultiThreshold, pool: MaxPool | None = None) -> str:
+        """Levels of what is compared, behind a ``pool`` of that if there is one."""
+        found = self._compared(node)
+        inverted = np.zeros(node.channels, np.bool_) if node.inverted is None else node.inverted
+        # Of integers, x < t is −x ≥ 1 − t.
+        signs = np.where(inverted, -1, 1)
+        if found is None:
+            return self._by_pixel(node, signs)
+        x, rows = found
+        rows = np.where(inverted, 1 - rows[::-1], rows)
+        if pool is None:
+            return self._levels(self._times(x, signs), rows.T, node.name)
+        downward = np.where(np.asarray(pool.inverted), -1, 1)
+        largest = self._call("MaxPool", self._times(x, signs * downward), **_sides(pool))
+        return self._levels(self._times(largest, downward), rows.T, pool.name)
+
+    def _by_pixel(self, node: Threshold | MultiThreshold, signs: NDArray[np.int64]) -> str:
+        """Levels with a comparison for each step and pixel."""
+        conv = self.sources.get(node.source)
+        if isinstance(conv, BinaryConv | IntegerConv):
+            x = self._exact(compared(node, conv, self.network.maps[conv.source]))
+        else:
+            x = self._tensor(node.source)
+        x, zeros = self._times(x, signs), np.zeros((node.channels, 1))
+        falling = (signs < 0)[:, np.newaxis, np.newaxis]
+        reached = ""
+        for row in steps_of(node):
+            limit = _of_classes(row, node.classes)
+            limit = np.where(falling, 1 - limit, limit)
+            part = self._levels(self._call("Sub", x, limit), zeros)
+            reached = self._call("Add", reached, part) if reached else part
+        shift = self.shifts[node.name]
+        return self._plus(
+            self._times(reached, np.array([shift.denominator])), np.array([shift.numerator])
+        )
+
+    def _levels(self, x: str, rows: NDArray[Any], name: str = "") -> str:
+        """How many of ``rows`` (channels, steps) are reached, with the shift of ``name``."""
+        shift, steps = self.shifts.get(name, Fraction(0)), rows.shape[1]
+        unit, low = shift.denominator, shift.numerator
+        high = low + unit * steps
+        bits = max(high, -low - 1).bit_length()
+        kind = f"UINT{bits}" if low >= 0 else f"INT{bits + 1}"
+        return self._call(
+            "MultiThreshold",
+            x,
+            rows,
+            domain=DOMAIN,
+            name=name,
+            out_dtype="BIPOLAR" if (low, high, steps) == (-1, 1, 1) else kind,
+            **({"out_scale": float(unit), "out_bias": float(low)} if shift else {}),
+        )
 
     def _slopes(self, node: TwoSlope | DynamicTwoSlope, x: str) -> str:
-        above = self._call("Mul", self._call("Relu", x), _channels(node.positive))
+        above = self._call("Mul", self._call("Relu", x), channels_of(node.positive))
         below = self._call("Relu", self._call("Neg", x))
-        return self._call("Sub", above, self._call("Mul", below, _channels(node.negative)))
+        return self._call("Sub", above, self._call("Mul", below, channels_of(node.negative)))
 
     def _dynamic(self, node: DynamicThreshold | DynamicTwoSlope, x: str) -> str:
         channels = self.network.maps[node.source].channels
@@ -241,8 +315,7 @@ class _Export:
             one = self.network.maps[node.parameters].channels == 1
             limits = parameters if one else part(node.first, channels)
             scaled = self._call("Mul", x, np.float32(node.scale))
-            zeros = np.zeros((channels, 1))
-            return self._thresholds(self._call("Sub", scaled, limits), zeros)
+            return self._levels(self._call("Sub", scaled, limits), np.zeros((channels, 1)))
         before, after = part(node.first, channels), part(node.first + channels, channels)
         rounding, bent = node.rounding, self._slopes(node, self._call("Add", x, before))
         total = self._call("Add", self._shifted(bent, rounding), after)
@@ -254,8 +327,8 @@ class _Export:
             case MaxPool():
                 sides = _sides(node)
                 if node.inverted is None:
-                    return self._call("MaxPool", x, **sides)
-                signs = _channels(np.where(node.inverted, -1, 1))
+                    return self._call("MaxPool", x, name=node.name, **sides)
+                signs = channels_of(np.where(node.inverted, -1, 1))
                 largest = self._call("MaxPool", self._call("Mul", x, signs), **sides)
                 return self._call("Mul", largest, signs)
             case SumPool():
@@ -285,28 +358,6 @@ class _Export:
         low, high = (np.float32(end) for end in (rounding.low, rounding.high))
         return self._call("Clip", self._shifted(x, rounding), low, high)
 
-    def _call(
-        self, op: str, *inputs: Any, domain: str = "", name: str = "", **attributes: Any
-    ) -> str:
-        names = [each if isinstance(each, str) else self._constant(each) for each in inputs]
-        result = f"t{len(self.nodes)}"
-        self.nodes.append(
-            self.onnx.helper.make_node(
-                op, names, [result], name or f"{op}_{len(self.nodes)}", domain=domain, **attributes
-            )
-        )
-        return result
-
-    def _constant(self, value: Any) -> str:
-        array = np.asarray(value)
-        if array.dtype.kind == "f" or array.ndim > 1:
-            if np.abs(array).max(initial=0) > _EXACT:
-                raise NetworkError("the network has constants that float32 does not hold exactly")
-            array = array.astype(np.float32)
-        name = f"c{len(self.constants)}"
-        self.constants[name] = self.onnx.numpy_helper.from_array(array, name)
-        return name
-
 
 def _sides(node: Convolution | Pool) -> dict[str, Any]:
     """Attributes of windows."""
@@ -317,19 +368,8 @@ def _sides(node: Convolution | Pool) -> dict[str, Any]:
     }
 
 
-def _kernel(weights: NDArray[np.int64]) -> NDArray[np.float32]:
-    return weights.transpose(0, 3, 1, 2).astype(np.float32)
-
-
-def _channels(values: NDArray[Any]) -> NDArray[np.float32]:
-    """Values (channels,) for maps (1, channels, height, width)."""
-    return values.reshape(-1, 1, 1).astype(np.float32)
-
-
-def _of_classes(
-    values: NDArray[np.int64], classes: NDArray[np.int64] | None
-) -> NDArray[np.float32]:
+def _of_classes(values: NDArray[np.int64], classes: NDArray[np.int64] | None) -> NDArray[Any]:
     """Values (channels, 1, 1), or (channels, height, width) where they depend on the pixel."""
     if classes is None:
-        return _channels(values)
-    return np.moveaxis(values[classes], -1, 0).astype(np.float32)
+        return channels_of(values)
+    return np.moveaxis(values[classes], -1, 0)
