@@ -3,11 +3,13 @@
     python bench/conformance.py                   # all of Brevitas' examples
     python bench/conformance.py tfc_1w2a          # only these
     python bench/conformance.py --rtl             # Verilog against the integers
+    python bench/conformance.py --round-trip      # integers that are exported and imported again
 
 TFC, SFC, LFC and CNV are those of `brevitas_examples.bnn_pynq`, trained for a moment on MNIST or
 CIFAR-10, so that thresholds are not all in the middle, and exported to build/qonnx. qonnx executes
 in float32. Compared are all activations of 1 and 2 bits, the labels, and the order of all scores.
-With --rtl, it is the scores of the first 1,000 images, 100 for CNV, in the RTL and in the integers.
+With --rtl, it is the scores of the first 1,000 images, 100 for CNV, in the RTL and in the integers;
+with --round-trip, those of the integers, and of what comes back from an ONNX file of them.
 """
 
 import argparse
@@ -20,14 +22,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from brevitas.export import export_qonnx
+from brevitas.export import export_qonnx as export_brevitas
 from brevitas_examples.bnn_pynq.models import model_with_cfg
 from numpy.typing import NDArray
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_onnx
 from qonnx.transformation.change_batchsize import ChangeBatchSize
 from qonnx.transformation.infer_shapes import InferShapes
-from record import record
+from record import read_rows, record
 from rich.console import Console
 from torch import nn
 from torch.nn import functional
@@ -39,6 +41,7 @@ from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.ir import Network
 from xnorflow.sim.simulate import simulate
 from xnorflow.sw.data import Dataset, ImageData, load
+from xnorflow.sw.frontend.qonnx.exporting import export_qonnx
 from xnorflow.sw.frontend.qonnx.importing import import_onnx
 from xnorflow.sw.golden import golden
 
@@ -60,7 +63,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Networks of Brevitas against qonnx.")
     parser.add_argument("names", nargs="*", metavar="NAME", choices=[*NAMES, []])
     parser.add_argument("--rtl", action="store_true", help="simulate instead")
+    parser.add_argument("--round-trip", action="store_true", help="export and import instead")
     given = parser.parse_args()
+    measure = simulated if given.rtl else tripped if given.round_trip else compare
     warnings.simplefilter("ignore")
     FOLDER.mkdir(parents=True, exist_ok=True)
     console, rows = Console(), []
@@ -69,10 +74,15 @@ def main() -> None:
         path = FOLDER / f"{name}.onnx"
         if not path.exists():
             export(name, data, path)
-        rows.append((simulated if given.rtl else compare)(name, data, path))
+        rows.append(measure(name, data, path))
         console.print(rows[-1], soft_wrap=True)
     if not given.names and given.rtl:
         record("conformance_rtl", "python bench/conformance.py --rtl", [*PACKAGES, *RTL], rows)
+    elif given.round_trip:
+        known = {row["model"]: row for row in [*read_rows("conformance_round_trip"), *rows]}
+        rows = [known[name] for name in NAMES if name in known]
+        command = "python bench/conformance.py --round-trip"
+        record("conformance_round_trip", command, PACKAGES, rows)
     elif not given.names:
         record("conformance", "python bench/conformance.py", PACKAGES, rows)
 
@@ -95,7 +105,7 @@ def export(name: str, data: ImageData, path: Path) -> None:
             if isinstance(module, nn.Linear | nn.Conv2d):
                 module.weight.data.clamp_(-1, 1)
     model.eval()
-    export_qonnx(model, images[:1].float() / 255, str(path))
+    export_brevitas(model, images[:1].float() / 255, str(path))
 
 
 def compare(name: str, data: ImageData, path: Path) -> dict[str, Any]:
@@ -112,7 +122,7 @@ def compare(name: str, data: ImageData, path: Path) -> dict[str, Any]:
         frames = frames_of(network, images)
         tensors = execute_onnx(model, {model.graph.input[0].name: x}, True)
         found = golden(network, frames, keep=network.maps)
-        for codes, levels in _activations(found.maps, outputs, tensors):
+        for codes, levels in activations(found.maps, outputs, tensors):
             values += codes.size
             differing += int((codes != levels).sum())
         scores = tensors[model.graph.output[0].name]
@@ -154,6 +164,36 @@ def simulated(name: str, data: ImageData, path: Path) -> dict[str, Any]:
     }
 
 
+def tripped(name: str, data: ImageData, path: Path) -> dict[str, Any]:
+    """Scores of a network, and of what comes back from an ONNX file of it."""
+    network = import_onnx(path).network
+    images = data.test_images[: 100 if name.startswith("cnv") else 1000]
+    frames = frames_of(network, images)
+    export_qonnx(network, path.with_suffix(".again.onnx"))
+    again = import_onnx(path.with_suffix(".again.onnx"), input=network.input).network
+    first, second = golden(network, frames), golden(again, frames)
+    assert first.labels is not None
+    assert second.labels is not None
+    return {
+        "model": name,
+        "images": len(images),
+        "scores": different(first.scores.numpy(), second.scores.numpy()),
+        "labels": int((first.labels != second.labels).sum()),
+    }
+
+
+def different(integers: NDArray[Any], scores: NDArray[Any]) -> int:
+    """Images whose scores are not ``integers`` times one number above 0, exactly.
+
+    They are compared crosswise in float64, which holds products of 53 bits.
+    """
+    left, right = (each.astype(np.float64) for each in (integers, scores))
+    most = np.unravel_index(np.abs(left).argmax(), left.shape)
+    if left[most] * right[most] <= 0 or np.abs(left).max() * np.abs(right).max() > 2**53:
+        return len(left)
+    return int((left * right[most] != right * left[most]).any(axis=1).sum())
+
+
 def frames_of(network: Network, images: torch.Tensor) -> NDArray[Any]:
     """Images as a network takes them: pixels, or codes of values from 0 to 1."""
     if network.quantisation is None:
@@ -161,12 +201,12 @@ def frames_of(network: Network, images: torch.Tensor) -> NDArray[Any]:
     return quantise((images.float() / 255).numpy(), network.input.type, network.quantisation)
 
 
-def _activations(
+def activations(
     maps: dict[str, torch.Tensor], outputs: dict[str, str], tensors: dict[str, NDArray[Any]]
 ) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
     """Codes of each quantiser in the network, and the steps of its levels in the model."""
     for name, output in outputs.items():
-        if name not in maps or not 2 <= len(np.unique(tensors[output])) <= 4:
+        if name not in maps or not 2 <= len(np.unique(tensors[output])) <= 16:
             continue
         codes = np.moveaxis(maps[name].numpy().astype(np.int64), -1, 1)
         levels = tensors[output].reshape(codes.shape)

@@ -42,7 +42,7 @@ def pages() -> dict[Path, str]:
     )
     contents = {
         ROOT / "README.md": sections,
-        ROOT / "docs" / "qonnx.md": (conformance(), low_bit()),
+        ROOT / "docs" / "qonnx.md": (conformance(), features(), importing(), low_bit()),
         ROOT / "docs" / "dynamic.md": (barriers(), twins(), dynamic(), smallest(), mutants()),
     }
     return {path: _filled(path, parts) for path, parts in contents.items()}
@@ -130,16 +130,54 @@ def own_modules() -> str:
 
 def conformance() -> str:
     """Networks that Brevitas exports."""
+    trips = {row["model"]: row for row in read_rows("conformance_round_trip")}
     rows = [
         [row["model"], f"{row['images']:,}", f"{row['differing']} of {row['values']:,}",
-         f"{row['labels']}", f"{row['orders']}"]
+         f"{row['labels']}", f"{row['orders']}", _trip(trips.get(row["model"]))]
         for row in read_rows("conformance")
     ]  # fmt: skip
     return _section(
         "Brevitas' own networks, trained for a moment and exported, on the whole test sets of "
         "MNIST and CIFAR-10: activations, labels, and orders of the scores that differ from "
-        "qonnx's execution in float32, `python bench/conformance.py`.",
-        ["model", "images", "activations differ", "labels", "orders of scores"],
+        "qonnx's execution in float32, `python bench/conformance.py`; and labels and scores that "
+        "differ in what is exported and imported once more, on the first 1,000 images, 100 for "
+        "CNV, `--round-trip`.",
+        ["model", "images", "activations differ", "labels", "orders of scores", "round trip"],
+        rows,
+    )
+
+
+def _trip(row: dict[str, Any] | None) -> str:
+    return f"{row['labels']}, {row['scores']}" if row else "not measured"
+
+
+def features() -> str:
+    """Small networks with one feature each."""
+    rows = [
+        [row["model"], f"{row['images']:,}", f"{row['differing']} of {row['values']:,}",
+         f"{row['labels']}", f"{row['scores']}", f"{row['trip_labels']}, {row['trip_scores']}"]
+        for row in read_rows("features")
+    ]  # fmt: skip
+    return _section(
+        "Small networks of Brevitas' layers, trained for a moment, with one feature each: "
+        "activations, labels and scores (equal but for one factor, exactly) that differ from "
+        "qonnx's execution; and labels and scores that differ in what is exported and imported "
+        "once more, `python bench/features.py`.",
+        ["feature", "images", "activations differ", "labels", "scores", "round trip"],
+        rows,
+    )
+
+
+def importing() -> str:
+    """Import of a large file."""
+    rows = [
+        [f"{row['bytes'] / 1e6:.1f} MB", f"{row['seconds']}", f"{row['megabytes']:,}",
+         f"{row['megabytes_before']:,}"]
+        for row in read_rows("importing")
+    ]  # fmt: skip
+    return _section(
+        "The import of a perceptron with 32-bit latent weights, `python bench/importing.py`.",
+        ["file", "seconds", "most memory, MB", "before the import, MB"],
         rows,
     )
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.onnx_models import QONNX, Builder, check, run
+from tests.onnx_models import QONNX, Builder, check, proportional, run
 from xnorflow.errors import LoweringError
 from xnorflow.frames import quantise
 from xnorflow.ir import (
@@ -111,9 +111,7 @@ def test_a_quantised_input_is_the_networks_input(path, signed):
     found = golden(network, frames)
     expected = tensors[b.x]
     assert (expected.argmax(1) == found.labels.numpy()).all()
-    integers = found.scores.numpy().astype(float)
-    factor = (integers * expected).sum() / (expected**2).sum()
-    np.testing.assert_allclose(integers / factor, expected, rtol=0, atol=1e-4)
+    assert proportional(found.scores.numpy(), expected)
 
 
 @pytest.mark.parametrize(

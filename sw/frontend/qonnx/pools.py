@@ -6,34 +6,35 @@ from fractions import Fraction
 
 import numpy as np
 
-from xnorflow.ir.windows import Padding
+from xnorflow.ir.windows import Axis, Padding, axes_of, four, pair
 from xnorflow.sw.frontend.graph import AveragePool, Function, MaxPool, Upsample
 from xnorflow.sw.frontend.pools import ceiled
 from xnorflow.sw.frontend.qonnx.layers import Read, map_of, ordered
 from xnorflow.sw.frontend.qonnx.values import Call, Tensor, arrange, fractions
+from xnorflow.sw.frontend.qonnx.windows import windows_of
 
 
 __all__ = ["POOLS"]
 
 
 def _max_pool(call: Call) -> Read:
-    x, windows = _windows(call)
-    size, stride, before, after, sides = windows
-    if x.padding:
-        raise call.error("must not pool a map with zeros around it")
-    pool = MaxPool(size, stride, _padding(before, after))
-    return _pooled(call, x, pool, sides)
+    x, rows, columns = _windows(call)
+    stride = rows.stride, columns.stride
+    return _pooled(call, x, MaxPool((rows.taps, columns.taps), stride, _padding(rows, columns)))
 
 
 def _average(call: Call) -> Read:
     if call.op == "GlobalAveragePool":
-        return _averaged(call, map_of(call), keep=True)
-    x, windows = _windows(call)
-    size, stride, before, after, sides = windows
-    if x.padding:
-        raise call.error("must not average a map with zeros around it")
-    counted = _padding(before, _pads(call)[1]) if call.integer("count_include_pad", 0) else 0
-    return _pooled(call, x, AveragePool(size, stride, _padding(before, after), counted), sides)
+        return _averaged(call, keep=True)
+    x, rows, columns = _windows(call)
+    counted = _padding(*windows_of(call, x, _kernel(call)))
+    pool = AveragePool(
+        (rows.taps, columns.taps),
+        (rows.stride, columns.stride),
+        _padding(rows, columns),
+        counted if call.integer("count_include_pad", 0) else 0,
+    )
+    return _pooled(call, x, pool)
 
 
 def _upsample(call: Call) -> Read:
@@ -82,82 +83,80 @@ _NEAREST = (
 )
 """Coordinates and rounding that repeat every pixel as often, for whole factors."""
 
-_Pair = tuple[int, int]
 
-
-def _windows(call: Call) -> tuple[Tensor, tuple[_Pair, _Pair, _Pair, _Pair, _Pair]]:
-    """The map, and size, stride, padding before and after of windows, and how many there are."""
-    x = map_of(call)
-    size, stride = _two(call, "kernel_shape"), _two(call, "strides")
-    if {*(call.integers("dilations") or [1])} != {1}:
+def _windows(call: Call) -> tuple[Tensor, Axis, Axis]:
+    """The map, and the rows and columns of windows of it."""
+    x = map_of(call, sequence=True)
+    if x.padding:
+        raise call.error("must not pool a map with zeros around it")
+    rows, columns = windows_of(call, x, _kernel(call))
+    if (rows.dilation, columns.dilation) != (1, 1):
         raise call.error("must have windows without dilation")
-    before, after = _pads(call)
     if call.integer("ceil_mode", 0):
-        after = ceiled(x.map[1:], size, stride, before, after)
-    beyond = [pad >= taps for pads in (before, after) for pad, taps in zip(pads, size, strict=True)]
-    sides = [
-        (side + first + last - taps) // step + 1
-        for side, first, last, taps, step in zip(
-            x.map[1:], before, after, size, stride, strict=True
+        after = ceiled(
+            x.map[1:],
+            (rows.taps, columns.taps),
+            (rows.stride, columns.stride),
+            (rows.before, columns.before),
+            (rows.after, columns.after),
         )
-    ]
-    if min(sides) < 1 or any(beyond):
-        raise call.error(f"has windows that do not fit its map {x.map}")
-    return x, (size, stride, before, after, (sides[0], sides[1]))
+        rows, columns = (
+            replace(axis, after=n) for axis, n in zip((rows, columns), after, strict=True)
+        )
+    if any(max(axis.before, axis.after) >= axis.taps for axis in (rows, columns)):
+        raise call.error(f"has windows that may lie beside its map {x.map}")
+    return x, rows, columns
 
 
-def _two(call: Call, name: str) -> _Pair:
-    """Positive numbers for rows and columns."""
-    values = call.integers(name) or [1, 1]
-    if len(values) != 2 or min(values) < 1:
-        raise call.error(f"must have two positive {name}, not {values}")
-    return values[0], values[1]
+def _kernel(call: Call) -> list[int]:
+    kernel = call.integers("kernel_shape") or []
+    rank = call.tensor().order.ndim - 2
+    if len(kernel) != rank or min(kernel, default=0) < 1:
+        raise call.error(f"has windows {kernel}: accepted are {rank} positive numbers")
+    return kernel
 
 
-def _pads(call: Call) -> tuple[_Pair, _Pair]:
-    """Padding before and behind rows and columns."""
-    mode = call.text("auto_pad", "NOTSET")
-    pads = (call.integers("pads") or [0] * 4) if mode == "NOTSET" else [0] * 4
-    if mode not in ("NOTSET", "VALID") or len(pads) != 4 or min(pads) < 0:
-        raise call.error(f"has the padding {pads} with auto_pad {mode}, which is not known")
-    return (pads[0], pads[1]), (pads[2], pads[3])
+def _padding(rows: Axis, columns: Axis) -> Padding:
+    return rows.before, rows.after, columns.before, columns.after
 
 
-def _padding(before: _Pair, after: _Pair) -> Padding:
-    return before[0], after[0], before[1], after[1]
-
-
-def _pooled(call: Call, x: Tensor, pool: MaxPool | AveragePool, sides: _Pair) -> Read:
-    shape = x.map[0], *sides
+def _pooled(call: Call, x: Tensor, pool: MaxPool | AveragePool) -> Read:
+    axes = axes_of(pair(pool.size), pool.stride or pool.size, pool.padding)
+    rows, columns = (axis.count(side) for axis, side in zip(axes, x.map[1:], strict=True))
+    shape = x.map[0], rows, columns
+    order = ordered(call, 1, x.map[0], *(rows, columns)[4 - x.order.ndim :])
     bits = x.bits and isinstance(pool, MaxPool)
-    tensor = replace(x, map=shape, order=ordered(call, 1, *shape), bits=bits)
-    alone = pool.size == (1, 1) and pool.stride == (1, 1)
-    return ([], x) if alone else ([("", pool)], tensor)
+    alone = pool.size == (1, 1) and pool.stride == (1, 1) and not any(four(pool.padding))
+    return ([], x) if alone else ([("", pool)], replace(x, map=shape, order=order, bits=bits))
 
 
-def _mean(call: Call) -> Read:
-    x = map_of(call)
+def _reduced(call: Call) -> Read:
+    """Mean or sum over all pixels."""
     axes = call.integers("axes", 1) or []
     if sorted(axis % 4 for axis in axes) != [2, 3]:
-        raise call.error("must average the whole map, which is axes 2 and 3")
-    return _averaged(call, x, keep=bool(call.integer("keepdims", 1)))
+        raise call.error("must take the whole map, which is axes 2 and 3")
+    divisor = 1 if call.op == "ReduceSum" else None
+    return _averaged(call, keep=bool(call.integer("keepdims", 1)), divisor=divisor)
 
 
-def _averaged(call: Call, x: Tensor, *, keep: bool) -> Read:
+def _averaged(call: Call, *, keep: bool, divisor: int | None = None) -> Read:
+    x = map_of(call)
     if x.padding:
         raise call.error("must not average a map with zeros around it")
     channels = x.map[0]
     order = arrange(1, channels, 1, 1) if keep else arrange(1, channels)
     if x.map[1:] == (1, 1):
         return [], replace(x, order=order)
-    return [("", AveragePool(x.map[1:]))], Tensor("", (channels, 1, 1), order)
+    pool = AveragePool(x.map[1:], divisor=divisor)
+    return [("", pool)], Tensor("", (channels, 1, 1), order)
 
 
 POOLS: dict[str, Callable[[Call], Read]] = {
     "AveragePool": _average,
     "GlobalAveragePool": _average,
     "MaxPool": _max_pool,
-    "ReduceMean": _mean,
+    "ReduceMean": _reduced,
+    "ReduceSum": _reduced,
     "Resize": _upsample,
     "Upsample": _upsample,
 }
