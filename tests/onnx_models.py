@@ -27,7 +27,7 @@ class Builder:
 
     def __init__(self, *shape, opset=20, domain=QONNX, seed=0):
         self.shape, self.opset, self.domain = shape, opset, domain
-        self.nodes, self.constants = [], []
+        self.nodes, self.constants, self.version = [], [], 1
         self.rng = np.random.default_rng(seed)
         self.x = "x"
 
@@ -78,7 +78,10 @@ class Builder:
         given = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
         result = helper.make_tensor_value_info(self.x, TensorProto.UNDEFINED, None)
         graph = helper.make_graph(self.nodes, "net", [given], [result], self.constants)
-        opsets = [helper.make_opsetid("", self.opset), helper.make_opsetid(self.domain, 1)]
+        opsets = [
+            helper.make_opsetid("", self.opset),
+            helper.make_opsetid(self.domain, self.version),
+        ]
         return helper.make_model(graph, opset_imports=opsets)
 
     def save(self, path):

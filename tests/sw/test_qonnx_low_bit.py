@@ -48,6 +48,27 @@ def test_every_rounding_of_a_dense_layer(path, mode, bits, signed, narrow):
     assert [node.mask is None for node in counted] == [True, False]
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("zero", [0.0, 4.0])
+@pytest.mark.parametrize("form", ["old", "unsigned", "narrow"])
+def test_sums_lose_their_last_bits(path, form, zero, mode):
+    """Trunc, of sums that are half a step beside its integers, too."""
+    b = Builder(1, 24)
+    b.then("Sub", 100.5)
+    b.then("BipolarQuant", 1.0)
+    b.then("MatMul", b.rng.integers(-3, 4, (24, 16)).astype(float))
+    # Trunc of any version takes what is between its steps.
+    b.then("Mul", 0.25)
+    if form == "old":
+        b.then("Trunc", 0.5, zero, 5.0, 3.0, rounding_mode=mode)
+    else:
+        b.version = 2
+        options = {"signed": int(form == "narrow"), "narrow": int(form == "narrow")}
+        b.then("Trunc", 0.5, zero, 6.0, 1.0, 3.0, rounding_mode=mode, **options)
+    b.then("MatMul", b.rng.integers(-1, 2, (16, 5)).astype(float))
+    assert check(b, path, scale=1)[1] == 2
+
+
 @pytest.mark.parametrize("weights", ["BipolarQuant", "Quant"])
 def test_convolutions_with_pools_and_batch_norms(path, weights):
     b = Builder(1, 2, 10, 10)

@@ -46,6 +46,14 @@ MESSAGES = {
         r"has 32 levels: activations have at most 4 bits",
     ),
     "scales": (("BipolarQuant", np.arange(1.0, 5.0).reshape(4, 1, 1)), "one scale"),
+    "trunc": (
+        ("Trunc", 0.5, 0.0, 6.0, 0.75, 3.0, {"rounding_mode": "FLOOR"}),
+        r"must have scales above 0, one of which is the other times 2\^k",
+    ),
+    "long trunc": (
+        ("Trunc", 0.5, 0.0, 9.0, 1.0, 8.0, {"rounding_mode": "FLOOR"}),
+        "has 256 levels: activations have at most 4 bits",
+    ),
     "rounding": (
         ("Quant", 0.5, 0.0, 1.0, {"signed": 0, "rounding_mode": "UPSIDE"}),
         "has the rounding mode 'UPSIDE': accepted are ROUND, HALF_EVEN",

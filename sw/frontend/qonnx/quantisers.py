@@ -1,5 +1,6 @@
 """Quantisers: of constants, to integers and a scale; of activations, to two levels or more."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -157,6 +158,45 @@ def _several(
     )
 
 
+def _of_trunc(call: Call, _x: Tensor) -> Binarise | Quantise:
+    """Codes of fewer bits: integers ``q`` of the nearest x / scale + zero, times 2^−k, rounded.
+
+    With six inputs, the scale of the result says what k is, and codes are clipped to its bits; with
+    five, as before, k is the difference of the bits, and either sign may come.
+    """
+    scale, zero = one(call.needed(1), call, "scale"), one(call.needed(2), call, "zero point")
+    if len(call.inputs) > 5:
+        unit, bits = one(call.needed(4), call, "output scale"), _bits(call, 5)
+        factor = unit / scale if scale else Fraction(0)
+        if scale <= 0 or not _is_power(factor):
+            raise call.error("must have scales above 0, one of which is the other times 2^k")
+        low, high = _range(call, bits)
+        shift = zero / factor
+    else:
+        before, bits = _bits(call), _bits(call, 4)
+        if scale <= 0 or before < bits:
+            raise call.error("must have a scale above 0, and no more bits behind it than before")
+        unit, factor, shift = scale, Fraction(1 << before - bits), zero
+        low, high = -(1 << bits - 1), (1 << bits) - 1
+    _check_steps(call, high - low)
+    rounding = _rounding(call, "FLOOR")
+    thresholds, stricts = [], []
+    for code in range(low + 1, high + 1):
+        border, strict = _border(rounding, code)
+        least = border * factor
+        # The smallest integer q that gives the code, and what is rounded to that.
+        whole = math.floor(least) + 1 if strict else math.ceil(least)
+        border, strict = _border(np.round, whole)
+        thresholds.append(((border - zero) * scale,))
+        stricts.append(strict)
+    return Quantise(ActivationSteps(low - shift, unit, tuple(thresholds), tuple(stricts)))
+
+
+def _is_power(factor: Fraction) -> bool:
+    """Whether a number is a power of two."""
+    return factor > 0 and factor.numerator.bit_count() == factor.denominator.bit_count() == 1
+
+
 def _check_steps(call: Call, steps: int) -> None:
     if steps > 2**MAX_LEVEL_BITS - 1:
         raise call.error(f"has {steps + 1} levels: activations have at most {MAX_LEVEL_BITS} bits")
@@ -210,8 +250,8 @@ def _two(
     return Binarise(ActivationLevels(low, high - low, tuple(thresholds), (inverted,) * many))
 
 
-def _bits(call: Call) -> int:
-    bits = one(call.needed(3), call, "bit width")
+def _bits(call: Call, n: int = 3) -> int:
+    bits = one(call.needed(n), call, "bit width")
     if bits.denominator != 1 or not 1 <= bits <= _MOST_BITS:
         raise call.error(f"has a bit width of {bits}: it must be a whole number, 1 to {_MOST_BITS}")
     return int(bits)
@@ -224,8 +264,8 @@ def _range(call: Call, bits: int) -> tuple[int, int]:
     return 0, (1 << bits) - 1 - narrow
 
 
-def _rounding(call: Call) -> _Rounding:
-    mode = call.text("rounding_mode", "ROUND").upper()
+def _rounding(call: Call, default: str = "ROUND") -> _Rounding:
+    mode = call.text("rounding_mode", default).upper()
     if mode not in _ROUNDINGS:
         raise call.error(f"has the rounding mode {mode!r}: accepted are {', '.join(_ROUNDINGS)}")
     return _ROUNDINGS[mode]
@@ -242,4 +282,5 @@ ACTIVATION_QUANTISERS: dict[str, Callable[[Call, Tensor], Binarise | Quantise]] 
     "MultiThreshold": _of_thresholds,
     "Quant": _of_quant,
     "Sign": _of_sign,
+    "Trunc": _of_trunc,
 }
