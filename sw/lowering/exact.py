@@ -48,6 +48,7 @@ from xnorflow.sw.frontend.graph import (
     Upsample,
     WeightedSum,
 )
+from xnorflow.sw.lowering.adds import add_maps
 from xnorflow.sw.lowering.averages import averaged, level_sums
 from xnorflow.sw.lowering.channel_scales import rescaled
 from xnorflow.sw.lowering.edges import Bits, Edge, Joined, Step, Sums, scaled
@@ -153,10 +154,7 @@ class _Lowering:
             case AveragePool():
                 return self._average(operation, function, x)
             case Sum():
-                raise LoweringError(
-                    f"{operation.origin} adds maps whose scales have nothing in common: put the "
-                    "model on a fixed-point grid with prepare(model, grid)"
-                )
+                return self._sum(operation, x, others)
             case MaxPool() | Upsample() if isinstance(x, Bits):
                 return self._pool(operation, function, x)
             case Upsample() if isinstance(x, Sums) and x.node == INPUT and not x.steps:
@@ -236,6 +234,13 @@ class _Lowering:
             return bits
         scales = [part.scales or (ONE,) * part.map.channels for part in parts]
         return replace(bits, scales=tuple(scale for each in scales for scale in each))
+
+    def _sum(self, operation: Operation, x: Edge, others: tuple[Edge, ...]) -> Edge:
+        for n, other in enumerate(others, 1):
+            name = operation.name if n == len(others) else f"{operation.name}_sum{n}"
+            nodes, x = add_maps(x, other, name, operation.origin)
+            self._add(*nodes)
+        return x
 
     def _average(self, operation: Operation, pool: AveragePool, x: Edge) -> Edge:
         if isinstance(x, Joined):

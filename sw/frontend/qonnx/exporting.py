@@ -147,8 +147,11 @@ class _Export:
             case DynamicThreshold() | DynamicTwoSlope():
                 return self._dynamic(node, x)
             case Add():
-                total = self._call("Add", x, self._tensor(node.other))
-                return self._round(total, node.rounding)
+                total = self._call("Add", x, self._tensor(node.other), name=node.name)
+                types = [self.network.maps[source].type for source in node.sources]
+                low, high = sum(each.low for each in types), sum(each.high for each in types)
+                fits = node.rounding.low <= low and high <= node.rounding.high
+                return total if fits else self._round(total, node.rounding)
             case Concat():
                 return self._call("Concat", *map(self._tensor, node.sources), axis=1)
             case PadChannels():
