@@ -76,15 +76,20 @@ def main() -> None:
             export(name, data, path)
         rows.append(measure(name, data, path))
         console.print(rows[-1], soft_wrap=True)
+        if given.round_trip:
+            record_trip(rows[-1])
     if not given.names and given.rtl:
         record("conformance_rtl", "python bench/conformance.py --rtl", [*PACKAGES, *RTL], rows)
-    elif given.round_trip:
-        known = {row["model"]: row for row in [*read_rows("conformance_round_trip"), *rows]}
-        rows = [known[name] for name in NAMES if name in known]
-        command = "python bench/conformance.py --round-trip"
-        record("conformance_round_trip", command, PACKAGES, rows)
-    elif not given.names:
+    elif not given.names and not given.round_trip:
         record("conformance", "python bench/conformance.py", PACKAGES, rows)
+
+
+def record_trip(row: dict[str, Any]) -> None:
+    """Put a row in its place among those of before."""
+    rows = {each["model"]: each for each in [*read_rows("conformance_round_trip"), row]}
+    ordered = [rows[name] for name in NAMES if name in rows]
+    command = "python bench/conformance.py --round-trip"
+    record("conformance_round_trip", command, PACKAGES, ordered)
 
 
 def export(name: str, data: ImageData, path: Path) -> None:
