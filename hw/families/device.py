@@ -71,6 +71,8 @@ class Device:
         Width of their two signed operands.
     packer : tuple of str
         Command that packs logic without pads for it, where there is one.
+    logic_rom_rows : int
+        Rows up to which read-only memories of any width may be logic instead of block RAMs.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Device:
     multipliers: int
     multiplier_bits: int
     packer: tuple[str, ...] = ()
+    logic_rom_rows: int = 16
 
     @property
     def synthesis_options(self) -> str:

@@ -168,7 +168,7 @@ class BinaryConvStage(MatrixStage):
             bits=self.node.bits,
             mask=None if self.node.mask is None else self.node.mask.reshape(self.matrix.shape),
             family=device.family,
-            weight_style=memory_style(device, pe * simd, self.rows),
+            weight_style=memory_style(device, pe * simd * self.weight_bits, self.rows),
             groups=self.groups,
             channelwise=is_channelwise(self.node),
         )

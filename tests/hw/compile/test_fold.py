@@ -59,6 +59,15 @@ def test_fastest_fits_and_a_faster_one_does_not():
         fold(TFC, UP5K, cycles=design.cycles_per_frame - 1)
 
 
+def test_weights_of_few_rows_are_logic_where_block_rams_are_too_few():
+    plenty = fold(SFC, ECP5_85F, cycles=98)
+    short = replace(ECP5_85F, block_rams=10)
+    design = fold(SFC, short, cycles=98)
+    assert estimate(design).block_rams <= 10 < estimate(plenty).block_rams
+    assert estimate(design).luts > estimate(plenty).luts
+    assert design.cycles_per_frame <= 98
+
+
 def test_the_same_network_gives_the_same_folding():
     assert fold_fastest(TFC, UP5K).foldings == fold_fastest(TFC, UP5K).foldings
 
