@@ -3,7 +3,8 @@
 python bench/tables.py
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,48 @@ from xnorflow.ir.xnf import load
 
 ROOT = Path(__file__).parent.parent
 
+Row = Mapping[str, Any]
+Column = str | Callable[[Row], object]
+"""A format of a row's values, or what makes a cell of them."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Results of a bench, a row each.
+
+    Attributes
+    ----------
+    bench : str
+        Name of the file in bench/results.
+    caption : str
+    columns : mapping of str to Column
+        By what stands above them.
+    """
+
+    bench: str
+    caption: str
+    columns: Mapping[str, Column]
+
+    def __call__(self) -> str:
+        """Caption and table; nothing if there are no results."""
+        return _section(
+            self.caption,
+            list(self.columns),
+            [[_cell(column, row) for column in self.columns.values()]
+             for row in read_rows(self.bench)],
+        )  # fmt: skip
+
+
+def _cell(column: Column, row: Row) -> str:
+    return column.format_map(row) if isinstance(column, str) else str(column(row))
+
+
+def _section(caption: str, head: list[str], rows: Iterable[list[str]]) -> str:
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    if not lines:
+        return ""
+    return "\n".join([caption, "", f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *lines])
+
 
 def main() -> None:
     """Replace what is between the marks."""
@@ -23,220 +66,268 @@ def main() -> None:
 
 def pages() -> dict[Path, str]:
     """Pages with results, as they should be."""
-    sections = (
-        accuracy(),
-        golden(),
-        imported(),
-        lowering(),
-        own_modules(),
-        rtl(),
-        icarus(),
-        generation(),
-        netlist(),
-        place(),
-        density(),
-        estimates(),
-        adabin(),
-        dynamic(),
-        popcount(),
-    )
-    contents = {
-        ROOT / "README.md": sections,
-        ROOT / "docs" / "qonnx.md": (conformance(), features(), importing(), low_bit()),
-        ROOT / "docs" / "dynamic.md": (barriers(), twins(), dynamic(), smallest(), mutants()),
-    }
-    return {path: _filled(path, parts) for path, parts in contents.items()}
+    return {ROOT / path: _filled(ROOT / path, sections) for path, sections in PAGES.items()}
 
 
-def _filled(path: Path, sections: Iterable[str]) -> str:
+def _filled(path: Path, sections: Iterable[Callable[[], str]]) -> str:
     """Page with the ``sections`` between its marks."""
     begin, end = "<!-- results -->", "<!-- /results -->"
     before, rest = path.read_text(encoding="utf-8").split(begin)
     _, after = rest.split(end)
-    content = "\n\n".join(section for section in sections if section)
+    content = "\n\n".join(filter(None, (section() for section in sections)))
     return f"{before}{begin}\n\n{content}\n\n{end}{after}"
 
 
-def accuracy() -> str:
-    """Integer networks on whole test sets."""
-    rows = [
-        [
-            row["network"],
-            f"{row['accuracy']:.2%}",
-            f"{row['float_accuracy']:.2%}",
-            f"{row['bits_differing']} of {row['bits']:,}",
-        ]
-        for row in read_rows("accuracy")
-    ]
-    return _section(
-        "Accuracy on all test images, `python bench/accuracy.py`. The next column counts "
-        "binary activations, values of residual streams, and thresholds and shifts of frames, in "
-        "which the integer network differs from PyTorch in float64: on the first 1,000 images of "
-        "CIFAR-10, and on all of the other data sets. Where a network starts and for how "
-        "many epochs it is trained is in its card in [`zoo/`](zoo).",
-        ["network", "integers", "float64", "differ"],
-        rows,
-    )
+DIFFERING = "{differing} of {values:,}"
 
-
-def golden() -> str:
-    """Speed of the golden model."""
-    rows = [
-        [
-            row["network"],
-            row["what"],
-            row["cores"],
-            f"{row['before']:,.0f}",
-            f"{row['now']:,.0f}",
-            f"{row['ratio']:.1f}",
-        ]
-        for row in read_rows("golden")
-    ]
-    return _section(
-        "Images that the golden model executes in a second, beside those of an earlier revision, "
-        "`python bench/golden.py`: medians, and that of the ratios, on cores that are idle or each "
-        "busy with another process; `eval` is the whole command on 10,000 images, on busy cores on "
-        "200.",
-        ["network", "", "cores", "before", "now", "ratio"],
-        rows,
-    )
-
-
-def imported() -> str:
-    """AdaBin's released ResNet-20, before any training."""
-    return _section(
-        "AdaBin's ResNet-20 as its authors released it, on all 10,000 test images, in floating "
-        "point and right after the import on three fixed-point grids, `python bench/imported.py`.",
-        ["stream", "accuracy"],
-        [[row["numbers"], f"{row['accuracy']:.2%}"] for row in read_rows("imported")],
-    )
-
-
-def own_modules() -> str:
-    """Modules as users write them."""
-    rows = [
-        [row["network"], f"{row['frames']:,}", f"{row['differing']} of {row['values']:,}",
-         f"{row['rtl_differing']}", f"{row['cycles']:,}"]
-        for row in read_rows("own_modules")
-    ]  # fmt: skip
-    return _section(
-        "Five modules as one writes them in PyTorch (`examples/modules.py`): activations and "
-        "labels of the integers that differ from float64, and scores of the RTL that differ from "
-        "the integers, on random images, `python bench/own_modules.py`.",
-        ["module", "images", "integers differ", "RTL scores differ", "cycles a frame"],
-        rows,
-    )
-
-
-def conformance() -> str:
-    """Networks that Brevitas exports."""
-    trips = {row["model"]: row for row in read_rows("conformance_round_trip")}
-    rows = [
-        [row["model"], f"{row['images']:,}", f"{row['differing']} of {row['values']:,}",
-         f"{row['labels']}", f"{row['orders']}", _trip(trips.get(row["model"]))]
-        for row in read_rows("conformance")
-    ]  # fmt: skip
-    return _section(
-        "Brevitas' own networks, trained for a moment and exported, on the whole test sets of "
-        "MNIST and CIFAR-10: activations, labels, and orders of the scores that differ from "
-        "qonnx's execution in float32, `python bench/conformance.py`; and labels and scores that "
-        "differ in what is exported and imported once more, on the first 1,000 images, 100 for "
-        "CNV, `--round-trip`.",
-        ["model", "images", "activations differ", "labels", "orders of scores", "round trip"],
-        rows,
-    )
-
-
-def _trip(row: dict[str, Any] | None) -> str:
-    return f"{row['labels']}, {row['scores']}" if row else "not measured"
-
-
-def features() -> str:
-    """Small networks with one feature each."""
-    rows = [
-        [row["model"], f"{row['images']:,}", f"{row['differing']} of {row['values']:,}",
-         f"{row['labels']}", f"{row['scores']}", f"{row['trip_labels']}, {row['trip_scores']}"]
-        for row in read_rows("features")
-    ]  # fmt: skip
-    return _section(
-        "Small networks of Brevitas' layers, trained for a moment, with one feature each: "
-        "activations, labels and scores (equal but for one factor, exactly) that differ from "
-        "qonnx's execution; and labels and scores that differ in what is exported and imported "
-        "once more, `python bench/features.py`.",
-        ["feature", "images", "activations differ", "labels", "scores", "round trip"],
-        rows,
-    )
-
-
-def importing() -> str:
-    """Import of a large file."""
-    rows = [
-        [f"{row['bytes'] / 1e6:.1f} MB", f"{row['seconds']}", f"{row['megabytes']:,}",
-         f"{row['megabytes_before']:,}"]
-        for row in read_rows("importing")
-    ]  # fmt: skip
-    return _section(
-        "The import of a perceptron with 32-bit latent weights, `python bench/importing.py`.",
-        ["file", "seconds", "most memory, MB", "before the import, MB"],
-        rows,
-    )
-
-
-def low_bit() -> str:
-    """Layers with weights and activations of few bits."""
-    measured = read_rows("low_bit")
-    rows = [
-        [f"{row['weights']}W{row['activations']}A", f"{row['luts']:,}", f"{row['luts'] / 1024:.2f}",
-         f"{row['luts'] / measured[0]['luts']:.2f}", str(row["block_rams"])]
-        for row in measured
-    ]  # fmt: skip
-    return _section(
-        "A dense layer of 256 neurons and 256 synapses, folded to 32 PE and 32 SIMD, on an ECP5 "
-        "after synthesis and packing, `python bench/low_bit.py`.",
-        ["weights, activations", "LUTs", "a product and cycle", "times 1W1A", "block RAMs"],
-        rows,
-    )
-
-
-def lowering() -> str:
-    """Convolutional networks against PyTorch in float64."""
-    rows = [
-        [row["network"], row["method"], f"{row['images']:,}",
-         f"{row['bits_differing']} of {row['bits']:,}"]
-        for row in read_rows("lowering")
-    ]  # fmt: skip
-    return _section(
-        "The same count for convolutional networks that were trained for a moment, on real images, "
-        "`python bench/lowering.py`.",
-        ["network", "method", "images", "differ"],
-        rows,
-    )
-
-
-def rtl() -> str:
-    """RTL against golden."""
-    rows = [
-        [
-            row["network"],
-            row["device"],
-            f"{row['images']:,}",
-            f"{row['scores_differing']} of {10 * row['images']:,}",
-            f"{row['cycles_per_frame']} = {row['predicted_cycles_per_frame']}",
-            # Where windows slide, the prediction is a lower bound.
+ACCURACY = Table(
+    "accuracy",
+    "Accuracy on all test images, `python bench/accuracy.py`. The next column counts "
+    "binary activations, values of residual streams, and thresholds and shifts of frames, in "
+    "which the integer network differs from PyTorch in float64: on the first 1,000 images of "
+    "CIFAR-10, and on all of the other data sets. Where a network starts and for how "
+    "many epochs it is trained is in its card in [`zoo/`](zoo).",
+    {
+        "network": "{network}",
+        "integers": "{accuracy:.2%}",
+        "float64": "{float_accuracy:.2%}",
+        "differ": "{bits_differing} of {bits:,}",
+    },
+)
+GOLDEN = Table(
+    "golden",
+    "Images that the golden model executes in a second, beside those of an earlier revision, "
+    "`python bench/golden.py`: medians, and that of the ratios, on cores that are idle or each "
+    "busy with another process; `eval` is the whole command on 10,000 images, on busy cores on "
+    "200.",
+    {
+        "network": "{network}",
+        "": "{what}",
+        "cores": "{cores}",
+        "before": "{before:,.0f}",
+        "now": "{now:,.0f}",
+        "ratio": "{ratio:.1f}",
+    },
+)
+IMPORTED = Table(
+    "imported",
+    "AdaBin's ResNet-20 as its authors released it, on all 10,000 test images, in floating "
+    "point and right after the import on three fixed-point grids, `python bench/imported.py`.",
+    {"stream": "{numbers}", "accuracy": "{accuracy:.2%}"},
+)
+OWN_MODULES = Table(
+    "own_modules",
+    "Five modules as one writes them in PyTorch (`examples/modules.py`): activations and "
+    "labels of the integers that differ from float64, and scores of the RTL that differ from "
+    "the integers, on random images, `python bench/own_modules.py`.",
+    {
+        "module": "{network}",
+        "images": "{frames:,}",
+        "integers differ": DIFFERING,
+        "RTL scores differ": "{rtl_differing}",
+        "cycles a frame": "{cycles:,}",
+    },
+)
+CONFORMANCE = Table(
+    "conformance",
+    "Brevitas' own networks, trained for a moment and exported, on the whole test sets of "
+    "MNIST and CIFAR-10: activations, labels, and orders of the scores that differ from "
+    "qonnx's execution in float32, `python bench/conformance.py`; and labels and scores that "
+    "differ in what is exported and imported once more, on the first 1,000 images, 100 for "
+    "CNV, `--round-trip`.",
+    {
+        "model": "{model}",
+        "images": "{images:,}",
+        "activations differ": DIFFERING,
+        "labels": "{labels}",
+        "orders of scores": "{orders}",
+        "round trip": lambda row: _round_trip(row["model"]),
+    },
+)
+FEATURES = Table(
+    "features",
+    "Small networks of Brevitas' layers, trained for a moment, with one feature each: "
+    "activations, labels and scores (equal but for one factor, exactly) that differ from "
+    "qonnx's execution; and labels and scores that differ in what is exported and imported "
+    "once more, `python bench/features.py`.",
+    {
+        "feature": "{model}",
+        "images": "{images:,}",
+        "activations differ": DIFFERING,
+        "labels": "{labels}",
+        "scores": "{scores}",
+        "round trip": "{trip_labels}, {trip_scores}",
+    },
+)
+IMPORTING = Table(
+    "importing",
+    "The import of a perceptron with 32-bit latent weights, `python bench/importing.py`.",
+    {
+        "file": lambda row: f"{row['bytes'] / 1e6:.1f} MB",
+        "seconds": "{seconds}",
+        "most memory, MB": "{megabytes:,}",
+        "before the import, MB": "{megabytes_before:,}",
+    },
+)
+LOW_BIT = Table(
+    "low_bit",
+    "A dense layer of 256 neurons and 256 synapses, folded to 32 PE and 32 SIMD, on an ECP5 "
+    "after synthesis and packing, `python bench/low_bit.py`.",
+    {
+        "weights, activations": "{weights}W{activations}A",
+        "LUTs": "{luts:,}",
+        "a product and cycle": lambda row: f"{row['luts'] / 1024:.2f}",
+        "times 1W1A": lambda row: f"{row['luts'] / read_rows('low_bit')[0]['luts']:.2f}",
+        "block RAMs": "{block_rams}",
+    },
+)
+LOW_BIT_CNV = Table(
+    "low_bit_cnv",
+    "Brevitas' CNV with activations of 2 bits, placed and routed on a ULX3S with the UART link, "
+    "`python bench/low_bit_cnv.py`, beside what BNN-PYNQ's README says of a Zynq 7020, whose LUTs "
+    "have six inputs.",
+    {
+        "network": "{network}",
+        "LUTs": "{lut[0]:,} of {lut[1]:,}",
+        "block RAMs": "{block_ram[0]} of {block_ram[1]}",
+        "multipliers": "{multiplier[0]} of {multiplier[1]}",
+        "cycles a frame": "{cycles_per_frame:,}",
+        "highest clock": "{fmax_mhz:.1f} MHz",
+        "frames/s": "{frames_per_second:,}",
+        "BNN-PYNQ's LUT6s": "{peer_luts:,}",
+        "BNN-PYNQ's frames/s": "{peer_frames_per_second:,}",
+    },
+)
+LOWERING = Table(
+    "lowering",
+    "The same count for convolutional networks that were trained for a moment, on real images, "
+    "`python bench/lowering.py`.",
+    {
+        "network": "{network}",
+        "method": "{method}",
+        "images": "{images:,}",
+        "differ": "{bits_differing} of {bits:,}",
+    },
+)
+RTL = Table(
+    "rtl",
+    "The Verilated RTL on test images, of large networks the first ones (`--all` takes all), "
+    "`python bench/rtl.py`: scores that differ from the golden model, simulated = predicted "
+    "cycles (≥ where frames wait for their own thresholds, and the latency that is predicted "
+    "is the least possible), time of the simulation.",
+    {
+        "network": "{network}",
+        "device": "{device}",
+        "images": "{images:,}",
+        "scores differ": lambda row: f"{row['scores_differing']} of {_scores(row):,}",
+        "cycles a frame": "{cycles_per_frame} = {predicted_cycles_per_frame}",
+        # Where windows slide, the prediction is a lower bound.
+        "latency": lambda row: (
             f"{row['latency']} {'=' if row['latency'] == row['predicted_latency'] else '≥'} "
-            f"{row['predicted_latency']}",
-            f"{row['simulation_seconds']:.0f} s",
-        ]
-        for row in read_rows("rtl")
-    ]
-    return _section(
-        "The Verilated RTL on test images, of large networks the first ones (`--all` takes all), "
-        "`python bench/rtl.py`: scores that differ from the golden model, simulated = predicted "
-        "cycles (≥ where frames wait for their own thresholds, and the latency that is predicted "
-        "is the least possible), time of the simulation.",
-        ["network", "device", "images", "scores differ", "cycles a frame", "latency", "time"],
-        rows,
-    )
+            f"{row['predicted_latency']}"
+        ),
+        "time": "{simulation_seconds:.0f} s",
+    },
+)
+NETLIST = Table(
+    "netlist",
+    "What Yosys makes of the accelerators, simulated cell by cell on the first test images, "
+    "`python bench/netlist.py`: scores that differ from the golden model.",
+    {
+        "network": "{network}",
+        "device": "{device}",
+        "look-up tables": "{look_up_tables:,}",
+        "images": "{images:,}",
+        "scores differ": "{scores_differing} of {scores:,}",
+    },
+)
+DENSITY = Table(
+    "density",
+    "FINN's CNV at full width, all of it: LUTs of the accelerator, counted after packing, over "
+    "the multiply-accumulates that it does in a cycle, `python bench/density.py`.",
+    {
+        "network": "{network}",
+        "device": "{device}",
+        "LUTs": "{luts:,}",
+        "block RAMs": "{block_rams[0]} of {block_rams[1]}",
+        "multipliers": "{multipliers[0]} of {multipliers[1]}",
+        "MACs a frame": "{macs_per_frame:,}",
+        "cycles a frame": "{cycles_per_frame:,}",
+        "LUTs per MAC and cycle": "{luts_per_mac:.2f}",
+    },
+)
+ESTIMATES = Table(
+    "estimate",
+    "What `xnorflow plan` estimates / what synthesis and packing find, without the link, "
+    "`python bench/estimate.py`.",
+    {
+        "design": "{network}",
+        "LUTs": "{estimated[0]:,} / {synthesised[0]:,} ({error:+.0%})",
+        "block RAMs": "{estimated[1]} / {synthesised[1]}",
+        "multipliers": "{estimated[2]} / {synthesised[2]}",
+    },
+)
+MUTANTS = Table(
+    "mutants",
+    "Faults that were put into it, each with the test that is run on it, "
+    "`python bench/mutants.py`.",
+    {
+        "fault": "{mutant}",
+        "file": "[{file}](../{file})",
+        "test": "`{test}`",
+        "": lambda row: "caught" if row["caught"] else "missed",
+    },
+)
+BARRIERS = Table(
+    "barriers",
+    "Block RAMs of an ECP5-85F, which has 208, by the estimates: all, those of frames that "
+    "wait, and how much more than a frame the buffers hold, `python bench/barriers.py`.",
+    {
+        "network": "{network}",
+        "method": "{method}",
+        "cycles a frame": "{cycles_per_frame:,}",
+        "block RAMs": "{block_rams}",
+        "of frames": lambda row: row["block_rams_of_frames"] or "",
+        "beyond a frame": lambda row: _range(row["words_beyond_a_frame"]),
+    },
+)
+SMALLEST = Table(
+    "smallest",
+    "One unit of eight channels on an iCEBreaker, behind a first layer with stride 2, for 28 × "
+    "28 pixels, placed and routed with the UART link, `python bench/smallest.py`.",
+    {
+        "method": "{network}",
+        "LUTs": lambda row: _share(row, "lut"),
+        "block RAMs": lambda row: _share(row, "block_ram"),
+        "multipliers": lambda row: _share(row, "multiplier"),
+        "cycles a frame": lambda row: row.get("cycles_per_frame", ""),
+        "highest clock": lambda row: (
+            f"{row['fmax_mhz']:.1f} MHz"
+            if "fmax_mhz" in row
+            # Of the sentence, what is too much.
+            else f"refused: {row['refused'].split(': ')[1].split(';')[0]}"
+        ),
+    },
+)
+
+
+def _scores(row: Row) -> int:
+    """Scores of the images of a network."""
+    network = load(ROOT / "zoo" / f"{row['network']}.xnf")
+    return int(row["images"] * network.maps[network.scores].channels)
+
+
+def _round_trip(model: str) -> str:
+    found = {row["model"]: row for row in read_rows("conformance_round_trip")}.get(model)
+    return f"{found['labels']}, {found['scores']}" if found else "not measured"
+
+
+def _range(parts: list[float]) -> str:
+    return f"{min(parts):.1%} to {max(parts):.1%}" if parts else ""
+
+
+def _share(row: Row, cell: str) -> str:
+    return "{:,} of {:,}".format(*row[cell]) if cell in row else ""
 
 
 def icarus() -> str:
@@ -286,26 +377,6 @@ def generation() -> str:
     )
 
 
-def netlist() -> str:
-    """Netlists against golden."""
-    rows = [
-        [
-            row["network"],
-            row["device"],
-            f"{row['look_up_tables']:,}",
-            f"{row['images']:,}",
-            f"{row['scores_differing']} of {row['scores']:,}",
-        ]
-        for row in read_rows("netlist")
-    ]
-    return _section(
-        "What Yosys makes of the accelerators, simulated cell by cell on the first test images, "
-        "`python bench/netlist.py`: scores that differ from the golden model.",
-        ["network", "device", "look-up tables", "images", "scores differ"],
-        rows,
-    )
-
-
 def place() -> str:
     """Bitstreams."""
     latencies = {row["network"]: row["latency"] for row in read_rows("rtl")}
@@ -336,49 +407,6 @@ def place() -> str:
          "highest", "frames/s", "latency"],
         rows,
     )  # fmt: skip
-
-
-def density() -> str:
-    """Look-up tables per multiply-accumulate."""
-    rows = [
-        [
-            row["network"],
-            row["device"],
-            f"{row['luts']:,}",
-            "{} of {}".format(*row["block_rams"]),
-            "{} of {}".format(*row["multipliers"]),
-            f"{row['macs_per_frame']:,}",
-            f"{row['cycles_per_frame']:,}",
-            f"{row['luts_per_mac']:.2f}",
-        ]
-        for row in read_rows("density")
-    ]
-    return _section(
-        "FINN's CNV at full width, all of it: LUTs of the accelerator, counted after packing, over "
-        "the multiply-accumulates that it does in a cycle, `python bench/density.py`.",
-        ["network", "device", "LUTs", "block RAMs", "multipliers", "MACs a frame",
-         "cycles a frame", "LUTs per MAC and cycle"],
-        rows,
-    )  # fmt: skip
-
-
-def estimates() -> str:
-    """Estimates beside synthesis."""
-    rows = [
-        [
-            row["network"],
-            f"{row['estimated'][0]:,} / {row['synthesised'][0]:,} ({row['error']:+.0%})",
-            "{1} / ".format(*row["estimated"]) + "{1}".format(*row["synthesised"]),
-            "{2} / ".format(*row["estimated"]) + "{2}".format(*row["synthesised"]),
-        ]
-        for row in read_rows("estimate")
-    ]
-    return _section(
-        "What `xnorflow plan` estimates / what synthesis and packing find, without the link, "
-        "`python bench/estimate.py`.",
-        ["design", "LUTs", "block RAMs", "multipliers"],
-        rows,
-    )
 
 
 def adabin() -> str:
@@ -417,27 +445,6 @@ def _match(name: str, caption: str) -> str:
     )
 
 
-def barriers() -> str:
-    """Memory that dynamic thresholds cost."""
-    rows = []
-    for row in read_rows("barriers"):
-        beyond = row["words_beyond_a_frame"]
-        rows.append([
-            row["network"],
-            row["method"],
-            f"{row['cycles_per_frame']:,}",
-            str(row["block_rams"]),
-            str(row["block_rams_of_frames"] or ""),
-            f"{min(beyond):.1%} to {max(beyond):.1%}" if beyond else "",
-        ])
-    return _section(
-        "Block RAMs of an ECP5-85F, which has 208, by the estimates: all, those of frames that "
-        "wait, and how much more than a frame the buffers hold, `python bench/barriers.py`.",
-        ["network", "method", "cycles a frame", "block RAMs", "of frames", "beyond a frame"],
-        rows,
-    )
-
-
 def twins() -> str:
     """Trained networks with dynamic thresholds, beside their static twins."""
     accuracies = {row["network"]: row["accuracy"] for row in read_rows("accuracy")}
@@ -465,52 +472,6 @@ def twins() -> str:
     )
 
 
-def smallest() -> str:
-    """Networks that an iCEBreaker has room for."""
-    rows = [
-        [
-            row["network"],
-            *(
-                "{:,} of {:,}".format(*row[cell]) if cell in row else ""
-                for cell in ("lut", "block_ram", "multiplier")
-            ),
-            str(row.get("cycles_per_frame", "")),
-            (
-                f"{row['fmax_mhz']:.1f} MHz"
-                if "fmax_mhz" in row
-                # Of the sentence, what is too much.
-                else f"refused: {row['refused'].split(': ')[1].split(';')[0]}"
-            ),
-        ]
-        for row in read_rows("smallest")
-    ]
-    return _section(
-        "One unit of eight channels on an iCEBreaker, behind a first layer with stride 2, for 28 × "
-        "28 pixels, placed and routed with the UART link, `python bench/smallest.py`.",
-        ["method", "LUTs", "block RAMs", "multipliers", "cycles a frame", "highest clock"],
-        rows,
-    )
-
-
-def mutants() -> str:
-    """Which test catches which fault."""
-    rows = [
-        [
-            row["mutant"],
-            f"[{row['file']}](../{row['file']})",
-            f"`{row['test']}`",
-            "caught" if row["caught"] else "missed",
-        ]
-        for row in read_rows("mutants")
-    ]
-    return _section(
-        "Faults that were put into it, each with the test that is run on it, "
-        "`python bench/mutants.py`.",
-        ["fault", "file", "test", ""],
-        rows,
-    )
-
-
 def popcount() -> str:
     """Popcounts beside plain sums, all widths of a family in a line."""
     measured = read_rows("popcount")
@@ -532,13 +493,14 @@ def popcount() -> str:
     )
 
 
-def _section(caption: str, head: list[str], rows: Iterable[list[str]]) -> str:
-    """Caption and table; nothing if there are no rows."""
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    if not lines:
-        return ""
-    rule = f"|{'---|' * len(head)}"
-    return "\n".join([caption, "", f"| {' | '.join(head)} |", rule, *lines])
+PAGES = {
+    "README.md": (
+        ACCURACY, GOLDEN, IMPORTED, LOWERING, OWN_MODULES, RTL, icarus, generation, NETLIST, place,
+        DENSITY, ESTIMATES, adabin, dynamic, popcount,
+    ),
+    "docs/qonnx.md": (CONFORMANCE, FEATURES, IMPORTING, LOW_BIT, LOW_BIT_CNV),
+    "docs/dynamic.md": (BARRIERS, twins, dynamic, SMALLEST, MUTANTS),
+}  # fmt: skip
 
 
 if __name__ == "__main__":
