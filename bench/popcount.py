@@ -1,13 +1,15 @@
-"""LUTs per synapse of `Popcount`, beside a plain sum that Yosys is left alone with.
+"""LUTs per synapse of a count of products, beside a plain sum that Yosys is left alone with.
 
     python bench/popcount.py             # all of them
     python bench/popcount.py ECP5 64     # only this family, or this number of synapses
 
 What is measured is one binary neuron, threshold included: whether at least ``threshold`` of N
 products ``activation xnor weight`` are 1. Weights and threshold are inputs ("run time"), or random
-constants. Both sides are the same Verilog but for the lines that count. A plain sum is a loop of
+constants. Products are counted by `Popcount`; with weights of run time on ECP5 by `CarryCount`,
+for which these are stored inverted. Otherwise both sides are the same Verilog but for the lines
+that count. A plain sum is a loop of
 additions; all of them in a single expression crash Yosys, and a tree of them gives the same result.
-Registers of `Popcount` become wires first, so that both are combinational.
+Registers become wires first, so that both are combinational.
 
 Each side is synthesised with and without carry chains, by abc9's usual script and by its fast one,
 never with wide multiplexers, and its best figure counts. A run that takes too long is recorded as
@@ -34,12 +36,13 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from amaranth.back import verilog
 from record import read_rows, record
 from rich.console import Console
 
 from xnorflow.boards.tools import find_tools
+from xnorflow.hw.arithmetic.carry_count import CarryCount
 from xnorflow.hw.arithmetic.popcount import Popcount
+from xnorflow.hw.compile.verilog import component_verilog
 from xnorflow.hw.families import FAMILIES
 
 
@@ -68,6 +71,10 @@ COUNT = {
     "popcount": """
     wire [{bits}:0] count;
     popcount popcount(.clk(1'b0), .rst(1'b0), .en(1'b1), .i(product), .o(count));""",
+    "carries": """
+    wire [{bits}:0] count;
+    popcount popcount(
+        .clk(1'b0), .rst(1'b0), .en(1'b1), .i(activation), .w(weight), .o(count));""",
     "plain": """
     reg [{bits}:0] count;
     integer n;
@@ -148,9 +155,11 @@ def measure(family, weights, synapses, side, option):
         f"{command} {'' if carry else family.no_carries} -top neuron",
         "write_json netlist.json",
     ]
-    text = neuron(weights, synapses, side)
+    carries = family.carries_add_products and weights == "run time" and side == "popcount"
+    text = neuron(weights, synapses, "carries" if carries else side)
     if side == "popcount":
-        text += verilog.convert(Popcount(synapses, family), name="popcount", emit_src=False)
+        counter = CarryCount(synapses) if carries else Popcount(synapses, family)
+        text += component_verilog(counter, "popcount")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "neuron.v").write_text(text)
