@@ -18,9 +18,9 @@ __all__ = [
     "Optimiser",
     "Recipe",
     "fine_tune",
+    "low_rate",
     "recipe_for",
     "recipe_for_residual",
-    "settle",
     "small",
     "teacher",
     "warm_start",
@@ -308,13 +308,13 @@ def warm_start(dataset: Dataset | None, *, mixed: bool, half: bool = False) -> R
     )
 
 
-def settle(dataset: Dataset | None, *, mixed: bool) -> Recipe:
-    """For {0, 1} weights after `warm_start`, at which a network gains in the last epochs most.
+def low_rate(dataset: Dataset | None, *, mixed: bool) -> Recipe:
+    """For {0, 1} weights after `warm_start`: many epochs at a rate at which few bits flip.
 
-    At a rate at which few bits flip, and the longer, the more of them find their place.
+    Such a network gains most in its last epochs.
     """
     return Recipe(
-        "settle",
+        "low-rate",
         epochs=60,
         batch_size=128,
         learning_rate=0.0004,

@@ -37,8 +37,8 @@ from xnorflow.sw.recipes import (
     Optimiser,
     Recipe,
     fine_tune,
+    low_rate,
     recipe_for,
-    settle,
     small,
     warm_start,
 )
@@ -199,7 +199,7 @@ ENTRIES: dict[str, Entry] = {
         "resnet20",
         ResidualMethod.SIMAN,
         warm_start(_CIFAR10, mixed=True, half=True),
-        settle(_CIFAR10, mixed=True),
+        low_rate(_CIFAR10, mixed=True),
         grid=GRID,
         after="cifar10-resnet20-siman-bipolar",
     ),

@@ -108,8 +108,7 @@ class RSign(ActivationQuantiser):
 
     def levels(self) -> ActivationLevels:
         """Levels −1 and +1, threshold −b of each channel."""
-        turned = (self.bias.new_ones(1) if self.polarity is None else self.polarity) < 0
-        biases, turned = torch.broadcast_tensors(self.bias.detach().double(), turned)
+        falling = (self.bias.new_ones(1) if self.polarity is None else self.polarity) < 0
+        biases, falling = torch.broadcast_tensors(self.bias.detach().double(), falling)
         thresholds = tuple(-Fraction(bias) for bias in biases.tolist())
-        inverted = tuple(turned.tolist())
-        return ActivationLevels(Fraction(-1), Fraction(2), thresholds, inverted)
+        return ActivationLevels(Fraction(-1), Fraction(2), thresholds, tuple(falling.tolist()))

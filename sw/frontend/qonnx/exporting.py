@@ -125,8 +125,8 @@ class _Export:
             readers = [each for each in self.network.nodes if node.name in each.sources]
             # Sums are pooled and compared, rather than bits pooled some of which are inverted.
             pool = readers[0] if len(readers) == 1 else None
-            turned = isinstance(pool, MaxPool) and pool.inverted is not None
-            if turned and self._compared(node) is not None:
+            downward = isinstance(pool, MaxPool) and pool.inverted is not None
+            if downward and self._compared(node) is not None:
                 return
             self.tensors[node.name] = self._threshold(node)
         elif isinstance(node, MaxPool) and node.source not in self.tensors:
