@@ -12,8 +12,8 @@ from xnorflow.hw.compile.estimate import estimate
 from xnorflow.hw.compile.plan import plan, segment_of
 from xnorflow.hw.families.device import Cell, Device
 from xnorflow.hw.ops.frame_buffer import FrameBufferStage
-from xnorflow.hw.ops.kinds import STAGES
 from xnorflow.hw.ops.matrix import is_dense, layers
+from xnorflow.hw.ops.registry import STAGES
 from xnorflow.hw.ops.stage import divisors
 from xnorflow.hw.streams.fifo import FifoStage
 from xnorflow.ir import INPUT, Network

@@ -8,8 +8,8 @@ from xnorflow.hw.compile.schedule import buffer_depths, single_period
 from xnorflow.hw.families.device import Device
 from xnorflow.hw.ops.argmax import ScoresStage
 from xnorflow.hw.ops.frame_buffer import FrameBufferStage
-from xnorflow.hw.ops.kinds import STAGES
 from xnorflow.hw.ops.matrix import Folding, layers
+from xnorflow.hw.ops.registry import STAGES
 from xnorflow.hw.ops.stage import Segment
 from xnorflow.hw.streams.fifo import FifoStage
 from xnorflow.hw.streams.fork import ForkStage
