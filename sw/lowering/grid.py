@@ -26,14 +26,13 @@ from xnorflow.ir import (
     Node,
     PadChannels,
     Subsample,
-    Threshold,
     TwoSlope,
     Upsample,
 )
 from xnorflow.sw.frontend.pools import max_pool, upsampling
 from xnorflow.sw.frontend.trace import results_of
 from xnorflow.sw.lowering.dynamic import MOST, hyper_nodes, mean_nodes
-from xnorflow.sw.lowering.grid_sums import BinaryTerms, affine, least_of, read_binary
+from xnorflow.sw.lowering.grid_sums import BinaryTerms, affine, bit_nodes, least_of, read_binary
 from xnorflow.sw.lowering.integers import to_integers
 from xnorflow.sw.lowering.joins import join_scores
 from xnorflow.sw.lowering.names import names_of
@@ -237,8 +236,9 @@ class GridLowering(fx.Interpreter):
     # -- what makes bits, and sums of them --------------------------------------------------------
 
     def _convolve(self, n: fx.Node, conv: BinaryConv2d, arguments: list[Any], x: Sums) -> None:
-        name, bits_name = self.names[n], f"{self.names[n]}_bits"
-        bits = self._insert(self._bits(n, bits_name, conv, arguments))
+        name, bits = self.names[n], f"{self.names[n]}_bits"
+        for each in self._bits(n, bits, conv, arguments):
+            self._insert(each)
         codes, terms = read_binary(conv, self.maps[bits])
         carried = x.rho is not None
         windows = windows_of(conv)
@@ -250,35 +250,23 @@ class GridLowering(fx.Interpreter):
         """Module that a node calls, if it does."""
         return self.submodules[str(n.target)] if n.op == "call_module" else None
 
-    def _bits(self, n: fx.Node, name: str, conv: BinaryConv2d, arguments: list[Any]) -> Node:
-        """Comparison of a stream with the thresholds of what binarises it."""
+    def _bits(self, n: fx.Node, name: str, conv: BinaryConv2d, arguments: list[Any]) -> list[Node]:
+        """Comparison of a stream with the thresholds of what binarises it; the last one's bits."""
         (before, *_) = n.all_input_nodes
         source = self.at[before]
+        x, pool = self.maps[source], None
         match self.layer_of(before):
             case DySign():
                 parameters = self.at[before.args[1]]  # type: ignore[index]
-                return DynamicThreshold(name, source, parameters)
+                return [DynamicThreshold(name, source, parameters)]
             case FrameMean():
-                x = self.maps[source]
-                frame = f"{self.names[before]}"
-                for node in mean_nodes(frame, source, x, self.grid):
-                    self._insert(node)
-                return DynamicThreshold(name, source, frame, scale=x.size)
-        x = self.maps[source]
-        least = least_of(conv, x, arguments[1] if len(arguments) > 1 else None)
-        levels = conv.activation_quantiser.levels().of(len(least))
-        inverted = np.array(levels.inverted) if any(levels.inverted) else None
-        ends = x.type.low, x.type.high + 1
-        thresholds = np.clip(np.array(least, np.object_), *ends).astype(np.int64)
-        pool = self.layer_of(before)
-        if isinstance(pool, nn.MaxPool2d) and self._pools_bits(before):
-            windows = max_pool(pool, name, x.shape[:2])
-            self._insert(Threshold(f"{name}_all", source, thresholds, inverted=inverted))
-            stride, padding = windows.stride, windows.padding
-            return MaxPool(
-                name, f"{name}_all", windows.size, inverted, stride=stride, padding=padding
-            )
-        return Threshold(name, source, thresholds, inverted=inverted)
+                frame = self.names[before]
+                means = mean_nodes(frame, source, x, self.grid)
+                return [*means, DynamicThreshold(name, source, frame, scale=x.size)]
+            case nn.MaxPool2d() as layer if self._pools_bits(before):
+                pool = max_pool(layer, name, x.shape[:2])
+        bias = arguments[1] if len(arguments) > 1 else None
+        return bit_nodes(name, source, conv, x, bias, pool)
 
     def _pools_bits(self, n: fx.Node) -> bool:
         """Whether the bits behind a pool can be pooled instead, since nothing else reads it."""

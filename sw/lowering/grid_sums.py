@@ -15,14 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xnorflow.ir import Affine, FeatureMap, Gate, Int, Rounding
+from xnorflow.ir import Affine, FeatureMap, Gate, Int, MaxPool, Node, Rounding, Threshold
+from xnorflow.sw.frontend import graph
 from xnorflow.sw.lowering.borders import Borders, find_borders, merge_classes
 from xnorflow.sw.lowering.integers import to_integers
 from xnorflow.sw.nn.conv import BinaryConv2d, Border
 from xnorflow.sw.nn.sums import Folded
 
 
-__all__ = ["BinaryTerms", "affine", "least_of", "read_binary"]
+__all__ = ["BinaryTerms", "affine", "bit_nodes", "least_of", "read_binary"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,3 +124,24 @@ def least_of(conv: BinaryConv2d, x: FeatureMap, bias: Tensor | None) -> list[int
         math.floor(t) + 1 if inverted else math.ceil(t)
         for t, inverted in zip(exact, levels.inverted, strict=True)
     ]
+
+
+def bit_nodes(
+    name: str,
+    source: str,
+    conv: BinaryConv2d,
+    x: FeatureMap,
+    bias: Tensor | None,
+    pool: graph.MaxPool | None,
+) -> list[Node]:
+    """Comparison of ``x + bias``, and the pool of its bits; the last node has the ``name``."""
+    least = least_of(conv, x, bias)
+    levels = conv.activation_quantiser.levels().of(len(least))
+    inverted = np.array(levels.inverted) if any(levels.inverted) else None
+    ends = x.type.low, x.type.high + 1
+    thresholds = np.clip(np.array(least, np.object_), *ends).astype(np.int64)
+    if pool is None:
+        return [Threshold(name, source, thresholds, inverted=inverted)]
+    every = Threshold(f"{name}_all", source, thresholds, inverted=inverted)
+    size, stride, padding = pool.size, pool.stride, pool.padding
+    return [every, MaxPool(name, every.name, size, inverted, stride=stride, padding=padding)]
