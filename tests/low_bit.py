@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from tests.strategies import random_affine
+from tests.random_nodes import random_affine
 from xnorflow import nn as layers
 from xnorflow.ir import (
     INPUT,

@@ -3,7 +3,7 @@
 import numpy as np
 
 from tests.low_bit import random_multi_threshold
-from tests.strategies import random_threshold
+from tests.random_nodes import random_threshold
 from tests.windows import random_pool
 from xnorflow.ir import (
     INPUT,

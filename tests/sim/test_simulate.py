@@ -10,8 +10,8 @@ import pytest
 from amaranth import Module
 
 from tests.hw.networks import random_conv_net, random_mlp
+from tests.random_residuals import random_residual
 from tests.resnet import random_resnet
-from tests.strategies import random_residual
 from xnorflow.errors import DataError, DesignError, FormatError, ToolError
 from xnorflow.hw.compile import accelerator
 from xnorflow.hw.compile.emit import generate

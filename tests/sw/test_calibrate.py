@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.strategies import random_model
+from tests.random_models import random_model
 from xnorflow.errors import DataError, NetworkError
 from xnorflow.sw.calibrate import _stream, calibrate
 from xnorflow.sw.data import values_of

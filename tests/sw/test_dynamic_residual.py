@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.random_models import random_model
 from tests.residuals import residual_case, scrambled
-from tests.strategies import random_model
 from xnorflow.errors import NetworkError
 from xnorflow.ir import DynamicThreshold, DynamicTwoSlope, FeatureMap, GlobalSum, UInt
 from xnorflow.sw.compare import compare

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tests.plain import FRAME, FRAMES, PAIRS, dyadic, frame_of, small_conv_net
-from tests.strategies import model_of_any_form, random_model
+from tests.random_models import model_of_any_form, random_model
 from xnorflow.errors import LoweringError
 from xnorflow.sw.compare import compare
 from xnorflow.sw.frontend.prepare import prepare

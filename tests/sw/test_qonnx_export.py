@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from tests.hw.networks import joined_bits
 from tests.low_bit import low_bit_network
 from tests.onnx_models import executed
-from tests.strategies import random_network, random_residual
+from tests.random_residuals import random_residual
+from tests.strategies import random_network
 from xnorflow.errors import NetworkError
 from xnorflow.ir import INPUT, Affine, Bit, FeatureMap, IntegerConv, Network, Rounding, UInt
 from xnorflow.sw.frontend.qonnx.exporting import export_qonnx

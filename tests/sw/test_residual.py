@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.random_models import REPEATING, model_of_any_form, random_model
 from tests.residuals import PIXELS, residual_case
-from tests.strategies import REPEATING, model_of_any_form, random_model
 from xnorflow.errors import LoweringError
 from xnorflow.ir import (
     Affine,

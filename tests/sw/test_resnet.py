@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional
 
+from tests.random_models import BLOCKS, REPEATING, random_model
 from tests.residuals import PIXELS
-from tests.strategies import BLOCKS, REPEATING, random_model
 from xnorflow.errors import NetworkError
 from xnorflow.ir import FeatureMap, UInt
 from xnorflow.sw.frontend.prepare import prepare

@@ -8,8 +8,8 @@ import pytest
 
 from tests.hw.driving import run, words_of
 from tests.hw.networks import DYNAMIC_MODELS, dynamic_model, dynamic_net, residual_net
+from tests.random_residuals import random_residual
 from tests.residuals import residual_case, thin
-from tests.strategies import random_residual
 from xnorflow.errors import DesignError
 from xnorflow.hw.compile.emit import generate
 from xnorflow.hw.compile.fold import fold, fold_fastest

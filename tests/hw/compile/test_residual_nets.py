@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from tests.hw.driving import run, words_of
 from tests.hw.networks import joined_bits, residual_mlp, residual_net, two_branches
+from tests.random_models import model_of_few_blocks
+from tests.random_residuals import random_residual
 from tests.residuals import PIXELS, residual_case, thin
-from tests.strategies import model_of_few_blocks, random_residual
 from xnorflow.errors import DesignError
 from xnorflow.hw.compile.emit import describe, generate
 from xnorflow.hw.compile.fold import fold
