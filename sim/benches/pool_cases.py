@@ -11,7 +11,7 @@ from xnorflow.hw.ops.overlapping_pool import OverlappingPool, OverlappingPoolSta
 from xnorflow.hw.ops.pooling import SumPool, SumPoolStage
 from xnorflow.hw.ops.upsample import Upsample, UpsampleStage
 from xnorflow.ir import INPUT, FeatureMap, UInt
-from xnorflow.sim.benches.unit_cases import VECTORS, Case, Word
+from xnorflow.sim.benches.cases import VECTORS, Case, Word
 from xnorflow.sw.golden import define
 from xnorflow.sw.kernels import Values
 

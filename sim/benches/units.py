@@ -16,8 +16,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 from cocotb.triggers import FallingEdge, ReadOnly
 
+from xnorflow.sim.benches.cases import VECTORS, Case, Word
 from xnorflow.sim.benches.pool_cases import POOL_CASES
-from xnorflow.sim.benches.unit_cases import POPCOUNTS, UNIT_CASES, VECTORS, Case, Word
+from xnorflow.sim.benches.unit_cases import POPCOUNTS, UNIT_CASES
 from xnorflow.sim.streams import Transfer, amaranth_stream, receive, reset, send, start_clock
 
 
