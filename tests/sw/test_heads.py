@@ -20,10 +20,10 @@ from xnorflow.ir import ArgMax, FeatureMap, Head, UInt, xnf
 from xnorflow.scores import by_head, labels_of, top_k
 from xnorflow.sw.compare import compare
 from xnorflow.sw.frontend.prepare import prepare
+from xnorflow.sw.frontend.qonnx.importing import import_onnx
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
 from xnorflow.sw.nn.grid import Grid
-from xnorflow.sw.onnx_import import import_onnx
 
 
 FRAME = FeatureMap(2, 3, 1, UInt(8))

@@ -10,7 +10,7 @@ from tests.pool_nets import pool_network
 from tests.sw.test_qonnx_export import check as check_export
 from xnorflow.errors import LoweringError
 from xnorflow.ir import MaxPool, SumPool, Upsample
-from xnorflow.sw.onnx_import import import_onnx
+from xnorflow.sw.frontend.qonnx.importing import import_onnx
 
 
 @pytest.fixture
