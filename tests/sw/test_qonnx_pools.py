@@ -22,8 +22,8 @@ def layer(b, filters, channels):
     b.then("Conv", b.weights(filters, channels, 3, 3), kernel_shape=[3, 3])
 
 
-def quantised(b, bits=2.0):
-    b.then("Quant", 0.5, 0.0, bits, signed=0, narrow=0, rounding_mode="ROUND")
+def quantised(b, bits=4.0):
+    b.then("Quant", 0.125, 0.0, bits, signed=0, narrow=0, rounding_mode="ROUND")
 
 
 WINDOWS = [
@@ -31,6 +31,7 @@ WINDOWS = [
     {"kernel_shape": [3, 2], "strides": [1, 2], "pads": [2, 0, 0, 1]},
     {"kernel_shape": [2, 3], "strides": [2, 2], "ceil_mode": 1},
     {"kernel_shape": [2, 3], "auto_pad": "VALID"},
+    {"kernel_shape": [3, 2], "strides": [2, 2], "auto_pad": "SAME_UPPER"},
 ]
 
 
@@ -45,26 +46,12 @@ def test_pools_of_any_windows(path, op, windows):
     b.norm(4)
     quantised(b)
     b.then("MaxPool", **windows)
-    b.then("Flatten")
-    sides = pooled(pooled((7, 7), windows), windows)
-    b.then("MatMul", b.weights(4 * sides[0] * sides[1], 3))
-    imported, _ = check(b, path)
+    b.then("MatMul", b.weights(b.flat(), 3))
+    uneven = op == "AveragePool" and "ceil_mode" in windows
+    imported, _ = check(b, path, trip=not uneven)
     kinds = [type(node) for node in imported.network.nodes]
     assert kinds.count(SumPool) == (op == "AveragePool")
     assert kinds.count(MaxPool) == 2 - (op == "AveragePool")
-
-
-def pooled(sides, windows):
-    """Rows and columns of the windows."""
-    pads = windows.get("pads", [0] * 4)
-    strides = windows.get("strides", [1, 1])
-    rows = []
-    for n, side in enumerate(sides):
-        left = side + pads[n] + pads[n + 2] - windows["kernel_shape"][n]
-        rows.append(
-            (-(-left // strides[n]) if windows.get("ceil_mode") else left // strides[n]) + 1
-        )
-    return rows
 
 
 def test_uneven_averages_are_absorbed_by_thresholds(path):
@@ -74,9 +61,9 @@ def test_uneven_averages_are_absorbed_by_thresholds(path):
     b.then("AveragePool", **WINDOWS[0])
     b.norm(4)
     quantised(b)
-    b.then("Flatten")
-    b.then("MatMul", b.weights(4 * 16, 3))
-    check(b, path)
+    b.then("MatMul", b.weights(b.flat(), 3))
+    # Thresholds that differ from pixel to pixel are written, but cannot be read.
+    check(b, path, trip=False)
 
 
 RESIZE = [
@@ -93,8 +80,7 @@ def test_upsampling(path, modes):
     b.norm(4)
     quantised(b, 1.0)
     b.then("Resize", "", np.array([1.0, 1.0, 3.0, 2.0]), mode="nearest", **modes)
-    b.then("Flatten")
-    b.then("MatMul", b.weights(4 * 9 * 6, 3))
+    b.then("MatMul", b.weights(b.flat(), 3))
     imported, _ = check(b, path)
     assert sum(isinstance(node, Upsample) for node in imported.network.nodes) == 1
 
@@ -107,8 +93,8 @@ def test_upsampling(path, modes):
         ("Resize", ["", np.array([1.0, 1.0, 2.0, 2.0])], {"mode": "linear"}, "must repeat pixels"),
         ("Resize", ["", np.array([1.0, 1.0, 2.0, 2.0])],
          {"mode": "nearest", "coordinate_transformation_mode": "asymmetric"}, "must repeat pixels"),
-        ("MaxPool", [], {"kernel_shape": [6, 6]}, "has windows that do not fit its map"),
-        ("MaxPool", [], {"kernel_shape": [2, 2], "auto_pad": "SAME_UPPER"}, "has the padding"),
+        ("MaxPool", [], {"kernel_shape": [6, 6]}, "takes maps of at least 6×6 pixels"),
+        ("MaxPool", [], {"kernel_shape": [2, 2], "auto_pad": "SAME"}, "has the padding 'SAME'"),
     ],
 )  # fmt: skip
 def test_refuses(path, op, inputs, options, message):

@@ -129,9 +129,11 @@ class _Export:
             if downward and self._compared(node) is not None:
                 return
             self.tensors[node.name] = self._threshold(node)
-        elif isinstance(node, MaxPool) and node.source not in self.tensors:
-            threshold = self.sources[node.source]
-            assert isinstance(threshold, Threshold | MultiThreshold)
+        elif (
+            isinstance(node, MaxPool)
+            and isinstance(threshold := self.sources.get(node.source), Threshold | MultiThreshold)
+            and threshold.name not in self.tensors
+        ):
             self.tensors[node.name] = self._threshold(threshold, node)
         elif isinstance(node, Affine):
             total = self._affine(node)
