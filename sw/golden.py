@@ -280,7 +280,7 @@ def define(node: Node, x: Values, *others: Values) -> Values:
             reached = torch.stack(rows).sum(dim=0)
             if node.inverted is not None:
                 reached = torch.where(torch.tensor(node.inverted), node.steps - reached, reached)
-            return Values(reached)
+            return Values(torch.tensor(node.codes)[reached])
         case Affine():
             products = torch.tensor(node.scale) * x.map + _weigh(node.popcount_scale, x.popcount)
             sums = products + _of_classes(node.offset, node.classes)

@@ -86,7 +86,8 @@ def reference(network, frame):
                     border = () if node.classes is None else (node.classes[r, c],)
                     reached = sum(x[r, c, k] >= int(row[*border, k]) for row in node.thresholds)
                     falling = node.inverted is not None and node.inverted[k]
-                    y[r, c, k] = node.steps - reached if falling else reached
+                    count = node.steps - reached if falling else reached
+                    y[r, c, k] = count if node.levels is None else node.levels[count]
             case Affine():
                 for r, c, k in np.ndindex(y.shape):
                     border = () if node.classes is None else (node.classes[r, c],)

@@ -28,7 +28,7 @@ FRAME = FeatureMap(14, 14, 1, UInt(8))
 
 
 def random_multi_threshold(rng, name, source, x, bits):
-    """Thresholds within the range of ``x``, with and without border classes and directions."""
+    """Thresholds within the range of ``x``; with and without classes, directions and levels."""
     steps = 2**bits - 1
     classes = None
     if rng.random() < 0.5:
@@ -40,7 +40,11 @@ def random_multi_threshold(rng, name, source, x, bits):
     thresholds = np.rint(rng.normal(centre, spread, shape)).astype(np.int64)
     thresholds = np.sort(thresholds.clip(x.type.low, x.type.high + 1), axis=0)
     inverted = rng.random(x.channels) < 0.4 if rng.random() < 0.5 else None
-    return MultiThreshold(name, source, thresholds, inverted, classes)
+    levels = None
+    if rng.random() < 0.3:
+        codes = rng.choice(np.arange(1, 16), steps, replace=False)
+        levels = (0, *sorted(codes.tolist()))
+    return MultiThreshold(name, source, thresholds, inverted, classes, levels)
 
 
 def low_bit_network(seed):
@@ -76,7 +80,7 @@ def low_bit_network(seed):
         gate, weights = list(Gate)[rng.integers(2)], rng.random(shape) < 0.5
         # Only scores can use P.
         popcount = bool(whole and rng.random() < 0.5)
-        options = {"gate": gate, "popcount": popcount, "bits": bits}
+        options = {"gate": gate, "popcount": popcount, "bits": x.type.bits}
         if gate is Gate.XNOR and not popcount and rng.random() < 0.5:
             options["mask"] = rng.random(shape) < 0.7
             weights &= options["mask"]

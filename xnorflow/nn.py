@@ -5,6 +5,7 @@ from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
 from xnorflow.sw.nn.input_threshold import InputThreshold
 from xnorflow.sw.nn.integer import IntegerWeight
 from xnorflow.sw.nn.integer_activation import IntegerActivation
+from xnorflow.sw.nn.level_activation import LevelActivation
 from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
 from xnorflow.sw.nn.prelu import Maxout, RPReLU
 from xnorflow.sw.nn.quantiser import ActivationQuantiser, WeightQuantiser
@@ -25,6 +26,7 @@ __all__ = [
     "IntegerConv2d",
     "IntegerLinear",
     "IntegerWeight",
+    "LevelActivation",
     "Maxout",
     "PadChannels",
     "RPReLU",

@@ -1,5 +1,7 @@
 """Threshold-compare: counts or integers become bits."""
 
+from itertools import pairwise
+
 import numpy as np
 from amaranth import *
 
@@ -90,7 +92,7 @@ class Threshold(ConstantUnit):
 
 
 class MultiThreshold(ConstantUnit):
-    """Count the thresholds of its channel that each value reaches.
+    """Count the thresholds of its channel that each value reaches, and give the code of so many.
 
     Attributes
     ----------
@@ -132,17 +134,25 @@ class MultiThreshold(ConstantUnit):
             # Cycle 4: encode how many.
             level = Signal(value_shape(node.type), name=f"level_{n}", reset_less=True)
             m.d.comb += self.o.p.lanes[n].eq(level)
-            stages.append(level.eq(_encode(reached)))
+            stages.append(level.eq(_encode(reached, node.codes)))
         with m.If(en):
             m.d.sync += stages
 
         return m
 
 
-def _encode(reached):
-    """Number of ones of a thermometer code, of which the lowest come first."""
-    # Bit n of a number changes at every multiple of 2ⁿ.
-    return Cat(reached[(1 << n) - 1 :: 1 << n].xor() for n in range(len(reached).bit_length()))
+def _encode(reached, codes):
+    """One of the codes, by the number of ones of a thermometer code, whose lowest come first."""
+    return Cat(Cat(reached[k] for k in steps).xor() for steps in _changes(codes))
+
+
+def _changes(codes):
+    """For each bit of codes, the steps at which it changes."""
+    together = [a ^ b for a, b in pairwise(codes)]
+    return [
+        [k for k, bits in enumerate(together) if bits >> n & 1]
+        for n in range(codes[-1].bit_length())
+    ]
 
 
 def _at_least(value, constant):
@@ -211,7 +221,7 @@ class MultiThresholdStage(LaneStage):
         total = Resources(luts=CONTROL) + registers(device, lanes * (2 * bits + node.steps))
         constant = words == 1
         compare = -(-(bits - 1) // 3) if constant else chain(device, bits, carry_out=True)
-        encoder = node.type.bits * -(-node.steps // 3)
+        encoder = sum(-(-len(steps) // 3) for steps in _changes(node.codes))
         total += Resources(luts=lanes * (node.steps * compare + encoder))
         if constant:
             return total

@@ -1,6 +1,7 @@
 # amaranth: UnusedElaboratable=no
 """Units of networks, each with words that it gets and words that it must deliver."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -107,11 +108,15 @@ def low_bit_cases() -> dict[str, Case]:
         return words_of(maps[name].flatten(1).numpy(), lanes)
 
     few = MultiThreshold(codes, frame, lanes=3)
+    levels = np.array([0, 1, 5, 12])
+    uneven = MultiThreshold(replace(codes, levels=tuple(levels.tolist())), frame, lanes=3)
+    far = words_of(levels[maps["codes"].flatten(1).numpy()], 3)
     folded = MatrixVectorUnit(layer.weights.reshape(6, 10), pe=4, simd=3, bits=2)
     words_in = words_of(frames.reshape(VECTORS, -1).astype(np.int64), 3)
     count = folded.neuron_fold * folded.synapse_fold
     return {
         "multi_threshold": Case(few, words_in, words("codes", 3), 4, few.latency),
+        "levels": Case(uneven, words_in, far, 4, uneven.latency),
         "mvu_planes": Case(
             folded, words("codes", 3), words("layer", 4), count, folded.latency,
             folded.synapse_fold - 1,

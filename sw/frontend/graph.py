@@ -144,7 +144,7 @@ class Binarise:
 
 @dataclass(frozen=True, eq=False)
 class Quantise:
-    """One of several levels, evenly spaced, by thresholds for each channel or for all of them."""
+    """One of several levels, by thresholds for each channel or for all of them."""
 
     steps: ActivationSteps
 

@@ -103,6 +103,7 @@ def multi_thresholds(
         thresholds_ if several else thresholds_[:, 0],
         inverted if inverted.any() else None,
         classes if several else None,
+        steps.codes or None,
     )
     return [node, *_pools(node.name, name, pools)]
 

@@ -9,7 +9,7 @@ from xnorflow.errors import NetworkError
 from xnorflow.ir.windows import Padding, Pair
 from xnorflow.sw.nn.arguments import check_kind, check_sizes
 from xnorflow.sw.nn.integer import IntegerWeight
-from xnorflow.sw.nn.integer_activation import IntegerActivation
+from xnorflow.sw.nn.integer_activation import ScaledActivation
 from xnorflow.sw.nn.quantiser import ActivationQuantiser, Delivered, WeightQuantiser
 from xnorflow.sw.nn.windows import convolve, pad, place, sides_of
 
@@ -93,7 +93,7 @@ class BinaryConv2d(nn.Module):
         if (
             self.padding
             and border is Border.LOWER
-            and isinstance(activations, Delivered | IntegerActivation)
+            and isinstance(activations, Delivered | ScaledActivation)
         ):
             raise NetworkError("a border of the lower level needs a quantiser of two levels")
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, *sides))

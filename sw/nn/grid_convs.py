@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.nn.integer import IntegerWeight
-from xnorflow.sw.nn.integer_activation import IntegerActivation
+from xnorflow.sw.nn.integer_activation import ScaledActivation
 from xnorflow.sw.nn.quantiser import Delivered
 from xnorflow.sw.nn.shortcuts import IntegerPointwise
 from xnorflow.sw.nn.sums import Combine, Sums
@@ -27,7 +27,7 @@ def off_grid(conv: BinaryConv2d) -> str | None:
     if isinstance(conv.activation_quantiser, Delivered):
         return "must have its own activation quantiser on a grid"
     integers = isinstance(conv.weight_quantiser, IntegerWeight)
-    if integers or isinstance(conv.activation_quantiser, IntegerActivation):
+    if integers or isinstance(conv.activation_quantiser, ScaledActivation):
         return "must have quantisers of two levels on a grid"
     if conv.groups > 1 and conv.has_centres:
         return "has weight levels that are not ±: groups must have others"

@@ -62,7 +62,9 @@ class ActivationLevels:
 
 @dataclass(frozen=True)
 class ActivationSteps:
-    """Exact description of an activation quantiser of few bits: ``unit · (low + steps reached)``.
+    """Exact description of an activation quantiser of few bits: ``unit · (low + code)``.
+
+    The code is the number of steps that are reached, or that of ``codes`` in this place.
 
     Attributes
     ----------
@@ -74,12 +76,15 @@ class ActivationSteps:
         In ascending order for each channel: a step is reached where x ≥ threshold.
     strict : tuple of bool, (steps,)
         Steps that are reached only where x > threshold: those of rounding that takes ties to even.
+    codes : tuple of int, (steps + 1,), or empty
+        Rising codes from 0 on, where they are others than 0, 1, 2, …
     """
 
     low: int | Fraction
     unit: Fraction
     thresholds: tuple[tuple[Fraction, ...], ...]
     strict: tuple[bool, ...]
+    codes: tuple[int, ...] = ()
 
 
 class ActivationQuantiser(nn.Module, ABC):

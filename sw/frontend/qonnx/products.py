@@ -98,7 +98,7 @@ def compared(
 def steps_of(node: Threshold | MultiThreshold) -> _Ints:
     """Thresholds of each step, of what `compared` gives: (steps, channels), or by class, too."""
     if isinstance(node, MultiThreshold):
-        return node.thresholds
+        return node.repeated()
     # Of integers, 2ⁿ·y ≥ t is y ≥ ⌈t / 2ⁿ⌉; with P, the products are 2ⁿ·y + ρ·P themselves.
     fraction = 0 if node.popcount_weights is not None else node.fraction
     return -(-node.thresholds[np.newaxis] >> fraction)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -222,9 +223,13 @@ def _of_thresholds(call: Call, x: Tensor) -> Binarise | Quantise:
     _check_steps(call, len(rows))
     if not unit:
         raise call.error("has an out_scale of 0")
-    return Quantise(
-        ActivationSteps(low / unit, unit, tuple(map(tuple, rows)), (False,) * len(rows))
-    )
+    # Thresholds that all channels have several times are steps to levels further away.
+    single = [row for row, behind in zip(rows, [*rows[1:], None], strict=True) if row != behind]
+    if len(single) == 1:
+        return _two(call, low, low + unit * len(rows), single[0])
+    codes = () if len(single) == len(rows) else (0, *accumulate(map(rows.count, single)))
+    steps = tuple(map(tuple, single))
+    return Quantise(ActivationSteps(low / unit, unit, steps, (False,) * len(steps), codes))
 
 
 def _of_sign(call: Call, _x: Tensor) -> Binarise | Quantise:

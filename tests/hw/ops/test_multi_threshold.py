@@ -1,7 +1,10 @@
 """Several thresholds a channel: activations of few bits, and their max-pools."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from tests.hw.ops.test_threshold import bits, words
 from xnorflow.hw.ops.pooling import MaxPool
@@ -10,6 +13,8 @@ from xnorflow.ir import INPUT, FeatureMap, Int, UInt
 from xnorflow.ir import MaxPool as MaxPoolNode
 from xnorflow.ir import MultiThreshold as MultiThresholdNode
 from xnorflow.sim.pysim import transact
+from xnorflow.sw.golden import define
+from xnorflow.sw.kernels import Values
 
 
 def example(steps, *, inverted, classes=None, seed=0):
@@ -43,6 +48,23 @@ def test_counts_what_is_reached(lanes, steps, inverted, stall):
     count = (values[:, None] >= node.thresholds).sum(axis=1)
     expected = np.where(node.inverted, steps - count, count) if inverted else count
     assert np.array_equal(bits(outputs, 6, lanes), expected)
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+@pytest.mark.parametrize("levels", [(0, 1, 2, 4, 8), (0, 3, 4, 5, 15), (0, 7, 9)])
+def test_gives_levels(levels, inverted):
+    node = replace(example(len(levels) - 1, inverted=inverted), levels=levels)
+    source = FeatureMap(1, 1, 6, Int(6))
+    values = np.random.default_rng(1).integers(-32, 32, (30, 6))
+    dut = MultiThreshold(node, source, lanes=3)
+    inputs = list(words(values, 3, np.random.default_rng(2)))
+
+    outputs = transact(dut, inputs, len(inputs), stall=0.3)
+
+    expected = define(node, Values(torch.tensor(values)[:, None, None])).map.flatten(1)
+    found = bits(outputs, 6, 3)
+    assert np.array_equal(found, expected.numpy())
+    assert set(levels) == set(np.unique(found))
 
 
 @pytest.mark.parametrize("inverted", [False, True])

@@ -104,7 +104,7 @@ class MultiThreshold(Node):
 
     ``y[r, c, k] = #{i: x[r, c, k] ≥ thresholds[i, k]}``, and ``steps − #{…}`` on channels that are
     ``inverted``. With ``classes``, it is ``thresholds[i, classes[r, c], k]``. So activations of few
-    bits are made (QONNX: MultiThreshold).
+    bits are made (QONNX: MultiThreshold). With ``levels``, the result is ``levels[y]``.
 
     Parameters
     ----------
@@ -116,13 +116,17 @@ class MultiThreshold(Node):
         Channels on which a larger x gives a smaller value (a negative batch-norm scale).
     classes : int array, (height, width), optional
         As for `Threshold`.
+    levels : tuple of int, (steps + 1,), optional
+        Rising codes, from 0 up to 15 at most, where they are others than 0, 1, 2, …
     """
 
     kind = "multi_threshold"
+    optional = ("levels",)
 
     thresholds: NDArray[np.int64]
     inverted: NDArray[np.bool_] | None = None
     classes: NDArray[np.int64] | None = None
+    levels: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -134,6 +138,31 @@ class MultiThreshold(Node):
             raise NetworkError(f"{self.name}: the thresholds of a channel must ascend")
         if self.classes is not None:
             freeze_classes(self, self.thresholds.shape[1])
+        self._check_levels()
+
+    def _check_levels(self) -> None:
+        """Make a tuple of the levels, and None of those that say nothing."""
+        levels = self.levels
+        if levels is None:
+            return
+        whole = isinstance(levels, tuple | list) and all(type(each) is int for each in levels)
+        if (
+            not whole
+            or len(levels) != self.steps + 1
+            or list(levels) != sorted({*levels})
+            or not 0 == levels[0] < levels[-1] < 2**MAX_LEVEL_BITS
+        ):
+            raise NetworkError(
+                f"{self.name}: levels must be {self.steps + 1} rising integers from 0 to "
+                f"{2**MAX_LEVEL_BITS - 1} at most, not {levels!r}"
+            )
+        plain = levels[-1] == self.steps
+        object.__setattr__(self, "levels", None if plain else tuple(levels))
+
+    @property
+    def codes(self) -> tuple[int, ...]:
+        """Codes that it delivers, by the number of thresholds that are reached."""
+        return self.levels or tuple(range(self.steps + 1))
 
     @property
     def steps(self) -> int:
@@ -148,7 +177,14 @@ class MultiThreshold(Node):
     @property
     def type(self) -> UInt:
         """Narrowest type of the results."""
-        return UInt(self.steps.bit_length())
+        return UInt(self.codes[-1].bit_length())
+
+    def repeated(self) -> NDArray[np.int64]:
+        """Thresholds that give the same without ``levels``: each once for every code it adds."""
+        gaps = np.diff(self.codes)
+        falling = np.repeat(self.thresholds, gaps[::-1], axis=0)
+        rising = np.repeat(self.thresholds, gaps, axis=0)
+        return rising if self.inverted is None else np.where(self.inverted, falling, rising)
 
     def clipped(self, x: FeatureMap) -> "MultiThreshold":
         """The same for the map ``x``, with thresholds in the range that `infer` accepts."""
