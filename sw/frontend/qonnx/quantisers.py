@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import accumulate
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.ir import MAX_LEVEL_BITS, Int, UInt
-from xnorflow.sw.frontend.graph import Binarise, Quantise
+from xnorflow.sw.frontend.graph import Binarise, Function, Quantise, Scale
 from xnorflow.sw.frontend.qonnx.values import (
     Call,
     Constant,
@@ -20,12 +20,14 @@ from xnorflow.sw.frontend.qonnx.values import (
     one,
     per_channel,
 )
+from xnorflow.sw.lowering.roots import ZERO, Root
 from xnorflow.sw.nn.quantiser import ActivationLevels, ActivationSteps
 
 
-__all__ = ["ACTIVATION_QUANTISERS", "WEIGHT_QUANTISERS", "Grid", "wide_grid"]
+__all__ = ["ACTIVATION_QUANTISERS", "WEIGHT_QUANTISERS", "Grid", "quantise", "wide_grid"]
 
 _MOST_BITS = 32
+_WITH_SCALES = ("BipolarQuant", "IntQuant", "Quant")
 
 _Rounding = Callable[[NDArray[np.float64]], NDArray[Any]]
 
@@ -91,6 +93,37 @@ def _spread(call: Call, n: int) -> NDArray[np.float64]:
 
 
 # -- activations --------------------------------------------------------------------------------
+
+
+def quantise(call: Call, x: Tensor) -> list[tuple[str, Function]]:
+    """Quantiser of an activation; and its scales, where channels have their own.
+
+    ``s · q(x / s)`` compares x with s times the thresholds of q, and multiplies levels with s.
+    """
+    quantiser = ACTIVATION_QUANTISERS[call.op]
+    scales = per_channel(call.needed(1), x, call) if call.op in _WITH_SCALES else []
+    if len(set(scales)) < 2:
+        return [("", quantiser(call, x))]
+    if min(scales) <= 0:
+        raise call.error("has scales of channels that are not all above 0")
+    of_one = quantiser(replace(call, inputs=(x, np.ones(1), *call.inputs[2:])), x)
+    gains = Scale(tuple(map(Root, scales)), (ZERO,))
+    return [("", _stretched(of_one, scales)), ("_scaled", gains)]
+
+
+def _stretched(quantiser: Binarise | Quantise, scales: list[Fraction]) -> Binarise | Quantise:
+    """The same with one threshold for all channels times the scale of each."""
+
+    def of_channels(thresholds: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
+        return tuple(scale * threshold for scale in scales for threshold in thresholds)
+
+    if isinstance(quantiser, Quantise):
+        rows = tuple(map(of_channels, quantiser.steps.thresholds))
+        return Quantise(replace(quantiser.steps, thresholds=rows))
+    levels = quantiser.levels
+    inverted = levels.inverted * len(scales)
+    thresholds = of_channels(levels.thresholds)
+    return Binarise(replace(levels, thresholds=thresholds, inverted=inverted))
 
 
 def _of_bipolar(call: Call, _x: Tensor) -> Binarise | Quantise:

@@ -22,7 +22,12 @@ from xnorflow.sw.frontend.qonnx.input_quantiser import (
 from xnorflow.sw.frontend.qonnx.layers import LAYERS, Read, concat, pad, summed
 from xnorflow.sw.frontend.qonnx.moves import MOVES
 from xnorflow.sw.frontend.qonnx.pools import POOLS
-from xnorflow.sw.frontend.qonnx.quantisers import ACTIVATION_QUANTISERS, Grid, wide_grid
+from xnorflow.sw.frontend.qonnx.quantisers import (
+    ACTIVATION_QUANTISERS,
+    Grid,
+    quantise,
+    wide_grid,
+)
 from xnorflow.sw.frontend.qonnx.values import Call, Constant, Tensor, arrange, taken
 from xnorflow.sw.lowering.roots import Root, RootSum
 
@@ -167,8 +172,7 @@ class _Walk:
             grid = wide_grid(call) if is_input(self.operations, x.source) else None
             if grid is not None:
                 return [], replace(x, source=self._quantised(node, grid, x))
-            quantiser = ACTIVATION_QUANTISERS[node.op](call, x)
-            return [("", quantiser)], replace(x, bits=True)
+            return quantise(call, x), replace(x, bits=True)
         if node.op == "Concat":
             return concat(call)
         if node.op == "Add" and len(varying) > 1:
@@ -202,10 +206,11 @@ class _Walk:
 
     def _rescaled(self, node: Node, call: Call, x: Tensor, scale: Scale) -> Read:
         """Bits, or codes, whose levels are scaled and shifted."""
-        if len(scale.gain) > 1 and not any(shift.sign for shift in scale.shift):
-            return [("", scale)], x
         operation = self.operations[x.source]
         quantiser = operation.function
+        of_channels = len(scale.gain) > 1 or isinstance(quantiser, Scale)
+        if of_channels and not any(shift.sign for shift in scale.shift):
+            return [("", scale)], x
         if (
             not isinstance(quantiser, Binarise | Quantise)
             or len(scale.gain) > 1
