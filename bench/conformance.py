@@ -215,8 +215,8 @@ def activations(
             continue
         codes = np.moveaxis(maps[name].numpy().astype(np.int64), -1, 1)
         levels = tensors[output].reshape(codes.shape)
-        _, steps = np.unique(levels, return_inverse=True)
-        steps = steps.reshape(codes.shape)
+        there = np.unique(levels)
+        steps = np.rint((levels - there[0]) / np.diff(there).min()).astype(np.int64)
         if (steps == steps.max() - codes).mean() > 0.5:
             codes = codes.max() - codes
         yield codes, steps

@@ -5,7 +5,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from brevitas.nn import QuantConv1d, QuantConv2d, QuantIdentity, QuantLinear, QuantReLU
+from brevitas.nn import (
+    QuantConv1d,
+    QuantConv2d,
+    QuantIdentity,
+    QuantLinear,
+    QuantReLU,
+    TruncAvgPool2d,
+)
 from brevitas.quant.binary import SignedBinaryActPerTensorConst, SignedBinaryWeightPerTensorConst
 from brevitas.quant.fixed_point import (
     Int8ActPerTensorFixedPoint,
@@ -49,6 +56,30 @@ class _Joined(nn.Module):
         return torch.cat([branch(x) for branch in self.branches], dim=1)
 
 
+class _Added(nn.Module):
+    """What branches deliver, added up."""
+
+    def __init__(self, *branches: nn.Module) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first, second = (branch(x) for branch in self.branches)
+        return first + second
+
+
+class _Heads(nn.Module):
+    """Two vectors of scores of the same features."""
+
+    def __init__(self, body: nn.Module, *heads: nn.Module) -> None:
+        super().__init__()
+        self.body, self.heads = body, nn.ModuleList(heads)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        features = self.body(x)
+        return tuple(head(features) for head in self.heads)
+
+
 def _bit() -> nn.Module:
     return QuantIdentity(act_quant=_Bit)
 
@@ -86,27 +117,51 @@ def _hidden(**options: Any) -> tuple[nn.Module, ...]:
 
 
 def _codes(bits: int) -> nn.Module:
-    relu = QuantReLU(act_quant=Uint8ActPerTensorFixedPoint, bit_width=bits)
-    return _net(_conv(1, 8), nn.BatchNorm2d(8), relu, _conv(8, 8, stride=2))
+    return _net(_conv(1, 8), nn.BatchNorm2d(8), _relu(bits), _conv(8, 8, stride=2))
 
 
 def _weights(bits: int, quant: Any = Int8WeightPerTensorFixedPoint) -> nn.Module:
     return _net(*_hidden(), _conv(8, 8, bits=bits, stride=2, weight_quant=quant))
 
 
-def _sequence() -> nn.Module:
-    def layer(channels: int, **options: Any) -> tuple[nn.Module, ...]:
-        conv = QuantConv1d(channels, 16, bias=False, weight_quant=_BitWeight, **options)
-        return conv, nn.BatchNorm1d(16), _bit()
+def _samples(channels: int, **options: Any) -> tuple[nn.Module, ...]:
+    """A layer of sequences, of sixteen filters, and its bits."""
+    conv = QuantConv1d(channels, 16, bias=False, weight_quant=_BitWeight, **options)
+    return conv, nn.BatchNorm1d(16), _bit()
 
+
+def _sequence(**options: Any) -> nn.Module:
     return nn.Sequential(
         _Centred(),
         _bit(),
-        *layer(14, kernel_size=3, padding=1),
-        *layer(16, kernel_size=4, stride=2, groups=16),
+        *_samples(14, kernel_size=3, padding=1),
+        *_samples(16, kernel_size=4, stride=2, **options),
         nn.Flatten(),
         _scores(16 * 6),
     )
+
+
+def _relu(bits: int) -> nn.Module:
+    return QuantReLU(act_quant=Uint8ActPerTensorFixedPoint, bit_width=bits)
+
+
+def _residual() -> nn.Module:
+    """Codes, and the sums of a layer of theirs, whose scale is a power of two, too."""
+    return _net(
+        *(_conv(1, 8), nn.BatchNorm2d(8), _relu(2)),
+        _Added(nn.Identity(), _conv(8, 8, padding=1)),
+    )
+
+
+def _truncated() -> nn.Module:
+    codes = QuantReLU(act_quant=Uint8ActPerTensorFixedPoint, bit_width=4, return_quant_tensor=True)
+    pool = TruncAvgPool2d(2, bit_width=2, return_quant_tensor=False)
+    return _net(_conv(1, 8, padding=1), nn.BatchNorm2d(8), codes, pool, _conv(8, 8, padding=1))
+
+
+def _outputs() -> nn.Module:
+    net = _plain()
+    return _Heads(net[0], net[1], _scores(net[1].in_features))
 
 
 def _input() -> nn.Module:
@@ -126,6 +181,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "stride by direction": lambda: _net(*_hidden(), _conv(8, 8, stride=(1, 2), padding=(1, 0))),
     "even kernel": lambda: _net(*_hidden(), _conv(8, 8, (4, 2), stride=2, padding=1)),
     "1-D": _sequence,
+    "1-D depthwise": lambda: _sequence(groups=16),
     "2-bit activations": lambda: _codes(2),
     "3-bit activations": lambda: _codes(3),
     "4-bit activations": lambda: _codes(4),
@@ -142,6 +198,17 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
         _conv(16, 8, stride=2),
     ),
     "max-pool": lambda: _net(*_hidden(padding=1), nn.MaxPool2d(2), _conv(8, 8, padding=1)),
+    "average pool": lambda: _net(
+        *_hidden(padding=1), nn.AvgPool2d(2), _relu(2), _conv(8, 8, padding=1)
+    ),
+    "truncated average pool": _truncated,
+    "concat of codes": lambda: _net(
+        _Joined(nn.Sequential(*_hidden()[:2], _relu(2)), nn.Sequential(*_hidden()[:2], _relu(2))),
+        _conv(16, 8, stride=2),
+    ),
+    "uneven levels": lambda: _codes(3),
+    "residual add": _residual,
+    "several outputs": _outputs,
     "input quantiser": _input,
     "softmax": lambda: nn.Sequential(_plain(), nn.Softmax(dim=1)),
     "TopK": _plain,
@@ -161,6 +228,22 @@ def _to_thresholds(model: Any) -> Any:
             del node.input[1:]
             node.input.append("zero")
             options = {"out_scale": 2.0, "out_bias": -1.0, "out_dtype": "BIPOLAR"}
+            node.attribute.extend(helper.make_attribute(*each) for each in options.items())
+    return model
+
+
+def _to_uneven(model: Any) -> Any:
+    """Levels 0, 1, 2, 4 and 8 in place of codes of 3 bits, as repeated thresholds."""
+    constants = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Quant" and node.input[0] not in constants:
+            scale = float(constants[node.input[1]])
+            rows = scale * np.array([[0.5, 1.5, 3, 3, 6, 6, 6, 6]], np.float32)
+            model.graph.initializer.append(numpy_helper.from_array(rows, "rows"))
+            node.op_type = "MultiThreshold"
+            del node.input[1:], node.attribute[:]
+            node.input.append("rows")
+            options = {"out_scale": scale, "out_bias": 0.0, "out_dtype": "UINT4"}
             node.attribute.extend(helper.make_attribute(*each) for each in options.items())
     return model
 
@@ -201,4 +284,5 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
     "channels last": _to_channels_last,
     "MultiThreshold": _to_thresholds,
     "old dialect": _to_old,
+    "uneven levels": _to_uneven,
 }

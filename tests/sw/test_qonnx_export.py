@@ -7,12 +7,24 @@ from hypothesis import strategies as st
 
 from tests.hw.networks import joined_bits
 from tests.low_bit import low_bit_network
-from tests.onnx_models import executed
+from tests.onnx_models import executed, proportional
 from tests.random_residuals import random_residual
 from tests.strategies import random_network
 from xnorflow.errors import NetworkError
-from xnorflow.ir import INPUT, Affine, Bit, FeatureMap, IntegerConv, Network, Rounding, UInt
+from xnorflow.ir import (
+    INPUT,
+    Affine,
+    Bit,
+    Concat,
+    FeatureMap,
+    IntegerConv,
+    Network,
+    Rounding,
+    UInt,
+)
 from xnorflow.sw.frontend.qonnx.exporting import export_qonnx
+from xnorflow.sw.frontend.qonnx.importing import import_onnx
+from xnorflow.sw.golden import golden
 
 
 def check(network, path, count=3):
@@ -43,6 +55,34 @@ def test_residual_networks(tmp_path, seed, dynamic):
 
 def test_joins_of_several_maps(tmp_path):
     check(joined_bits(), tmp_path / "net.onnx")
+
+
+def test_scores_of_several_outputs_are_read_again(tmp_path):
+    weights = np.random.default_rng(0).integers(-9, 10, (4, 1, 1, 2))
+    x, path = FeatureMap(1, 1, 2, UInt(4)), tmp_path / "net.onnx"
+    ones = np.ones(4, np.int64)
+    nodes = (
+        IntegerConv("fc", INPUT, weights),
+        Affine("first", "fc", 2 * ones, 5 * ones, rounding=Rounding(0, 16)),
+        Affine("second", "fc", 3 * ones, -ones, rounding=Rounding(0, 16)),
+        Concat("scores", "first", "second"),
+    )
+    network = Network("net", x, nodes, ())
+    check(network, path)
+    again = import_onnx(path, input=x).network
+    frames = np.random.default_rng(1).integers(0, 16, (20, *x.shape))
+    first, second = (golden(each, frames).scores.numpy() for each in (network, again))
+    assert proportional(first, second)
+
+
+@pytest.mark.parametrize("weight", [9, -9])
+@pytest.mark.parametrize("rounding", [Rounding(2, 20), Rounding(0, 9), Rounding(0, 9, narrow=True)])
+def test_scores_are_rounded_and_clipped(tmp_path, rounding, weight):
+    layer = IntegerConv("fc", INPUT, np.array([[[[weight]]], [[[weight + 1]]]]))
+    ones = np.ones(2, np.int64)
+    scores = Affine("scores", "fc", 2 * ones, 3 * ones, rounding=rounding)
+    network = Network("net", FeatureMap(1, 1, 1, UInt(5)), (layer, scores), ())
+    check(network, tmp_path / "net.onnx", 20)
 
 
 def test_refuses_what_float32_does_not_hold(tmp_path):

@@ -45,7 +45,7 @@ MESSAGES = {
         ("MultiThreshold", np.zeros((4, 31)), {"out_dtype": "UINT5"}),
         r"has 32 levels: activations have at most 4 bits",
     ),
-    "scales": (("BipolarQuant", np.arange(1.0, 5.0).reshape(4, 1, 1)), "one scale"),
+    "scales": (("BipolarQuant", np.arange(-2.0, 2.0).reshape(4, 1, 1)), "not all above 0"),
     "trunc": (
         ("Trunc", 0.5, 0.0, 6.0, 0.75, 3.0, {"rounding_mode": "FLOOR"}),
         r"must have scales above 0, one of which is the other times 2\^k",

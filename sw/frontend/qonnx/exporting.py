@@ -25,6 +25,7 @@ from xnorflow.ir import (
     Convolution,
     DynamicThreshold,
     DynamicTwoSlope,
+    FeatureMap,
     GlobalSum,
     IntegerConv,
     MaxPool,
@@ -138,7 +139,9 @@ class _Export:
         elif isinstance(node, Affine):
             total = self._affine(node)
             rounding = node.rounding
-            self.tensors[node.name] = total if rounding is None else self._round(total, rounding)
+            if rounding is not None and not _keeps(rounding, node, self.network.maps[node.source]):
+                total = self._round(total, rounding)
+            self.tensors[node.name] = total
         else:
             self.tensors[node.name] = self._node(node, self._tensor(node.source))
 
@@ -336,6 +339,8 @@ class _Export:
                 signs = channels_of(np.where(node.inverted, -1, 1))
                 largest = self._call("MaxPool", self._call("Mul", x, signs), **sides)
                 return self._call("Mul", largest, signs)
+            case SumPool() if _is_whole(node, self.network.maps[node.source]):
+                return self._call("ReduceSum", x, np.array([2, 3]), keepdims=1)
             case SumPool():
                 # Means may be fractions that float32 does not hold; sums are exact.
                 channels = self.network.maps[node.name].channels
@@ -371,6 +376,18 @@ def _sides(node: Convolution | Pool) -> dict[str, Any]:
         "strides": [axis.stride for axis in node.axes],
         "pads": [*(axis.before for axis in node.axes), *(axis.after for axis in node.axes)],
     }
+
+
+def _keeps(rounding: Rounding, node: Affine, x: FeatureMap) -> bool:
+    """Whether all that a node has before its rounding stays as it is."""
+    low, high = node.bounds(x)
+    return not rounding.shift and rounding.low <= low.min() and high.max() <= rounding.high
+
+
+def _is_whole(node: Pool, x: FeatureMap) -> bool:
+    """Whether the only window is the map itself."""
+    sides = [(axis.taps, axis.before, axis.after) for axis in node.axes]
+    return sides == [(x.height, 0, 0), (x.width, 0, 0)]
 
 
 def _of_classes(values: NDArray[np.int64], classes: NDArray[np.int64] | None) -> NDArray[Any]:
