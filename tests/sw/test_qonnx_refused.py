@@ -63,7 +63,7 @@ MESSAGES = {
     "infinite": (("Add", np.inf), "has a constant whose values are not finite numbers"),
     "nothing": (("Div", 0.0), "must divide by constants, none of them 0"),
     "pool": (
-        ("MaxPool", {"kernel_shape": [3, 3], "dilations": [2, 2]}),
+        ("MaxPool", {"kernel_shape": [2, 2], "dilations": [2, 2]}),
         "must have windows without dilation",
     ),
     "pad": (

@@ -24,7 +24,7 @@ from xnorflow.sw.lowering.roots import ZERO, Root
 from xnorflow.sw.nn.quantiser import ActivationLevels, ActivationSteps
 
 
-__all__ = ["ACTIVATION_QUANTISERS", "WEIGHT_QUANTISERS", "Grid", "quantise", "wide_grid"]
+__all__ = ["ACTIVATION_QUANTISERS", "WEIGHT_QUANTISERS", "Grid", "quantise", "recoded", "wide_grid"]
 
 _MOST_BITS = 32
 _WITH_SCALES = ("BipolarQuant", "IntQuant", "Quant")
@@ -109,6 +109,61 @@ def quantise(call: Call, x: Tensor) -> list[tuple[str, Function]]:
     of_one = quantiser(replace(call, inputs=(x, np.ones(1), *call.inputs[2:])), x)
     gains = Scale(tuple(map(Root, scales)), (ZERO,))
     return [("", _stretched(of_one, scales)), ("_scaled", gains)]
+
+
+def recoded(call: Call, x: Tensor, quantiser: Binarise | Quantise) -> Binarise | Quantise:
+    """The same ``quantiser`` with the levels that another one makes of its own.
+
+    Raises
+    ------
+    LoweringError
+        If these are not as many, in steps of up to 15.
+    """
+    after = ACTIVATION_QUANTISERS[call.op](call, x)
+    if isinstance(quantiser, Binarise):
+        two = quantiser.levels
+        low, high = (_value(call, after, level) for level in (two.low, two.low + two.step))
+        if low == high:
+            raise call.error("has two levels that are equal")
+        return Binarise(replace(two, low=low, step=high - low))
+    steps = quantiser.steps
+    codes = steps.codes or range(len(steps.thresholds) + 1)
+    first, *others = (_value(call, after, steps.unit * (steps.low + code)) for code in codes)
+    above = [each - first for each in others]
+    share = math.lcm(*(each.denominator for each in above))
+    unit = Fraction(math.gcd(*(int(each * share) for each in above)), share)
+    if above[-1] < 0:
+        unit = -unit
+    found = (0, *(int(each / unit) for each in above)) if unit else (0,)
+    if len({*found}) <= len(above) or list(found) != sorted(found):
+        raise call.error("quantises once more what has other levels then")
+    _check_steps(call, found[-1])
+    return Quantise(replace(steps, low=first / unit, unit=unit, codes=found))
+
+
+def _value(call: Call, quantiser: Binarise | Quantise, x: Fraction) -> Fraction:
+    """Level of the value ``x`` of any channel."""
+    if isinstance(quantiser, Binarise):
+        two = quantiser.levels
+        bits = {
+            (x <= t if inverted else x >= t)
+            for t, inverted in zip(two.thresholds, two.inverted, strict=True)
+        }
+        if len(bits) > 1:
+            raise call.error("quantises once more, with other thresholds for each channel")
+        return two.low + two.step * bits.pop()
+    steps = quantiser.steps
+    counts = {
+        sum(
+            x > row[k % len(row)] if strict else x >= row[k % len(row)]
+            for row, strict in zip(steps.thresholds, steps.strict, strict=True)
+        )
+        for k in range(max(map(len, steps.thresholds)))
+    }
+    if len(counts) > 1:
+        raise call.error("quantises once more, with other thresholds for each channel")
+    (count,) = counts
+    return steps.unit * (steps.low + (steps.codes[count] if steps.codes else count))
 
 
 def _stretched(quantiser: Binarise | Quantise, scales: list[Fraction]) -> Binarise | Quantise:

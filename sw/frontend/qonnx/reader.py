@@ -26,6 +26,7 @@ from xnorflow.sw.frontend.qonnx.quantisers import (
     ACTIVATION_QUANTISERS,
     Grid,
     quantise,
+    recoded,
     wide_grid,
 )
 from xnorflow.sw.frontend.qonnx.values import Call, Constant, Tensor, arrange, taken
@@ -172,6 +173,9 @@ class _Walk:
             grid = wide_grid(call) if is_input(self.operations, x.source) else None
             if grid is not None:
                 return [], replace(x, source=self._quantised(node, grid, x))
+            before = self.operations.get(x.source)
+            if x.bits and before is not None and isinstance(before.function, Binarise | Quantise):
+                return self._replaced(node, x, before, recoded(call, x, before.function))
             return quantise(call, x), replace(x, bits=True)
         if node.op == "Concat":
             return concat(call)
@@ -230,10 +234,16 @@ class _Walk:
             steps = quantiser.steps
             unit = steps.unit * gain
             scaled = Quantise(replace(steps, low=steps.low + shift / unit, unit=unit))
+        return self._replaced(node, x, operation, scaled)
+
+    def _replaced(
+        self, node: Node, x: Tensor, operation: Operation, function: Binarise | Quantise
+    ) -> Read:
+        """What a quantiser with other levels delivers, in place of an ``operation``."""
         (tensor,) = (each for each in node.inputs if isinstance(self.tensors[each], Tensor))
         alone = sum(tensor in each.inputs for each in self.model.nodes) == 1
         name = operation.name if alone else self.names.unique(operation.name)
-        self.operations[name] = replace(operation, name=name, function=scaled)
+        self.operations[name] = replace(operation, name=name, function=function)
         return [], replace(x, source=name)
 
     def _add(
