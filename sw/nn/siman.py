@@ -96,6 +96,8 @@ class SiManWeight(WeightQuantiser):
 
     @torch.no_grad()
     def _clip(self, weight: Tensor) -> None:
+        if weight.numel() < 2:  # which has no deviation
+            return
         deviation = weight - weight.mean(dim=1, keepdim=True)
         magnitude = deviation.abs()
         low, high = _percentiles(magnitude.flatten(), self._progress)
