@@ -1,24 +1,27 @@
-"""Random PyTorch models of all layers that can be lowered without a grid, and frames for them."""
+"""Random PyTorch models of all layers, on a fixed-point grid and without one, and their designs."""
 
+import contextlib
 import re
-from dataclasses import dataclass, replace
-from enum import Enum
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
 
+from tests.exact_graphs import exact_graph
 from tests.grid_graphs import grid_graph
-from tests.programs import Add, Builder, Cat, Constant, chance, pick, pool, weights_of, windows
-from xnorflow import nn as layers
-from xnorflow.errors import LoweringError
+from tests.programs import chance, pick
+from xnorflow.errors import DesignError, LoweringError
+from xnorflow.hw.compile.fold import fold
+from xnorflow.hw.families.ecp5 import ECP5_85F
+from xnorflow.hw.families.ice40 import UP5K
 from xnorflow.ir import FeatureMap, Int, Network, UInt
 from xnorflow.sw.compare import CLOSE, compare
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
 
 
-__all__ = ["Drawn", "allowed", "compared", "draw", "random_frames"]
+__all__ = ["Drawn", "allowed", "compared", "design_of", "draw", "random_frames"]
 
 REASONS = (
     "adds channels of activations with different scales",
@@ -36,35 +39,6 @@ class Drawn:
     frame: FeatureMap
     network: Network | None
     refused: str = ""
-
-
-class Kind(Enum):
-    """What a value is."""
-
-    PIXELS = "pixels"
-    LEVELS = "levels"
-    SUMS = "sums"
-
-
-@dataclass(frozen=True)
-class Value:
-    """A value of the model, and what the layers behind it may be.
-
-    Attributes
-    ----------
-    at : int
-        Its number.
-    kind : Kind
-    scaled : bool
-        Whether nothing but scales and shifts came behind the sums.
-    centred : bool
-        Whether the weights of the sums may have centres.
-    """
-
-    at: int
-    kind: Kind
-    scaled: bool = True
-    centred: bool = False
 
 
 def draw(seed):
@@ -86,8 +60,8 @@ def _drawn(seed, attempt):
     grid = chance(rng, 0.25)
     kinds = [UInt(8), UInt(8), UInt(8), UInt(1), Int(8), *([] if grid else [Int(16)])]
     frame = FeatureMap(*sides, int(rng.integers(1, 5)), pick(rng, kinds))
+    model = (grid_graph if grid else exact_graph)(rng, frame, random_frames)
     try:
-        model = grid_graph(rng, frame, random_frames) if grid else exact_graph(rng, frame)
         labels = () if chance(rng, 0.2) else None
         network = lower(model, input=frame, name=f"graph-{seed}", labels=labels)
     except LoweringError as error:
@@ -103,16 +77,6 @@ def random_frames(rng, frame, count):
         frames = np.where(rng.random(frames.shape) < 0.5, low, high)
     kind = np.int16 if isinstance(frame.type, Int) and frame.type.bits > 8 else np.int8
     return torch.from_numpy(frames.astype(kind if low else np.uint8))
-
-
-def exact_graph(rng, frame):
-    b = Builder.of(rng, frame)
-    x = first(b)
-    for _ in range(int(rng.integers(0, 3))):
-        x = pick(rng, [plain, chained, branches, residual])(b, x)
-    finish(b, x)
-    settle(b)
-    return b.model.eval()
 
 
 def allowed(refused):
@@ -151,284 +115,12 @@ def _order(scores_):
     return (scores_[:, :, None] - scores_[:, None]).sign()
 
 
-# -- parts of a model ------------------------------------------------------------------------------
-
-
-def first(b):
-    """Levels of pixels, of what a batch norm makes of them, or of sums of them."""
-    x = Value(0, Kind.PIXELS)
-    if chance(b.rng, 0.15):
-        x = moved(b, x, nn.Upsample)
-    match int(b.rng.integers(5)):
-        case 0 if b.frame.type == UInt(8):
-            return replace(x, at=b.add(layers.InputThreshold(), x.at), kind=Kind.LEVELS)
-        case 0 | 1:
-            x = replace(x, at=b.add(norm(b, x), x.at), kind=Kind.SUMS)
-            return quantised(b, between(b, x, norms=False))
-        case 2:
-            return joined(b, [x] * int(b.rng.integers(2, 4)))
-        case _:
-            return quantised(b, between(b, convolved(b, x)))
-
-
-def plain(b, x):
-    """A convolution of levels, which may have a scale for each channel."""
-    x = moved(b, x, nn.MaxPool2d, nn.Upsample) if chance(b.rng, 0.3) else x
-    # Averages of single pixels would still be levels.
-    if b.shapes[x.at][1:] != (1, 1) and chance(b.rng, 0.2):
-        x = moved(b, x, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
-        x = quantised(b, between(b, replace(x, kind=Kind.SUMS)))
-    if chance(b.rng, 0.15):
-        channels = b.shapes[x.at][0]
-        scales = b.rng.choice([0.5, 1.0, -1.0, 2.0, 1.5], channels)
-        x = replace(x, at=b.add(Constant(scales, scale=True), x.at))
-        return quantised(b, between(b, convolved(b, x, tidy=True)))
-    return quantised(b, between(b, convolved(b, x)))
-
-
-def chained(b, x):
-    """Two convolutions, of which the second one has its own quantiser."""
-    x = between(b, convolved(b, x))
-    return quantised(b, between(b, convolved(b, x, act=activation(b, x))))
-
-
-def branches(b, x):
-    """Convolutions of one map side by side, joined."""
-    return joined(b, [x] * int(b.rng.integers(2, 4)))
-
-
-def joined(b, sources):
-    """Channels of several convolutions behind each other: of bits, of codes, or of sums."""
-    maps = [between(b, convolved(b, x, same=True), pools=False) for x in sources]
-    kind = int(b.rng.integers(3))
-    if kind == 0:
-        each = replace(maps[0], at=b.add(Cat(), *(x.at for x in maps)))
-        each = replace(each, centred=any(x.centred for x in maps))
-        each = replace(each, scaled=all(x.scaled for x in maps))
-        return quantised(b, between(b, each))
-    several = [layers.Sign, lambda: codes(2, signed=True), lambda: codes(2, scale=0.5)]
-    alike = kind == 1 or any(x.centred for x in maps)
-    acts = [layers.Sign() if alike else pick(b.rng, several)() for _ in maps]
-    found = [b.add(act, x.at) for act, x in zip(acts, maps, strict=True)]
-    return Value(b.add(Cat(), *found), Kind.LEVELS)
-
-
-def residual(b, x):
-    """A sum of two maps whose scales have a common unit: of levels, sums, or both."""
-    x = quantised(b, between(b, convolved(b, x)), tidy=True)
-    filters = b.shapes[x.at][0]
-    y = convolved(b, x, same=True, tidy=True, filters=filters)
-    if chance(b.rng, 0.4):
-        y = quantised(b, between(b, y, pools=False), tidy=True)
-    z = convolved(b, x, same=True, tidy=True, filters=filters) if chance(b.rng, 0.3) else x
-    pair = (y, z) if chance(b.rng, 0.5) else (z, y)
-    total = Value(b.add(Add(), *(each.at for each in pair)), Kind.SUMS)
-    if chance(b.rng, 0.3):
-        total = replace(total, at=b.add(Add(), total.at, x.at))
-    return quantised(b, between(b, total))
-
-
-def finish(b, x):
-    """One output, or several, of what the model has made of its frame."""
-    heads = int(b.rng.integers(2, 4)) if chance(b.rng, 0.2) else 1
-    dense = chance(b.rng, 0.6)
-    if dense:
-        x = replace(x, at=b.add(nn.Flatten(), x.at))
-        if chance(b.rng, 0.3):
-            width = int(b.rng.integers(2, 9))
-            layer = layers.BinaryLinear(b.shapes[x.at][0], width, weights_of(b.rng, width))
-            hidden = b.add(nn.BatchNorm1d(width), b.add(layer, x.at))
-            x = replace(x, at=b.add(layers.Sign(), hidden))
-    for n in range(heads):
-        b.model.ends[f"head{n}"] = scores(b, x, dense=dense)
-    b.model.returns = _only if heads == 1 else pick(b.rng, [dict, _all])
-
-
-def _only(ends):
-    (end,) = ends.values()
-    return end
-
-
-def _all(ends):
-    return tuple(ends.values())
-
-
-def scores(b, x, *, dense):
-    """Number of the scores that layers make of levels, or of the sums that they are."""
-    count = 1 if chance(b.rng, 0.15) else int(b.rng.integers(2, 6))
-    if dense:
-        features = b.shapes[x.at][0]
-        if chance(b.rng, 0.5):
-            last = b.add(layers.IntegerLinear(features, count, bits=int(b.rng.integers(2, 9))), x.at)
-        else:
-            weights = weights_of(b.rng, count, shared=True)
-            bias = chance(b.rng, 0.3)
-            last = b.add(layers.BinaryLinear(features, count, weights, bias=bias), x.at)
-        if chance(b.rng, 0.3):
-            last = b.add(Constant(b.rng.choice([0.5, 3.0]), scale=True, vector=True), last)
-        return last
-    channels, *sides = b.shapes[x.at]
-    if chance(b.rng, 0.5):
-        mean = b.add(nn.Flatten(), b.add(nn.AdaptiveAvgPool2d(1), x.at))
-        return b.add(layers.IntegerLinear(channels, count), mean)
-    if chance(b.rng, 0.5):
-        conv = layers.BinaryConv2d(channels, count, sides, weights_of(b.rng, count, shared=True))
-        return b.add(nn.Flatten(), b.add(conv, x.at))
-    conv = layers.BinaryConv2d(channels, count, 1, layers.SignWeight(shared_scale=True))
-    return b.add(nn.Flatten(), b.add(nn.AdaptiveAvgPool2d(1), b.add(conv, x.at)))
-
-
-# -- layers ----------------------------------------------------------------------------------------
-
-
-def moved(b, x, *kinds):
-    return replace(x, at=b.add(pool(b.rng, pick(b.rng, kinds), b.shapes[x.at][1:]), x.at))
-
-
-def norm(b, x):
-    channels = b.shapes[x.at][0]
-    return nn.BatchNorm2d(channels, affine=not chance(b.rng, 0.1))
-
-
-def convolved(b, x, *, same=False, tidy=False, filters=None, act=None):
-    """Sums of a layer, which may quantise what it gets; ``tidy`` ones have a scale of 0.5."""
-    rng, (channels, *sides) = b.rng, b.shapes[x.at]
-    kernel, options = windows(rng, sides, same=same)
-    divisors = [n for n in range(1, channels + 1) if channels % n == 0]
-    groups = pick(rng, [1, *divisors] if filters is None else [1])
-    filters = filters or groups * int(rng.integers(1 + (groups < 2), 5))
-    options |= {"groups": groups}
-    if x.kind is Kind.PIXELS:
-        statistics = {
-            name: tuple(rng.uniform(0.1, 0.6, channels)) for name in ("mean", "deviation")
-        }
-        bits = int(rng.choice([1, 2, 4, 8]))
-        layer = layers.IntegerConv2d(channels, filters, kernel, bits=bits, **statistics, **options)
-        return Value(b.add(layer, x.at), Kind.SUMS)
-    if tidy:
-        weights = pick(rng, [layers.SignWeight, layers.IntegerWeight])
-        weights = weights(*([2] * (weights is layers.IntegerWeight)), shared_scale=True)
-    else:
-        weights = weights_of(rng, filters, groups=groups)
-    options |= {"bias": chance(rng, 0.2) and not tidy}
-    if not isinstance(act, layers.IntegerActivation | None):
-        options |= {"border": pick(rng, list(layers.Border))}
-    layer = layers.BinaryConv2d(channels, filters, kernel, weights, act, **options)
-    if tidy:
-        signs = np.sign(rng.normal(size=layer.weight.shape))
-        layer.weight.data = torch.from_numpy(0.5 * signs)
-    centred = isinstance(weights, layers.AdaBinWeight)
-    return Value(b.add(layer, x.at), Kind.SUMS, centred=centred)
-
-
-def between(b, x, *, pools=True, norms=True):
-    """What comes between sums and their quantiser, in any order, with a batch norm somewhere."""
-    rng = b.rng
-    steps = [int(n) for n in rng.integers(0, 12 if pools else 7, rng.integers(0, 3))]
-    where = len(steps) if chance(rng, 0.5) else int(rng.integers(0, len(steps) + 1))
-    steps.insert(where, -1 if norms else 6)
-    for step in steps:
-        x = _step(b, x, step)
-    return x
-
-
-def _step(b, x, step):
-    rng, channels = b.rng, b.shapes[x.at][0]
-    match step:
-        case -1 | 0:
-            return replace(x, at=b.add(norm(b, x), x.at))
-        case 1 | 2:
-            act = [nn.PReLU(channels), nn.PReLU(), nn.ReLU(), nn.Hardtanh(-1.5, 1.0)]
-            return replace(x, at=b.add(pick(rng, act), x.at), scaled=False)
-        case 3 | 4:
-            values = rng.choice([0.5, -1.0, 0.3, 2.0], channels if step == 3 else 1)
-            return replace(x, at=b.add(Constant(values, scale=True), x.at))
-        case 5:
-            return replace(x, at=b.add(Constant(rng.normal(size=channels) / 3, scale=False), x.at))
-        case 6:
-            return replace(x, at=b.add(pick(rng, [nn.Dropout(), nn.Identity()]), x.at))
-        case 7 | 8 if x.scaled and not x.centred:
-            x = moved(b, x, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
-            # What these deliver may have several divisors.
-            return replace(x, scaled=False)
-        case _:
-            return replace(moved(b, x, nn.MaxPool2d, nn.Upsample), scaled=False)
-
-
-def codes(bits, *, scale=1.0, **options):
-    """Activations of a few bits, whose scale is exact."""
-    found = layers.IntegerActivation(bits, scale=scale, **options).double()
-    found.log_scale.data = torch.tensor(scale, dtype=torch.float64).log()
-    return found
-
-
-def quantised(b, x, *, tidy=False):
-    """Levels of sums; the steps of ``tidy`` ones are powers of two."""
-    return Value(b.add(activation(b, x, tidy=tidy), x.at), Kind.LEVELS)
-
-
-def activation(b, x, *, tidy=False):
-    """Quantiser of sums."""
-    rng, channels = b.rng, b.shapes[x.at][0]
-    acts = [
-        layers.Sign,
-        lambda: layers.RSign(channels, polarised=chance(rng, 0.5)),
-        layers.AdaBinActivation,
-        lambda: codes(1, scale=float(rng.choice([0.25, 1.0]))),
-    ]
-    acts = acts[:2] + acts[3:] if tidy else acts
-    if not x.centred:
-        options = {"signed": chance(rng, 0.5)}
-        options |= {"narrow": options["signed"] and chance(rng, 0.5)}
-        bits = int(rng.integers(2, 5))
-        scale = float(rng.choice([0.25, 0.5]) if tidy else rng.uniform(0.2, 0.7))
-        acts += [lambda: codes(bits, scale=scale, **options)] * 2
-    return pick(rng, acts)()
-
-
-# -- parameters ------------------------------------------------------------------------------------
-
-
-@torch.no_grad()
-def settle(b):
-    """Random parameters, statistics of random frames, and batch norms at their edges."""
-    rng = b.rng
-    for module in b.model.modules():
-        _fill(rng, module)
-    frames = random_frames(rng, b.frame, 64).double().movedim(-1, 1)
-    b.model.train()(frames)
-    for module in b.model.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            _to_its_edge(rng, module)
-
-
-def _fill(rng, module):
-    match module:
-        case nn.BatchNorm1d() | nn.BatchNorm2d():
-            module.momentum = 1.0
-            if module.affine:
-                module.weight.uniform_(0.5, 2).mul_(torch.randn_like(module.weight).sign())
-                module.bias.normal_(std=0.3)
-        case nn.PReLU():
-            module.weight.uniform_(0, 1)
-        case layers.RSign():
-            module.bias.normal_(std=0.3)
-        case layers.InputThreshold():
-            module.level.normal_(std=0.3)
-        case layers.AdaBinActivation():
-            # Multiples of a few fractions, so that scores have a unit.
-            module.alpha.fill_(float(rng.choice([0.5, -1.0, 1.0, 2.0])))
-            module.beta.fill_(float(rng.integers(-4, 5)) / 8)
-        case layers.BinaryConv2d() | layers.BinaryLinear() if module.bias is not None:
-            module.bias.normal_(std=0.3)
-
-
-def _to_its_edge(rng, norm):
-    channel = int(rng.integers(norm.num_features))
-    match int(rng.integers(8)):
-        case 0 if norm.affine:
-            norm.weight[channel] = 0.0
-        case 1:
-            norm.running_var[channel] = 1e-12
-        case 2 if float(norm.running_var.min()) > 0:
-            norm.eps = 0.0
+def design_of(drawn, seed, *, least, most):
+    """Design of a network, for about so many cycles a frame, on a device that it fits."""
+    rng = np.random.default_rng([seed, 3])
+    cycles = int(rng.integers(least, most))
+    for device in (pick(rng, [ECP5_85F, UP5K]), ECP5_85F):
+        for factor in (1, 4, 16, 64):
+            with contextlib.suppress(DesignError):
+                return fold(drawn.network, device, cycles=factor * cycles)
+    raise AssertionError

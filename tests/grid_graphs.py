@@ -75,19 +75,21 @@ def _stepped(b, x):
     rng = b.rng
     x = b.add(nn.BatchNorm2d(b.shapes[x][0]), x) if chance(rng, 0.8) else x
     for _ in range(int(rng.integers(0, 3))):
-        channels = b.shapes[x][0]
-        kinds = [
-            lambda: nn.BatchNorm2d(channels),
-            lambda: nn.BatchNorm2d(channels),
-            lambda: pick(rng, [nn.ReLU(), nn.PReLU(), nn.PReLU(channels), nn.LeakyReLU(0.1)]),
-            lambda: layers.RPReLU(channels),
-            lambda: layers.Maxout(channels),
-            lambda: nn.Hardtanh(),
-            lambda: Constant(rng.choice([0.5, -1.0, 1.5], channels), scale=True),
-            lambda: Constant(rng.normal(size=channels), scale=False),
-        ]
-        x = b.add(pick(rng, kinds)(), x)
+        x = b.add(_step(rng, b.shapes[x][0]), x)
     return x
+
+
+def _step(rng, channels):
+    kinds = [
+        lambda: nn.BatchNorm2d(channels),
+        lambda: pick(rng, [nn.ReLU(), nn.PReLU(), nn.PReLU(channels), nn.LeakyReLU(0.1)]),
+        lambda: layers.RPReLU(channels),
+        lambda: layers.Maxout(channels),
+        lambda: nn.Hardtanh(),
+        lambda: Constant(rng.choice([0.5, -1.0, 1.5], channels), scale=True),
+        lambda: Constant(rng.normal(size=channels), scale=False),
+    ]
+    return pick(rng, kinds)()
 
 
 def _plain(b, x):
@@ -106,7 +108,7 @@ def _branches(b, x):
 
 
 def _moved(b, x):
-    channels, *sides = b.shapes[x]
+    sides = b.shapes[x][1:]
     kinds = [
         lambda: pool(b.rng, nn.MaxPool2d, sides),
         lambda: pool(b.rng, nn.Upsample, sides),
