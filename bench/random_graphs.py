@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import torch
 import typer
 from record import update
 
@@ -32,6 +33,7 @@ def main(
     first: int, end: int, rtl: Annotated[bool, typer.Option("--rtl", help="Simulate.")] = False
 ) -> None:
     """Draw, compare and record."""
+    torch.set_num_threads(1)  # of maps so small, threads would only wait for each other
     row = {
         "network": f"{'RTL' if rtl else 'float64'} {first}-{end - 1}",
         "rtl": rtl, "models": end - first, "refused": 0, "frames": 0, "values": 0, "differing": 0,

@@ -330,6 +330,29 @@ def _share(row: Row, cell: str) -> str:
     return "{:,} of {:,}".format(*row[cell]) if cell in row else ""
 
 
+def random_graphs() -> str:
+    """Random models of all layers."""
+    rows = []
+    for rtl, pair in ((False, "float64 = integers"), (True, "integers = RTL")):
+        measured = [row for row in read_rows("random_graphs") if row["rtl"] == rtl]
+        models, refused, frames, values, differing = (
+            sum(row[key] for row in measured)
+            for key in ("models", "refused", "frames", "values", "differing")
+        )
+        if models:
+            rows.append([
+                pair, f"{models - refused}", f"{refused}", f"{frames:,}",
+                f"{differing} of {values:,}",
+            ])  # fmt: skip
+    return _section(
+        "Random models of all layers, on a fixed-point grid and without one: activations and order "
+        "of the scores that differ from float64, and scores of the Verilated RTL that differ, with "
+        "stalls, from the integers, `python bench/random_graphs.py`.",
+        ["", "models", "refused", "frames", "differ"],
+        rows,
+    )
+
+
 def icarus() -> str:
     """Verilog in somebody else's simulator."""
     rows = []
@@ -495,7 +518,7 @@ def popcount() -> str:
 
 PAGES = {
     "README.md": (
-        ACCURACY, GOLDEN, IMPORTED, LOWERING, OWN_MODULES, RTL, icarus, generation, NETLIST, place,
+        ACCURACY, GOLDEN, IMPORTED, LOWERING, OWN_MODULES, random_graphs, RTL, icarus, generation, NETLIST, place,
         DENSITY, ESTIMATES, adabin, dynamic, popcount,
     ),
     "docs/qonnx.md": (CONFORMANCE, FEATURES, IMPORTING, LOW_BIT, LOW_BIT_CNV),

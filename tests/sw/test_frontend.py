@@ -5,8 +5,6 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
@@ -16,7 +14,7 @@ from xnorflow.sw.compare import compare
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
 from xnorflow.sw.nn.adabin import AdaBinActivation, AdaBinWeight
-from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
+from xnorflow.sw.nn.conv import BinaryConv2d, IntegerConv2d
 from xnorflow.sw.nn.gradients import sign_clipped
 from xnorflow.sw.nn.input_threshold import InputThreshold
 from xnorflow.sw.nn.linear import BinaryLinear, IntegerLinear
@@ -115,118 +113,7 @@ def test_modules_as_users_write_them(make, side, seed):
     check(model, FeatureMap(side, side, 1, PIXELS), count=1000)
 
 
-# -- random modules -------------------------------------------------------------------------------
-
-
-@st.composite
-def modules(draw):
-    """A random sequence of layers, and the frame that it takes."""
-    side, channels = draw(st.integers(4, 9)), draw(st.integers(1, 3))
-    frame = FeatureMap(
-        side, draw(st.integers(4, 9)), channels, draw(st.sampled_from([PIXELS, Int(8)]))
-    )
-    layers = []
-    height, width = frame.height, frame.width
-    activation = draw(st.sampled_from(["input", "integer"])) if frame.type == PIXELS else "sign"
-    for _ in range(draw(st.integers(0, 3))):
-        kernel = draw(st.integers(1, min(3, height, width)))
-        padding = draw(st.integers(0, kernel - 1))
-        stride = draw(st.integers(1, 2))
-        filters = draw(st.integers(1, 6))
-        if activation == "integer":
-            layers.append(
-                IntegerConv2d(
-                    channels,
-                    filters,
-                    kernel,
-                    mean=(0.5,) * channels,
-                    deviation=(0.25,) * channels,
-                    stride=stride,
-                    padding=padding,
-                    bits=draw(st.sampled_from([1, 4, 8])),
-                )
-            )
-        else:
-            bits = InputThreshold() if activation == "input" else activations(draw, channels)
-            separate = draw(st.booleans())
-            layers += [bits] if separate else []
-            layers.append(
-                BinaryConv2d(
-                    channels,
-                    filters,
-                    kernel,
-                    weights(draw, filters),
-                    None if separate else bits,
-                    stride=stride,
-                    padding=padding,
-                    border=Border.ZERO if separate else draw(st.sampled_from(Border)),
-                    bias=draw(st.booleans()),
-                )
-            )
-        activation, channels = "sign", filters
-        height, width = ((n + 2 * padding - kernel) // stride + 1 for n in (height, width))
-        for _ in range(draw(st.integers(0, 3))):
-            kind = draw(st.sampled_from(["norm", "pool", "relu", "prelu", "clip", "none"]))
-            if kind == "pool" and min(height, width) >= 2:
-                layers.append(nn.MaxPool2d(2))
-                height, width = height // 2, width // 2
-            elif kind != "pool":
-                layers.append(elementwise(kind, channels))
-    layers.append(nn.Flatten())
-    features = height * width * channels
-    for _ in range(draw(st.integers(0, 2))):
-        outputs = draw(st.integers(2, 9))
-        first = InputThreshold() if activation == "input" else activations(draw, None)
-        separate = draw(st.booleans())
-        layers += [first] if separate else []
-        bits = None if separate else first
-        biased = draw(st.booleans())
-        layers.append(BinaryLinear(features, outputs, weights(draw, outputs), bits, bias=biased))
-        layers.append(nn.BatchNorm1d(outputs))
-        features, activation = outputs, "sign"
-    last = AdaBinActivation(4) if draw(st.booleans()) else Sign()
-    last = InputThreshold() if activation == "input" else last
-    separate = draw(st.booleans())
-    layers += [last] if separate else []
-    last = None if separate else last
-    layers.append(
-        BinaryLinear(features, 4, SignWeight(shared_scale=True), last)
-        if draw(st.booleans())
-        else IntegerLinear(features, 4, last, bits=5)
-    )
-    return nn.Sequential(*layers), frame
-
-
-def elementwise(kind, channels):
-    match kind:
-        case "norm":
-            return nn.BatchNorm2d(channels)
-        case "relu":
-            return nn.ReLU()
-        case "prelu":
-            return nn.PReLU(channels)
-        case "clip":
-            return nn.Hardtanh()
-        case _:
-            return nn.Identity()
-
-
-def weights(draw, filters):
-    return draw(
-        st.sampled_from([
-            SignWeight(),
-            AdaBinWeight(),
-            SiManWeight(filters, SiManForm.HALF),
-            SiManWeight(filters, SiManForm.BIPOLAR),
-        ])
-    )
-
-
-def activations(draw, channels):
-    kinds = [Sign(), AdaBinActivation()]
-    if channels is not None:
-        kinds += [RSign(channels), RSign(channels, polarised=True)]
-    return draw(st.sampled_from(kinds))
+# -- ends -----------------------------------------------------------------------------------------
 
 
 class Biased(nn.Module):
@@ -354,13 +241,6 @@ def test_inputs_have_a_scale_and_a_zero_point():
     frames = torch.randint(-128, 128, (500, 4, 4, 8), dtype=torch.int8)
     logits = model.double()((frames.double() + 3).mul(0.0125).movedim(-1, 1))
     assert torch.equal(golden(network, frames).labels, logits.argmax(dim=1))
-
-
-@given(modules(), st.integers(0, 1000))
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
-def test_random_modules(module, seed):
-    model, frame = module
-    check(randomise(model, seed), frame, count=20, seed=seed)
 
 
 # -- quantisers of one's own ----------------------------------------------------------------------

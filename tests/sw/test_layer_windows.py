@@ -10,17 +10,16 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from tests.sw.test_frontend import check, randomise
+from tests.sw.test_frontend import randomise
 from tests.sw.test_prepare import check_exact
 from tests.windows import random_axis, windows_by
 from xnorflow.errors import LoweringError, NetworkError
 from xnorflow.ir import FeatureMap, UInt
 from xnorflow.sw.frontend.prepare import prepare
 from xnorflow.sw.lower import lower
-from xnorflow.sw.nn.adabin import AdaBinActivation, AdaBinWeight
+from xnorflow.sw.nn.adabin import AdaBinWeight
 from xnorflow.sw.nn.conv import BinaryConv2d, Border, IntegerConv2d
 from xnorflow.sw.nn.grid import Grid
-from xnorflow.sw.nn.input_threshold import InputThreshold
 from xnorflow.sw.nn.linear import BinaryLinear
 from xnorflow.sw.nn.prelu import RPReLU
 from xnorflow.sw.nn.sign import RSign, Sign, SignWeight
@@ -60,40 +59,8 @@ def random_binary(rng, channels, sides, activations):
     return BinaryConv2d(channels, filters, kernel, weights, activations, **options), left
 
 
-def random_model(rng, frame):
-    """Convolutions without a grid, the first one of pixels or of their bits."""
-    channels, sides, layers = frame.channels, frame.shape[:2], []
-    for n in range(int(rng.integers(1, 4))):
-        if n == 0 and rng.random() < 0.5:
-            kernel, windows, sides = random_layer(rng, sides)
-            groups, filters = random_groups(rng, channels)
-            statistics = {
-                "mean": tuple(rng.random(channels)), "deviation": tuple(rng.random(channels) + 0.1),
-            }  # fmt: skip
-            options = {"groups": groups, **statistics, **windows}
-            conv = IntegerConv2d(channels, filters, kernel, **options)
-        else:
-            later = [Sign(), RSign(channels), AdaBinActivation()][rng.integers(3)]
-            conv, sides = random_binary(rng, channels, sides, later if n else InputThreshold())
-        channels = len(conv.weight)
-        layers += [conv, nn.BatchNorm2d(channels)]
-    features = channels * int(np.prod(sides))
-    last = BinaryLinear(features, 3, SignWeight(shared_scale=True), Sign())
-    return nn.Sequential(*layers, nn.Flatten(), last)
-
-
 def random_frame(rng):
     return FeatureMap(*(int(n) for n in rng.integers(1, 8, 2)), int(rng.choice([1, 2, 4])), UInt(8))
-
-
-@settings(max_examples=60)
-@given(SEEDS)
-def test_random_models_equal_pytorch(seed):
-    rng = np.random.default_rng(seed)
-    torch.manual_seed(seed)
-    frame = random_frame(rng)
-    model = randomise(random_model(rng, frame), seed)
-    check(model, frame, count=8, seed=seed)
 
 
 def random_grid_model(rng, frame):

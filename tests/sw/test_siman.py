@@ -74,3 +74,10 @@ def test_linear_starts_siman_from_its_weights():
     quantiser = SiManWeight(6)
     layer = BinaryLinear(33, 6, quantiser, Sign())
     assert torch.allclose(quantiser.log_scale.exp(), layer.weight.abs().mean(dim=1))
+
+
+def test_a_single_weight_is_not_clipped():
+    layer = BinaryLinear(1, 1, SiManWeight(1), Sign()).train()
+    before = layer.weight.clone()
+    layer(torch.ones(1, 1))
+    assert torch.equal(layer.weight, before)
