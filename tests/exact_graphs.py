@@ -7,7 +7,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from tests.programs import Add, Builder, Cat, Constant, chance, pick, pool, weights_of, windows
+from tests.programs import (
+    Add,
+    Builder,
+    Cat,
+    Constant,
+    chance,
+    pick,
+    pool,
+    settle,
+    weights_of,
+    windows,
+)
 from xnorflow import nn as layers
 from xnorflow.ir import UInt
 
@@ -308,51 +319,3 @@ def activation(b, x, *, tidy=False):
         scale = float(rng.choice([0.25, 0.5]) if tidy else rng.uniform(0.2, 0.7))
         acts += [lambda: codes(bits, scale=scale, **options)] * 2
     return pick(rng, acts)()
-
-
-# -- parameters ------------------------------------------------------------------------------------
-
-
-@torch.no_grad()
-def settle(b, frames_of):
-    """Random parameters, statistics of random frames, and batch norms at their edges."""
-    rng = b.rng
-    for module in b.model.modules():
-        _fill(rng, module)
-    frames = frames_of(rng, b.frame, 64).double().movedim(-1, 1)
-    b.model.train()(frames)
-    for module in b.model.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            _to_its_edge(rng, module)
-
-
-def _fill(rng, module):
-    match module:
-        case nn.BatchNorm1d() | nn.BatchNorm2d():
-            module.momentum = 1.0
-            if module.affine:
-                module.weight.uniform_(0.5, 2).mul_(torch.randn_like(module.weight).sign())
-                module.bias.normal_(std=0.3)
-        case nn.PReLU():
-            module.weight.uniform_(0, 1)
-        case layers.RSign():
-            module.bias.normal_(std=0.3)
-        case layers.InputThreshold():
-            module.level.normal_(std=0.3)
-        case layers.AdaBinActivation():
-            # Multiples of a few fractions, so that scores have a unit.
-            module.alpha.fill_(float(rng.choice([0.5, -1.0, 1.0, 2.0])))
-            module.beta.fill_(float(rng.integers(-4, 5)) / 8)
-        case layers.BinaryConv2d() | layers.BinaryLinear() if module.bias is not None:
-            module.bias.normal_(std=0.3)
-
-
-def _to_its_edge(rng, norm):
-    channel = int(rng.integers(norm.num_features))
-    match int(rng.integers(8)):
-        case 0 if norm.affine:
-            norm.weight[channel] = 0.0
-        case 1:
-            norm.running_var[channel] = 1e-12
-        case 2 if float(norm.running_var.min()) > 0:
-            norm.eps = 0.0

@@ -19,7 +19,7 @@ def design_and_frames(seed, count, **cycles):
     return design_of(drawn, seed, **cycles), frames.numpy()
 
 
-@pytest.mark.parametrize("seed", range(1000, 1006))
+@pytest.mark.parametrize("seed", range(1000, 1005))
 def test_accelerators_equal_the_golden_model(seed):
     design, frames = design_and_frames(seed, 3, least=50, most=200)
     words = [words_of(frame, design.input_lanes) for frame in frames]
