@@ -188,6 +188,8 @@ class _Lowering:
         return self.binarised[known]
 
     def _quantise(self, operation: Operation, function: Quantise, x: Edge) -> Bits:
+        if isinstance(x, Bits):
+            x = level_sums(x)
         if not isinstance(x, Sums) or any(x.centres):
             raise LoweringError(
                 f"{operation.origin} takes sums of one layer whose weights have no centres of "

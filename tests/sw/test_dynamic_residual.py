@@ -28,7 +28,7 @@ DYBNNS = ["dybnn", "dybnn-separate"]
 
 
 @pytest.mark.parametrize("method", DYNAMIC)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12)
 @given(seed=st.integers(0, 2**20))
 def test_network_equals_the_model(method, seed):
     """Every bit, every value of the residual stream, and the labels."""

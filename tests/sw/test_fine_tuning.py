@@ -18,15 +18,25 @@ from xnorflow.sw.train import train
 @pytest.fixture(scope="module")
 def textures(data):
     """Images whose classes are patterns: what a global average can tell apart."""
-    row, column = torch.arange(28)[:, None] // 2, torch.arange(28) // 2
+    row, column = torch.arange(16)[:, None] // 2, torch.arange(16) // 2
     patterns = torch.stack([(row + 0 * column) % 2, (0 * row + column) % 2, (row + column) % 2])
-    noise = torch.randint(0, 100, (300, 28, 28), generator=torch.Generator().manual_seed(1))
+    noise = torch.randint(0, 100, (300, 16, 16), generator=torch.Generator().manual_seed(1))
     images = (noise + 120 * patterns[torch.arange(300) % 3])[..., None].to(torch.uint8)
     return replace(data, train_images=images[:240], test_images=images[240:])
 
 
-@pytest.mark.parametrize("mixed", [False, True])
-@pytest.mark.parametrize("method", ResidualMethod)
+@pytest.mark.parametrize(
+    ("method", "mixed"),
+    [
+        *((method, False) for method in ResidualMethod),
+        (ResidualMethod.ADABIN, True),
+        *(
+            pytest.param(method, True, marks=pytest.mark.slow)
+            for method in ResidualMethod
+            if method is not ResidualMethod.ADABIN
+        ),
+    ],
+)
 def test_residual_models_learn(textures, tmp_path, method, mixed):
     recipe = Recipe("test", epochs=8, batch_size=24, mixed=mixed)
     checkpoint = train(SMALL.with_method(method.value), recipe, textures, tmp_path, grid=GRID)
@@ -71,8 +81,15 @@ def test_a_compiled_model_learns_the_same(textures, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")  # PyTorch's own
-@pytest.mark.parametrize("method", ["adabin", "siman"])
-@pytest.mark.parametrize(("spec", "grid"), [(MODEL, None), (SMALL, GRID)])
+@pytest.mark.parametrize(
+    ("spec", "grid", "method"),
+    [
+        (MODEL, None, "siman"),
+        (SMALL, GRID, "adabin"),
+        pytest.param(MODEL, None, "adabin", marks=pytest.mark.slow),
+        pytest.param(SMALL, GRID, "siman", marks=pytest.mark.slow),
+    ],
+)
 def test_a_graph_without_other_kernels_learns_exactly_the_same(
     data, tmp_path, monkeypatch, spec, grid, method
 ):
@@ -84,12 +101,22 @@ def test_a_graph_without_other_kernels_learns_exactly_the_same(
     assert same_model(plain, compiled)
 
 
+COMPILED = ResidualMethod.ADABIN, ResidualMethod.SIMAN, ResidualMethod.DYBNN_SEPARATE
+
+
 @pytest.mark.filterwarnings("ignore")  # PyTorch's own
 @pytest.mark.parametrize(
     ("spec", "grid"),
     [
         *((MODEL.with_method(method.value), None) for method in Method),
-        *((SMALL.with_method(method.value), GRID) for method in ResidualMethod),
+        *(
+            pytest.param(
+                SMALL.with_method(method.value),
+                GRID,
+                marks=() if method in COMPILED else pytest.mark.slow,
+            )
+            for method in ResidualMethod
+        ),
     ],
 )
 def test_a_model_is_compiled_once(data, tmp_path, monkeypatch, spec, grid):

@@ -339,15 +339,13 @@ class _Export:
                 signs = channels_of(np.where(node.inverted, -1, 1))
                 largest = self._call("MaxPool", self._call("Mul", x, signs), **sides)
                 return self._call("Mul", largest, signs)
-            case SumPool() if _is_whole(node, self.network.maps[node.source]):
+            case GlobalSum() | SumPool() if self._is_whole(node):
                 return self._call("ReduceSum", x, np.array([2, 3]), keepdims=1)
             case SumPool():
                 # Means may be fractions that float32 does not hold; sums are exact.
                 channels = self.network.maps[node.name].channels
                 ones = np.ones((channels, 1, *(axis.taps for axis in node.axes)))
                 return self._call("Conv", x, ones, **_sides(node), group=channels)
-            case GlobalSum():
-                return self._call("ReduceSum", x, np.array([2, 3]), keepdims=1)
             case AveragePool():
                 # Means of integers by a power of two are exact.
                 means = self._call(
@@ -355,6 +353,14 @@ class _Export:
                 )
                 return self._call("Floor", self._call("Add", means, np.float32(0.5)))
         raise NetworkError(f"{node.name} has no counterpart in ONNX")
+
+    def _is_whole(self, node: GlobalSum | SumPool) -> bool:
+        """Whether the whole map is summed up."""
+        sides = self.network.maps[node.source].shape[:2]
+        return isinstance(node, GlobalSum) or all(
+            (axis.taps, axis.before, axis.after) == (side, 0, 0)
+            for axis, side in zip(node.axes, sides, strict=True)
+        )
 
     # -- values -------------------------------------------------------------------------------
 
@@ -382,12 +388,6 @@ def _keeps(rounding: Rounding, node: Affine, x: FeatureMap) -> bool:
     """Whether all that a node has before its rounding stays as it is."""
     low, high = node.bounds(x)
     return not rounding.shift and rounding.low <= low.min() and high.max() <= rounding.high
-
-
-def _is_whole(node: Pool, x: FeatureMap) -> bool:
-    """Whether the only window is the map itself."""
-    sides = [(axis.taps, axis.before, axis.after) for axis in node.axes]
-    return sides == [(x.height, 0, 0), (x.width, 0, 0)]
 
 
 def _of_classes(values: NDArray[np.int64], classes: NDArray[np.int64] | None) -> NDArray[Any]:
