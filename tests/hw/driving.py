@@ -55,7 +55,10 @@ def run(design, frames, *, stall=0.0, errors=(), hold=0, rest=0, limit=20_000, r
                 if k == 0:
                     starts.append(clock)
                 ctx.set(dut.i.valid, 0)
-        for _ in range(2 * design.latency + hold + rest):
+        # What is full of frames takes longer to become empty.
+        slower = 2 if hold else 1.25 if stall else 1
+        left = int(slower * design.latency) + 2 * design.cycles_per_frame
+        for _ in range(left + hold + rest):
             await ctx.tick()
 
     async def get(ctx):
