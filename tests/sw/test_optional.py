@@ -57,14 +57,14 @@ def check_residual(case, seed):
     check(case.model, None, case.images(20, seed), changed)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**20))
 def test_a_residual_network_equals_the_model(seed):
     check_residual(model_of_any_form(seed), seed)
 
 
 @pytest.mark.parametrize("method", DYNAMIC)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 2**20))
 def test_a_network_with_dynamic_thresholds_equals_the_model(method, seed):
     check_residual(random_model(seed, method=method), seed)

@@ -182,7 +182,7 @@ def check_values(prepared, network, x):
             assert torch.equal(found.double(), value * unit), name
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**20))
 def test_own_modules_are_exact(seed):
     rng = np.random.default_rng(seed)

@@ -48,7 +48,9 @@ def test_networks_of_few_bits(tmp_path_factory, seed):
 
 
 @pytest.mark.parametrize("dynamic", [False, True])
-@pytest.mark.parametrize("seed", [0, 2, 3, 5])
+@pytest.mark.parametrize(
+    "seed", [0, 2, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (3, 5))]
+)
 def test_residual_networks(tmp_path, seed, dynamic):
     check(random_residual(seed, dynamic=dynamic), tmp_path / "net.onnx")
 

@@ -32,7 +32,7 @@ from xnorflow.sw.models.spec import ModelSpec
 from xnorflow.sw.nn.grid import Grid
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**20))
 def test_network_equals_the_model(seed):
     """Every bit, every value of the residual stream, and the labels."""

@@ -48,8 +48,17 @@ def model(name):
     return lower(residual_case(seed, **OPTIONS | changes).model)
 
 
-@pytest.mark.parametrize("stall", [0.0, 0.3])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    ("name", "stall"),
+    [
+        ("dybnn", 0.0),
+        ("dybnn-separate", 0.3),
+        ("siman-mean", 0.0),
+        pytest.param("dybnn", 0.3, marks=pytest.mark.slow),
+        pytest.param("dybnn-separate", 0.0, marks=pytest.mark.slow),
+        pytest.param("siman-mean", 0.3, marks=pytest.mark.slow),
+    ],
+)
 def test_models_equal_the_golden_model(name, stall):
     check(fold(model(name), ECP5_85F, cycles=540), 3 if stall else 4, stall=stall)
 
@@ -109,7 +118,8 @@ def test_parameters_of_another_frame_would_show(name):
         assert sum(differing) >= 4, reader.name
 
 
-@pytest.mark.parametrize("stall", [0.0, 0.3])
+# With stalls, see below.
+@pytest.mark.parametrize("stall", [0.0, pytest.param(0.3, marks=pytest.mark.slow)])
 @ON_NETS
 def test_equals_the_golden_model(net, stall):
     check(fold_net(net), 8, stall=stall)
@@ -146,7 +156,7 @@ def test_is_as_fast_as_the_static_network():
     assert [time - late for time, _, _ in slow] == [time for time, _, _ in fast]
 
 
-@pytest.mark.parametrize("stall", [0.0, 0.3])
+@pytest.mark.parametrize("stall", [0.3, pytest.param(0.0, marks=pytest.mark.slow)])
 @ON_NETS
 def test_bad_frames_leave_no_trace(net, stall):
     design = fold_net(net)
@@ -161,15 +171,28 @@ def test_bad_frames_leave_no_trace(net, stall):
     assert [scores for _, _, scores in results] == expected.scores.tolist()
 
 
+RESETS = {
+    ("one", 0.0, 0.3),
+    ("one", 0.5, 0.0),
+    ("one", 1.0, 0.3),
+    ("row", 0.5, 0.3),
+    ("separate", 0.0, 0.3),
+    ("mean", 1.0, 0.0),
+}
+"""Nets, parts of a frame that has come in front of a reset, and stalls, in the fast suite."""
+
+
 @pytest.mark.parametrize(
-    ("part", "stall"),
+    ("net", "part", "stall"),
     [
-        pytest.param(part, stall, marks=() if stall == often else pytest.mark.slow)
-        for part, often in ((0.0, 0.3), (0.25, None), (0.5, 0.0), (0.75, None), (1.0, 0.3))
+        pytest.param(
+            net, part, stall, marks=() if (net, part, stall) in RESETS else pytest.mark.slow
+        )
+        for net in NETS
+        for part in (0.0, 0.25, 0.5, 0.75, 1.0)
         for stall in (0.0, 0.3)
     ],
 )
-@ON_NETS
 def test_a_reset_leaves_no_trace(net, part, stall):
     """In the middle of a frame, when every barrier holds frames back."""
     design = fold_net(net)
@@ -183,7 +206,7 @@ def test_a_reset_leaves_no_trace(net, part, stall):
     assert [scores for _, _, scores in results] == expected.scores.tolist()
 
 
-@pytest.mark.parametrize("hold", [1500, 3000])
+@pytest.mark.parametrize("hold", [pytest.param(1500, marks=pytest.mark.slow), 3000])
 def test_a_full_pipeline_loses_nothing(hold):
     """Nobody takes results until every buffer and table is full."""
     design = fold(dynamic_net(), ECP5_85F, cycles=CYCLES)

@@ -151,8 +151,17 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("stall", [0.0, 0.3])
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("form", "stall"),
+    [
+        ("classic", 0.3),
+        ("mobile", 0.0),
+        ("imagenet", 0.3),
+        pytest.param("classic", 0.0, marks=pytest.mark.slow),
+        pytest.param("mobile", 0.3, marks=pytest.mark.slow),
+        pytest.param("imagenet", 0.0, marks=pytest.mark.slow),
+    ],
+)
 def test_models_of_each_form_equal_the_golden_model(form, stall):
     options, cycles = FORMS[form]
     design = fold(lower(residual_case(9, **options).model), ECP5_85F, cycles=cycles)

@@ -69,8 +69,14 @@ def frames_of(design, count=FRAMES):
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
-@pytest.mark.parametrize("stall", [0.0, 0.3])
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize(
+    ("seed", "stall"),
+    [
+        pytest.param(seed, stall, marks=pytest.mark.slow if seed % 2 == bool(stall) else ())
+        for seed in range(12)
+        for stall in (0.0, 0.3)
+    ],
+)
 def test_equals_the_golden_model(seed, stall):
     design = design_of(seed)
     frames = frames_of(design)
