@@ -75,8 +75,15 @@ def test_multipliers_of_slopes(device, positive, negative, bits, multipliers, tm
     assert not need.block_rams
 
 
-@pytest.mark.parametrize("device", [UP5K, ECP5_85F], ids=lambda device: device.name)
-@pytest.mark.parametrize(("low", "high", "bits"), [(-999, 999, 12), (-7, 7, 16)])
+@pytest.mark.parametrize(
+    ("device", "low", "high", "bits"),
+    [
+        (UP5K, -999, 999, 12),
+        (ECP5_85F, -7, 7, 16),
+        pytest.param(UP5K, -7, 7, 16, marks=pytest.mark.slow),
+        pytest.param(ECP5_85F, -999, 999, 12, marks=pytest.mark.slow),
+    ],
+)
 def test_products_without_multipliers_are_look_up_tables(device, low, high, bits, tmp_path):
     """What a product adds to a unit is about what is estimated for it."""
     bare = replace(device, multipliers=0)
