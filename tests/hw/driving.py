@@ -56,8 +56,8 @@ def run(design, frames, *, stall=0.0, errors=(), hold=0, rest=0, limit=20_000, r
                     starts.append(clock)
                 ctx.set(dut.i.valid, 0)
         # What is full of frames takes longer to become empty.
-        slower = 2 if hold else 1.25 if stall else 1
-        left = int(slower * design.latency) + 2 * design.cycles_per_frame
+        soon = int((1.25 if stall else 1) * design.latency) + 2 * design.cycles_per_frame
+        left = 2 * design.latency if hold else min(2 * design.latency, soon)
         for _ in range(left + hold + rest):
             await ctx.tick()
 
