@@ -15,8 +15,8 @@ from xnorflow.sw.recipes import Augmentation, Recipe
 from xnorflow.sw.train import train
 
 
-TASK = Task((1, 16, 16), 3, IntegerPixels((0.4,), (0.3,)))
-FRAME = FeatureMap(16, 16, 1, UInt(8))
+TASK = Task((1, 28, 28), 3, IntegerPixels((0.4,), (0.3,)))
+FRAME = FeatureMap(28, 28, 1, UInt(8))
 MODEL = ModelSpec("mlp", TASK, {"hidden": (16, 16)})
 SMALL = ModelSpec("residual", TASK, {"first": {"channels": 4}, "blocks": [[4, 1, 3], [8, 2, 3]]})
 GRID = Grid(14, 6)

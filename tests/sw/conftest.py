@@ -11,9 +11,9 @@ def data():
     """Images of which each class has its own part bright, with noise."""
     generator = torch.Generator().manual_seed(1)
     labels = torch.arange(300) % 3
-    images = torch.randint(0, 160, (300, 16, 16, 1), dtype=torch.uint8, generator=generator)
+    images = torch.randint(0, 160, (300, 28, 28, 1), dtype=torch.uint8, generator=generator)
     for image, label in zip(images, labels, strict=True):
-        image[5 * label : 5 * label + 5] += 60
+        image[9 * label : 9 * label + 9] += 60
     return ImageData(
         name="stripes",
         train_images=images[:240],

@@ -18,9 +18,9 @@ from xnorflow.sw.train import train
 @pytest.fixture(scope="module")
 def textures(data):
     """Images whose classes are patterns: what a global average can tell apart."""
-    row, column = torch.arange(16)[:, None] // 2, torch.arange(16) // 2
+    row, column = torch.arange(28)[:, None] // 2, torch.arange(28) // 2
     patterns = torch.stack([(row + 0 * column) % 2, (0 * row + column) % 2, (row + column) % 2])
-    noise = torch.randint(0, 100, (300, 16, 16), generator=torch.Generator().manual_seed(1))
+    noise = torch.randint(0, 100, (300, 28, 28), generator=torch.Generator().manual_seed(1))
     images = (noise + 120 * patterns[torch.arange(300) % 3])[..., None].to(torch.uint8)
     return replace(data, train_images=images[:240], test_images=images[240:])
 

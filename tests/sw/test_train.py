@@ -167,9 +167,9 @@ def test_a_folder_that_cannot_be_written(data, tmp_path):
             "images",
         ),
         (
-            replace(TASK, shape=(1, 16, 15)),
+            replace(TASK, shape=(1, 28, 27)),
             0,
-            "the model does not take batches of 1 channels and 16×16 pixels: ",
+            "the model does not take batches of 1 channels and 28×28 pixels: ",
         ),
         (TASK, 240, "images to hold out must be from 0 to 239, not 240"),
         (TASK, -1, "images to hold out must be from 0 to 239, not -1"),
