@@ -518,8 +518,8 @@ def popcount() -> str:
 
 PAGES = {
     "README.md": (
-        ACCURACY, GOLDEN, IMPORTED, LOWERING, OWN_MODULES, random_graphs, RTL, icarus, generation, NETLIST, place,
-        DENSITY, ESTIMATES, adabin, dynamic, popcount,
+        ACCURACY, GOLDEN, IMPORTED, LOWERING, OWN_MODULES, random_graphs, RTL, icarus, generation,
+        NETLIST, place, DENSITY, ESTIMATES, adabin, dynamic, popcount,
     ),
     "docs/qonnx.md": (CONFORMANCE, FEATURES, IMPORTING, LOW_BIT, LOW_BIT_CNV),
     "docs/dynamic.md": (BARRIERS, twins, dynamic, SMALLEST, MUTANTS),
