@@ -59,9 +59,7 @@ class Threshold(ConstantUnit):
         # Cycles 1 and 2: the word waits for its constants.
         en, word, row = self._fetch(m)
 
-        # If all words need the same row, thresholds are part of the logic.
-        rows = self._tables["constants"].rows
-        fixed = row.shape().from_bits(rows[0]) if len(rows) == 1 else None
+        at_least = _comparison(self._tables["constants"], row)
         stages = []
         for n in range(self.lanes):
             count = word.lanes[n] << self.node.fraction
@@ -70,11 +68,7 @@ class Threshold(ConstantUnit):
             m.d.comb += self.o.p.lanes[n].eq(bit)
             if self.node.popcount_weights is None:
                 # Cycle 3: compare.
-                if fixed is None:
-                    reached = count >= row.threshold[n]
-                else:
-                    reached = _at_least(count, fixed.threshold[n])
-                stages.append(bit.eq(reached ^ inverted))
+                stages.append(bit.eq(at_least(count, "threshold", n) ^ inverted))
             else:
                 # Cycle 3: one multiplication, with the popcount that all channels share.
                 terms = [count - row.threshold[n], row.weight[n] * word.popcount, inverted]
@@ -115,19 +109,13 @@ class MultiThreshold(ConstantUnit):
         # Cycles 1 and 2: the word waits for its constants.
         en, word, row = self._fetch(m)
 
-        rows = self._tables["constants"].rows
-        fixed = row.shape().from_bits(rows[0]) if len(rows) == 1 else None
+        at_least = _comparison(self._tables["constants"], row)
         node, stages = self.node, []
         for n in range(self.lanes):
             # Cycle 3: compare with all thresholds. Those that are reached come first.
             inverted = row.inverted[n] if node.inverted is not None else Const(0)
             reached = Signal(node.steps, name=f"reached_{n}", reset_less=True)
-            found = [
-                word.lanes[n] >= row[f"threshold_{k}"][n]
-                if fixed is None
-                else _at_least(word.lanes[n], fixed[f"threshold_{k}"][n])
-                for k in range(node.steps)
-            ]
+            found = [at_least(word.lanes[n], f"threshold_{k}", n) for k in range(node.steps)]
             # The first k are not reached where the last k are to be.
             flipped = Cat(found) ^ inverted.replicate(node.steps)
             stages.append(reached.eq(Mux(inverted, Cat(reversed(list(flipped))), flipped)))
@@ -139,6 +127,17 @@ class MultiThreshold(ConstantUnit):
             m.d.sync += stages
 
         return m
+
+
+def _comparison(table, row):
+    """Function that says whether a value reaches the n-th lane's constant in a column of a row.
+
+    If all words need the same row, constants are part of the logic.
+    """
+    if len(table.rows) > 1:
+        return lambda value, column, n: value >= row[column][n]
+    fixed = row.shape().from_bits(table.rows[0])
+    return lambda value, column, n: _at_least(value, fixed[column][n])
 
 
 def _encode(reached, codes):

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from xnorflow.ir import FeatureMap
 from xnorflow.ir.windows import Axis, axes_of, four, pair
 from xnorflow.sw.frontend.graph import AveragePool
-from xnorflow.sw.lowering.edges import Bits, Sums, total
+from xnorflow.sw.lowering.edges import Levels, Sums, total
 from xnorflow.sw.lowering.roots import ONE, Root, RootSum
 
 
 __all__ = ["averaged", "level_sums"]
 
 
-def level_sums(x: Bits) -> Sums:
+def level_sums(x: Levels) -> Sums:
     """Levels as sums of one bit or code each."""
     channels = x.map.channels
     scales = x.scales or (ONE,) * channels

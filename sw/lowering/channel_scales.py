@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from xnorflow.errors import LoweringError
 from xnorflow.sw.frontend.graph import Operation, Scale, WeightedSum
-from xnorflow.sw.lowering.edges import Bits, spread
+from xnorflow.sw.lowering.edges import Levels, spread
 from xnorflow.sw.lowering.roots import ONE, Root, RootSum
 
 
@@ -19,7 +19,7 @@ _WIDEST = 15
 """Bits of a weight that has absorbed a scale, without its sign."""
 
 
-def rescaled(x: Bits, scale: Scale, origin: str) -> Bits:
+def rescaled(x: Levels, scale: Scale, origin: str) -> Levels:
     """Bits or codes whose channels are multiplied with constants.
 
     Raises
@@ -37,7 +37,7 @@ def rescaled(x: Bits, scale: Scale, origin: str) -> Bits:
     return replace(x, scales=tuple(a * b for a, b in zip(before, gains, strict=True)))
 
 
-def absorbed(operation: Operation, layer: WeightedSum, x: Bits) -> tuple[WeightedSum, Bits]:
+def absorbed(operation: Operation, layer: WeightedSum, x: Levels) -> tuple[WeightedSum, Levels]:
     """The same layer of bits without scales: exactly, or not at all.
 
     Each filter takes the scale that all channels of its group share; where they differ by whole

@@ -14,7 +14,7 @@ from xnorflow.sw.frontend.graph import Clip, MaxPool, Scale, TwoSlope, Upsample
 from xnorflow.sw.lowering.roots import ZERO, Root, RootSum
 
 
-__all__ = ["Bits", "Edge", "Joined", "Step", "Sums", "scaled", "spread", "total"]
+__all__ = ["Edge", "Joined", "Levels", "Step", "Sums", "scaled", "spread", "total"]
 
 _T = TypeVar("_T")
 
@@ -23,8 +23,10 @@ Step = Scale | TwoSlope | Clip | MaxPool | Upsample
 
 
 @dataclass(frozen=True, eq=False)
-class Bits:
-    """Two levels, or several: ``low + step · u`` with the bits or codes u that a node delivers.
+class Levels:
+    """Two levels of activations, or several: ``low + step · u``.
+
+    Their bits or codes u are what a node delivers.
 
     Attributes
     ----------
@@ -92,7 +94,7 @@ class Joined:
     parts: tuple[Sums, ...]
 
 
-Edge = Bits | Sums | Joined
+Edge = Levels | Sums | Joined
 
 
 def spread(values: tuple[_T, ...], channels: int, origin: str) -> tuple[_T, ...]:

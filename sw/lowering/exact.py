@@ -51,8 +51,8 @@ from xnorflow.sw.frontend.graph import (
 from xnorflow.sw.lowering.adds import add_maps
 from xnorflow.sw.lowering.averages import averaged, level_sums
 from xnorflow.sw.lowering.channel_scales import rescaled
-from xnorflow.sw.lowering.edges import Bits, Edge, Joined, Step, Sums, scaled
-from xnorflow.sw.lowering.joins import join_bits, join_scores, join_sums
+from xnorflow.sw.lowering.edges import Edge, Joined, Levels, Step, Sums, scaled
+from xnorflow.sw.lowering.joins import join_levels, join_scores, join_sums
 from xnorflow.sw.lowering.roots import ONE, Root, RootSum
 from xnorflow.sw.lowering.scores import scores
 from xnorflow.sw.lowering.thresholds import multi_thresholds, pool_node, thresholds
@@ -95,7 +95,7 @@ class _Lowering:
                 ((frame.type.low, frame.type.high),) * channels,
             )
         }
-        self.binarised: dict[tuple[int, Binarise], Bits] = {}
+        self.binarised: dict[tuple[int, Binarise], Levels] = {}
 
     def lower(self, graph: Graph) -> tuple[list[Node], tuple[Head, ...]]:
         """Nodes of all operations, and scores of the last one or of all heads."""
@@ -117,7 +117,7 @@ class _Lowering:
         """Nodes that make scores of what the operation ``name`` delivers."""
         edge = self.edges[name]
         (last,) = (each for each in graph.operations if each.name == name)
-        if isinstance(edge, Bits):
+        if isinstance(edge, Levels):
             raise LoweringError(f"{last.origin} cannot be the end: its output must be sums")
         weighed = [each for each in graph.operations if isinstance(each.function, WeightedSum)]
         parts = edge.parts if isinstance(edge, Joined) else (edge,)
@@ -155,7 +155,7 @@ class _Lowering:
                 return self._average(operation, function, x)
             case Sum():
                 return self._sum(operation, x, others)
-            case MaxPool() | Upsample() if isinstance(x, Bits):
+            case MaxPool() | Upsample() if isinstance(x, Levels):
                 return self._pool(operation, function, x)
             case Upsample() if isinstance(x, Sums) and x.node == INPUT and not x.steps:
                 return self._upsampled(operation, function, x)
@@ -175,7 +175,7 @@ class _Lowering:
         ]
         return self._concat(operation, tuple(edges))
 
-    def _binarise(self, operation: Operation, function: Binarise, x: Edge) -> Bits:
+    def _binarise(self, operation: Operation, function: Binarise, x: Edge) -> Levels:
         if not isinstance(x, Sums):
             raise LoweringError(f"{operation.origin} binarises what is binary already")
         known = id(x), function
@@ -184,11 +184,11 @@ class _Lowering:
             self._add(*nodes)
             last = nodes[-1].name
             levels = function.levels
-            self.binarised[known] = Bits(last, self.maps[last], levels.low, levels.step)
+            self.binarised[known] = Levels(last, self.maps[last], levels.low, levels.step)
         return self.binarised[known]
 
-    def _quantise(self, operation: Operation, function: Quantise, x: Edge) -> Bits:
-        if isinstance(x, Bits):
+    def _quantise(self, operation: Operation, function: Quantise, x: Edge) -> Levels:
+        if isinstance(x, Levels):
             x = level_sums(x)
         if not isinstance(x, Sums) or any(x.centres):
             raise LoweringError(
@@ -199,9 +199,9 @@ class _Lowering:
         self._add(*nodes)
         last = nodes[-1].name
         steps = function.steps
-        return Bits(last, self.maps[last], steps.low * steps.unit, steps.unit)
+        return Levels(last, self.maps[last], steps.low * steps.unit, steps.unit)
 
-    def _pool(self, operation: Operation, pool: MaxPool | Upsample, x: Bits) -> Bits:
+    def _pool(self, operation: Operation, pool: MaxPool | Upsample, x: Levels) -> Levels:
         falling = np.array([(x.step < 0) != (scale.sign < 0) for scale in x.scales or (ONE,)])
         inverted = np.resize(falling, x.map.channels)
         self._add(pool_node(pool, operation.name, x.node, inverted))
@@ -217,20 +217,20 @@ class _Lowering:
     def _concat(self, operation: Operation, edges: tuple[Edge, ...]) -> Edge:
         if len(edges) == 1:
             return edges[0]
-        bits = [edge for edge in edges if isinstance(edge, Bits)]
+        bits = [edge for edge in edges if isinstance(edge, Levels)]
         if len(bits) == len(edges):
             return self._join(operation, bits)
         parts: list[Sums] = []
         for edge in edges:
-            if isinstance(edge, Bits):
+            if isinstance(edge, Levels):
                 raise LoweringError(
                     f"{operation.origin} joins bits with sums: binarise all of them, or none"
                 )
             parts += edge.parts if isinstance(edge, Joined) else [edge]
         return Joined(tuple(parts))
 
-    def _join(self, operation: Operation, parts: list[Bits]) -> Bits:
-        nodes, bits = join_bits(parts, operation.name, operation.origin)
+    def _join(self, operation: Operation, parts: list[Levels]) -> Levels:
+        nodes, bits = join_levels(parts, operation.name, operation.origin)
         self._add(*nodes)
         if not any(part.scales for part in parts):
             return bits
@@ -247,7 +247,7 @@ class _Lowering:
     def _average(self, operation: Operation, pool: AveragePool, x: Edge) -> Edge:
         if isinstance(x, Joined):
             return self._of_parts(operation, pool, x)
-        x = level_sums(x) if isinstance(x, Bits) else scaled(x, operation.origin)
+        x = level_sums(x) if isinstance(x, Levels) else scaled(x, operation.origin)
         if any(x.centres):
             raise LoweringError(
                 f"{operation.origin} cannot average these sums exactly: put the model on a "
@@ -265,9 +265,9 @@ class _Lowering:
 
 def _then(operation: Operation, x: Edge, step: Step) -> Edge:
     """``x`` with one more step behind it."""
-    if isinstance(x, Bits) and isinstance(step, Scale):
+    if isinstance(x, Levels) and isinstance(step, Scale):
         return rescaled(x, step, operation.origin)
-    if isinstance(x, Bits):
+    if isinstance(x, Levels):
         raise LoweringError(
             f"{operation.origin} stands behind an activation quantiser, where only pools, an "
             "upsampling, a concatenation, a flatten or a layer can be"

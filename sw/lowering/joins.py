@@ -18,17 +18,17 @@ from xnorflow.ir import (
     Rounding,
     int_bits,
 )
-from xnorflow.sw.lowering.edges import Bits, Joined, Sums, scaled
+from xnorflow.sw.lowering.edges import Joined, Levels, Sums, scaled
 from xnorflow.sw.lowering.roots import Root, RootSum
 
 
-__all__ = ["join_bits", "join_scores", "join_sums"]
+__all__ = ["join_levels", "join_scores", "join_sums"]
 
 _WIDEST = 16
 """Bits of a factor that brings sums to a common unit."""
 
 
-def join_bits(parts: Sequence[Bits], name: str, origin: str) -> tuple[list[Node], Bits]:
+def join_levels(parts: Sequence[Levels], name: str, origin: str) -> tuple[list[Node], Levels]:
     """Nodes that join bits or codes, the last one called ``name``, and what it delivers.
 
     Where they stand for different levels, they become codes of the steps between all levels.
@@ -42,16 +42,16 @@ def join_bits(parts: Sequence[Bits], name: str, origin: str) -> tuple[list[Node]
         low, unit = parts[0].low, parts[0].step
         joined = Concat.of(name, [part.node for part in parts])
         map_ = joined.infer(*(part.map for part in parts))
-        return [joined], Bits(name, map_, low, unit)
+        return [joined], Levels(name, map_, low, unit)
     low, unit, steps = _common_levels(parts, origin)
     names = [f"{name}_codes{n}" for n in range(len(parts))]
     nodes = [_recoded(*each, low, unit, steps) for each in zip(parts, names, strict=True)]
     joined = Concat.of(name, names)
     maps = [node.infer(part.map) for node, part in zip(nodes, parts, strict=True)]
-    return [*nodes, joined], Bits(name, joined.infer(*maps), low, unit)
+    return [*nodes, joined], Levels(name, joined.infer(*maps), low, unit)
 
 
-def _common_levels(parts: Sequence[Bits], origin: str) -> tuple[Fraction, Fraction, int]:
+def _common_levels(parts: Sequence[Levels], origin: str) -> tuple[Fraction, Fraction, int]:
     """Lowest of all levels, the step to which all are multiples above it, and the largest one."""
     levels = {part.low + part.step * u for part in parts for u in range(part.map.type.high + 1)}
     above = [level - min(levels) for level in levels]
@@ -66,7 +66,7 @@ def _common_levels(parts: Sequence[Bits], origin: str) -> tuple[Fraction, Fracti
     return min(levels), unit, int(steps)
 
 
-def _recoded(part: Bits, name: str, low: Fraction, unit: Fraction, steps: int) -> MultiThreshold:
+def _recoded(part: Levels, name: str, low: Fraction, unit: Fraction, steps: int) -> MultiThreshold:
     """Codes of other levels: each is reached by those that stand for it or more."""
     codes = [(part.low + part.step * u - low) / unit for u in range(part.map.type.high + 1)]
     falling = part.step < 0

@@ -36,7 +36,7 @@ from xnorflow.ir.windows import axes_of
 from xnorflow.sw.frontend.graph import Operation, WeightedSum
 from xnorflow.sw.lowering.borders import Borders, find_borders
 from xnorflow.sw.lowering.channel_scales import absorbed
-from xnorflow.sw.lowering.edges import Bits, Edge, Sums, scaled, total
+from xnorflow.sw.lowering.edges import Edge, Levels, Sums, scaled, total
 from xnorflow.sw.lowering.roots import ONE, Root, RootSum
 
 
@@ -53,7 +53,7 @@ def weigh(operation: Operation, x: Edge) -> tuple[Convolution, Sums]:
     """
     layer = operation.function
     assert isinstance(layer, WeightedSum)
-    if isinstance(x, Bits):
+    if isinstance(x, Levels):
         return _on_bits(operation, *absorbed(operation, layer, x))
     if isinstance(x, Sums) and not layer.weights.binary:
         return _on_integers(operation, layer, scaled(x, operation.origin))
@@ -63,7 +63,7 @@ def weigh(operation: Operation, x: Edge) -> tuple[Convolution, Sums]:
     )
 
 
-def _on_bits(operation: Operation, layer: WeightedSum, x: Bits) -> tuple[Convolution, Sums]:
+def _on_bits(operation: Operation, layer: WeightedSum, x: Levels) -> tuple[Convolution, Sums]:
     code, borders = _windows(operation, layer, x.map)
     weights, taps = layer.weights, code[0].size
     filters = len(code)
@@ -101,7 +101,7 @@ def _on_bits(operation: Operation, layer: WeightedSum, x: Bits) -> tuple[Convolu
 
 
 def _integer_weights(
-    operation: Operation, layer: WeightedSum, x: Bits, code: NDArray[np.int64], borders: Borders
+    operation: Operation, layer: WeightedSum, x: Levels, code: NDArray[np.int64], borders: Borders
 ) -> tuple[Convolution, Sums]:
     """Sums of bits, or of codes of several bits, with integer weights."""
     inside = np.einsum("cij,fij->cf", borders.inside.astype(np.int64), code.sum(axis=3))
@@ -121,7 +121,7 @@ def _integer_weights(
 
 
 def _ternary(
-    operation: Operation, layer: WeightedSum, x: Bits, code: NDArray[np.int64]
+    operation: Operation, layer: WeightedSum, x: Levels, code: NDArray[np.int64]
 ) -> BinaryConv:
     """Counts of a layer whose weights are −1, 0 and 1: a sum of products, plus a constant."""
     return BinaryConv(
