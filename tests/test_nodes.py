@@ -232,7 +232,6 @@ WIDE = FeatureMap(1, 1, 1, UInt(32))
         (Threshold("t", "c", ints(0, 7).reshape(2, 1), classes=ints(0, 1).reshape(1, 2)),
          FeatureMap(2, 1, 1, Counts(6)),
          "t: it has classes for 1×2 pixels, its source has 2×1"),
-        (BITS_NODE, BITS, "bits: the input must be counts or integers, not bits"),
         (BITS_NODE, COUNTS, "bits: it has 1 channels, its source 2"),
         (SCORES_NODE, BITS, "scores: the input must be counts or integers, not bits"),
         (SCORES_NODE, COUNTS_AND_P,

@@ -86,6 +86,9 @@ class Device:
     packer: tuple[str, ...] = ()
     logic_rom_rows: int = 16
 
+    def __str__(self):
+        return self.name
+
     @property
     def synthesis_options(self) -> str:
         """Options of the family's command of Yosys, for what it may use."""

@@ -25,6 +25,7 @@ from xnorflow.errors import LoweringError
 from xnorflow.ir import (
     MAX_LEVEL_BITS,
     BinaryConv,
+    Bit,
     Convolution,
     FeatureMap,
     Gate,
@@ -135,7 +136,7 @@ def _ternary(
 
 
 def _on_integers(operation: Operation, layer: WeightedSum, x: Sums) -> tuple[IntegerConv, Sums]:
-    if not isinstance(x.map.type, UInt | Int) or len(x.offsets) > 1:
+    if not isinstance(x.map.type, Bit | UInt | Int) or len(x.offsets) > 1:
         raise LoweringError(f"{operation.origin} takes bits, or the model's input")
     if not all(gain.sign for gain in x.gains):
         raise LoweringError(f"{operation.origin} gets an input that is multiplied with 0")

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from xnorflow.errors import LoweringError
-from xnorflow.ir import FeatureMap, Int, Quantisation, Threshold, UInt
+from xnorflow.ir import Bit, FeatureMap, Int, Quantisation, Threshold, UInt
 from xnorflow.sw.compare import compare
 from xnorflow.sw.golden import golden
 from xnorflow.sw.lower import lower
@@ -240,6 +240,28 @@ def test_inputs_have_a_scale_and_a_zero_point():
     network = lower(model, input=frame, quantisation=quantisation)
     frames = torch.randint(-128, 128, (500, 4, 4, 8), dtype=torch.int8)
     logits = model.double()((frames.double() + 3).mul(0.0125).movedim(-1, 1))
+    assert torch.equal(golden(network, frames).labels, logits.argmax(dim=1))
+
+
+class Centred(nn.Module):
+    """Bits as −1 and 1."""
+
+    def forward(self, x):
+        return 2 * x - 1
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_inputs_may_be_bits(binary):
+    first = (
+        [Centred(), BinaryConv2d(3, 8, 3, SignWeight(), Sign())]
+        if binary
+        else [IntegerConv2d(3, 8, 3, mean=(0.5,) * 3, deviation=(0.5,) * 3)]
+    )
+    last = BinaryLinear(8 * 16, 4, SignWeight(shared_scale=True), Sign())
+    model = randomise(nn.Sequential(*first, nn.BatchNorm2d(8), nn.Flatten(), last), 2)
+    network = lower(model, input=FeatureMap(6, 6, 3, Bit()))
+    frames = torch.rand((500, 6, 6, 3), generator=torch.Generator().manual_seed(0)) < 0.5
+    logits = model.double()(frames.double().movedim(-1, 1))
     assert torch.equal(golden(network, frames).labels, logits.argmax(dim=1))
 
 

@@ -87,7 +87,7 @@ class Threshold(Node):
 
     def infer(self, x: FeatureMap) -> FeatureMap:
         """Map that this node delivers for the map ``x``."""
-        check_channels(self.name, self.channels, x)
+        check_channels(self.name, self.channels, x, bits=True)
         check_popcount(self.name, self.popcount_weights is not None, x)
         check_classes(self, x)
         low, high = self.bounds(x)
