@@ -144,6 +144,19 @@ CONFORMANCE = Table(
         "round trip": lambda row: _round_trip(row["model"]),
     },
 )
+CONFORMANCE_RTL = Table(
+    "conformance_rtl",
+    "The same networks folded for an ECP5-85F, the Verilated RTL against the integers on the first "
+    "test images, `python bench/conformance.py --rtl`: images on which a score or the label "
+    "differs, and simulated = predicted cycles.",
+    {
+        "model": "{model}",
+        "images": "{images:,}",
+        "scores": "{scores}",
+        "labels": "{labels}",
+        "cycles a frame": "{cycles:,} = {predicted:,}",
+    },
+)
 FEATURES = Table(
     "features",
     "Small networks of Brevitas' layers, trained for a moment, with one feature each: "
@@ -521,7 +534,7 @@ PAGES = {
         ACCURACY, GOLDEN, IMPORTED, LOWERING, OWN_MODULES, random_graphs, RTL, icarus, generation,
         NETLIST, place, DENSITY, ESTIMATES, adabin, dynamic, popcount,
     ),
-    "docs/qonnx.md": (CONFORMANCE, FEATURES, IMPORTING, LOW_BIT, LOW_BIT_CNV),
+    "docs/qonnx.md": (CONFORMANCE, CONFORMANCE_RTL, FEATURES, IMPORTING, LOW_BIT, LOW_BIT_CNV),
     "docs/dynamic.md": (BARRIERS, twins, dynamic, SMALLEST, MUTANTS),
 }  # fmt: skip
 
