@@ -17,6 +17,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ NAMES = [
     *(f"{net}_2w2a" for net in ("tfc", "sfc", "cnv")),
 ]
 STEPS = {"cnv": 40}
-CYCLES = {"tfc": 784, "sfc": 784, "lfc": 6272, "cnv": 200_000}
+CYCLES = {"tfc": 784, "sfc": 784, "lfc": 6272, "cnv": 41_472}
 FOLDER = Path("build/qonnx")
 BATCH = 500
 RTL = ["amaranth", "verilator"]
@@ -65,31 +66,35 @@ def main() -> None:
     parser.add_argument("--rtl", action="store_true", help="simulate instead")
     parser.add_argument("--round-trip", action="store_true", help="export and import instead")
     given = parser.parse_args()
-    measure = simulated if given.rtl else tripped if given.round_trip else compare
+    kind = Kind.RTL if given.rtl else Kind.ROUND_TRIP if given.round_trip else Kind.EXECUTION
+    measure = {Kind.RTL: simulated, Kind.ROUND_TRIP: tripped, Kind.EXECUTION: compare}[kind]
     warnings.simplefilter("ignore")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    console, rows = Console(), []
     for name in given.names or NAMES:
         data = load(Dataset.CIFAR10 if name.startswith("cnv") else Dataset.MNIST)
         path = FOLDER / f"{name}.onnx"
         if not path.exists():
             export(name, data, path)
-        rows.append(measure(name, data, path))
-        console.print(rows[-1], soft_wrap=True)
-        if given.round_trip:
-            record_trip(rows[-1])
-    if not given.names and given.rtl:
-        record("conformance_rtl", "python bench/conformance.py --rtl", [*PACKAGES, *RTL], rows)
-    elif not given.names and not given.round_trip:
-        record("conformance", "python bench/conformance.py", PACKAGES, rows)
+        row = measure(name, data, path)
+        Console().print(row, soft_wrap=True)
+        keep(kind, row)
 
 
-def record_trip(row: dict[str, Any]) -> None:
+class Kind(Enum):
+    """What is compared; the values are the files of the results."""
+
+    EXECUTION = "conformance"
+    RTL = "conformance_rtl"
+    ROUND_TRIP = "conformance_round_trip"
+
+
+def keep(kind: Kind, row: dict[str, Any]) -> None:
     """Put a row in its place among those of before."""
-    rows = {each["model"]: each for each in [*read_rows("conformance_round_trip"), row]}
-    ordered = [rows[name] for name in NAMES if name in rows]
-    command = "python bench/conformance.py --round-trip"
-    record("conformance_round_trip", command, PACKAGES, ordered)
+    rows = {each["model"]: each for each in [*read_rows(kind.value), row]}
+    options = {Kind.EXECUTION: "", Kind.RTL: " --rtl", Kind.ROUND_TRIP: " --round-trip"}
+    packages = [*PACKAGES, *(RTL if kind is Kind.RTL else [])]
+    command = f"python bench/conformance.py{options[kind]}"
+    record(kind.value, command, packages, [rows[name] for name in NAMES if name in rows])
 
 
 def export(name: str, data: ImageData, path: Path) -> None:
