@@ -6,8 +6,8 @@ L4 = A ^ B ^ C ^ D it adds two products that are XORs of an activation and a wei
 L4 = A & B ^ C & D two that are ANDs. Another half starts a chain with a third product; a last one
 hands the carry on.
 
-Source of the cell's behaviour: the model CCU2C of Yosys, and Lattice FPGA-TN-02202, "ECP5 and
-ECP5-5G Architecture".
+Source of the cell's behaviour: Yosys' model of it, ecp5/ccu2c_sim.vh, with which the tests prove
+that the cells are additions.
 """
 
 from dataclasses import dataclass
@@ -137,7 +137,10 @@ class CarryCells:
 
 
 def carry_adders_verilog(name, widths, gate):
-    """Verilog of a module with the ports of `CarryAdders`: cells for synthesis, else additions."""
+    """Verilog of a module with the ports of `CarryAdders`: cells for synthesis, else additions.
+
+    Synthesisers define ``SYNTHESIS``, as IEEE 1364.1 wants them to.
+    """
     bits, count = sum(widths), len(widths)
     operator = "&" if gate is Gate.AND else "^"
     additions, bit = [], 0
