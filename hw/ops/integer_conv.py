@@ -32,7 +32,8 @@ def weight_coding(weights):
     if np.isin(weights, (-1, 1)).all():
         return 1, (weights > 0).astype(np.int64), 0
     low, high = int(weights.min()), int(weights.max())
-    return Shape.cast(range(min(low, -1), high + 1)).width, weights, 0
+    # At least two bits: a single one is for ±1.
+    return Shape.cast(range(min(low, -1), max(high, 1) + 1)).width, weights, 0
 
 
 class IntegerMatrixVectorUnit(MatrixUnit):

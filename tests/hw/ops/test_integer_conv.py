@@ -86,3 +86,10 @@ def test_signs_take_a_bit():
 def test_rejects_impossible_foldings(pe, simd, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         IntegerMatrixVectorUnit(np.zeros((4, 8), int), 1, 8, pe=pe, simd=simd)
+
+
+@pytest.mark.parametrize("weights", [[-1, 0], [0, 0], [0, 1]])
+def test_weights_of_few_values_are_not_taken_for_signs(weights):
+    bits, stored, _ = weight_coding(weights)
+    assert bits == 2
+    assert stored.tolist() == weights
