@@ -66,8 +66,11 @@ class PllDomain(Elaboratable):
         timer = Signal(range(int(_SETTLE * self.clock) + 1), init=int(_SETTLE * self.clock))
         with m.If(steady & (timer != 0)):
             m.d.start += timer.eq(timer - 1)
+        # A register of its own: the reset goes to all of the chip.
+        reset = Signal(init=1)
+        m.d.start += reset.eq(timer != 0)
         m.d.comb += [
             ClockSignal("sync").eq(ClockSignal("start")),
-            ResetSignal("sync").eq(timer != 0),
+            ResetSignal("sync").eq(reset),
         ]
         return m

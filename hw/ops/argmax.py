@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from xnorflow.hw.arithmetic.counters import counter
+from xnorflow.hw.arithmetic.registers import registered, registered_all
 from xnorflow.hw.arithmetic.resources import Resources, chain, registers
 from xnorflow.hw.ops.stage import LaneStage
 from xnorflow.hw.streams.stage import StreamStage
@@ -13,7 +14,19 @@ from xnorflow.hw.streams.words import map_layout, value_bits, value_shape
 from xnorflow.ir import int_bits
 
 
-__all__ = ["ArgMax", "ArgMaxStage", "Scores", "ScoresStage", "result_layout"]
+__all__ = [
+    "ArgMax",
+    "ArgMaxStage",
+    "Scores",
+    "ScoresStage",
+    "argmax_latency",
+    "result_layout",
+]
+
+
+def argmax_latency(lanes):
+    """Clock cycles of an `ArgMax`: to take a word, for each level of its tree, and for the best."""
+    return 2 + ceil_log2(lanes)
 
 
 def result_layout(scores, score_bits, *, labelled=True):
@@ -28,6 +41,7 @@ class ArgMax(wiring.Component):
     A single score gives the label 1 if it is at least 0, else 0.
 
     Takes a word every cycle, and delivers the label and all scores once the frame is complete.
+    Every comparison is followed by a register.
 
     Parameters
     ----------
@@ -40,7 +54,8 @@ class ArgMax(wiring.Component):
     Attributes
     ----------
     latency : :class:`int`
-        Clock cycles from the transfer of a frame's last word to the delivery of its result: 2.
+        Clock cycles from the transfer of a frame's last word to the delivery of its result: see
+        `argmax_latency`.
 
     Members
     -------
@@ -53,13 +68,12 @@ class ArgMax(wiring.Component):
         If there is no lane.
     """
 
-    latency = 2
-
     def __init__(self, source, *, lanes):
         if lanes < 1:
             raise ValueError(f"Number of lanes must be at least 1, not {lanes!r}")
         self.classes = source.channels
         self.lanes = lanes
+        self.latency = argmax_latency(lanes)
         self._least = source.type.low
         self._score = value_shape(source.type)
         score_bits = int_bits(source.type.low, source.type.high)
@@ -70,70 +84,58 @@ class ArgMax(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        words = -(-self.classes // self.lanes)
-        spare = words * self.lanes - self.classes
-        entry_layout = data.StructLayout({
-            "score": self._score,
-            "label": range(words * self.lanes),
-        })
-
-        def better(name, a, b):
-            """The entry with the larger score; ``a``, which holds the lower class, on a tie."""
-            winner = Signal(entry_layout, name=name)
-            m.d.comb += winner.eq(Mux(b.score > a.score, b, a))
-            return winner
-
         en = Signal()
         m.d.comb += [en.eq(~self.o.valid | self.o.ready), self.i.ready.eq(en)]
 
-        first, last = Signal(), Signal()
-        base = Signal(range(words * self.lanes))  # class of lane 0
-        m.d.comb += [first.eq(base == 0), last.eq(base == (words - 1) * self.lanes)]
-        with m.If(en & self.i.valid):
-            m.d.sync += base.eq(Mux(last, 0, base + self.lanes))
+        words = -(-self.classes // self.lanes)
+        step = Signal()
+        m.d.comb += step.eq(en & self.i.valid)
+        word, last = counter(m, "word", words, step)
+        # Spare lanes of the last word never win: they hold the least score, and the last classes.
+        spare = words * self.lanes - self.classes
+        lanes = Signal(data.ArrayLayout(self._score, self.lanes))
+        m.d.comb += lanes.eq(self.i.p.lanes)
+        with m.If(last):
+            m.d.comb += [lanes[self.lanes - 1 - n].eq(self._least) for n in range(spare)]
 
-        # Cycle 1: the best lane of the word, by a tree. Spare lanes of the last word never win:
-        # they hold the least score, and the highest classes.
-        entries = []
-        for n in range(self.lanes):
-            entry = Signal(entry_layout, name=f"entry_{n}")
-            m.d.comb += [entry.score.eq(self.i.p.lanes[n]), entry.label.eq(base + n)]
-            if n >= self.lanes - spare:
-                with m.If(last):
-                    m.d.comb += entry.score.eq(self._least)
-            entries.append(entry)
-        while len(entries) > 1:
+        # The best lane of a word, by a tree.
+        kept = {"valid": self.i.valid, "first": word == 0, "last": last, "word": word}
+        kept |= {f"score_{n}": Value.cast(lanes[n]) for n in range(self.lanes)}
+        kept = registered_all(m, en, kept, "{}_0", resets={"valid"})
+        entries = [(self._scores(kept)[n], Const(n, range(self.lanes))) for n in range(self.lanes)]
+        for level in range(1, ceil_log2(self.lanes) + 1):
+            kept = registered_all(m, en, kept, f"{{}}_{level}", resets={"valid"})
             pairs = [entries[n : n + 2] for n in range(0, len(entries), 2)]
-            entries = [
-                better(f"better_{len(pairs)}_{n}", *pair) if len(pair) == 2 else pair[0]
-                for n, pair in enumerate(pairs)
-            ]
-        valid_1 = Signal()
-        first_1, last_1 = Signal(reset_less=True), Signal(reset_less=True)
-        best_1 = Signal(entry_layout, reset_less=True)
-        word_1 = Signal(self.i.p.shape(), reset_less=True)
+            entries = [self._larger(m, en, pair, f"{level}_{n}") for n, pair in enumerate(pairs)]
 
-        # Cycle 2: the best word so far, and the scores so far, which move down as words come in.
-        best = Signal(entry_layout, reset_less=True)
+        # The best word so far, and the scores so far, which move down as words come in.
+        ((score, lane),) = entries
+        best = Signal(self._score, reset_less=True)
+        label = Signal(range(words * self.lanes), reset_less=True)
         scores = Signal(data.ArrayLayout(self._score, words * self.lanes), reset_less=True)
+        arrived = Cat(self._scores(kept))
         with m.If(en):
-            m.d.sync += [
-                valid_1.eq(self.i.valid),
-                first_1.eq(first),
-                last_1.eq(last),
-                best_1.eq(entries[0]),
-                word_1.eq(self.i.p),
-                self.o.valid.eq(valid_1 & last_1),
-            ]
-            with m.If(valid_1):
-                m.d.sync += [
-                    best.eq(Mux(first_1, best_1, better("winner", best, best_1))),
-                    scores.eq(Cat(scores, word_1)[len(word_1.as_value()) :]),
-                ]
-        m.d.comb += self.o.p.label.eq(best.label if self.classes > 1 else best.score >= 0)
+            m.d.sync += self.o.valid.eq(kept["valid"] & kept["last"])
+            with m.If(kept["valid"]):
+                m.d.sync += scores.eq(Cat(scores, arrived)[len(arrived) :])
+                with m.If(kept["first"] | (score > best)):
+                    m.d.sync += [best.eq(score), label.eq(kept["word"] * self.lanes + lane)]
+        m.d.comb += self.o.p.label.eq(label if self.classes > 1 else best >= 0)
         m.d.comb += [self.o.p.scores[n].eq(scores[n]) for n in range(self.classes)]
 
         return m
+
+    def _scores(self, kept):
+        """The scores among the values of a pipeline stage."""
+        return [kept[f"score_{n}"] for n in range(self.lanes)]
+
+    def _larger(self, m, en, pair, name):
+        """Register of the larger of two entries, the first one on a tie, or of the only one."""
+        score, lane = pair[0]
+        if len(pair) == 2:
+            second = pair[1][0] > score
+            score, lane = Mux(second, pair[1][0], score), Mux(second, pair[1][1], lane)
+        return registered(m, en, score, f"score_{name}"), registered(m, en, lane, f"lane_{name}")
 
 
 class Scores(wiring.Component):
@@ -208,10 +210,14 @@ class ArgMaxStage(LaneStage):
     def passage(self, arrivals, device):
         return _last_words(self, arrivals, device)
 
+    def registers(self, device):
+        return argmax_latency(self.lanes)
+
     def resources(self, device, depth=None):
         bits, channels = value_bits(self.source), self.source.channels
         comparison = chain(device, bits, carry_out=True) + bits + ceil_log2(channels)
-        kept = registers(device, bits * (channels + 2 * self.lanes))
+        words = self.registers(device) - 1  # that are delayed until the best lane is known
+        kept = registers(device, bits * (channels + self.lanes * (words + 1)))
         return Resources(luts=self.lanes * comparison) + kept
 
     def build(self, device, depth):
