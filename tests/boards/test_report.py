@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from xnorflow.boards.report import Usage, read_fmax, read_usage
+from xnorflow.boards.report import CriticalPath, Timing, Usage, read_timing, read_usage
 from xnorflow.errors import ToolError
 from xnorflow.hw.families.device import Cell
 
@@ -63,17 +63,54 @@ def test_a_log_without_usage():
     assert read_usage("ERROR: Failed to open '--json' file") == {}
 
 
-def report(**clocks):
+def path(start, end):
+    """A path of a flip-flop, two wires and a table, as nextpnr reports it."""
+    cells = [
+        "fc1.count_TRELLIS_FF_Q_1",
+        "act1.level_TRELLIS_FF_Q_DI_LUT4_Z",
+        "act1.level_TRELLIS_FF_Q",
+    ]
+    steps = [
+        ("clk-to-q", 0.5, 0, 0),
+        ("routing", 1.0, 0, 1),
+        ("logic", 0.25, 1, 1),
+        ("routing", 2.0, 1, 2),
+        ("setup", 1.25, 2, 2),
+    ]
+    return {
+        "from": start,
+        "to": end,
+        "path": [
+            {"type": kind, "delay": delay, "from": {"cell": cells[a]}, "to": {"cell": cells[b]}}
+            for kind, delay, a, b in steps
+        ],
+    }
+
+
+def report(paths=(), **clocks):
     return json.dumps({
-        "fmax": {k: {"achieved": a, "constraint": c} for k, (a, c) in clocks.items()}
+        "critical_paths": list(paths),
+        "fmax": {k: {"achieved": a, "constraint": c} for k, (a, c) in clocks.items()},
     })
 
 
 def test_reads_the_clock_nearest_to_its_limit():
-    assert read_fmax(report(clk=(36.5, 12.0))) == 36.5e6
-    assert read_fmax(report(slow=(20.0, 1.0), tight=(110.0, 100.0), wide=(250.0, 100.0))) == 110e6
+    assert read_timing(report(clk=(36.5, 12.0))) == Timing(36.5e6, None)
+    clocks = {"slow": (20.0, 1.0), "tight": (110.0, 100.0), "wide": (250.0, 100.0)}
+    assert read_timing(report(**clocks)).fmax == 110e6
+
+
+def test_reads_the_critical_path():
+    ends = [("<async>", "clk"), ("wide", "wide"), ("clk", "<async>"), ("clk", "clk")]
+    paths = [path(*(f"posedge {end}" for end in each)) for each in ends]
+    paths[3]["path"][0]["from"]["cell"] = "link.fc2.weights.0.0$DP16KD"
+    timing = read_timing(report(paths, clk=(36.5, 12.0), wide=(250.0, 12.0)))
+    assert timing.critical_path == CriticalPath("link.fc2.weights.0.0", "act1.level", 2.0, 3.0)
+    assert str(timing.critical_path) == (
+        "link.fc2.weights.0.0 to act1.level: 5.0 ns, of which 2.0 logic and 3.0 routing"
+    )
 
 
 def test_a_report_without_clock():
     with pytest.raises(ToolError, match=r"^nextpnr's report has no clock$"):
-        read_fmax(report())
+        read_timing(report())

@@ -231,7 +231,9 @@ def build(
     table = Table("", "", show_header=False)
     for cell, usage in report.usage.items():
         table.add_row(cell.value, f"{usage.used:,} of {usage.available:,}")
-    table.add_row("clock", f"{report.clock / 1e6:g} MHz, could be {report.fmax / 1e6:.1f} MHz")
+    table.add_row("clock", f"{report.clock / 1e6:g} MHz, could be {report.timing.fmax / 1e6:.1f} MHz")
+    if report.timing.critical_path is not None:
+        table.add_row("critical path", str(report.timing.critical_path))
     table.add_row("frames a second", f"{report.frames_per_second:,.0f}")
     table.add_row("at the highest clock", f"{report.peak_frames_per_second:,.0f}")
     console.print(table)
