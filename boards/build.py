@@ -125,8 +125,8 @@ def build(
             BoardTop(design, target, clock=clock, baud=baud),
             name=_TOP,
             do_build=False,
-            nextpnr_opts=f"--seed {seed} --freq {clock / 1e6:g} --timing-allow-fail "
-            f"--report {_REPORT}",
+            nextpnr_opts=f"{target.device.family.placement} --seed {seed} "
+            f"--freq {clock / 1e6:g} --timing-allow-fail --report {_REPORT}",
             synth_opts=target.device.synthesis_options,
         )
         try:

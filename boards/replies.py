@@ -132,7 +132,7 @@ class ReplySender(wiring.Component):
 class CrcAppender(wiring.Component):
     """Put the CRC of a packet, high byte first, before its end.
 
-    Latency is 0 cycles.
+    Latency is 1 cycle; a token can be taken in every other cycle.
 
     Members
     -------
@@ -152,14 +152,19 @@ class CrcAppender(wiring.Component):
         append, taken = Signal(), Signal()
         m.d.comb += [
             append.eq(self.i.p.end & (appended != CRC_BYTES)),
-            taken.eq(self.i.valid & self.o.ready),
+            taken.eq(self.i.valid & ~self.o.valid),
             crc.data.eq(self.i.p.data),
             crc.valid.eq(taken & ~self.i.p.end),
-            self.o.p.data.eq(Mux(append, rest.word_select(appended, 8), self.i.p.data)),
-            self.o.p.end.eq(self.i.p.end & ~append),
-            self.o.valid.eq(self.i.valid),
-            self.i.ready.eq(self.o.ready & ~append),
+            self.i.ready.eq(~self.o.valid & ~append),
         ]
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        with m.If(taken):
+            m.d.sync += [
+                self.o.valid.eq(1),
+                self.o.p.data.eq(Mux(append, rest.word_select(appended, 8), self.i.p.data)),
+                self.o.p.end.eq(self.i.p.end & ~append),
+            ]
         with m.If(taken & append):
             m.d.sync += appended.eq(appended + 1)
         with m.Elif(taken & self.i.p.end):

@@ -46,6 +46,7 @@ class Family:
     models: str | None = None  # where Yosys has Verilog models of all cells, if it has them
     tidy: Callable[[dict[str, Any]], None] | None = None
     """Changes a netlist of Yosys, as JSON, so that nextpnr takes fewer cells for it."""
+    placement: str = "--placer heap"  # options of nextpnr
     suffix: str | None = None  # of files with bitstreams, where these are built
     pll: type | None = None  # settings of its PLL: see xnorflow.boards.clock
 

@@ -126,6 +126,8 @@ ECP5 = Family(
         "MULT18X18D": Cell.MULTIPLIER,
     },
     tidy=disconnect_carries,
+    # Carry chains lengthen the wires of the other placer by a half (bench/place.py).
+    placement="--placer static",
     suffix="bit",
     pll=Ecp5Pll,
 )

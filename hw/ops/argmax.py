@@ -8,7 +8,8 @@ from amaranth.utils import ceil_log2
 from xnorflow.hw.arithmetic.counters import counter
 from xnorflow.hw.arithmetic.registers import registered, registered_all
 from xnorflow.hw.arithmetic.resources import Resources, chain, registers
-from xnorflow.hw.ops.stage import LaneStage
+from xnorflow.hw.ops.stage import LaneStage, Segment
+from xnorflow.hw.streams.skid_buffer import SkidBufferStage
 from xnorflow.hw.streams.stage import StreamStage
 from xnorflow.hw.streams.words import map_layout, value_bits, value_shape
 from xnorflow.ir import int_bits
@@ -206,6 +207,13 @@ class ArgMaxStage(LaneStage):
 
     component = ArgMax
     frames_kept = 1
+
+    @classmethod
+    def segment(cls, node, sources, fed, folding, pace):
+        # Whoever takes results holds up the scores only a cycle later.
+        (source,), (lanes,) = sources, fed
+        cut = SkidBufferStage(f"{node.name}_cut", source, lanes)
+        return Segment(((cut,),), cls(node, source, lanes), lanes)
 
     def passage(self, arrivals, device):
         return _last_words(self, arrivals, device)
