@@ -19,12 +19,13 @@ from xnorflow.hw.arithmetic.resources import (
     table,
 )
 from xnorflow.hw.ops.operands import Operands, delayed_marks, ring_depth
+from xnorflow.hw.ops.parallel_window import ParallelWindowStage, most_pace
 from xnorflow.hw.ops.sliding_window import SlidingWindowStage
-from xnorflow.hw.ops.stage import NodeStage, Segment, adapted, check_pixels, divisors
+from xnorflow.hw.ops.stage import NodeStage, Segment, adapted, check_pixels, divisors, queued
 from xnorflow.hw.streams.fifo import FifoStage
 from xnorflow.hw.streams.skid_buffer import SkidBufferStage
 from xnorflow.hw.streams.times import each
-from xnorflow.hw.streams.width_converters import WidthConverterStage
+from xnorflow.hw.streams.width_converters import WidthConverterStage, WidthDividerStage
 from xnorflow.hw.streams.words import lane_layout
 from xnorflow.ir import BinaryConv, Convolution, FeatureMap, Network
 
@@ -192,6 +193,23 @@ def _lanes(node: Convolution, folding: Folding) -> int:
     return folding.pe if is_channelwise(node) else folding.simd
 
 
+def _whole_windows(node: Convolution, source: FeatureMap, folding: Folding) -> bool:
+    """Whether a layer takes more than a pixel of a window in a cycle."""
+    return folding.simd > source.channels and node.groups == 1 and not is_dense(node, source)
+
+
+def _parallel_windows(node, source, lanes, folding):
+    """Stages between pixels in words of ``lanes`` values and words of SIMD values of windows."""
+    words = -(-node.taps // folding.simd)
+    pace = words * (node.filters // folding.pe)
+    windows = ParallelWindowStage(node, source, words * folding.simd, pace)
+    yield from queued(node.name, source, lanes, source.channels)
+    yield windows
+    if words > 1:
+        name = f"{node.name}_part"
+        yield WidthDividerStage(name, source, folding.simd, words, words)
+
+
 def is_dense(node: Convolution, source: FeatureMap) -> bool:
     """Whether the kernel covers the whole map, so that it sees each frame as a single vector."""
     return node.weights.shape[1:] == source.shape and node.padding == 0 and node.groups == 1
@@ -263,11 +281,13 @@ class MatrixStage(NodeStage):
         ahead = [SkidBufferStage(f"{node.name}_cut", source, lanes)]
         if node.groups > 1:
             ahead.extend(adapted(node.name, source, lanes, _lanes(node, folding)))
-        elif folding.simd > lanes:
+        elif folding.simd > lanes and not _whole_windows(node, source, folding):
             words = -(-(source.size if dense else source.channels) // lanes)
             ratio = folding.simd // lanes
             ahead.append(WidthConverterStage(f"{node.name}_width", source, lanes, ratio, words))
-        if _is_pointwise(node):
+        if _whole_windows(node, source, folding):
+            ahead.extend(_parallel_windows(node, source, lanes, folding))
+        elif _is_pointwise(node):
             ahead.append(FifoStage(f"{node.name}_queue", source, folding.simd))
         elif not dense:
             ahead.append(SlidingWindowStage(node, source, _lanes(node, folding)))
@@ -299,6 +319,8 @@ class MatrixStage(NodeStage):
                         yield Folding(pe, simd)
                     least = simd
                     break
+        if groups == 1 and node.taps > source.channels:
+            yield from _window_foldings(node, source, cycles)
 
     def passage(self, arrivals, device):
         (times,) = arrivals
@@ -337,6 +359,15 @@ class MatrixStage(NodeStage):
         return sizes | super().describe(depth)
 
 
+def _window_foldings(node, source, cycles):
+    """The least SIMD that exceeds a pixel for each PE."""
+    pace = most_pace(node, source, cycles)
+    for pe in divisors(node.filters):
+        words = pace // (node.filters // pe)
+        if words and (simd := -(-node.taps // words)) > source.channels:
+            yield Folding(pe, simd)
+
+
 def _check_folding(node, folding, source, lanes):
     if not 1 <= folding.pe <= node.filters:
         raise DesignError(
@@ -353,10 +384,13 @@ def _check_folding(node, folding, source, lanes):
     if node.groups > 1:
         _check_group_folding(node, folding, source, lanes)
         return
-    if folding.simd % lanes or source.channels % folding.simd:
+    check_pixels(node, source, lanes, spare=False)
+    whole = source.channels < folding.simd <= node.taps
+    if (folding.simd % lanes or source.channels % folding.simd) and not whole:
         raise DesignError(
-            f"{node.name}: SIMD must be a multiple of the {lanes} lanes that feed it, and divide "
-            f"the {source.channels} channels, not {folding.simd}"
+            f"{node.name}: SIMD must be a multiple of the {lanes} lanes that feed it and divide "
+            f"the {source.channels} channels, or be more, up to the {node.taps} values of a "
+            f"window, not {folding.simd}"
         )
     if node.filters % folding.pe:
         raise DesignError(

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 from amaranth import *
 from amaranth.lib import data, memory
 
@@ -12,48 +11,21 @@ from xnorflow.hw.arithmetic.counters import counter
 from xnorflow.hw.arithmetic.largest import largest
 from xnorflow.hw.arithmetic.registers import registered_all
 from xnorflow.hw.arithmetic.resources import CONTROL, Resources, buffer, chain
+from xnorflow.hw.ops.directions import Direction, outside, passed, position
 from xnorflow.hw.ops.stage import EvenStage, Segment, even_lanes, queued
 from xnorflow.hw.ops.unit import MapUnit
-from xnorflow.hw.streams.times import one_by_one
 from xnorflow.hw.streams.words import value_shape
 from xnorflow.ir import MaxPool, int_bits
-from xnorflow.ir.windows import Axis
 
 
 __all__ = ["OverlappingPool", "OverlappingPoolStage"]
 
 
-@dataclass(frozen=True)
-class _Direction:
-    """Windows along the rows or the columns of a map, place by place.
+@dataclass(frozen=True, eq=False)
+class _Direction(Direction):
+    """The same, and the ``shape`` of what a window has of a channel."""
 
-    Attributes
-    ----------
-    axis : Axis
-    side : int
-        Pixels.
-    shape : Shape
-        What a window has of a channel.
-    """
-
-    axis: Axis
-    side: int
     shape: Shape
-
-    @property
-    def count(self):
-        """Windows."""
-        return self.axis.count(self.side)
-
-    @property
-    def end(self):
-        """Place behind the last window."""
-        return (self.count - 1) * self.axis.stride - self.axis.before + self.axis.taps
-
-    @property
-    def places(self):
-        """Pixels, and places behind them in which windows end."""
-        return max(self.side, self.end)
 
     @property
     def open(self):
@@ -64,11 +36,6 @@ class _Direction:
     def kept(self):
         """Windows that are not at their end after a place, at most."""
         return -(-(self.axis.taps - 1) // self.axis.stride)
-
-    @cached_property
-    def ends(self):
-        """Places in which windows end."""
-        return np.arange(self.count) * self.axis.stride - self.axis.before + self.axis.taps - 1
 
 
 def _directions(node, source):
@@ -106,11 +73,11 @@ class OverlappingPool(MapUnit):
         words = source.channels // self.lanes
         across, down = _directions(self.node, source)
 
-        valid, en, step, outside = Signal(), Signal(), Signal(), Signal()
+        valid, en, step, beyond = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             en.eq(~valid | self.o.ready),
-            step.eq(en & (self.i.valid | outside)),
-            self.i.ready.eq(en & ~outside),
+            step.eq(en & (self.i.valid | beyond)),
+            self.i.ready.eq(en & ~beyond),
             self.o.valid.eq(valid),
         ]
 
@@ -119,9 +86,9 @@ class OverlappingPool(MapUnit):
         column, last_column = counter(m, "column", across.places, step & last_word)
         end_of_row = last_word & last_column
         row, last_row = counter(m, "row", down.places, step & end_of_row)
-        along = _position(m, across, column, last_column, step & last_word, "column")
-        below = _position(m, down, row, last_row, step & end_of_row, "row")
-        m.d.comb += outside.eq(~along["inside"] | ~below["inside"])
+        along = position(m, across, column, last_column, step & last_word, "column")
+        below = position(m, down, row, last_row, step & end_of_row, "row")
+        m.d.comb += beyond.eq(~along["inside"] | ~below["inside"])
         first_word = Signal(range(across.count * words))  # of the window, in the memory of a row
         with m.If(step & last_word):
             with m.If(last_column):
@@ -155,7 +122,7 @@ class OverlappingPool(MapUnit):
         """Results of the windows along one direction, two cycles later.
 
         A ``stage`` has the word, ``data`` of values of a ``shape``, and whether it is ``there``;
-        and then, for this direction and those that follow, its `_position`, and the ``address`` of
+        and then, for this direction and those that follow, its `position`, and the ``address`` of
         its windows in a memory of ``depth`` words. The result is the same without this direction.
         """
         size, write, kept = direction.shape.width * self.lanes, None, []
@@ -221,7 +188,7 @@ class OverlappingPoolStage(EvenStage):
     def segment(cls, node, sources, fed, folding, pace):
         (source,), (lanes,) = sources, fed
         stage = cls(node, source, *even_lanes(node, sources, fed))
-        if not stage.outside.any():
+        if not outside(*stage.directions).any():
             return super().segment(node, sources, fed, folding, pace)
         # While it is outside, it takes nothing.
         return Segment((queued(node.name, source, lanes, stage.lanes),), stage, stage.lanes)
@@ -237,26 +204,13 @@ class OverlappingPoolStage(EvenStage):
         return [axis.stride for axis in self.node.axes]
 
     @property
-    def outside(self):
-        """Whether a place is outside the frame: (rows, columns)."""
-        across, down = self.directions
-        rows, columns = (np.arange(each.places) >= each.side for each in (down, across))
-        return rows[:, None] | columns
-
-    @property
     def busy(self):
-        return self.outside.size * (self.source.channels // self.lanes)
+        return outside(*self.directions).size * (self.source.channels // self.lanes)
 
     def passage(self, arrivals, device):
-        inside, words = ~self.outside, self.source.channels // self.lanes
-        frames = len(arrivals[0]) // (self.source.height * self.source.width * words)
-        # Places outside need not wait for anything.
-        ready = np.full((frames, *inside.shape, words), arrivals[0].min())
-        ready[:, inside] = arrivals[0].reshape(frames, -1, words)
-        done = one_by_one(ready.ravel()).reshape(ready.shape)
-        across, down = self.directions
-        ends = done[:, down.ends][:, :, across.ends]
-        return [done[:, inside].ravel()], ends.ravel() + self.registers(device)
+        words = self.source.channels // self.lanes
+        taken, ends = passed(arrivals[0], *self.directions, words)
+        return [taken], ends + self.registers(device)
 
     def resources(self, device, depth=None):
         words, total = self.source.channels // self.lanes, Resources(luts=3 * CONTROL)
@@ -269,24 +223,6 @@ class OverlappingPoolStage(EvenStage):
             if kept:
                 total += buffer(device, kept * self.lanes * bits, depth_)
         return total
-
-
-def _position(m, direction, place, last, step, name):
-    """Facts that follow from a ``place`` along a direction; with each ``step`` it moves on."""
-    axis = direction.axis
-    phase = Signal(range(axis.stride), name=f"{name}_phase", init=axis.before % axis.stride)
-    following = Mux(phase == axis.stride - 1, 0, phase + 1)
-    with m.If(step):
-        m.d.sync += phase.eq(Mux(last, phase.init, following))
-    ends = phase == (axis.taps - 1) % axis.stride
-    first, *_ = direction.ends
-    return {
-        "first": place == 0,
-        "begins": phase == 0,
-        "ends": ends,
-        "inside": place < direction.side,
-        "delivers": ends & (place >= int(first)) & (place < direction.end),
-    }
 
 
 def _lanes(word, shape, wider):

@@ -86,7 +86,7 @@ def sliding_network():
     ("lanes", "conv", "fc", "message"),
     [
         (2, (4, 3), (1, 4),
-         "conv: SIMD must be a multiple of the 2 lanes that feed it, and divide the 2 channels, "
+         "conv: SIMD must be a multiple of the 2 lanes that feed it and divide the 2 channels, "
          "not 3"),
         (1, (3, 1), (1, 3), "conv: PE must divide the 4 filters, not 3"),
     ],
