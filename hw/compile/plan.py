@@ -47,7 +47,7 @@ def plan(
         One for every :class:`BinaryConv` and :class:`IntegerConv`, by name. SIMD must be a multiple
         of the lanes that the layer is fed with: the input's lanes, the PE of the layer before, or
         the fewest in which a stream of integers keeps the pace. Where windows slide over a map,
-        SIMD must divide its channels, and PE the filters.
+        PE must divide the filters, and SIMD the channels, unless it exceeds them.
     input_lanes : :class:`int`
         Input values a word.
     device : :class:`Device`
