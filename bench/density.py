@@ -1,7 +1,8 @@
-"""How many look-up tables a multiply-accumulate of CNV takes on an ECP5.
+"""How many look-up tables a multiply-accumulate takes on an ECP5.
 
-    python bench/density.py               # zoo/cifar10-cnv.xnf
-    python bench/density.py --untrained   # the same network with random weights
+    python bench/density.py                 # SFC, LFC and CNV of zoo/
+    python bench/density.py cifar10-cnv     # only this one
+    python bench/density.py --untrained     # CNV with random weights
 
 CNV is FINN's topology at full width, its first layer included. The figure is the look-up tables of
 the whole accelerator (sliding windows, thresholds, pools and control are in it, the host link is
@@ -29,18 +30,27 @@ from xnorflow.sw.models.registry import Task
 from xnorflow.sw.models.spec import ModelSpec
 
 
-ZOO = Path("zoo/cifar10-cnv.xnf")
-CYCLES = 8100
-"""Of a frame: the 900 windows of the first layer, nine pixels each."""
+CYCLES = {"mnist-sfc-sign": 196, "mnist-lfc-sign": 784, "cifar10-cnv": 8100}
+"""Of a frame: a value of the input in a quarter of a cycle, and in one; those of FINN's CNV."""
 
 
 def main() -> None:
     """Synthesise, print and record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("networks", nargs="*", default=list(CYCLES), help="of zoo/")
     parser.add_argument("--untrained", action="store_true", help="random weights, fixed seed")
-    network = untrained() if parser.parse_args().untrained else load(ZOO)
+    arguments = parser.parse_args()
+    if arguments.untrained:
+        record(untrained(), CYCLES["cifar10-cnv"])
+        return
+    for name in arguments.networks:
+        record(load(Path("zoo") / f"{name}.xnf"), CYCLES[name])
+
+
+def record(network: Network, cycles: int) -> None:
+    """Measure a network."""
     # Nothing else goes onto the device: it may be as full as it gets.
-    design = fold(network, ECP5_85F, cycles=CYCLES, fill=1.0)
+    design = fold(network, ECP5_85F, cycles=cycles, fill=1.0)
     macs = sum(
         stage.vectors * stage.matrix.size
         for stage in design.stages
