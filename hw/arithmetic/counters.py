@@ -13,11 +13,11 @@ def counter(m, name, length, step):
     -------
     count : :class:`Signal`
     last : :class:`Signal`
-        Whether the count is at its end.
+        Whether the count is at its end: a register, too.
     """
     count = Signal(range(length), name=name)
-    last = Signal(name=f"last_{name}")
-    m.d.comb += last.eq(count == length - 1)
-    with m.If(step):
-        m.d.sync += count.eq(Mux(last, 0, count + 1))
+    last = Signal(name=f"last_{name}", init=length == 1)
+    if length > 1:
+        with m.If(step):
+            m.d.sync += [count.eq(Mux(last, 0, count + 1)), last.eq(count == length - 2)]
     return count, last

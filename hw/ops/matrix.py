@@ -193,17 +193,13 @@ def _lanes(node: Convolution, folding: Folding) -> int:
     return folding.pe if is_channelwise(node) else folding.simd
 
 
-def _whole_windows(node: Convolution, source: FeatureMap, folding: Folding) -> bool:
-    """Whether a layer takes more than a pixel of a window in a cycle."""
-    return folding.simd > source.channels and node.groups == 1 and not is_dense(node, source)
-
-
 def _parallel_windows(node, source, lanes, folding):
-    """Stages between pixels in words of ``lanes`` values and words of SIMD values of windows."""
+    """Stages in front of a layer that takes more than a pixel of a window in a cycle."""
     words = -(-node.taps // folding.simd)
     pace = words * (node.filters // folding.pe)
     windows = ParallelWindowStage(node, source, words * folding.simd, pace)
     yield from queued(node.name, source, lanes, source.channels)
+    yield SkidBufferStage(f"{node.name}_cut", source, source.channels)
     yield windows
     if words > 1:
         name = f"{node.name}_part"
@@ -278,16 +274,17 @@ class MatrixStage(NodeStage):
         (source,), (lanes,) = sources, fed
         _check_folding(node, folding, source, lanes)
         dense = is_dense(node, source)
+        if folding.simd > source.channels and node.groups == 1 and not dense:
+            ahead = tuple(_parallel_windows(node, source, lanes, folding))
+            return Segment((ahead,), cls(node, source, folding), folding.pe)
         ahead = [SkidBufferStage(f"{node.name}_cut", source, lanes)]
         if node.groups > 1:
             ahead.extend(adapted(node.name, source, lanes, _lanes(node, folding)))
-        elif folding.simd > lanes and not _whole_windows(node, source, folding):
+        elif folding.simd > lanes:
             words = -(-(source.size if dense else source.channels) // lanes)
             ratio = folding.simd // lanes
             ahead.append(WidthConverterStage(f"{node.name}_width", source, lanes, ratio, words))
-        if _whole_windows(node, source, folding):
-            ahead.extend(_parallel_windows(node, source, lanes, folding))
-        elif _is_pointwise(node):
+        if _is_pointwise(node):
             ahead.append(FifoStage(f"{node.name}_queue", source, folding.simd))
         elif not dense:
             ahead.append(SlidingWindowStage(node, source, _lanes(node, folding)))

@@ -7,6 +7,7 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from xnorflow.hw.arithmetic.counters import counter
 from xnorflow.hw.arithmetic.resources import Resources, registers
 from xnorflow.hw.streams.stage import StreamStage
 from xnorflow.hw.streams.times import one_by_one
@@ -140,12 +141,12 @@ class WidthDivider(_WidthUnit):
     def elaborate(self, platform):
         m = Module()
 
-        word = Signal(range(self.words))
+        step = Signal()
+        word, _ = counter(m, "word", self.words, step)
         part = Signal(range(self.ratio))
-        last_word, last_part = Signal(), Signal()
+        last_part = Signal(init=self.words == 1)  # of a wide word
         m.d.comb += [
-            last_word.eq(word == self.words - 1),
-            last_part.eq(last_word | (part == self.ratio - 1)),
+            step.eq(self.o.valid & self.o.ready),
             self.i.ready.eq(~self.o.valid | (last_part & self.o.ready)),
         ]
 
@@ -154,12 +155,14 @@ class WidthDivider(_WidthUnit):
         m.d.comb += self.o.p.lanes.as_value().eq(rest)
         if "popcount" in self.o.p.shape().members:
             m.d.comb += self.o.p.popcount.eq(wide.popcount)
-        with m.If(self.o.valid & self.o.ready):
+        with m.If(step):
             m.d.sync += [
                 rest.eq(rest >> len(self.o.p.lanes.as_value())),
-                word.eq(Mux(last_word, 0, word + 1)),
                 part.eq(Mux(last_part, 0, part + 1)),
             ]
+            if self.words > 1:
+                ends = (part == self.ratio - 2) & ~last_part
+                m.d.sync += last_part.eq((word == self.words - 2) | ends)
         with m.If(self.i.ready):
             m.d.sync += [self.o.valid.eq(self.i.valid), wide.eq(self.i.p)]
 
