@@ -112,7 +112,7 @@ class ArgMax(wiring.Component):
         # The best word so far, and the scores so far, which move down as words come in.
         ((score, lane),) = entries
         best = Signal(self._score, reset_less=True)
-        label = Signal(range(words * self.lanes), reset_less=True)
+        best_label = Signal(range(words * self.lanes), reset_less=True)
         scores = Signal(data.ArrayLayout(self._score, words * self.lanes), reset_less=True)
         arrived = Cat(self._scores(kept))
         with m.If(en):
@@ -120,8 +120,8 @@ class ArgMax(wiring.Component):
             with m.If(kept["valid"]):
                 m.d.sync += scores.eq(Cat(scores, arrived)[len(arrived) :])
                 with m.If(kept["first"] | (score > best)):
-                    m.d.sync += [best.eq(score), label.eq(kept["word"] * self.lanes + lane)]
-        m.d.comb += self.o.p.label.eq(label if self.classes > 1 else best >= 0)
+                    m.d.sync += [best.eq(score), best_label.eq(kept["word"] * self.lanes + lane)]
+        m.d.comb += self.o.p.label.eq(best_label if self.classes > 1 else best >= 0)
         m.d.comb += [self.o.p.scores[n].eq(scores[n]) for n in range(self.classes)]
 
         return m

@@ -199,7 +199,6 @@ def _parallel_windows(node, source, lanes, folding):
     pace = words * (node.filters // folding.pe)
     windows = ParallelWindowStage(node, source, words * folding.simd, pace)
     yield from queued(node.name, source, lanes, source.channels)
-    yield SkidBufferStage(f"{node.name}_cut", source, source.channels)
     yield windows
     if words > 1:
         name = f"{node.name}_part"

@@ -5,7 +5,7 @@ from functools import cached_property
 
 from amaranth import *
 from amaranth.lib import memory, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorflow.hw.arithmetic.constants import MemoryStyle
 from xnorflow.hw.arithmetic.counters import counter
@@ -13,6 +13,7 @@ from xnorflow.hw.arithmetic.memory import buffer_style
 from xnorflow.hw.arithmetic.registers import registered, registered_all
 from xnorflow.hw.arithmetic.resources import CONTROL, Resources, buffer, registers
 from xnorflow.hw.ops.directions import Direction, passed, position, window_cycles
+from xnorflow.hw.streams.skid_buffer import SkidBuffer
 from xnorflow.hw.streams.stage import Stage
 from xnorflow.hw.streams.words import map_layout, value_bits
 from xnorflow.ir import Convolution, FeatureMap
@@ -29,7 +30,7 @@ class ParallelWindowUnit(wiring.Component):
     there, it takes as long over every place as over a pixel. The rows above a pixel that windows
     need wait in a memory, a word a column; the columns beside it are registers. A window's values
     are in the order (row, column, channel) of the kernel; taps outside the frame are 0. An output
-    that is not taken stalls everything.
+    that is not taken stalls everything, but paths of ``ready`` end here.
 
     Parameters
     ----------
@@ -48,7 +49,7 @@ class ParallelWindowUnit(wiring.Component):
     Attributes
     ----------
     latency : :class:`int`
-        Clock cycles from the transfer of a window's last pixel to its delivery: 3.
+        Clock cycles from the transfer of a window's last pixel to its delivery: 4.
 
     Members
     -------
@@ -61,7 +62,7 @@ class ParallelWindowUnit(wiring.Component):
         If a window does not fit a word.
     """
 
-    latency = 3
+    latency = SkidBuffer.latency + 3
 
     def __init__(self, source, axes, *, lanes, pace=1, style=MemoryStyle.AUTO):
         down, across = axes
@@ -82,13 +83,15 @@ class ParallelWindowUnit(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         across, down = self.across, self.down
+        m.submodules.skid = skid = SkidBuffer(self.i.payload.shape())
+        connect(m, flipped(self.i), skid.i)
 
         en, free, step, beyond = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             en.eq(~self.o.valid | self.o.ready),
             free.eq(en & ~self._waits(m, step, delivers := Signal())),
-            step.eq(free & (self.i.valid | beyond)),
-            self.i.ready.eq(free & ~beyond),
+            step.eq(free & (skid.o.valid | beyond)),
+            skid.o.ready.eq(free & ~beyond),
         ]
         column, last_column = counter(m, "column", across.places, step)
         row, last_row = counter(m, "row", down.places, step & last_column)
@@ -100,7 +103,7 @@ class ParallelWindowUnit(wiring.Component):
         ]
 
         # Cycle 1: the rows above are read. Cycle 2: what is outside the frame becomes 0.
-        pixel = self.i.payload.as_value()
+        pixel = skid.o.payload.as_value()
         marks = {"there": step, "first": along["first"], "delivers": delivers}
         read = {"pixel": Mux(beyond, 0, pixel), "column": column, "inside": along["inside"]}
         # A row above may be outside the frame at its upper edge.
@@ -223,7 +226,9 @@ class ParallelWindowStage(Stage):
         down, across = self.axes
         pixel = self.source.channels * value_bits(self.source)
         kept = down.span * pixel + across.span * down.taps * pixel
-        total = Resources(luts=2 * CONTROL + down.span * pixel) + registers(device, kept)
+        total = Resources(luts=2 * CONTROL + (down.span + 1) * pixel) + registers(
+            device, kept + 2 * pixel
+        )
         if down.span == 1:
             return total
         return total + buffer(device, (down.span - 1) * pixel, self.source.width, buffer_style)

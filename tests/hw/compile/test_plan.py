@@ -29,7 +29,7 @@ def test_stages_follow_the_network():
     design = plan(random_mlp(0), FOLDINGS, 2, ECP5_85F)
     assert [stage.name for stage in design.stages] == [
         "input_bits", "fc1_cut", "fc1_width", "fc1", "act1", "fc2_cut", "fc2_width", "fc2", "act2",
-        "fc3_cut", "fc3", "scores", "label",
+        "fc3_cut", "fc3", "scores", "label_cut", "label",
     ]  # fmt: skip
 
 
@@ -85,9 +85,9 @@ def sliding_network():
 @pytest.mark.parametrize(
     ("lanes", "conv", "fc", "message"),
     [
-        (2, (4, 3), (1, 4),
+        (2, (4, 19), (1, 4),
          "conv: SIMD must be a multiple of the 2 lanes that feed it and divide the 2 channels, "
-         "not 3"),
+         "or be more, up to the 18 values of a window, not 19"),
         (1, (3, 1), (1, 3), "conv: PE must divide the 4 filters, not 3"),
     ],
 )  # fmt: skip
