@@ -87,9 +87,10 @@ class ParallelWindowUnit(wiring.Component):
         connect(m, flipped(self.i), skid.i)
 
         en, free, step, beyond = Signal(), Signal(), Signal(), Signal()
+        delivers, ended = Signal(), Signal()
         m.d.comb += [
             en.eq(~self.o.valid | self.o.ready),
-            free.eq(en & ~self._waits(m, step, delivers := Signal())),
+            free.eq(en & ~(delivers & self._soon(m, en, ended))),
             step.eq(free & (skid.o.valid | beyond)),
             skid.o.ready.eq(free & ~beyond),
         ]
@@ -109,6 +110,7 @@ class ParallelWindowUnit(wiring.Component):
         # A row above may be outside the frame at its upper edge.
         read |= {f"has_{n}": row >= n for n in range(1, down.axis.span)}
         read = registered_all(m, en, marks | read, "{}_1", resets=("there",))
+        m.d.comb += ended.eq(read["there"] & read["delivers"])
         rows = [read["pixel"]]
         for n, above in enumerate(self._rows_above(m, en, read, column), 1):
             rows.append(Mux(read["inside"] & read[f"has_{n}"], above, 0))
@@ -129,16 +131,19 @@ class ParallelWindowUnit(wiring.Component):
 
         return m
 
-    def _waits(self, m, step, delivers):
-        """Whether a place in which a window ends comes too soon after the one before it."""
+    def _soon(self, m, en, ended):
+        """Whether a window that ends now comes too soon: one has ``ended`` a cycle ago, or since.
+
+        Nothing here waits for what happens in a cycle, so that its paths are short.
+        """
         if self.pace == 1:
             return Const(0)
         wait = Signal(range(self.pace))
-        with m.If(step & delivers):
-            m.d.sync += wait.eq(self.pace - 1)
+        with m.If(en & ended):
+            m.d.sync += wait.eq(self.pace - 2)
         with m.Elif(wait != 0):
             m.d.sync += wait.eq(wait - 1)
-        return delivers & (wait != 0)
+        return ended | (wait != 0)
 
     def _rows_above(self, m, en, read, column):
         """Pixels of the rows above, the nearest one first, in the cycle of ``read``."""
