@@ -23,7 +23,9 @@ from xnorflow.sim.verilate import HARNESSES, verilate
 
 __all__ = ["SimulationResult", "compile_accelerator", "first_difference", "simulate"]
 
-_FRAMES_PER_PROCESS = 200  # fewer are not worth a second process
+# Fewer are not worth another process.
+_CYCLES_PER_PROCESS = 50_000
+_FRAMES_PER_PROCESS = 8
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def simulate(
         Fixes the waits.
     processes : int, optional
         Simulations that share the frames, each with an accelerator of its own. As many as there
-        are cores by default.
+        are cores by default, but fewer for a few frames.
     cache : Path, optional
         Folder of compiled simulations; the user's by default.
 
@@ -128,7 +130,11 @@ def simulate(
         raise DataError("there are no frames to simulate")
     program = compile_accelerator(directory, cache=cache)
     if processes is None:
-        processes = min(os.cpu_count() or 1, -(-len(frames) // _FRAMES_PER_PROCESS))
+        worth = min(
+            len(frames) * design.cycles_per_frame // _CYCLES_PER_PROCESS,
+            len(frames) // _FRAMES_PER_PROCESS,
+        )
+        processes = min(os.cpu_count() or 1, max(1, worth))
     shares = np.array_split(words, processes)
     # Random stalls slow a simulation down by any factor, but never stop all transfers for long.
     patience = 20 * (design.latency + design.cycles_per_frame) + 10_000

@@ -152,6 +152,8 @@ def carry_count_halves(width, planes=1, spare=0):
 class CarryCount(wiring.Component):
     """Sum of products of activations and weights of a bit; takes a word every enabled cycle.
 
+    A platform may have a method ``get_count``: see `xnorflow.hw.arithmetic.behavioural`.
+
     Parameters
     ----------
     width : :class:`int`
@@ -194,7 +196,15 @@ class CarryCount(wiring.Component):
             "o": Out(range(self._total.most + 1)),
         })
 
+    @property
+    def parts(self):
+        """Products that count 2ⁿ times: first bit, number of bits, and n."""
+        size = self.width + self.spare
+        return [(n * size, size if n else self.width, n) for n in range(self.planes)]
+
     def elaborate(self, platform):
+        if hasattr(platform, "get_count"):
+            return platform.get_count(self)
         m = Module()
         # By term and by the registers that it has passed: activations and weights of bits.
         self._values = {}

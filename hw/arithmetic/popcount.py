@@ -106,6 +106,8 @@ class Popcount(wiring.Component):
     directly on ``i``: an XNOR or AND in front of them is absorbed by their look-up tables.
     The output is registered, but for width 1, which is a wire.
 
+    A platform may have a method ``get_count``: see `xnorflow.hw.arithmetic.behavioural`.
+
     Parameters
     ----------
     width : :class:`int`
@@ -153,7 +155,20 @@ class Popcount(wiring.Component):
             "o": Out(range((2**planes - 1) * width + 1)),
         })
 
+    gate = None
+
+    @property
+    def parts(self):
+        """Bits of ``i`` that count 2ⁿ times: first bit, number of bits, and n."""
+        size = len(self.i) // self.planes
+        carries = self.width // 3 if self.counted else 0
+        for plane in range(self.planes):
+            yield plane * size, size - carries, plane
+            yield (plane + 1) * size - carries, carries, plane + 1
+
     def elaborate(self, platform):
+        if hasattr(platform, "get_count"):
+            return platform.get_count(self)
         m = Module()
         if _has_adders(self.width, self.family):
             count = self._planes(m)

@@ -27,10 +27,19 @@ _LINT = {
 """Rules of ``verilator -Wall`` that the text does not keep, and why it need not."""
 
 
-def generate(design: Design, directory: Path | str) -> Path:
+def generate(design: Design, directory: Path | str, *, behavioural: bool = False) -> Path:
     """Write ``accelerator.v`` and ``design.json`` into ``directory``.
 
     The same network and folding give the same bytes. Memory contents are part of the Verilog.
+
+    Parameters
+    ----------
+    design : Design
+        What to write.
+    directory : Path
+        Where to.
+    behavioural : bool
+        Whether counters of bits are in behavioural form: for fast simulation, not for synthesis.
 
     Returns
     -------
@@ -43,32 +52,36 @@ def generate(design: Design, directory: Path | str) -> Path:
         If a file cannot be written, or another run writes to the folder.
     """
     with locked(directory) as folder:
-        return _write(design, folder)
+        return _write(design, folder, behavioural)
 
 
-def _write(design: Design, directory: Path) -> Path:
+def _write(design: Design, directory: Path, behavioural: bool) -> Path:
     """Write the files of a design into a folder."""
     # Without its description, what an interrupted run leaves behind is not taken for a design.
     remove_file(directory / "design.json")
     path = directory / f"{TOP}.v"
-    write_atomically(path, verilog_text(design).encode())
+    write_atomically(path, verilog_text(design, behavioural=behavioural).encode())
     description = json.dumps(describe(design), indent=2, ensure_ascii=False)
     write_atomically(directory / "design.json", f"{description}\n".encode())
     return path
 
 
-def verilog_text(design: Design) -> str:
+def verilog_text(design: Design, *, behavioural: bool = False) -> str:
     """Verilog of the design's :class:`AxiStreamTop`.
 
     It is Verilog of 2001, and right under every later level of the language; see
     `xnorflow.hw.compile.verilog`. ``verilator -Wall`` has nothing to say about it but what pragmas
-    in the file switch off, each with its reason.
+    in the file switch off, each with its reason. In ``behavioural`` form it is SystemVerilog.
     """
-    text = component_verilog(AxiStreamTop(design), TOP)
+    text = component_verilog(AxiStreamTop(design), TOP, behavioural=behavioural)
     pragmas = "\n".join(
         f"/* verilator lint_off {rule} */  // {reason}" for rule, reason in _LINT.items()
     )
     header = f"// xnorflow {__version__}: network {design.network.name}"
+    if behavioural:
+        header += (
+            "\n// Counters of bits are in behavioural form: for simulation, not for synthesis."
+        )
     return f"{header}\n{pragmas}\n{text}"
 
 

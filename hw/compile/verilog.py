@@ -22,6 +22,7 @@ from amaranth import *
 from amaranth._toolchain.yosys import find_yosys  # where `amaranth.back.verilog` has it from
 from amaranth.back import rtlil
 
+from xnorflow.hw.arithmetic.behavioural import BehaviouralCounts
 from xnorflow.hw.arithmetic.carry_adders import CarryCells
 from xnorflow.hw.arithmetic.constants import Rom
 
@@ -71,7 +72,7 @@ _ROWS = 32
 """Rows in an ``initial`` block: Yosys' time to read one grows with the square of its length."""
 
 
-def component_verilog(component, name: str) -> str:
+def component_verilog(component, name: str, *, behavioural: bool = False) -> str:
     """Verilog of a component and all that it consists of, a module each.
 
     Parameters
@@ -80,13 +81,16 @@ def component_verilog(component, name: str) -> str:
         What to write; its signature's members are the ports.
     name : str
         Name of the top module; those of submodules begin with it.
+    behavioural : bool
+        Whether counters of bits are in behavioural form, which simulates faster and needs
+        SystemVerilog: for simulation only.
 
     Returns
     -------
     str
         The same for the same component and the same version of Yosys.
     """
-    platform = _Platform(name)
+    platform = _Platform(name, behavioural)
     written = rtlil.convert(component, name=name, platform=platform, emit_src=False)
     modules = written.split("\nmodule ")
     text = "\nmodule ".join(map(_undefined_at_first, modules))
@@ -96,7 +100,7 @@ def component_verilog(component, name: str) -> str:
     # Icarus takes a function whose name begins with a dollar for one of its own.
     verilog = _GENERATED.sub(r"\\\1$\2", verilog)
     verilog = _with_roms(verilog.splitlines(keepends=True), platform.roms)
-    return "".join([*verilog, *platform.carry_cells.modules.values()])
+    return "".join([*verilog, *platform.carry_cells.modules.values(), platform.counts.modules])
 
 
 class _Platform:
@@ -104,13 +108,16 @@ class _Platform:
 
     The n-th read-only memory becomes an instance of ``rom_n``: as text they take a fraction of the
     time that they would take bit by bit through Amaranth. Adders in carry cells are cells for
-    synthesis only.
+    synthesis only. In behavioural form, counters are modules of their own.
     """
 
-    def __init__(self, top: str):
+    def __init__(self, top: str, behavioural: bool):
         self.roms = []
         self.carry_cells = CarryCells(f"{top}.carry_adders")
         self.get_carry_adders = self.carry_cells.get
+        self.counts = BehaviouralCounts(top)
+        if behavioural:
+            self.get_count = self.counts.get
 
     def get_rom(self, rom: Rom):
         """Describe a read-only memory as an instance of a module that is written by `_rom`."""

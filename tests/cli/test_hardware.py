@@ -25,6 +25,7 @@ def test_simulate_compares_with_golden(cli, files, frames):
     code, out, _ = cli("simulate", "net.xnf", "--input", "frames.npy", "--output", "scores.npy")
     assert code == 0
     assert "5 frames compared with the golden model: all scores are equal" in out
+    assert "popcounts are simulated as they are built" in out
     assert "predicted" in out
     assert np.array_equal(np.load("scores.npy"), golden(NETWORK, frames).scores.numpy())
 
@@ -38,8 +39,9 @@ def test_simulate_fails_when_the_hardware_is_wrong(cli, files, monkeypatch):
         "weight_rows",
         lambda *args, **folds: [row ^ 1 for row in rows(*args, **folds)],
     )
-    code, _, err = cli("simulate", "net.xnf", "--input", "frames.npy")
+    code, out, err = cli("simulate", "net.xnf", "--input", "frames.npy", "--behavioural")
     assert code == 1
+    assert "popcounts are simulated in behavioural form" in out
     assert "error: RTL and golden model differ: frame" in err
 
 

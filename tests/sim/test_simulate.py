@@ -82,6 +82,15 @@ def test_all_scores_are_the_golden_ones(directory, cache, expected, stall, proce
         assert result.latency == DESIGN.latency
 
 
+def test_behavioural_counts_take_the_same_cycles(tmp_path, cache, expected):
+    generate(DESIGN, tmp_path, behavioural=True)
+    assert "$countones" in (tmp_path / "accelerator.v").read_text()
+    result = simulate(tmp_path, FRAMES, processes=1, cache=cache)
+    assert first_difference(result, *expected) is None
+    assert result.cycles_per_frame == DESIGN.cycles_per_frame
+    assert result.latency == DESIGN.latency
+
+
 @pytest.mark.parametrize("stall", [0.0, 0.4])
 def test_a_packet_may_hold_any_number_of_frames(tmp_path, cache, expected, stall):
     design = dataclasses.replace(DESIGN, frames_per_packet=FramesPerPacket.ANY)

@@ -138,6 +138,10 @@ def simulate(
     stall: Annotated[
         float, typer.Option("--stall", min=0, max=0.95, help="Probability of waits on both sides.")
     ] = 0.0,
+    behavioural: Annotated[
+        bool,
+        typer.Option("--behavioural", help="Popcounts in behavioural form, for many frames."),
+    ] = False,
 ) -> None:
     """Run frames through the RTL, and compare every score with the golden model's."""
     from xnorflow.hw.compile.emit import generate as generate_files
@@ -167,12 +171,14 @@ def simulate(
     kept = "nothing is kept but what has been compiled; the same command starts again"
     with tempfile.TemporaryDirectory(prefix="xnorflow-") as folder, on_interrupt(lambda: kept):
         with console.status("writing Verilog and compiling it; the first time takes a minute …"):
-            generate_files(design, folder)
+            generate_files(design, folder, behavioural=behavioural)
             compile_accelerator(folder)
         with bar("simulating", len(images)) as advance:
             result = run_simulation(folder, images, progress=advance, stall=stall)
+    form = "in behavioural form" if behavioural else "as they are built"
     console.print(
-        f"{len(images)} frames in {result.seconds:.1f} s, {result.frames_per_second:,.0f} a second"
+        f"{len(images)} frames in {result.seconds:.1f} s, {result.frames_per_second:,.0f} a "
+        f"second; popcounts are simulated {form}"
     )
     report_results(result.labels, result.scores, truth, output, loaded.heads)
     wanted = None if expected.labels is None else expected.labels.numpy()
