@@ -9,6 +9,7 @@ product of     is exact, because
 =============  ================================================================================
 bytes          all sums are below 2^24 (`Counts`), and they are added in 32 bits; where a
                processor adds two products in 16 bits first, these are at most 2·129
+packed bits    counts of at most 3·64 differences fit a byte, and are added in 32 bits
 float32        no partial sum exceeds 2^24: a count's taps, or an `IntegerConv`'s bounds
 float64        no partial sum exceeds 2^53: results have at most 32 bits
 =============  ================================================================================

@@ -40,7 +40,11 @@ from xnorflow.sw.kernels import Values, kernel_of, narrow, narrow_dtype, widen
 
 
 seeds = st.integers(0, 2**32 - 1)
-both_products = pytest.mark.parametrize("as_bytes", [True, False])
+PRODUCTS = (
+    bit_product._byte_product,
+    bit_product._float_product,
+    bit_product._packed_product,
+)
 
 
 def random_values(rng, x, count=3):
@@ -76,12 +80,19 @@ def check(kernel, sources, maps, expected):
         assert_same(values, before)
 
 
-@both_products
+@pytest.mark.parametrize("product", PRODUCTS)
 @given(networks, seeds)
-def test_kernels_of_networks(as_bytes, network, seed):
+def test_kernels_of_networks(product, network, seed):
     rng = np.random.default_rng(seed)
     nodes = {node.name: node for node in network.nodes}
-    with mock.patch.object(bit_product, "_bytes_pay", return_value=as_bytes):
+
+    def fastest(packable):
+        return product if packable or product is not bit_product._packed_product else PRODUCTS[0]
+
+    with (
+        mock.patch.object(bit_product, "_PACKED_FROM", 1),
+        mock.patch.object(bit_product, "_fastest", fastest),
+    ):
         for node in network.nodes:
             maps = [network.maps[name] for name in node.sources]
             sources = [random_values(rng, x) for x in maps]
@@ -223,6 +234,7 @@ def test_kernels_where_32_bits_end(more):
 @given(st.integers(1, 70), st.integers(1, 300), st.integers(1, 40), seeds)
 @example(1, 1, 1, 0)
 @example(64, 1024, 10, 0)
+@example(0, 200, 3, 0)
 def test_products_of_bits(rows, taps, filters, seed):
     rng = np.random.default_rng(seed)
     bits = torch.tensor(rng.random((rows, taps)) < rng.random())
@@ -230,15 +242,20 @@ def test_products_of_bits(rows, taps, filters, seed):
     expected = (bits.to(torch.int64) @ weights.to(torch.int64)).to(torch.int32)
     for product in (bit_product._byte_product, bit_product._float_product):
         assert torch.equal(product(weights)(bits), expected)
+    signs = weights | 1
+    expected = (bits.to(torch.int64) @ signs.to(torch.int64)).to(torch.int32)
+    with mock.patch.object(bit_product, "_WORDS_AT_ONCE", 100):
+        assert torch.equal(bit_product._packed_product(signs)(bits), expected)
 
 
 def test_products_of_as_many_taps_as_the_contract_allows():
     taps = (1 << 24) - 1
     bits = torch.ones(1, taps, dtype=torch.bool)
-    weights = torch.ones(taps, 2, dtype=torch.int8)
+    weights = torch.ones(taps, 3, dtype=torch.int8)
     weights[0, 1] = -1
-    for product in (bit_product._byte_product, bit_product._float_product):
-        assert product(weights)(bits).tolist() == [[taps, taps - 2]]
+    weights[:, 2] = -1
+    for product in PRODUCTS:
+        assert product(weights)(bits).tolist() == [[taps, taps - 2, -taps]]
 
 
 # Products whose sums are the largest, and random ones; PyTorch must have these instructions only.
