@@ -109,6 +109,17 @@ GOLDEN = Table(
         "ratio": "{ratio:.1f}",
     },
 )
+BIT_PRODUCTS = Table(
+    "bit_products",
+    "The same on one core, by each kind of product of bits, `python bench/bit_products.py`: images "
+    "in a second of processor time. A machine takes the kind in which it is fastest.",
+    {
+        "network": "{network}",
+        "bytes": "{bytes:,.0f}",
+        "float32": "{float32:,.0f}",
+        "packed bits": "{packed:,.0f}",
+    },
+)
 IMPORTED = Table(
     "imported",
     "AdaBin's ResNet-20 as its authors released it, on all 10,000 test images, in floating "
@@ -240,6 +251,18 @@ RTL = Table(
             f"{row['predicted_latency']}"
         ),
         "time": "{simulation_seconds:.0f} s",
+    },
+)
+SIMULATION = Table(
+    "simulation",
+    "Frames that the Verilated RTL simulates in a second of processor time of one process, "
+    "and twice those of each of two at once, `python bench/simulation.py`: at an earlier revision, "
+    "now with popcounts as they are built, and with popcounts in behavioural form.",
+    {
+        "network": "{network}",
+        "before": "{before_a_core:,.0f}, {before_two_cores:,.0f}",
+        "as built": "{now_a_core:,.0f}, {now_two_cores:,.0f}",
+        "behavioural": "{behavioural_a_core:,.0f}, {behavioural_two_cores:,.0f}",
     },
 )
 NETLIST = Table(
@@ -531,8 +554,9 @@ def popcount() -> str:
 
 PAGES = {
     "README.md": (
-        ACCURACY, GOLDEN, IMPORTED, LOWERING, OWN_MODULES, random_graphs, RTL, icarus, generation,
-        NETLIST, place, DENSITY, ESTIMATES, adabin, dynamic, popcount,
+        ACCURACY, GOLDEN, BIT_PRODUCTS, IMPORTED, LOWERING, OWN_MODULES, random_graphs, RTL,
+        SIMULATION, icarus, generation, NETLIST, place, DENSITY, ESTIMATES, adabin, dynamic,
+        popcount,
     ),
     "docs/qonnx.md": (CONFORMANCE, CONFORMANCE_RTL, FEATURES, IMPORTING, LOW_BIT, LOW_BIT_CNV),
     "docs/dynamic.md": (BARRIERS, twins, dynamic, SMALLEST, MUTANTS),

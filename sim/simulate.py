@@ -130,11 +130,7 @@ def simulate(
         raise DataError("there are no frames to simulate")
     program = compile_accelerator(directory, cache=cache)
     if processes is None:
-        worth = min(
-            len(frames) * design.cycles_per_frame // _CYCLES_PER_PROCESS,
-            len(frames) // _FRAMES_PER_PROCESS,
-        )
-        processes = min(os.cpu_count() or 1, max(1, worth))
+        processes = min(os.cpu_count() or 1, _worthwhile(len(frames), design.cycles_per_frame))
     shares = np.array_split(words, processes)
     # Random stalls slow a simulation down by any factor, but never stop all transfers for long.
     patience = 20 * (design.latency + design.cycles_per_frame) + 10_000
@@ -228,6 +224,11 @@ def first_difference(
         f"({differing.size} of its {scores.shape[1]} scores and {wrong.sum()} of "
         f"{len(wrong)} frames differ)"
     )
+
+
+def _worthwhile(frames: int, cycles: int) -> int:
+    """Processes that have enough to do, of frames that take so many cycles each."""
+    return max(1, min(frames * cycles // _CYCLES_PER_PROCESS, frames // _FRAMES_PER_PROCESS))
 
 
 def _interval(finished: NDArray[np.uint64]) -> int | None:

@@ -82,9 +82,16 @@ def test_all_scores_are_the_golden_ones(directory, cache, expected, stall, proce
         assert result.latency == DESIGN.latency
 
 
+@pytest.mark.parametrize(
+    ("frames", "cycles", "processes"),
+    [(1, 1, 1), (15, 50_000, 1), (16, 50_000, 2), (400, 196, 1), (600, 196, 2)],
+)
+def test_frames_are_shared_by_how_long_they_take(frames, cycles, processes):
+    assert simulate_module._worthwhile(frames, cycles) == processes
+
+
 def test_behavioural_counts_take_the_same_cycles(tmp_path, cache, expected):
-    generate(DESIGN, tmp_path, behavioural=True)
-    assert "$countones" in (tmp_path / "accelerator.v").read_text()
+    assert "$countones" in generate(DESIGN, tmp_path, behavioural=True).read_text()
     result = simulate(tmp_path, FRAMES, processes=1, cache=cache)
     assert first_difference(result, *expected) is None
     assert result.cycles_per_frame == DESIGN.cycles_per_frame
