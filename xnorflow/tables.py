@@ -1,6 +1,6 @@
 """Tables that the command line shows: networks, and how they are folded."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -23,9 +23,15 @@ from xnorflow.ir import (
 if TYPE_CHECKING:
     from xnorflow.hw.arithmetic.resources import Resources
     from xnorflow.hw.compile.design import Design
+    from xnorflow.hw.families.device import Cell
 
 
-__all__ = ["design_table", "network_table", "plan_table"]
+__all__ = ["design_table", "explain_table", "network_table", "plan_table"]
+
+_RESOURCES = "LUTs", "BRAMs", "DSPs"
+
+_Needs = dict[str, tuple[int, list[int]]]
+"""Cycles of each layer, and its look-up tables, block RAMs and multipliers."""
 
 
 def network_table(network: Network) -> Table:
@@ -90,10 +96,10 @@ def plan_table(design: "Design", link: "Resources", *, parts: bool) -> Table:
     device = design.device
     table = Table(title=f"{design.network.name} on {device.name}")
     table.add_column("part" if parts else "layer", no_wrap=True)
-    for head in ("PE", "SIMD", "cycles", "buffer", "LUTs", "BRAMs", "DSPs"):
+    for head in ("PE", "SIMD", "cycles", "buffer", *_RESOURCES):
         table.add_column(head, justify="right")
     for line in _parts(design) if parts else _layers(design):
-        needs = [stage.resources(device, design.depths.get(stage.name)) for stage in line["stages"]]
+        needs = [design.resources(stage) for stage in line["stages"]]
         table.add_row(
             line["name"],
             *(f"{line[what]:,}" if what in line else ""
@@ -113,12 +119,90 @@ def plan_table(design: "Design", link: "Resources", *, parts: bool) -> Table:
         table.add_row(what, "", "", spent, "", *(f"{count:,}" for count in resources))
     held = [stage for stage in design.stages if isinstance(stage, FrameBufferStage)]
     if held:
-        blocks = sum(s.resources(device, design.depths[s.name]).block_rams for s in held)
+        blocks = sum(design.resources(stage).block_rams for stage in held)
         table.caption = (
             f"frames wait for their parameters in {len(held)} of the parts, which take {blocks:,} "
             "block RAMs"
         )
     return table
+
+
+def explain_table(
+    design: "Design",
+    faster: "Design | None",
+    budget: Mapping["Cell", int],
+    link: Callable[["Design"], "Resources"],
+) -> Table:
+    """Table of the parts of a ``budget`` that a design takes, and of what one a step faster would.
+
+    A line counts what it does in `plan_table`. The ``link`` is that of a board to the host.
+    """
+    table = Table(title=f"{design.network.name} on {design.device.name}")
+    table.add_column("layer", no_wrap=True)
+    for head in (*_RESOURCES, "faster: cycles", *(f"± {name}" for name in _RESOURCES)):
+        table.add_column(head, justify="right")
+    now = _needs_by_layer(design, link)
+    then = None if faster is None else _needs_by_layer(faster, link)
+    for name, (_, needs) in now.items():
+        changes = []
+        if then is not None:
+            cycles, later = then[name]
+            differences = (b - a for a, b in zip(needs, later, strict=True))
+            changes = [f"{cycles:,}" if cycles else "", *(f"{d:+,}" for d in differences)]
+        table.add_row(name, *_shares(needs, budget), *changes)
+    total = _sum(needs for _, needs in now.values())
+    table.add_section()
+    table.add_row("total", *_shares(total, budget))
+    scarcest = max(zip(total, budget.items(), strict=True), key=lambda t: t[0] / max(1, t[1][1]))
+    used, (cell, there) = scarcest
+    table.caption_justify = "left"
+    table.caption = (
+        f"{cell.value} bind: {used:,} of {there:,} that may be used\n"
+        f"{_spell_step(faster, then, budget)}"
+    )
+    return table
+
+
+def _spell_step(
+    faster: "Design | None", then: "_Needs | None", budget: Mapping["Cell", int]
+) -> str:
+    """What a design a step faster lacks, if anything."""
+    if faster is None or then is None:
+        return "no folding is faster"
+    total = _sum(needs for _, needs in then.values())
+    lacks = [
+        f"{need - there:,} {cell.value}"
+        for need, (cell, there) in zip(total, budget.items(), strict=True)
+        if need > there
+    ]
+    step = f"a step faster, {faster.cycles_per_frame:,} cycles a frame, "
+    return step + (f"lacks {' and '.join(lacks)}" if lacks else "fits, too")
+
+
+def _shares(needs: list[int], budget: Mapping["Cell", int]) -> list[str]:
+    return [
+        f"{need / max(1, there):.1%}" for need, there in zip(needs, budget.values(), strict=True)
+    ]
+
+
+def _needs_by_layer(design: "Design", link: Callable[["Design"], "Resources"]) -> "_Needs":
+    from xnorflow.hw.compile.estimate import estimate
+
+    found: _Needs = {}
+    for line in _layers(design):
+        needs = _sum(_vector(design.resources(stage)) for stage in line["stages"])
+        found[line["name"]] = line.get("cycles", 0), needs
+    pipeline = _sum(needs for _, needs in found.values())
+    guard = [a - b for a, b in zip(_vector(estimate(design)), pipeline, strict=True)]
+    return found | {"frame guard": (0, guard), "link to host": (0, _vector(link(design)))}
+
+
+def _vector(resources: "Resources") -> list[int]:
+    return [resources.luts, resources.block_rams, resources.multipliers]
+
+
+def _sum(vectors: Iterable[list[int]]) -> list[int]:
+    return [sum(column) for column in zip(*vectors, strict=True)]
 
 
 def _parts(design: "Design") -> Iterator[dict[str, Any]]:

@@ -7,6 +7,7 @@ lowest bit is counted likewise, and added.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from math import ceil
 
 from amaranth import *
@@ -141,6 +142,7 @@ def carry_count_latency(width, planes=1, spare=0):
     return ceil(_counted(width, planes, spare).level / _LEVELS_PER_STAGE)
 
 
+@cache
 def carry_count_halves(width, planes=1, spare=0):
     """Halves of carry cells, each of which takes the place of a look-up table."""
     levels = _levels(_counted(width, planes, spare))

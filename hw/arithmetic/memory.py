@@ -1,6 +1,7 @@
 """Memories on a device: block RAMs, distributed RAMs, or look-up tables."""
 
 from xnorflow.hw.arithmetic.constants import MemoryStyle
+from xnorflow.hw.families.device import Cell
 
 
 __all__ = [
@@ -15,6 +16,9 @@ __all__ = [
 
 _LUTS_PER_DISTRIBUTED_RAM = 6
 """Four hold them, two make way for the port that writes."""
+
+_MOST_LOGIC_ROWS = 128
+"""Rows up to which read-only memories of more than half a block RAM may be logic."""
 
 
 def block_rams(device, width, depth):
@@ -48,25 +52,32 @@ def register_luts(width, depth):
 
 
 def memory_style(device, width, depth):
-    """Best place of read-only contents.
+    """Place of read-only contents: see `Device.memories`.
 
-    They go into logic up to a LUT's depth, or if they are small, up to half a block RAM, or of few
-    rows, and if they take a smaller part of the device's LUTs than of its block RAMs.
+    They may be logic if they are of few rows, or small: up to half a block RAM. If nothing is said,
+    those up to a LUT's depth are, and small ones that take a smaller part of the LUTs than of the
+    block RAMs.
     """
-    if depth <= 16 or not device.block_rams:
+    if not device.block_rams:
         return MemoryStyle.LOGIC
-    small = depth <= device.logic_rom_rows or width * depth <= device.block_ram_bits // 2
+    small = width * depth <= device.block_ram_bits // 2
+    if device.memories is Cell.BLOCK_RAM or not (small or depth <= _MOST_LOGIC_ROWS):
+        return MemoryStyle.BLOCK
+    if device.memories is Cell.LUT or depth <= 16:
+        return MemoryStyle.LOGIC
     if small and _spares_blocks(device, logic_luts(width, depth), width, depth):
         return MemoryStyle.LOGIC
     return MemoryStyle.BLOCK
 
 
 def buffer_style(device, width, depth):
-    """Best place of a memory that is written, too."""
+    """Place of a memory that is written, too: see `Device.memories`."""
     if not device.block_rams:
         return _without_blocks(device)
-    if not device.family.distributed_rams:
+    if not device.family.distributed_rams or device.memories is Cell.BLOCK_RAM:
         return MemoryStyle.BLOCK
+    if device.memories is Cell.LUT:
+        return MemoryStyle.DISTRIBUTED
     if _spares_blocks(device, distributed_luts(width, depth), width, depth):
         return MemoryStyle.DISTRIBUTED
     return MemoryStyle.BLOCK

@@ -82,7 +82,7 @@ class Accelerator(wiring.Component):
         # What has several outputs hands them out one by one.
         outputs = {INPUT: iter([entry])}
         for stage in design.stages:
-            unit = stage.build(design.device, design.depths.get(stage.name))
+            unit = stage.build(design.device_of(stage), design.depths.get(stage.name))
             m.submodules[stage.name] = unit
             for source, name in zip(design.sources[stage.name], stage.inputs, strict=True):
                 connect(m, next(outputs[source]), getattr(unit, name))

@@ -1,7 +1,7 @@
 """A network plus how it is folded: everything that the generated hardware follows from."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from math import ceil
@@ -10,8 +10,9 @@ from types import MappingProxyType
 import numpy as np
 
 from xnorflow.errors import DesignError
+from xnorflow.hw.arithmetic.resources import Resources
 from xnorflow.hw.compile.schedule import departures
-from xnorflow.hw.families.device import Device
+from xnorflow.hw.families.device import Cell, Device
 from xnorflow.hw.ops.matrix import Folding, layers
 from xnorflow.hw.streams.packets import FramesPerPacket
 from xnorflow.hw.streams.stage import Stage
@@ -32,7 +33,7 @@ class Design:
 
     Attributes
     ----------
-    network, foldings, input_lanes, device, single_buffered, frames_per_packet
+    network, foldings, input_lanes, device, memories, single_buffered, frames_per_packet
         As for `xnorflow.hw.compile.plan.plan`.
     pace : :class:`int`
         Clock cycles a frame that streams of integers keep.
@@ -62,9 +63,10 @@ class Design:
     cycles_per_frame: int
     single_buffered: bool = False
     frames_per_packet: FramesPerPacket = FramesPerPacket.ONE
+    memories: Mapping[str, Cell] = field(default_factory=dict)
 
     def __post_init__(self):
-        for name in ("foldings", "sources", "depths"):
+        for name in ("foldings", "sources", "depths", "memories"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
         check_foldings(self.network, self.foldings, self.input_lanes)
         if self.score_bits > MAX_BITS:
@@ -80,6 +82,14 @@ class Design:
                 raise DesignError(
                     f"{name}: its buffer must hold at least {least} words, not {self.depths[name]}"
                 )
+
+    def device_of(self, stage: Stage) -> Device:
+        """The device, as a stage that has memories is to use it."""
+        return replace(self.device, memories=self.memories.get(stage.name, self.device.memories))
+
+    def resources(self, stage: Stage) -> Resources:
+        """Estimated resources of a stage."""
+        return stage.resources(self.device_of(stage), self.depths.get(stage.name))
 
     @property
     def words_per_frame(self) -> int:

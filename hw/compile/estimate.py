@@ -4,15 +4,12 @@ from xnorflow.hw.arithmetic.resources import Resources
 from xnorflow.hw.compile.design import Design
 
 
-__all__ = ["estimate"]
+__all__ = ["GUARD", "estimate"]
 
-_GUARD = 240
+GUARD = 240
 """Guard, verdicts and gate."""
 
 
 def estimate(design: Design) -> Resources:
     """Resources of the whole accelerator."""
-    needs = (
-        stage.resources(design.device, design.depths.get(stage.name)) for stage in design.stages
-    )
-    return sum(needs, Resources(luts=_GUARD))
+    return sum(map(design.resources, design.stages), Resources(luts=GUARD))

@@ -1,37 +1,41 @@
 """Choose the folding: as cheap as a rate allows, or as fast as a device allows."""
 
+from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cache
-from math import inf
+from dataclasses import dataclass
+
+import numpy as np
 
 from xnorflow.errors import DesignError
 from xnorflow.hw.arithmetic.resources import Resources
+from xnorflow.hw.compile.candidates import Candidates
 from xnorflow.hw.compile.design import Design
 from xnorflow.hw.compile.estimate import estimate
-from xnorflow.hw.compile.plan import plan, segment_of
+from xnorflow.hw.compile.graph import FoldingGraph
+from xnorflow.hw.compile.search import any_fits, cheapest_way
 from xnorflow.hw.families.device import Cell, Device
 from xnorflow.hw.ops.frame_buffer import FrameBufferStage
 from xnorflow.hw.ops.matrix import is_dense, layers
-from xnorflow.hw.ops.registry import STAGES
 from xnorflow.hw.ops.stage import divisors
-from xnorflow.hw.streams.fifo import FifoStage
-from xnorflow.ir import INPUT, Network
+from xnorflow.ir import Network
 
 
-__all__ = ["FILL", "fold", "fold_fastest"]
+__all__ = ["FILL", "budget_of", "fold", "fold_faster", "fold_fastest"]
 
 FILL = 0.75
 """Part of a device's look-up tables that may be used: placing and routing needs room."""
 
-_BLOCK_RAM_PRICES = (0.5, 1.0, 2.0)
-"""Worth of a device's block RAMs, that of its look-up tables being 1: first, logic is spared."""
-
-_LOGIC_ROM_ROWS = 128
-"""Rows of weights that may be logic if a design has too few block RAMs otherwise."""
+_WORTH = np.array([1, 0.5, 1])
+"""Of the shares of look-up tables, block RAMs and multipliers: logic is spared, which is routed."""
 
 _NAMED_BUFFERS = 3
 """Frame buffers that are named where a design does not fit."""
+
+_LUTS_PER_PRODUCT = 8
+"""About how many a fast design takes; it is only where the search for the fastest one begins."""
+
+_MOST_PLANS = 5
+"""Pipelines that are planned for a rate, at most, to learn what their buffers take."""
 
 
 def fold(
@@ -43,10 +47,14 @@ def fold(
     single_buffered: bool = False,
     beside: Callable[[Design], Resources] | None = None,
 ) -> Design:
-    """Find a cheap folding that takes at most ``cycles`` clock cycles a frame.
+    """Find the cheapest folding that takes at most ``cycles`` clock cycles a frame.
 
-    It is the cheapest by the sum of its estimated shares of the device's resources, for the fewest
-    input lanes, a power of two, that keep the rate.
+    Of all that fit, in look-up tables, block RAMs and multipliers at once, it has the least sum of
+    estimated shares of what there is, that of block RAMs counting half, for the fewest input lanes,
+    a power of two, that keep the rate. Foldings of layers are chosen together, since the PE of one
+    are the lanes that feed the next, and so is what memories are made of. What queues and buffers
+    take beyond what is known before a pipeline is planned counts as it does in the pipeline that
+    was planned last.
 
     Parameters
     ----------
@@ -68,15 +76,21 @@ def fold(
     Raises
     ------
     DesignError
-        If no folding keeps the rate, or the cheapest one does not fit.
+        If no folding keeps the rate, or none of those that do fits.
     """
     if cycles < 1:
         raise DesignError(f"a frame takes at least 1 cycle, not {cycles}")
-    room = _Room(fill, beside)
-    design = _cheapest(network, device, cycles, room, single_buffered)
+    folder = _Folder(network, device, _Room(device, fill, beside), single_buffered)
+    design = folder.cheapest(cycles)
     while design.cycles_per_frame > cycles:
-        design = _faster(design, cycles, room)
-    _check_fit(design, room)
+        try:
+            design = folder.cheapest(_slowest(design) - 1)
+        except DesignError:  # no folding is that fast
+            raise DesignError(
+                f"{network.name} takes more than {cycles} cycles a frame with buffers of one "
+                "frame, however it is folded"
+            ) from None
+    _check_fit(design, folder.room)
     return design
 
 
@@ -88,7 +102,10 @@ def fold_fastest(
     single_buffered: bool = False,
     beside: Callable[[Design], Resources] | None = None,
 ) -> Design:
-    """Find the folding of fewest clock cycles a frame that fits, among those that `fold` finds.
+    """Find the cheapest folding of the fewest clock cycles a frame in which any fits.
+
+    All numbers of cycles that layers and maps may take are in question; a slower design may need
+    more than a faster one.
 
     Parameters
     ----------
@@ -100,35 +117,65 @@ def fold_fastest(
     DesignError
         If even the slowest folding does not fit.
     """
-    slowest = max(
-        [x.size for x in network.maps.values()]
-        + [network.maps[node.name].size * node.taps for node in layers(network)]
-    )
-    room = _Room(fill, beside)
-    best = _cheapest(network, device, slowest, room, single_buffered)
-    _check_fit(best, room)
-    # Fewer cycles cost more: bisect for the fewest that fit.
-    unfit, fit = 0, slowest
-    while fit - unfit > 1:
-        middle = (unfit + fit) // 2
-        try:
-            design = _cheapest(network, device, middle, room, single_buffered)
-        except DesignError:  # no folding is that fast
-            unfit = middle
-            continue
-        if _excess(design, room):
-            unfit = middle
-        else:
-            fit, best = middle, design
-    return best
+    folder = _Folder(network, device, _Room(device, fill, beside), single_buffered)
+    rates, first, extra = folder.rates(), 0, np.zeros(3)
+    while first < len(rates):
+        first = folder.first(rates, first, extra)
+        rate, extras = rates[min(first, len(rates) - 1)], []
+        for any_lanes in (False, True):
+            design = folder.cheapest(rate, any_lanes=any_lanes)
+            if not _excess(design, folder.room):
+                return design
+            extras.append(folder.extra)
+        extra, first = np.min(extras, axis=0), first + 1
+    _check_fit(design, folder.room)
+    return design
+
+
+def fold_faster(
+    design: Design,
+    *,
+    fill: float = FILL,
+    beside: Callable[[Design], Resources] | None = None,
+) -> Design | None:
+    """Find the cheapest folding that is a step faster than a design, whether or not it fits.
+
+    The parameters are those of `fold`. There is none where no folding is faster.
+    """
+    network, device = design.network, design.device
+    folder = _Folder(network, device, _Room(device, fill, beside), design.single_buffered)
+    try:
+        return folder.cheapest(_slowest(design) - 1)
+    except DesignError:
+        return None
+
+
+def budget_of(device: Device, fill: float = FILL) -> dict[Cell, int]:
+    """What a design may use of each resource: a part of the look-up tables, and all else."""
+    return {
+        Cell.LUT: int(fill * device.luts),
+        Cell.BLOCK_RAM: device.block_rams,
+        Cell.MULTIPLIER: device.multipliers,
+    }
+
+
+def _slowest(design):
+    """Cycles for which a frame keeps the slowest stage, or the input, busy."""
+    return max([design.words_per_frame, *(stage.busy for stage in design.stages)])
 
 
 @dataclass(frozen=True)
 class _Room:
     """Resources that a design may use: a part of the look-up tables, and all else that is left."""
 
+    device: Device
     fill: float
     beside: Callable[[Design], Resources] | None
+
+    @property
+    def budget(self) -> dict[Cell, int]:
+        """What there is of each resource."""
+        return budget_of(self.device, self.fill)
 
     def needs(self, design: Design) -> Resources:
         """Of a design, and of what goes beside it."""
@@ -136,136 +183,116 @@ class _Room:
         return need if self.beside is None else need + self.beside(design)
 
 
-def _cheapest(network, device, cycles, room, single_buffered):
-    """The first folding that fits, of those for several prices of block RAMs; else the last one.
+class _Folder:
+    """Foldings of a network on a device; what was estimated for one rate is kept for others.
 
-    Where block RAMs alone are too few, weights of few rows may be logic.
+    Attributes
+    ----------
+    room : _Room
+    extra : array of int, (3,)
+        What the pipeline that was planned last takes beyond what was known before.
     """
-    for price in _BLOCK_RAM_PRICES:
-        design = _cheapest_at(network, device, cycles, price, single_buffered)
-        excess = _excess(design, room)
-        if not excess:
-            return design
-    if [what for what, *_ in excess] == [Cell.BLOCK_RAM.value]:
-        device = replace(device, logic_rom_rows=_LOGIC_ROM_ROWS)
-        sparing = _cheapest_at(network, device, cycles, price, single_buffered)
-        if not _excess(sparing, room):
-            return sparing
-    return design
+
+    def __init__(self, network, device, room, single_buffered):
+        self.network, self.device, self.room = network, device, room
+        self._single_buffered = single_buffered
+        self._budget = np.array([*room.budget.values()])
+        self._candidates = Candidates(network, device)
+        self.extra = np.zeros(3)
+
+    def cheapest(self, cycles, *, any_lanes=False):
+        """The cheapest design of at most so many cycles; one that nearly fits if none does.
+
+        The input has the fewest lanes, or any that keep the rate.
+        """
+        lanes = _input_lanes(self.network, cycles)
+        graph = FoldingGraph(self._candidates, cycles, lanes if any_lanes else lanes[:1])
+        self.extra, before = np.zeros(3), None
+        for _ in range(_MOST_PLANS):
+            way = cheapest_way(graph.layers(self._budget, self.extra), _WORTH)
+            if way.edges == before:
+                break
+            design = graph.design(way, single_buffered=self._single_buffered)
+            need = self.room.needs(design)
+            self.extra = _vector(need) - graph.costs(way)
+            if not way.fits or not _excess(design, self.room):
+                break
+            before = way.edges
+        return design
+
+    def first(self, rates, first, extra):
+        """Place of the first rate, from ``first`` on, that a design fits at, as far as is known.
+
+        At a slower rate, layers may have all foldings that they may have at a faster one, and the
+        input all lanes. Only streams of integers have fewer lanes from certain paces on. So the
+        first rate is sought by bisection between these.
+        """
+        paces = sorted(self._candidates.paces())
+        for end in [*(bisect_left(rates, pace) for pace in paces), len(rates)]:
+            if first < end:
+                place = self._bisected(rates, first, end, extra)
+                if place < end:
+                    return place
+                first = end
+        return len(rates)
+
+    def _bisected(self, rates, first, last, extra):
+        """Place of the first rate that fits, ``last`` if none does."""
+        # What is far too fast takes long to estimate.
+        guess = _LUTS_PER_PRODUCT * self._candidates.operations / max(1, self._budget[0])
+        place, seen = bisect_left(rates, guess), set()
+        while first < last:
+            place = min(max(place, first), last - 1)
+            fits = self._may_fit(rates[place], extra)
+            seen.add(fits)
+            first, last = (first, place) if fits else (place + 1, last)
+            place = bisect_left(rates, rates[place] * (0.5 if fits else 2))
+            if len(seen) == 2:
+                place = (first + last) // 2
+        return last
+
+    def _may_fit(self, cycles, extra):
+        """Whether a design may fit, with any lanes of the input that keep the rate."""
+        try:
+            lanes = _input_lanes(self.network, cycles)
+            graph = FoldingGraph(self._candidates, cycles, lanes)
+        except DesignError:  # no folding is that fast
+            return False
+        return any_fits(graph.layers(self._budget, extra))
+
+    def rates(self):
+        """Cycles that a frame may take, the fewest first."""
+        maps = self.network.maps
+        lanes = [1 << n for n in range(self.network.input.size.bit_length() + 1)]
+        words = {-(-self.network.input.size // n) for n in lanes}
+        sizes = {m.size // n for m in maps.values() for n in divisors(m.channels)}
+        return sorted(words | sizes | self._candidates.cycles())
 
 
-def _faster(design, cycles, room):
-    """The cheapest folding whose slowest stage is faster; frames should take ``cycles`` cycles."""
-    network, slowest = design.network, max(stage.busy for stage in design.stages)
-    try:
-        return _cheapest(network, design.device, slowest - 1, room, design.single_buffered)
-    except DesignError:  # no folding is that fast
-        raise DesignError(
-            f"{network.name} takes more than {cycles} cycles a frame with buffers of one frame, "
-            "however it is folded"
-        ) from None
-
-
-def _cheapest_at(network, device, cycles, price, single_buffered):
-    """Folding of little cost each of whose stages takes at most ``cycles`` cycles a frame.
-
-    PE of a layer are the lanes that feed the next one, so that the choice of one depends on those
-    behind it, up to where the lanes are given anyway: streams of integers have the fewest that keep
-    the pace. Between such places it is the cheapest.
-    """
-    users = {name: [] for name in network.maps}
-    for node in network.nodes:
-        for source in node.sources:
-            users[source].append(node)
-
-    @cache
-    def behind(node, lanes):
-        """Least cost of a node that is fed so many lanes, and of what depends on them behind it."""
-        if len(node.sources) > 1:
-            return 0.0  # its lanes depend on both
-        return min((cost for cost, _ in choices(node, lanes)), default=inf)
-
-    @cache
-    def choices(node, lanes):
-        """Costs and foldings of a node that is fed so many lanes."""
-        kind, source = STAGES[type(node)], network.maps[node.source]
-        found = []
-        for folding in kind.foldings(node, source, lanes, cycles):
-            try:
-                segment = segment_of(network, node, (lanes,), folding, cycles)
-            except DesignError:  # the lanes do not suit the node
-                continue
-            cost = _cost(segment.stages, device, price)
-            if kind.hands_on or source.size == source.channels:
-                cost += sum(behind(user, segment.lanes) for user in users[node.name])
-            found.append((cost, folding))
-        return found
-
-    lanes = {INPUT: _input_lanes(network, cycles)}
-    foldings = {}
-    folded = {node.name for node in layers(network)}
-    for node in network.nodes:
-        fed = tuple(lanes[source] for source in node.sources)
-        folding = None
-        if node.name in folded:
-            options = choices(node, *fed)
-            if not options:
-                raise DesignError(
-                    f"{node.name} takes more than {cycles} cycles a frame, however it is folded"
-                )
-            _, folding = min(options, key=lambda option: option[0])
-            foldings[node.name] = folding
-        lanes[node.name] = segment_of(network, node, fed, folding, cycles).lanes
-    design = plan(
-        network, foldings, lanes[INPUT], device, pace=cycles, single_buffered=single_buffered
-    )
-    slowest = max(design.stages, key=lambda stage: stage.busy)
-    if slowest.busy > cycles:
-        raise DesignError(f"{slowest.name} takes {slowest.busy} cycles a frame, more than {cycles}")
-    return design
-
-
-def _cost(stages, device, price):
-    """Sum of the estimated shares of the device's resources, that of block RAMs at a price."""
-    total = 0.0
-    for stage in stages:
-        if isinstance(stage, FifoStage):  # its depth is known when the whole pipeline is
-            continue
-        resources = stage.resources(device)
-        total += _share(resources.luts, device.luts)
-        total += price * _share(resources.block_rams, device.block_rams)
-        total += _share(resources.multipliers, device.multipliers)
-    return total
-
-
-def _share(need, there):
-    """Part of a resource that is needed: all there is in the world, of what there is none."""
-    if not need:
-        return 0.0
-    return need / there if there else inf
+def _vector(resources):
+    return np.array([resources.luts, resources.block_rams, resources.multipliers])
 
 
 def _input_lanes(network, cycles):
-    """Fewest lanes that keep the rate: a power of two, but not across pixels that windows need."""
+    """Lanes that keep the rate, the fewest first: powers of two, or parts of pixels for windows."""
     size, channels = network.input.size, network.input.channels
-    if not all(is_dense(node, network.maps[node.source]) for node in layers(network)):
-        lanes = next((n for n in divisors(channels) if size // n <= cycles), None)
-        if lanes is None:
-            raise DesignError(
-                f"{network.name}: a frame's {size // channels} pixels come one a cycle, "
-                f"so it takes more than {cycles} cycles"
-            )
-        return lanes
-    lanes = 1
-    while -(-size // lanes) > cycles:
-        lanes *= 2
-    return min(lanes, size)
+    if all(is_dense(node, network.maps[node.source]) for node in layers(network)):
+        lanes = [*(1 << n for n in range((size - 1).bit_length())), size]
+    else:
+        lanes = divisors(channels)
+    lanes = [n for n in lanes if -(-size // n) <= cycles]
+    if not lanes:
+        raise DesignError(
+            f"{network.name}: a frame's {size // channels} pixels come one a cycle, "
+            f"so it takes more than {cycles} cycles"
+        )
+    return lanes
 
 
 def _largest_buffers(design):
     """A sentence on where the memory goes, if whole frames wait for their parameters."""
     needs = {
-        stage.name: stage.resources(design.device, design.depths[stage.name]).block_rams
+        stage.name: design.resources(stage).block_rams
         for stage in design.stages
         if isinstance(stage, FrameBufferStage)
     }
@@ -293,10 +320,6 @@ def _check_fit(design, room):
 
 def _excess(design, room):
     """Resources of which a design needs more than it may use: (resource, needed, available)."""
-    need, device = room.needs(design), design.device
-    budget = [
-        (Cell.LUT.value, need.luts, int(room.fill * device.luts)),
-        (Cell.BLOCK_RAM.value, need.block_rams, device.block_rams),
-        (Cell.MULTIPLIER.value, need.multipliers, device.multipliers),
-    ]
-    return [entry for entry in budget if entry[1] > entry[2]]
+    needs = _vector(room.needs(design)).tolist()
+    budget = zip(room.budget.items(), needs, strict=True)
+    return [(cell.value, need, there) for (cell, there), need in budget if need > there]

@@ -1,11 +1,12 @@
 """Plan a design: the stages of a pipeline, what feeds each, and how deep its buffers are."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from xnorflow.hw.compile.design import Design, check_foldings, check_names, words_per_frame
 from xnorflow.hw.compile.schedule import buffer_depths, single_period
-from xnorflow.hw.families.device import Device
+from xnorflow.hw.families.device import Cell, Device
 from xnorflow.hw.ops.argmax import ScoresStage
 from xnorflow.hw.ops.frame_buffer import FrameBufferStage
 from xnorflow.hw.ops.matrix import Folding, layers
@@ -14,6 +15,7 @@ from xnorflow.hw.ops.stage import Segment
 from xnorflow.hw.streams.fifo import FifoStage
 from xnorflow.hw.streams.fork import ForkStage
 from xnorflow.hw.streams.packets import FramesPerPacket
+from xnorflow.hw.streams.stage import Stage
 from xnorflow.ir import (
     INPUT,
     DynamicThreshold,
@@ -23,7 +25,7 @@ from xnorflow.ir import (
 )
 
 
-__all__ = ["plan", "segment_of"]
+__all__ = ["Wiring", "plan", "segment_of"]
 
 
 def plan(
@@ -33,6 +35,7 @@ def plan(
     device: Device,
     *,
     depths: Mapping[str, int] | None = None,
+    memories: Mapping[str, Cell] | None = None,
     pace: int | None = None,
     single_buffered: bool = False,
     frames_per_packet: FramesPerPacket = FramesPerPacket.ONE,
@@ -55,6 +58,9 @@ def plan(
     depths : mapping of :class:`str` to :class:`int`, optional
         Words that each buffer holds, by the name of its stage; a :class:`FifoStage` that is not
         mentioned is left out. Those that keep the rate, if they are not given.
+    memories : mapping of :class:`str` to :class:`Cell`, optional
+        What a stage's memories are made of, by its name, where it is not what they take the smaller
+        part of; see `Device.memories`.
     pace : :class:`int`, optional
         Clock cycles a frame that streams of integers must keep; those of the slowest layer, if not
         given.
@@ -102,6 +108,7 @@ def plan(
         depths={name: depth for name, depth in depths.items() if name not in wires},
         cycles_per_frame=period,
         single_buffered=single_buffered,
+        memories=memories or {},
         frames_per_packet=frames_per_packet,
     )
 
@@ -119,56 +126,88 @@ def _layer_cycles(network, foldings):
         yield STAGES[type(node)](node, network.maps[node.source], foldings[node.name]).cycles
 
 
+@dataclass(frozen=True)
+class Wiring:
+    """What stands between the nodes of a network, and who wants what each of them delivers.
+
+    Attributes
+    ----------
+    network : Network
+    held : mapping of str to str
+        Maps that wait for parameters that follow from them, and who delivers these.
+    users, late : mapping of str to int
+        For each map, how many want it as it comes, and how many when it has been held.
+    """
+
+    network: Network
+    held: Mapping[str, str]
+    users: Mapping[str, int]
+    late: Mapping[str, int]
+
+    @classmethod
+    def of(cls, network: Network) -> "Wiring":
+        """Find it out."""
+        held = _held(network)
+        return cls(network, held, *_users(network, held))
+
+    def released(self, name: str) -> list[str]:
+        """Maps that wait for the parameters ``name``."""
+        return [source for source, parameters in self.held.items() if parameters == name]
+
+    def behind(self, name: str, lanes: Mapping[str, int]) -> Iterator[tuple[Stage, tuple]]:
+        """Stages behind a node, each with the maps that feed it, the first of which it hands on.
+
+        ``lanes`` has those of this map, and of the maps that it releases.
+        """
+        maps, network = self.network.maps, self.network
+        yield from self._fork(f"{name}_fork", name, lanes, self.users[name])
+        for source in self.released(name):
+            held = f"{source}_held"
+            ports = maps[source], lanes[source], maps[name], lanes[name]
+            yield FrameBufferStage(held, *ports), (source, name)
+            yield from self._fork(f"{held}_fork", source, lanes, self.late[source])
+        if network.label is None and name == network.nodes[-1].name:
+            yield ScoresStage(f"{name}_result", maps[name], lanes[name]), (name,)
+
+    def _fork(self, stage, name, lanes, consumers):
+        if consumers > 1:
+            yield ForkStage(stage, self.network.maps[name], lanes[name], consumers), (name,)
+
+
 def _pipeline(network, foldings, input_lanes, pace):
     """Stages, with every queue that may be needed, and what feeds each of them."""
-    maps = network.maps
-    held = _held(network)
-    users, late = _users(network, held)
+    wiring = Wiring.of(network)
     sources = {}
     stages = []
-    ends, lanes = {}, {}  # of each node: its last stage, and the lanes that it delivers
+    ends, lanes = {INPUT: INPUT}, {INPUT: input_lanes}  # of each map: its last stage, its lanes
 
     def add(stage, *feeds):
         stages.append(stage)
         sources[stage.name] = feeds
         return stage.name
 
-    def fork(name, end, source, consumers):
-        if consumers < 2:
-            return end
-        return add(ForkStage(name, maps[source], lanes[source], consumers), end)
+    def deliver(name):
+        for stage, feeds in wiring.behind(name, lanes):
+            ends[feeds[0]] = add(stage, *(ends[feed] for feed in feeds))
 
-    def deliver(name, end, width):
-        lanes[name] = width
-        ends[name] = fork(f"{name}_fork", end, name, users[name])
-        # Whoever wants what waited for these parameters gets it when they are there.
-        for source in (source for source, parameters in held.items() if parameters == name):
-            buffer = FrameBufferStage(
-                f"{source}_held", maps[source], lanes[source], maps[name], width
-            )
-            end = add(buffer, ends[source], ends[name])
-            ends[source] = fork(f"{source}_held_fork", end, source, late[source])
-
-    deliver(INPUT, INPUT, input_lanes)
+    deliver(INPUT)
     for node in network.nodes:
-        names = node.sources
-        fed = tuple(lanes[name] for name in names)
+        fed = tuple(lanes[name] for name in node.sources)
         segment = segment_of(network, node, fed, foldings.get(node.name), pace)
         feeds = []
-        for name, ahead in zip(names, segment.ahead, strict=True):
+        for name, ahead in zip(node.sources, segment.ahead, strict=True):
             feed = ends[name]
             for stage in ahead:
                 feed = add(stage, feed)
             feeds.append(feed)
-        deliver(node.name, add(segment.stage, *feeds), segment.lanes)
-    if network.label is None:
-        end = network.scores
-        add(ScoresStage(f"{end}_result", maps[end], lanes[end]), ends[end])
+        ends[node.name] = add(segment.stage, *feeds)
+        lanes[node.name] = segment.lanes
+        deliver(node.name)
     return tuple(stages), sources
 
 
 def _held(network):
-    """Maps that wait for parameters that follow from them, and who delivers these."""
+    """`Wiring.held`."""
     nodes = network.nodes
     order = {node.name: n for n, node in enumerate(nodes)}
     return {
@@ -183,7 +222,7 @@ def _held(network):
 
 
 def _users(network, held):
-    """For each map, how many want it as it comes, and how many when it has been held."""
+    """`Wiring.users` and `Wiring.late`."""
     users, late = Counter(), Counter()
     known = {INPUT}
     for node in network.nodes:

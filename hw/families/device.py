@@ -72,8 +72,9 @@ class Device:
         Width of their two signed operands.
     packer : tuple of str
         Command that packs logic without pads for it, where there is one.
-    logic_rom_rows : int
-        Rows up to which read-only memories of any width may be logic instead of block RAMs.
+    memories : Cell or None
+        Look-up tables or block RAMs: what memories are made of that may be either. Of what they
+        take the smaller part, if nothing is said.
     """
 
     name: str
@@ -85,7 +86,7 @@ class Device:
     multipliers: int
     multiplier_bits: int
     packer: tuple[str, ...] = ()
-    logic_rom_rows: int = 16
+    memories: Cell | None = None
 
     def __str__(self):
         return self.name

@@ -83,6 +83,7 @@ class DynamicTwoSlopeStage(DynamicStage):
     """Multiply by one of two slopes, between dynamic shifts."""
 
     component = DynamicTwoSlope
+    paced = True
 
     @classmethod
     def segment(cls, node, sources, fed, folding, pace):

@@ -153,6 +153,7 @@ class ConcatStage(NodeStage):
     lanes: int
 
     component = Concat
+    paced = True
 
     @classmethod
     def segment(cls, node, sources, fed, folding, pace):

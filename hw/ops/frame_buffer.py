@@ -132,7 +132,7 @@ class FrameBufferStage(StreamStage):
         return arrivals, went, max(self.words, queue_depth(arrivals[0], went))
 
     def resources(self, device, depth=None):
-        return Resources(luts=60) + buffer(device, self.width, depth)
+        return Resources(luts=60) + buffer(device, self.width, depth or self.words)
 
     def build(self, device, depth):
         return FrameBuffer(

@@ -1,5 +1,7 @@
 """Integer matrix-vector unit: for first layers on pixels, and last layers on bits."""
 
+from functools import lru_cache
+
 import numpy as np
 from amaranth import *
 from amaranth.utils import ceil_log2
@@ -133,6 +135,12 @@ def _sum(term, other=None):
     return add_with_carry(value, *other), carry
 
 
+@lru_cache
+def _weight_bits(node):
+    bits, _, _ = weight_coding(node.weights)
+    return bits
+
+
 class IntegerConvStage(MatrixStage):
     """Multiply pixels, or bits, with integers."""
 
@@ -140,8 +148,7 @@ class IntegerConvStage(MatrixStage):
 
     @property
     def weight_bits(self):
-        bits, _, _ = weight_coding(self.matrix)
-        return bits
+        return _weight_bits(self.node)
 
     def registers(self, device):
         return _latency(self.folding.simd) - 1  # the ring takes one

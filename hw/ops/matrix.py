@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property, lru_cache
 
 import numpy as np
 from amaranth import *
@@ -19,7 +20,7 @@ from xnorflow.hw.arithmetic.resources import (
     table,
 )
 from xnorflow.hw.ops.operands import Operands, delayed_marks, ring_depth
-from xnorflow.hw.ops.parallel_window import ParallelWindowStage, most_pace
+from xnorflow.hw.ops.parallel_window import ParallelWindowStage
 from xnorflow.hw.ops.sliding_window import SlidingWindowStage
 from xnorflow.hw.ops.stage import NodeStage, Segment, adapted, check_pixels, divisors, queued
 from xnorflow.hw.streams.fifo import FifoStage
@@ -210,6 +211,13 @@ def is_dense(node: Convolution, source: FeatureMap) -> bool:
     return node.weights.shape[1:] == source.shape and node.padding == 0 and node.groups == 1
 
 
+@lru_cache
+def _windows(node: Convolution, source: FeatureMap) -> int:
+    """Windows of a frame."""
+    delivered = node.infer(source)
+    return delivered.height * delivered.width
+
+
 @dataclass(frozen=True)
 class MatrixStage(NodeStage):
     """Multiply vectors with weights: windows, or the whole frame for a dense layer."""
@@ -219,13 +227,12 @@ class MatrixStage(NodeStage):
     folding: Folding
 
     facts = ("folding.pe", "folding.simd", "cycles")
-    hands_on = True
 
     @property
     def lanes(self) -> int:
         return _lanes(self.node, self.folding)
 
-    @property
+    @cached_property
     def groups(self) -> int:
         """Vectors of a window."""
         return self.node.groups // (self.folding.pe if is_channelwise(self.node) else 1)
@@ -233,15 +240,14 @@ class MatrixStage(NodeStage):
     @property
     def vectors(self) -> int:
         """Vectors of a frame: those of all groups."""
-        delivered = self.node.infer(self.source)
-        return delivered.height * delivered.width * self.groups
+        return _windows(self.node, self.source) * self.groups
 
-    @property
+    @cached_property
     def synapse_fold(self) -> int:
         """Words of a vector."""
         return -(-self.node.taps // self.folding.simd)
 
-    @property
+    @cached_property
     def neuron_fold(self) -> int:
         """How many times neurons take turns at a vector."""
         return -(-self.node.filters // self.groups // self.folding.pe)
@@ -290,33 +296,19 @@ class MatrixStage(NodeStage):
         return Segment((tuple(ahead),), cls(node, source, folding), folding.pe)
 
     @classmethod
-    def foldings(cls, node, source, lanes, cycles):
-        """The least SIMD for each PE."""
+    def foldings(cls, node, source, lanes):
+        """The least PE and SIMD of each neuron fold and synapse fold."""
+        channels, filters = source.channels // node.groups, node.filters // node.groups
         if is_dense(node, source):
-            folds = range(1, min(node.filters, cycles) + 1)
-            pes = sorted({-(-node.filters // fold) for fold in folds})
-            for pe in pes:
-                simd = -(-node.taps // (cycles // -(-node.filters // pe)))
-                yield Folding(pe, -(-simd // lanes) * lanes)
-            return
-        delivered, groups = node.infer(source), node.groups
-        budget = cycles // (delivered.height * delivered.width)  # of a window
+            pes, words = _quotients(node.filters), -(-node.taps // lanes)
+            return [Folding(pe, n * lanes) for pe in pes for n in _quotients(words)]
         if is_channelwise(node):
-            pes = divisors(node.filters)
-            yield from (Folding(n, 1) for n in pes if node.taps * node.filters // n <= budget)
-            return
-        least = source.channels + 1
-        for pe in divisors(node.filters // groups):
-            for simd in divisors(source.channels // groups):
-                # Groups have words of their own.
-                fits = groups > 1 or simd % lanes == 0
-                if fits and node.taps // simd * (node.filters // pe) <= budget:
-                    if simd < least:  # fewer PE do with as many
-                        yield Folding(pe, simd)
-                    least = simd
-                    break
-        if groups == 1 and node.taps > source.channels:
-            yield from _window_foldings(node, source, cycles)
+            return [Folding(pe, 1) for pe in divisors(node.filters)]
+        # Groups have words of their own.
+        simds = [n for n in divisors(channels) if node.groups > 1 or n % lanes == 0]
+        if node.groups == 1:
+            simds += [n for n in _quotients(node.taps) if n > channels]
+        return [Folding(pe, simd) for pe in divisors(filters) for simd in simds]
 
     def passage(self, arrivals, device):
         (times,) = arrivals
@@ -355,13 +347,9 @@ class MatrixStage(NodeStage):
         return sizes | super().describe(depth)
 
 
-def _window_foldings(node, source, cycles):
-    """The least SIMD that exceeds a pixel for each PE."""
-    pace = most_pace(node, source, cycles)
-    for pe in divisors(node.filters):
-        words = pace // (node.filters // pe)
-        if words and (simd := -(-node.taps // words)) > source.channels:
-            yield Folding(pe, simd)
+def _quotients(number):
+    """Quotients of a number, rounded up."""
+    return sorted({-(-number // n) for n in range(1, number + 1)})
 
 
 def _check_folding(node, folding, source, lanes):

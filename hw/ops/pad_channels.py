@@ -70,6 +70,7 @@ class PadChannelsStage(LaneStage):
     """Add channels of zeros."""
 
     component = PadChannels
+    paced = True
     facts = ("lanes", "node.before", "node.after")
 
     @classmethod

@@ -20,7 +20,7 @@ from xnorflow.ir import Convolution, FeatureMap
 from xnorflow.ir.windows import axes_of
 
 
-__all__ = ["ParallelWindowStage", "ParallelWindowUnit", "most_pace"]
+__all__ = ["ParallelWindowStage", "ParallelWindowUnit"]
 
 
 class ParallelWindowUnit(wiring.Component):
@@ -212,12 +212,13 @@ class ParallelWindowStage(Stage):
     @cached_property
     def axes(self):
         """Rows and columns of a window."""
-        return _axes(self.node)
+        return axes_of(self.kernel, self.node.stride, self.node.padding, self.node.dilation)
 
     @cached_property
     def directions(self):
         """Columns, and rows."""
-        return _directions(self.node, self.source)
+        down, across = self.axes
+        return Direction(across, self.source.width), Direction(down, self.source.height)
 
     @property
     def busy(self):
@@ -245,21 +246,3 @@ class ParallelWindowStage(Stage):
         return ParallelWindowUnit(
             self.source, self.axes, lanes=self.word, pace=self.pace, style=style
         )
-
-
-def _axes(node):
-    return axes_of(node.weights.shape[1:3], node.stride, node.padding, node.dilation)
-
-
-def _directions(node, source):
-    down, across = _axes(node)
-    return Direction(across, source.width), Direction(down, source.height)
-
-
-def most_pace(node: Convolution, source: FeatureMap, cycles: int) -> int:
-    """Most clock cycles a window with which a frame takes at most ``cycles``; 0 if none is."""
-    directions = _directions(node, source)
-    pace = cycles // (directions[0].count * directions[1].count)
-    while pace and window_cycles(*directions, pace) > cycles:
-        pace -= 1
-    return pace

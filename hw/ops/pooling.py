@@ -195,7 +195,6 @@ class MaxPoolStage(_WindowStage):
 
     component = MaxPool
     facts = ("lanes", "node.size")
-    hands_on = True
 
     @classmethod
     def segment(cls, node, sources, fed, folding, pace):

@@ -63,11 +63,11 @@ class NodeStage(Stage):
     Attributes
     ----------
     node : Node
-    hands_on : bool
-        Whether the lanes that it delivers follow from its folding, or from what feeds it.
+    paced : bool
+        Whether its lanes depend on the pace.
     """
 
-    hands_on: ClassVar[bool] = False
+    paced: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
@@ -99,7 +99,7 @@ class NodeStage(Stage):
         return Segment(((),), cls(node, *sources, *fed), *fed)
 
     @classmethod
-    def foldings(cls, node, source, lanes, cycles) -> list:
+    def foldings(cls, node, source, lanes) -> list:
         """Foldings that it may have, if it is fed ``lanes`` values a word."""
         return [None]
 
@@ -128,6 +128,8 @@ class EvenStage(LaneStage):
 
 class PacedStage(LaneStage):
     """A stage that has a multiplier a lane, and gets the fewest that keep the pace."""
+
+    paced = True
 
     @classmethod
     def segment(cls, node, sources, fed, folding, pace):

@@ -176,7 +176,6 @@ class ThresholdStage(LaneStage):
     """Compare with thresholds."""
 
     component = Threshold
-    hands_on = True
 
     def registers(self, device):
         return threshold_latency(self.node)
@@ -210,7 +209,6 @@ class MultiThresholdStage(LaneStage):
 
     component = MultiThreshold
     facts = ("lanes", "node.steps")
-    hands_on = True
 
     def resources(self, device, depth=None):
         """Comparisons and an encoder a lane, behind words that wait for their thresholds."""

@@ -81,7 +81,6 @@ class UpsampleStage(LaneStage):
 
     component = Upsample
     facts = ("lanes", "node.factor")
-    hands_on = True
 
     @classmethod
     def segment(cls, node, sources, fed, folding, pace):

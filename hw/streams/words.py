@@ -6,6 +6,8 @@ Where the lanes do not divide the length, the last word's spare lanes are undefi
 reads them masks them. Words are counted; nothing inside an accelerator marks first or last.
 """
 
+from functools import cache
+
 from amaranth import *
 from amaranth.lib import data
 
@@ -56,7 +58,10 @@ def value_shape(value_type):
 
 def value_bits(feature_map):
     """Bits of a value of a map."""
-    return value_shape(feature_map.type).width
+    return _width(feature_map.type)
+
+
+_width = cache(lambda value_type: value_shape(value_type).width)
 
 
 def map_layout(feature_map, lanes):

@@ -74,6 +74,17 @@ def test_plan_shows_what_each_part_costs(cli, files):
     assert accelerator + link == total < there == 5280
 
 
+def test_plan_explains_what_binds_and_what_a_step_faster_lacks(cli, files):
+    save(random_conv_net(1), files / "conv.xnf")
+    arguments = "plan", "conv.xnf", "--board", "icebreaker", "--explain"
+    code, out, _ = cli(*arguments, "--cycles", 1000)
+    assert code == 0
+    assert re.search(r"look-up tables bind: [\d,]+ of 3,960 that may be used", out)
+    assert re.search(r"a step faster, [\d,]+ cycles a frame, fits, too", out)
+    _, out, _ = cli(*arguments, "--fastest")
+    assert re.search(r"no folding is faster|a step faster, .*, lacks [\d,]+ ", out)
+
+
 def test_what_follows_from_the_frame_is_shown(cli, files):
     save(dynamic_net(), files / "dynamic.xnf")
     _, out, _ = cli("info", "dynamic.xnf")

@@ -52,6 +52,10 @@ def plan(
     parts: Annotated[
         bool, typer.Option("--parts", help="A line for every part of the pipeline.")
     ] = False,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="What binds, by layer, and what a step faster would cost."),
+    ] = False,
 ) -> None:
     """Show how a network would be folded, and what it would cost; nothing is generated.
 
@@ -61,8 +65,8 @@ def plan(
     """
     from xnorflow.boards.plan import link_resources
     from xnorflow.boards.targets import find_target
-    from xnorflow.hw.compile.fold import FILL
-    from xnorflow.tables import plan_table
+    from xnorflow.hw.compile.fold import FILL, budget_of, fold_faster
+    from xnorflow.tables import explain_table, plan_table
 
     design = _choose(
         load_network(network),
@@ -75,6 +79,9 @@ def plan(
         linked=True,
     )
     console.print(plan_table(design, link_resources(design), parts=parts))
+    if explain:
+        faster = fold_faster(design, beside=link_resources)
+        console.print(explain_table(design, faster, budget_of(design.device), link_resources))
     hertz = find_target(board).clock if clock is None else _hertz(clock)
     console.print(
         f"{design.cycles_per_frame:,} cycles a frame: {hertz / design.cycles_per_frame:,.0f} "

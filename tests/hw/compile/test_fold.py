@@ -45,10 +45,10 @@ def test_a_slower_rate_is_not_dearer():
 
 
 def test_every_layer_is_only_as_fast_as_it_must_be():
-    """Halving the synapses a cycle of any layer would break the rate."""
+    """Halving the synapses a cycle would break the rate, where there are more than a few."""
     design = fold(SFC, ECP5_85F, cycles=392)
     for stage in design.stages:
-        if isinstance(stage, MatrixStage):
+        if isinstance(stage, MatrixStage) and stage.folding.pe * stage.folding.simd > 64:
             assert 2 * stage.cycles > 392
 
 

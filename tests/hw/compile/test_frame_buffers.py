@@ -174,13 +174,13 @@ def test_says_which_buffers_do_not_fit():
     message = (
         r" block RAMs of 30 .* that it may use; (\d+) block RAMs are for frames that wait for "
         r"their parameters, the most of them for blocks_0_act_held with (\d+), "
-        r"blocks_2_act_held with (\d+), stem_act_held with (\d+)$"
+        r"stem_act_held with (\d+), blocks_2_act_held with (\d+)$"
     )
     with pytest.raises(DesignError) as refused:
         fold(network, UP5K, cycles=150_000)
     found = re.search(message, str(refused.value))
     assert found, refused.value
     total, first, second, third = map(int, found.groups())
-    assert first > second > third
+    assert first > second >= third
     # The fourth, blocks_1_act_held, is smaller.
     assert 0 < total - first - second - third < third

@@ -2,6 +2,7 @@
 
 from dataclasses import KW_ONLY, dataclass
 from enum import Enum
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -68,12 +69,12 @@ class Convolution(Node):
         """Rows and columns of the windows."""
         return axes_of(self.kernel, self.stride, self.padding, self.dilation)
 
-    @property
+    @cached_property
     def filters(self) -> int:
         """Number of filters (neurons)."""
         return int(self.weights.shape[0])
 
-    @property
+    @cached_property
     def taps(self) -> int:
         """N, the synapses of one filter."""
         return int(self.weights[0].size)
