@@ -58,7 +58,7 @@ def main() -> None:
             {
                 "step": stage.name,
                 "unit": stage.component.__name__,
-                "estimated": values(stage.resources(design.device)),
+                "estimated": values(design.resources(stage)),
                 "synthesised": values(found),
             }
             for stage, found in zip(design.stages, measure_units(design), strict=True)

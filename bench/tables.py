@@ -292,6 +292,22 @@ DENSITY = Table(
         "LUTs per MAC and cycle": "{luts_per_mac:.2f}",
     },
 )
+FOLD = Table(
+    "fold",
+    "The fewest cycles a frame that fit the board, with the link to the host, and the processor "
+    "time to find them, `python bench/fold.py`: estimated resources.",
+    {
+        "network": "{network}",
+        "board": "{board}",
+        "cycles a frame": lambda row: (
+            f"{row['cycles_per_frame']:,}" if row["fits"] else "none fits"
+        ),
+        "LUTs": lambda row: f"{row['luts']:,}" if row["fits"] else "",
+        "block RAMs": lambda row: str(row["block_rams"]) if row["fits"] else "",
+        "multipliers": lambda row: str(row["multipliers"]) if row["fits"] else "",
+        "seconds": "{seconds:.1f}",
+    },
+)
 ESTIMATES = Table(
     "estimate",
     "What `xnorflow plan` estimates / what synthesis and packing find, without the link, "
@@ -555,7 +571,7 @@ def popcount() -> str:
 PAGES = {
     "README.md": (
         ACCURACY, GOLDEN, BIT_PRODUCTS, IMPORTED, LOWERING, OWN_MODULES, random_graphs, RTL,
-        SIMULATION, icarus, generation, NETLIST, place, DENSITY, ESTIMATES, adabin, dynamic,
+        SIMULATION, icarus, generation, NETLIST, place, DENSITY, FOLD, ESTIMATES, adabin, dynamic,
         popcount,
     ),
     "docs/qonnx.md": (CONFORMANCE, CONFORMANCE_RTL, FEATURES, IMPORTING, LOW_BIT, LOW_BIT_CNV),

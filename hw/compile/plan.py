@@ -123,7 +123,7 @@ def segment_of(
 
 def _layer_cycles(network, foldings):
     for node in layers(network):
-        yield STAGES[type(node)](node, network.maps[node.source], foldings[node.name]).cycles
+        yield STAGES[type(node)](node, network.maps[node.source], foldings[node.name]).busy
 
 
 @dataclass(frozen=True)

@@ -194,18 +194,6 @@ def _lanes(node: Convolution, folding: Folding) -> int:
     return folding.pe if is_channelwise(node) else folding.simd
 
 
-def _parallel_windows(node, source, lanes, folding):
-    """Stages in front of a layer that takes more than a pixel of a window in a cycle."""
-    words = -(-node.taps // folding.simd)
-    pace = words * (node.filters // folding.pe)
-    windows = ParallelWindowStage(node, source, words * folding.simd, pace)
-    yield from queued(node.name, source, lanes, source.channels)
-    yield windows
-    if words > 1:
-        name = f"{node.name}_part"
-        yield WidthDividerStage(name, source, folding.simd, words, words)
-
-
 def is_dense(node: Convolution, source: FeatureMap) -> bool:
     """Whether the kernel covers the whole map, so that it sees each frame as a single vector."""
     return node.weights.shape[1:] == source.shape and node.padding == 0 and node.groups == 1
@@ -267,7 +255,20 @@ class MatrixStage(NodeStage):
         """Clock cycles a frame."""
         return self.vectors * self.synapse_fold * self.neuron_fold
 
-    busy = cycles
+    @property
+    def busy(self):
+        windows = self._whole_windows
+        return self.cycles if windows is None else max(self.cycles, windows.busy)
+
+    @property
+    def _whole_windows(self):
+        """What delivers whole windows, if more than a pixel of a window is taken in a cycle."""
+        node, simd = self.node, self.folding.simd
+        if simd <= self.source.channels or node.groups > 1 or is_dense(node, self.source):
+            return None
+        word = self.synapse_fold * simd
+        pace = self.synapse_fold * self.neuron_fold
+        return ParallelWindowStage(node, self.source, word, pace)
 
     @property
     @abstractmethod
@@ -278,10 +279,13 @@ class MatrixStage(NodeStage):
     def segment(cls, node, sources, fed, folding, pace):
         (source,), (lanes,) = sources, fed
         _check_folding(node, folding, source, lanes)
-        dense = is_dense(node, source)
-        if folding.simd > source.channels and node.groups == 1 and not dense:
-            ahead = tuple(_parallel_windows(node, source, lanes, folding))
-            return Segment((ahead,), cls(node, source, folding), folding.pe)
+        stage, dense = cls(node, source, folding), is_dense(node, source)
+        if (windows := stage._whole_windows) is not None:
+            ahead = *queued(node.name, source, lanes, source.channels), windows
+            if (words := stage.synapse_fold) > 1:
+                name = f"{node.name}_part"
+                ahead += (WidthDividerStage(name, source, folding.simd, words, words),)
+            return Segment((ahead,), stage, folding.pe)
         ahead = [SkidBufferStage(f"{node.name}_cut", source, lanes)]
         if node.groups > 1:
             ahead.extend(adapted(node.name, source, lanes, _lanes(node, folding)))
@@ -293,7 +297,7 @@ class MatrixStage(NodeStage):
             ahead.append(FifoStage(f"{node.name}_queue", source, folding.simd))
         elif not dense:
             ahead.append(SlidingWindowStage(node, source, _lanes(node, folding)))
-        return Segment((tuple(ahead),), cls(node, source, folding), folding.pe)
+        return Segment((tuple(ahead),), stage, folding.pe)
 
     @classmethod
     def foldings(cls, node, source, lanes):
