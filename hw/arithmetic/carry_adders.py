@@ -19,11 +19,21 @@ from amaranth.lib.wiring import In, Out
 from xnorflow.ir import Gate
 
 
-__all__ = ["CarryAdders", "CarryCells", "adder_halves", "carry_adders_verilog", "product"]
+__all__ = [
+    "CarryAdders",
+    "CarryCells",
+    "adder_halves",
+    "carry_adders_verilog",
+    "grouped",
+    "product",
+]
 
 _ADD = {Gate.XNOR: "16'b0110100110010110", Gate.AND: "16'b0111100010001000"}
 _START = {Gate.XNOR: "16'b0000000000000110", Gate.AND: "16'b0000000000001000"}
 _ZERO = "16'b0000000000000000"
+
+_LONGEST = 16
+"""Halves of carry cells in a row: timing analysis takes carries to pass through all of them."""
 
 
 def product(gate, activation, weight):
@@ -35,6 +45,31 @@ def adder_halves(widths):
     """Halves of carry cells that a `CarryAdders` takes; they come in pairs."""
     halves = sum(width + 2 for width in widths)
     return halves + halves % 2
+
+
+def grouped(adders, width):
+    """Adders in groups, none of which takes many halves or leaves a cell's half free.
+
+    Parameters
+    ----------
+    adders : list
+        Those that may be in one chain.
+    width : callable
+        From an adder to its width.
+
+    Returns
+    -------
+    list of tuple
+    """
+    odd = [adder for adder in adders if width(adder) % 2]
+    units = [odd[n : n + 2] for n in range(0, len(odd), 2)]
+    units += [[adder] for adder in adders if not width(adder) % 2]
+    groups = [[]]
+    for unit in units:
+        if groups[-1] and adder_halves(map(width, groups[-1] + unit)) > _LONGEST:
+            groups.append([])
+        groups[-1] += unit
+    return [tuple(group) for group in groups if group]
 
 
 class CarryAdders(wiring.Component):

