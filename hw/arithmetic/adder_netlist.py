@@ -148,6 +148,7 @@ class AdderNetlist:
         terms : iterable of (:class:`int`, :class:`int`)
             Powers and literals.
         width : :class:`int`
+            Of the sum.
         slots : list of Slot, optional
             Gets the places where constants can be added that cost nothing.
         spare : :class:`bool`
@@ -172,7 +173,7 @@ class AdderNetlist:
                     break
                 self._add_column(columns, start, [] if slots is None else slots)
         total = [columns.take(power) if columns[power] else ZERO for power in range(width)]
-        return total + [columns.take(0)] if columns[0] else total
+        return [*total, columns.take(0)] if columns[0] else total
 
     def _add_column(self, columns, start, slots):
         """Add what stands at a power, and what comes with it in the same adder."""
@@ -283,6 +284,7 @@ class AdderNetlist:
         Parameters
         ----------
         inputs : array of bool, (inputs, ...)
+            Those of the bits that come in.
 
         Returns
         -------

@@ -31,6 +31,9 @@ _EFFORT = 1 << 17
 
 _MOST_SEARCHES = 40
 
+_KEPT_FROM = 1024
+"""Inputs times rows from which on a result is kept on disk."""
+
 
 @dataclass(frozen=True, eq=False)
 class SharedAdders:
@@ -97,15 +100,23 @@ def share_adders(rows):
     """
     rows = np.ascontiguousarray(rows, dtype=bool)
     seeds = max(1, min(_EFFORT // max(1, rows.size), _MOST_SEARCHES))
-    key = repr((_VERSION, rows.shape, seeds)).encode() + np.packbits(rows).tobytes()
-    path = make_folder(cache_folder() / "adders") / f"{hashlib.sha256(key).hexdigest()[:32]}.npz"
-    found = _read(path)
-    if found is None:
-        found = min((_search(rows, seed) for seed in range(seeds)), key=_cost)
-        _write(path, found)
+    if rows.size < _KEPT_FROM:
+        found = _best(rows, seeds)
+    else:
+        key = repr((_VERSION, rows.shape, seeds)).encode() + np.packbits(rows).tobytes()
+        folder = make_folder(cache_folder() / "adders")
+        path = folder / f"{hashlib.sha256(key).hexdigest()[:32]}.npz"
+        found = _read(path)
+        if found is None:
+            found = _best(rows, seeds)
+            _write(path, found)
     if not np.array_equal(found.coefficients(), rows):
         raise AssertionError("shared adders do not add what the rows are")
     return found
+
+
+def _best(rows, seeds):
+    return min((_search(rows, seed) for seed in range(seeds)), key=_cost)
 
 
 def _cost(found):

@@ -14,7 +14,7 @@ from xnorflow.hw.families.ecp5 import ECP5
 from xnorflow.ir import Gate
 
 
-__all__ = ["LayerAdders", "layer_luts"]
+__all__ = ["LayerAdders", "layer_luts", "layer_registers"]
 
 
 class LayerAdders(wiring.Component):
@@ -58,9 +58,9 @@ class LayerAdders(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         netlist = self.sums.netlist
-        ends = self._ends()
+        ends = _ends(self.sums)
         values = {bit: self.i[bit] for bit in range(netlist.inputs)}
-        stages = _by_time(netlist.adders)
+        stages = _by_time(adder for adder in netlist.adders if _is_needed(adder, ends))
         for stage in range(self.latency):
             for time in range(netlist.levels_per_stage):
                 time += stage * netlist.levels_per_stage
@@ -72,18 +72,6 @@ class LayerAdders(wiring.Component):
             m.d.comb += target.eq(_word(values, result))
         m.d.comb += self.popcount.eq(_word(values, self.sums.popcount))
         return m
-
-    def _ends(self):
-        """For each bit, the last stage in which it is needed."""
-        netlist, ends = self.sums.netlist, {}
-        for adder in netlist.adders:
-            for literal in (*adder.x, *adder.y, adder.carry):
-                ends[literal >> 1] = max(
-                    ends.get(literal >> 1, 0), adder.time // netlist.levels_per_stage
-                )
-        for literal in self.sums.literals:
-            ends[literal >> 1] = self.latency
-        return ends
 
     def _add(self, m, values, adders, time):
         """Build the adders whose operands are there at a time."""
@@ -142,13 +130,41 @@ def layer_luts(sums, family):
     """Look-up tables that a `LayerAdders` takes, without building one."""
     if not family.carries_add_products:
         return sums.cells
-    chains = [adder for adder in sums.netlist.adders if adder.width > 1]
+    ends = _ends(sums)
+    adders = [adder for adder in sums.netlist.adders if _is_needed(adder, ends)]
+    chains = [adder for adder in adders if adder.width > 1]
     together = sum(
         adder_halves(adder.width for adder in group)
         for adders in _by_time(chains).values()
         for group in grouped(adders, attrgetter("width"))
     )
     return sums.cells + together - sum(adder.width + 2 for adder in chains)
+
+
+def layer_registers(sums):
+    """Registers of a `LayerAdders` that are not directly behind the logic of their bits."""
+    levels = sums.netlist.levels_per_stage
+    held = (
+        (bit, end - max(0, sums.netlist.times[bit] - 1) // levels)
+        for bit, end in _ends(sums).items()
+    )
+    return sum(max(0, stages - (bit >= sums.netlist.inputs)) for bit, stages in held if bit >= 0)
+
+
+def _ends(sums):
+    """For each bit that is needed, the last stage in which it is."""
+    netlist = sums.netlist
+    ends = dict.fromkeys((literal >> 1 for literal in sums.literals), sums.latency)
+    for adder in reversed(netlist.adders):
+        if _is_needed(adder, ends):
+            stage = adder.time // netlist.levels_per_stage
+            for literal in (*adder.x, *adder.y, adder.carry):
+                ends[literal >> 1] = max(ends.get(literal >> 1, 0), stage)
+    return ends
+
+
+def _is_needed(adder, ends):
+    return any(adder.first + n in ends for n in range(adder.width + 1))
 
 
 def _by_time(adders):

@@ -83,6 +83,7 @@ def plan_layer(
     Parameters
     ----------
     weights : array of bool, (neurons, inputs)
+        Weight bits.
     gate : :class:`Gate`
         What is counted: equal bits (xnor), or bits that are both 1 (and).
     thresholds : array of :class:`int`, (neurons,), optional
@@ -190,7 +191,7 @@ class _Sums:
         return _Neuron(columns, factor, share, constant, width, slots)
 
     def numbers(self, neurons, *, signs_only):
-        """Add P and constants to neurons: numbers of which all bits are needed, or just the sign."""
+        """Add P and constants to neurons: numbers of which all bits are needed, or the sign."""
         for neuron, (rest, slots) in zip(neurons, _choose(neurons), strict=True):
             if isinstance(neuron, int):
                 yield [neuron]

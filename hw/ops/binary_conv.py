@@ -5,13 +5,15 @@ from amaranth import *
 
 from xnorflow.hw.arithmetic.accumulator import accumulate
 from xnorflow.hw.arithmetic.constants import MemoryStyle
+from xnorflow.hw.arithmetic.layer_adders import layer_luts, layer_registers
 from xnorflow.hw.arithmetic.memory import memory_style
 from xnorflow.hw.arithmetic.product_count import ProductCount
 from xnorflow.hw.arithmetic.registers import delayed
-from xnorflow.hw.arithmetic.resources import Resources, chain, registers
+from xnorflow.hw.arithmetic.resources import CONTROL, Resources, chain, registers
 from xnorflow.hw.families.ecp5 import ECP5
 from xnorflow.hw.ops.matrix import MatrixStage, MatrixUnit, is_channelwise
 from xnorflow.hw.ops.operands import Operands, weight_rows
+from xnorflow.hw.ops.unrolled import UnrolledUnit, can_unroll, unrolled_sums
 from xnorflow.ir import Gate
 
 
@@ -121,14 +123,27 @@ class MatrixVectorUnit(MatrixUnit):
 class BinaryConvStage(MatrixStage):
     """Multiply bits with bits."""
 
-    component = MatrixVectorUnit
-
     @property
     def weight_bits(self):
         return 1 if self.node.mask is None else 2
 
+    @property
+    def unrolled(self):
+        """Whether weights are constants of shared adders."""
+        node = self.node
+        return self.rows == 1 and can_unroll(self.matrix, bits=node.bits, mask=node.mask)
+
+    @property
+    def component(self):
+        return UnrolledUnit if self.unrolled else MatrixVectorUnit
+
     def registers(self, device):
+        if self.unrolled:
+            return self._sums(device).latency
         return Operands.latency + self._counting(device).latency  # the ring takes one
+
+    def _sums(self, device):
+        return unrolled_sums(self.matrix, self.node.gate, self.node.popcount, device.family)
 
     def _counting(self, device):
         node = self.node
@@ -140,6 +155,13 @@ class BinaryConvStage(MatrixStage):
             masked=node.mask is not None,
             constant=self.rows == 1,
         )
+
+    def resources(self, device, depth=None):
+        if not self.unrolled:
+            return super().resources(device, depth)
+        sums = self._sums(device)
+        luts = layer_luts(sums, device.family)
+        return Resources(luts=CONTROL + luts) + registers(device, layer_registers(sums))
 
     def arithmetic(self, device):
         """Gates, popcounts and accumulators."""
@@ -159,6 +181,14 @@ class BinaryConvStage(MatrixStage):
 
     def build(self, device, depth):
         pe, simd = self.folding.pe, self.folding.simd
+        if self.unrolled:
+            return UnrolledUnit(
+                self.matrix,
+                gate=self.node.gate,
+                popcount=self.node.popcount,
+                lanes=simd,
+                family=device.family,
+            )
         return MatrixVectorUnit(
             self.matrix,
             pe=pe,
