@@ -7,7 +7,7 @@ more sum. What is left of each sum, and P, are added in carry chains.
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -35,20 +35,21 @@ class LayerSums:
         threshold: two's complement, the lowest first.
     popcount : tuple of :class:`int`
         Literals of P; none if it is not needed.
-    thresholds : bool
-        Whether results are bits: the complement of each number's sign.
+    inverted : tuple of :class:`bool` or None
+        Where there are thresholds, results are bits: each number's sign, or its complement.
     """
 
     netlist: AdderNetlist
     numbers: tuple[tuple[int, ...], ...]
     popcount: tuple[int, ...]
-    thresholds: bool
+    inverted: tuple[bool, ...] | None
 
     @property
     def results(self):
         """Literals of each result, the lowest first."""
-        if self.thresholds:
-            return [[complement(number[-1])] for number in self.numbers]
+        if self.inverted is not None:
+            signs = zip(self.numbers, self.inverted, strict=True)
+            return [[number[-1] if flip else complement(number[-1])] for number, flip in signs]
         return [list(number) for number in self.numbers]
 
     @property
@@ -76,7 +77,13 @@ def _planned(packed, height, width, gate, thresholds, popcount, levels):
 
 
 def plan_layer(
-    weights, gate=Gate.XNOR, *, thresholds=None, popcount=False, levels_per_stage=4
+    weights,
+    gate=Gate.XNOR,
+    *,
+    thresholds=None,
+    inverted=None,
+    popcount=False,
+    levels_per_stage=4,
 ) -> LayerSums:
     """Plan a layer.
 
@@ -88,6 +95,8 @@ def plan_layer(
         What is counted: equal bits (xnor), or bits that are both 1 (and).
     thresholds : array of :class:`int`, (neurons,), optional
         Results are whether counts reach them; without them, results are the counts.
+    inverted : array of bool, (neurons,), optional
+        Neurons whose result is whether the count is below the threshold.
     popcount : :class:`bool`
         Whether P is a result, too.
     levels_per_stage : :class:`int`
@@ -95,34 +104,48 @@ def plan_layer(
     """
     weights = np.asarray(weights, dtype=bool)
     limits = None if thresholds is None else tuple(int(each) for each in thresholds)
-    return _planned(
+    sums = _planned(
         np.packbits(weights).tobytes(), *weights.shape, gate, limits, popcount, levels_per_stage
     )
+    return sums if inverted is None else replace(sums, inverted=tuple(map(bool, inverted)))
 
 
 def _plan(weights, gate, thresholds, popcount, levels):
     members = weights if gate is Gate.AND else ~weights
-    others = members.sum(axis=1) > members.shape[1] / 2
+    count = members.shape[1]
+    others = members.sum(axis=1) > count / 2
     rows = np.where(others[:, None], ~members, members)
+    limits = [None] * len(rows) if thresholds is None else thresholds
+    known = [_known(limit, count) for limit in limits]
+    rows[[each is not None for each in known]] = False
     sums = _Sums(rows, popcount or gate is Gate.XNOR or others.any(), levels)
-    wanted = [_wanted(rows[n], other, gate) for n, other in enumerate(others)]
-    count = rows.shape[1]
     neurons = []
-    for n, (factor, share, constant) in enumerate(wanted):
-        if thresholds is None:
-            neurons.append(sums.neuron(n, factor, share, constant, count.bit_length()))
+    for n, (limit, sign) in enumerate(zip(limits, known, strict=True)):
+        if sign is not None:
+            neurons.append(sign)
             continue
-        low, high = -thresholds[n], count - thresholds[n]
-        if low >= 0 or high < 0:
-            neurons.append(ZERO if low >= 0 else ONE)
-        else:
-            width = max(high.bit_length(), (~low).bit_length()) + 1
-            neurons.append(sums.neuron(n, factor, share, constant - thresholds[n], width))
+        factor, share, constant = _wanted(rows[n], others[n], gate)
+        width = count.bit_length()
+        if limit is not None:
+            constant -= limit
+            width = max((count - limit).bit_length(), (limit - 1).bit_length()) + 1
+        neurons.append(sums.neuron(n, factor, share, constant, width))
     numbers = sums.numbers(neurons, signs_only=thresholds is not None)
-    total = tuple(sums.total) if popcount else ()
-    layer = LayerSums(sums.netlist, tuple(map(tuple, numbers)), total, thresholds is not None)
+    layer = LayerSums(
+        sums.netlist,
+        tuple(map(tuple, numbers)),
+        tuple(sums.total) if popcount else (),
+        None if thresholds is None else (False,) * len(rows),
+    )
     _check(layer, weights, gate, thresholds)
     return layer
+
+
+def _known(limit, count):
+    """Literal of the sign of a distance to a threshold, if that is always the same."""
+    if limit is not None and limit <= 0:
+        return ZERO
+    return ONE if limit is not None and limit > count else None
 
 
 def _wanted(row, other, gate):
@@ -262,6 +285,6 @@ def _check(layer, weights, gate, thresholds):
     for number, total in zip(layer.numbers, expected, strict=True):
         bits = [netlist.literal(values, literal) for literal in number]
         found = sum(bit.astype(int) << n for n, bit in enumerate(bits))
-        wrong = bits[-1] != (total < 0) if layer.thresholds else found != total
+        wrong = bits[-1] != (total < 0) if thresholds is not None else found != total
         if np.any(wrong):
             raise AssertionError("the adders of a layer do not add what its neurons count")

@@ -8,6 +8,7 @@ from xnorflow.hw.compile.design import Design, check_foldings, check_names, word
 from xnorflow.hw.compile.schedule import buffer_depths, single_period
 from xnorflow.hw.families.device import Cell, Device
 from xnorflow.hw.ops.argmax import ScoresStage
+from xnorflow.hw.ops.binary_conv import BinaryConvStage
 from xnorflow.hw.ops.frame_buffer import FrameBufferStage
 from xnorflow.hw.ops.matrix import Folding, layers
 from xnorflow.hw.ops.registry import STAGES
@@ -194,6 +195,11 @@ def _pipeline(network, foldings, input_lanes, pace):
     for node in network.nodes:
         fed = tuple(lanes[name] for name in node.sources)
         segment = segment_of(network, node, fed, foldings.get(node.name), pace)
+        if taken := _taken_in(node, stages, users):
+            stages[stages.index(taken)] = taken.taking_in(node)
+            sources[node.name] = sources.pop(taken.name)
+            deliver(node.name, node.name, segment.lanes)
+            continue
         feeds = []
         for name, ahead in zip(node.sources, segment.ahead, strict=True):
             feed = ends[name]
@@ -204,6 +210,14 @@ def _pipeline(network, foldings, input_lanes, pace):
         lanes[node.name] = segment.lanes
         deliver(node.name)
     return tuple(stages), sources
+
+
+def _taken_in(node, stages, users):
+    """The stage in front of a node that can have it as a part, if it is the only one behind it."""
+    for stage in stages:
+        if isinstance(stage, BinaryConvStage) and stage.name in node.sources:
+            return stage if users[stage.name] == 1 and stage.taking_in(node) else None
+    return None
 
 
 def _held(network):

@@ -1,5 +1,7 @@
 """Matrix-vector unit: binary weights times a vector of bits, folded in time."""
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 from amaranth import *
 
@@ -13,8 +15,8 @@ from xnorflow.hw.arithmetic.resources import CONTROL, Resources, chain, register
 from xnorflow.hw.families.ecp5 import ECP5
 from xnorflow.hw.ops.matrix import MatrixStage, MatrixUnit, is_channelwise
 from xnorflow.hw.ops.operands import Operands, weight_rows
-from xnorflow.hw.ops.unrolled import UnrolledUnit, can_unroll, unrolled_sums
-from xnorflow.ir import Gate
+from xnorflow.hw.ops.unrolled import UnrolledUnit, can_unroll, takes_in, unrolled_sums
+from xnorflow.ir import Gate, Threshold
 
 
 __all__ = ["BinaryConvStage", "MatrixVectorUnit"]
@@ -120,8 +122,27 @@ class MatrixVectorUnit(MatrixUnit):
         return m
 
 
+@dataclass(frozen=True)
 class BinaryConvStage(MatrixStage):
-    """Multiply bits with bits."""
+    """Multiply bits with bits.
+
+    Attributes
+    ----------
+    threshold : Threshold or None
+        The node behind it, where that is part of the unit.
+    """
+
+    threshold: Threshold | None = None
+
+    @property
+    def name(self):
+        return self.node.name if self.threshold is None else self.threshold.name
+
+    def taking_in(self, node):
+        """The same stage with the node behind it; None if that cannot be part of it."""
+        if self.unrolled and not self.node.popcount and takes_in(node):
+            return replace(self, threshold=node)
+        return None
 
     @property
     def weight_bits(self):
@@ -143,7 +164,8 @@ class BinaryConvStage(MatrixStage):
         return Operands.latency + self._counting(device).latency  # the ring takes one
 
     def _sums(self, device):
-        return unrolled_sums(self.matrix, self.node.gate, self.node.popcount, device.family)
+        node = self.node
+        return unrolled_sums(self.matrix, node.gate, node.popcount, device.family, self.threshold)
 
     def _counting(self, device):
         node = self.node
@@ -177,6 +199,8 @@ class BinaryConvStage(MatrixStage):
 
     def describe(self, depth):
         kind = {"gate": self.node.gate.value, "popcount": self.node.popcount}
+        if self.threshold is not None:
+            kind["layer"] = self.node.name
         return super().describe(depth) | kind
 
     def build(self, device, depth):
@@ -186,6 +210,7 @@ class BinaryConvStage(MatrixStage):
                 self.matrix,
                 gate=self.node.gate,
                 popcount=self.node.popcount,
+                threshold=self.threshold,
                 lanes=simd,
                 family=device.family,
             )
