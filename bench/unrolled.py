@@ -35,6 +35,7 @@ from xnorflow.hw.arithmetic.registers import registered
 from xnorflow.hw.compile.verilog import component_verilog
 from xnorflow.hw.families.device import Cell
 from xnorflow.hw.families.ecp5 import ECP5_85F
+from xnorflow.sim.verilate import verilate
 
 
 LAYERS = {"64x32": 4, "256x64": 4, "784x64": 4}
@@ -49,27 +50,7 @@ PEER = Path(__file__).with_name("unrolled_da4ml.py")
 FAST = 'scratchpad -set abc9.script "+&ps;,&if,{W},{D},{R},-v;"'
 """abc9's default script takes minutes on so many counters."""
 
-BENCH = """
-module bench;
-  reg clk = 0;
-  reg [INPUTS-1:0] frames [0:FRAMES-1];
-  reg [INPUTS-1:0] i;
-  wire [OUTPUTS-1:0] o;
-  integer n, file;
-  top dut(.clk(clk), .rst(1'b0), .i(i), .o(o));
-  initial begin
-    $readmemb("frames.txt", frames);
-    file = $fopen("results.txt");
-    for (n = 0; n < FRAMES + LATENCY - 1; n = n + 1) begin
-      i = frames[n < FRAMES ? n : 0];
-      #1 clk = 1;
-      #1 if (n >= LATENCY - 1) $fdisplay(file, "%b", o);
-      clk = 0;
-    end
-    $finish;
-  end
-endmodule
-"""
+HARNESS = Path(__file__).with_suffix(".cpp")
 
 
 class Top(wiring.Component):
@@ -144,27 +125,17 @@ def ours(weights, thresholds, levels):
 
 
 def wrong_bits(folder, weights, thresholds, latency):
-    """Results of the Verilog in Icarus that differ from the integers."""
-    frames = random_frames(weights.shape[1])
-    _write_bits(folder / "frames.txt", frames)
+    """Results of the Verilog in Verilator that differ from the integers."""
     neurons, inputs = weights.shape
-    sizes = {"INPUTS": inputs, "OUTPUTS": neurons, "FRAMES": FRAMES, "LATENCY": latency}
-    text = BENCH
-    for key, value in sizes.items():
-        text = text.replace(key, str(value))
-    (folder / "bench.v").write_text(text)
-    _run(["iverilog", "-g2005", "-o", "bench", "bench.v", "top.v"], folder)
-    _run(["vvp", "-n", "bench"], folder)
-    lines = (folder / "results.txt").read_text().split()
-    found = np.array([[int(bit) for bit in reversed(line)] for line in lines], bool)
+    frames = random_frames(inputs)
+    packed = np.packbits(frames, axis=1, bitorder="little")
+    (folder / "frames.bin").write_bytes(packed.tobytes())
+    program = verilate(folder / "top.v", "top", HARNESS, folder)
+    _run([program, folder, packed.shape[1], -(-neurons // 8), FRAMES, latency], folder)
+    results = np.frombuffer((folder / "results.bin").read_bytes(), np.uint8).reshape(FRAMES, -1)
+    found = np.unpackbits(results, axis=1, bitorder="little")[:, :neurons]
     matches = frames.astype(int) @ (2 * weights.T.astype(int) - 1) + (~weights).sum(axis=1)
     return int((found != (matches >= thresholds)).sum())
-
-
-def _write_bits(path, frames):
-    path.write_text(
-        "".join("".join("01"[b] for b in row[::-1]) + "\n" for row in frames.astype(int))
-    )
 
 
 def placed(folder):

@@ -40,7 +40,9 @@ def main() -> None:
     model = RTLModel(layer, "layer", folder / "project", latency_cutoff=cutoff, print_latency=False)
     model.write()
     seconds = monotonic() - begin
-    sources = [each.read_text() for each in sorted((folder / "project").rglob("*.v"))]
+    # A look-up table wants a file of contents, and there is none.
+    files = [each for each in (folder / "project").rglob("*.v") if each.stem != "lookup_table"]
+    sources = [each.read_text() for each in sorted(files)]
     top = TOP.replace("INPUTS", str(inputs)).replace("NEURONS", str(neurons))
     (folder / "top.v").write_text("".join([*sources, top]))
     print(

@@ -129,7 +129,7 @@ def _cost(found):
 
 def _read(path):
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             inputs, adders, terms, lengths = (
                 file[name] for name in ("inputs", "adders", "terms", "lengths")
             )
