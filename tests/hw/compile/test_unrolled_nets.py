@@ -13,6 +13,7 @@ from xnorflow.ir import (
     Affine,
     ArgMax,
     BinaryConv,
+    Concat,
     FeatureMap,
     Gate,
     Network,
@@ -75,6 +76,26 @@ def test_equals_the_golden_model(side, gate, device, stall):
     if stall == 0 and side == 1:
         assert results[0][0] - starts[0] == design.latency
         assert starts[-1] - starts[0] == 29  # a frame a cycle
+
+
+def test_counts_that_two_nodes_want_are_delivered():
+    rng = np.random.default_rng(1)
+    nodes = (
+        Threshold("bits", INPUT, np.full(8, 128)),
+        BinaryConv("conv", "bits", rng.random((6, 1, 1, 8)) < 0.5),
+        Threshold("few", "conv", np.full(6, 3)),
+        Threshold("many", "conv", np.full(6, 5)),
+        Concat("both", "few", "many"),
+        BinaryConv("fc", "both", rng.random((3, 1, 1, 12)) < 0.5),
+        ArgMax("label", "fc"),
+    )
+    network = Network("two", FeatureMap(1, 1, 8, UInt(8)), nodes, tuple("abc"))
+    design = plan(network, {"conv": Folding(6, 8), "fc": Folding(3, 12)}, 8, ECP5_85F)
+    units = [stage.name for stage in design.stages if stage.component is UnrolledUnit]
+    assert units == ["conv", "fc"]
+    frames = rng.integers(0, 256, (10, 1, 1, 8), dtype=np.uint8)
+    _, results = run(design, [words_of(frame, 8) for frame in frames], rest=50)
+    assert [scores for _, _, scores in results] == golden(network, frames).scores.tolist()
 
 
 def test_resources_are_those_of_the_adders():
