@@ -18,6 +18,9 @@ __all__ = ["UnrolledUnit", "can_unroll", "takes_in", "unrolled_sums"]
 _MOST_SYNAPSES = 1 << 16
 """Weights up to which shared adders are looked for: a minute, and more than any device holds."""
 
+_LARGE = 1 << 15
+"""Weights above which another level of logic lies between registers, which are too many else."""
+
 
 def can_unroll(weights, *, bits=1, mask=None):
     """Whether a matrix of weights may become an `UnrolledUnit`."""
@@ -29,7 +32,7 @@ def unrolled_sums(weights, gate, popcount, family, threshold=None):
     compare = {}
     if threshold is not None:
         compare = {"thresholds": threshold.thresholds, "inverted": threshold.inverted}
-    levels = max(2, family.levels_per_stage)
+    levels = max(2, family.levels_per_stage + (weights.size > _LARGE))
     return plan_layer(weights, gate, popcount=popcount, levels_per_stage=levels, **compare)
 
 
