@@ -52,9 +52,9 @@ def fold(
     Of all that fit, in look-up tables, block RAMs and multipliers at once, it has the least sum of
     estimated shares of what there is, that of block RAMs counting half, for the fewest input lanes,
     a power of two, that keep the rate. Foldings of layers are chosen together, since the PE of one
-    are the lanes that feed the next, and so is what memories are made of. What queues and buffers
-    take beyond what is known before a pipeline is planned counts as it does in the pipeline that
-    was planned last.
+    are the lanes that feed the next, and so is what memories are made of. What is not known before
+    a pipeline is planned, the depth of queues and buffers and what layers with constant weights
+    save by comparing themselves, counts as it does in the pipeline that was planned last.
 
     Parameters
     ----------

@@ -195,10 +195,12 @@ def _pipeline(network, foldings, input_lanes, pace):
     for node in network.nodes:
         fed = tuple(lanes[name] for name in node.sources)
         segment = segment_of(network, node, fed, foldings.get(node.name), pace)
-        if taken := _taken_in(node, stages, users):
+        lanes[node.name] = segment.lanes
+        if taken := _taken_in(node, stages, wiring):
             stages[stages.index(taken)] = taken.taking_in(node)
             sources[node.name] = sources.pop(taken.name)
-            deliver(node.name, node.name, segment.lanes)
+            ends[node.name] = node.name
+            deliver(node.name)
             continue
         feeds = []
         for name, ahead in zip(node.sources, segment.ahead, strict=True):
@@ -207,16 +209,16 @@ def _pipeline(network, foldings, input_lanes, pace):
                 feed = add(stage, feed)
             feeds.append(feed)
         ends[node.name] = add(segment.stage, *feeds)
-        lanes[node.name] = segment.lanes
         deliver(node.name)
     return tuple(stages), sources
 
 
-def _taken_in(node, stages, users):
+def _taken_in(node, stages, wiring):
     """The stage in front of a node that can have it as a part, if it is the only one behind it."""
     for stage in stages:
         if isinstance(stage, BinaryConvStage) and stage.name in node.sources:
-            return stage if users[stage.name] == 1 and stage.taking_in(node) else None
+            users = wiring.users[stage.name] + wiring.late[stage.name]
+            return stage if users == 1 and stage.taking_in(node) else None
     return None
 
 

@@ -20,12 +20,15 @@ from xnorflow.ir import INPUT, ArgMax, BinaryConv, FeatureMap, Network, Threshol
 
 
 def small_conv(seed):
-    """A convolution, and a dense layer behind it."""
+    """A convolution, and a dense layer behind it.
+
+    With its groups, it takes no whole windows, whose queue is known once a pipeline is planned.
+    """
     rng = np.random.default_rng(seed)
     nodes = (
         Threshold("bits", INPUT, np.array([128, 128])),
-        BinaryConv("conv", "bits", rng.random((4, 3, 3, 2)) < 0.5),
-        Threshold("act", "conv", rng.integers(5, 14, 4)),
+        BinaryConv("conv", "bits", rng.random((4, 3, 3, 1)) < 0.5, groups=2),
+        Threshold("act", "conv", rng.integers(2, 7, 4)),
         BinaryConv("fc", "act", rng.random((2, 2, 2, 4)) < 0.5),
         ArgMax("label", "fc"),
     )
@@ -37,7 +40,7 @@ NETWORKS = {
     "popcount": random_mlp(1, side=2, widths=(3, 2), classes=2, popcount=True),
     "conv": small_conv(0),
 }
-CYCLES = {"mlp": (6, 24), "popcount": (4, 9), "conv": (36, 150)}
+CYCLES = {"mlp": (6, 24), "popcount": (4, 9), "conv": (72, 150)}
 DEVICES = {
     f"{device.name}-{luts}-{blocks}": replace(
         device, luts=luts, block_rams=blocks, multipliers=blocks

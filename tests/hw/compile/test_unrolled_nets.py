@@ -68,7 +68,8 @@ def test_equals_the_golden_model(side, gate, device, stall):
     assert design.cycles_per_frame == side * side
 
     frames = np.random.default_rng(0).integers(0, 256, (30, side, side, 16), dtype=np.uint8)
-    starts, results = run(design, [words_of(frame, 16) for frame in frames], stall=stall)
+    words = [words_of(frame, 16) for frame in frames]
+    starts, results = run(design, words, stall=stall, rest=4 * design.latency)
 
     expected = golden(network, frames)
     assert len(np.unique(expected.scores, axis=0)) > 5
