@@ -20,6 +20,11 @@ def find_pll(family: Family, oscillator: int, clock: int):
     DesignError
         If there are none.
     """
+    if family.pll is None:
+        raise DesignError(
+            f"PLLs of {family} are not supported: the clock must be the oscillator's, "
+            f"{oscillator / 1e6:g} MHz"
+        )
     settings = {}
     for made, pll in family.pll.candidates(oscillator):
         settings.setdefault(made, pll)

@@ -2,12 +2,14 @@
 
 from contextlib import suppress
 
-from xnorflow.boards.targets import TARGETS, Target
+from xnorflow.boards.target import Target
+from xnorflow.boards.targets import ICEBREAKER, ULX3S_85F
 from xnorflow.errors import DesignError
 from xnorflow.hw.arithmetic.resources import Resources, buffer
 from xnorflow.hw.compile.choose import choose
 from xnorflow.hw.compile.design import Design
 from xnorflow.hw.compile.estimate import estimate
+from xnorflow.hw.families.device import Device
 from xnorflow.hw.streams.words import value_bits
 from xnorflow.ir import FeatureMap, Network
 
@@ -32,7 +34,7 @@ _MARGIN = 1.1
 
 def choose_for(
     network: Network,
-    target: Target,
+    place: Target | Device,
     *,
     clock: int | None = None,
     linked: bool = True,
@@ -41,16 +43,16 @@ def choose_for(
     fastest: bool = False,
     single_buffered: bool = False,
 ) -> Design:
-    """Choose a design for a board.
+    """Choose a design for a board, or for a device without one.
 
     Parameters
     ----------
     network, cycles, fps, fastest, single_buffered
         As for `xnorflow.hw.compile.choose.choose`.
-    target : Target
-        The board.
+    place : Target or Device
+        The board or the device.
     clock : int, optional
-        Frequency in Hz, if not the board's usual.
+        Frequency in Hz, if not the usual there.
     linked : bool
         Whether it leaves room for the link to the host.
 
@@ -61,8 +63,8 @@ def choose_for(
     """
     return choose(
         network,
-        target.device,
-        clock=target.clock if clock is None else clock,
+        place.device if isinstance(place, Target) else place,
+        clock=place.clock if clock is None else clock,
         cycles=cycles,
         fps=fps,
         fastest=fastest,
@@ -72,18 +74,16 @@ def choose_for(
 
 
 def smallest_design(network: Network) -> Design:
-    """Choose a design for the first board that has room for it; they go by size.
+    """Choose a design for an iCEBreaker, or for the largest ULX3S if it needs that.
 
     Raises
     ------
     DesignError
         If it fits none.
     """
-    *smaller, largest = TARGETS
-    for target in smaller:
-        with suppress(DesignError):
-            return choose_for(network, target)
-    return choose_for(network, largest)
+    with suppress(DesignError):
+        return choose_for(network, ICEBREAKER)
+    return choose_for(network, ULX3S_85F)
 
 
 def link_resources(design: Design) -> Resources:

@@ -18,6 +18,7 @@ _CELLS = {name: cell for family in FAMILIES for name, cell in family.cells.items
 _GENERATED = re.compile(
     r"_(?:TRELLIS_FF|SB_[A-Z]+|LUT4|CCU2C|PFUMX|L6MUX21|DFF|ALU|CC_)|\$|_\d+_\$"
 )
+_USAGE = r"Info:\s+(\w+): +(\d+)/ *(\d+) +\d+%"
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,12 @@ class Timing:
 def read_usage(log: str) -> dict[Cell, Usage]:
     """Read the cells that a design takes from nextpnr's log, be it that it does not fit."""
     usage = {}
-    for name, used, available in re.findall(r"Info:\s+(\w+): +(\d+)/ *(\d+) +\d+%", log):
+    for name, used, available in re.findall(_USAGE, log.rpartition("Device utilisation:")[2]):
         if name in _CELLS:
-            usage[_CELLS[name]] = Usage(int(used), int(available))
+            before = usage.get(_CELLS[name], Usage(0, 0))
+            usage[_CELLS[name]] = Usage(
+                before.used + int(used), max(before.available, int(available))
+            )
     if Cell.LUT in usage and Cell.FLIP_FLOP not in usage:
         # iCE40: the flip-flops are counted while they are packed into logic cells.
         packed = re.findall(r"Info: +(\d+) LCs used as (?:LUT4 and DFF|DFF only)", log)

@@ -15,6 +15,8 @@ _OLDEST = {
     "yosys": ((0, 40), "-V"),  # the oldest that Amaranth writes for
     "nextpnr-ice40": ((0, 5), "--version"),
     "nextpnr-ecp5": ((0, 5), "--version"),  # the first whose reports count TRELLIS_COMB
+    "nextpnr-himbaechel-gowin": ((0, 9), "--version"),  # the first that knows a GW5AST-138C
+    "nextpnr-himbaechel-gatemate": ((0, 9), "--version"),  # the first with GateMate
 }
 
 
@@ -31,13 +33,18 @@ def find_tools(names: list[str]) -> dict[str, Path]:
     native = {name: path for name in names if (path := _native(name))}
     if len(native) == len(names):
         return native
-    wheels = {name: path for name in names if (path := _from_wheel(f"yowasp-{name}"))}
+    wheels = {name: path for name in names if (path := _from_wheel(_wheel_name(name)))}
     missing = [name for name in names if name not in wheels]
     if missing:
         raise ToolError(
             f"{', '.join(missing)} cannot be found: install with `pip install 'xnorflow[boards]'`"
         )
     return wheels
+
+
+def _wheel_name(name: str) -> str:
+    """Name of a program in a wheel: YoWASP's have a prefix, Apicula's packer is plain Python."""
+    return name if name == "gowin_pack" else f"yowasp-{name}"
 
 
 def _native(name: str) -> Path | None:

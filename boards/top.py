@@ -5,7 +5,7 @@ from amaranth.lib import io
 
 from xnorflow.boards.clock import PllDomain, find_pll
 from xnorflow.boards.link import LinkTop
-from xnorflow.boards.targets import Target
+from xnorflow.boards.target import Target
 from xnorflow.boards.uart import MIN_DIVISOR
 from xnorflow.errors import DesignError
 from xnorflow.frames import value_bytes
@@ -86,8 +86,12 @@ class BoardTop(Elaboratable):
             m.d.comb += buffer.o.eq(level)
 
         drive("tx", uart.tx, link.tx)
-        drive("busy_led", platform.request(*self.target.busy_led, dir="-"), link.busy)
-        drive("refused_led", platform.request(*self.target.refused_led, dir="-"), link.refused)
+        for name, led, level in (
+            ("busy_led", self.target.busy_led, link.busy),
+            ("refused_led", self.target.refused_led, link.refused),
+        ):
+            if led is not None:
+                drive(name, platform.request(*led, dir="-"), level)
         for name in self.target.high:
             drive(name, platform.request(name, 0, dir="-"), 1)
 

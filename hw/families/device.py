@@ -49,6 +49,8 @@ class Family:
     placement: str = "--placer heap"  # options of nextpnr
     suffix: str | None = None  # of files with bitstreams, where these are built
     pll: type | None = None  # settings of its PLL: see xnorflow.boards.clock
+    fmax_margin: float = 1.0
+    """By how much nextpnr's highest clock must exceed the clock; 1 where its timing is exact."""
 
     def __str__(self):
         return self.name
@@ -75,6 +77,11 @@ class Device:
     memories : Cell or None
         Look-up tables or block RAMs: what memories are made of that may be either. Of what they
         take the smaller part, if nothing is said.
+    clock : int
+        Frequency in Hz that designs without a board are planned for.
+    part : str
+        Regular expression of its makers' part numbers, which need not be in capitals, where these
+        do not begin with the name.
     """
 
     name: str
@@ -87,6 +94,8 @@ class Device:
     multiplier_bits: int
     packer: tuple[str, ...] = ()
     memories: Cell | None = None
+    clock: int = 50_000_000
+    part: str = ""
 
     def __str__(self):
         return self.name

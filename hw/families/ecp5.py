@@ -10,7 +10,15 @@ from amaranth.lib import io
 from xnorflow.hw.families.device import Cell, Device, Family
 
 
-__all__ = ["ECP5", "ECP5_85F", "Ecp5Pll"]
+__all__ = [
+    "DEVICES",
+    "ECP5",
+    "ECP5_12F",
+    "ECP5_25F",
+    "ECP5_45F",
+    "ECP5_85F",
+    "Ecp5Pll",
+]
 
 
 @dataclass(frozen=True)
@@ -132,14 +140,27 @@ ECP5 = Family(
     pll=Ecp5Pll,
 )
 
-ECP5_85F = Device(
-    "LFE5U-85F",
-    ECP5,
-    83640,
-    208,
-    18432,
-    (36, 18, 9, 4, 2, 1),
-    156,
-    18,
-    packer=("nextpnr-ecp5", "--85k", "--package", "CABGA756", "--out-of-context"),
-)
+_SIZES = {"12F": (24288, 56, 28), "25F": (24288, 56, 28), "45F": (43848, 108, 72),
+          "85F": (83640, 208, 156)}  # fmt: skip
+"""Look-up tables, block RAMs, multipliers. A 12F is a 25F's die, all of which nextpnr takes."""
+
+
+def _device(series, size):
+    luts, block_rams, multipliers = _SIZES[size]
+    prefix = {"LFE5U": "", "LFE5UM": "um-", "LFE5UM5G": "um5g-"}[series]
+    packing = (
+        "nextpnr-ecp5", f"--{prefix}{size[:2]}k", "--package", "CABGA756" if size == "85F" else
+        "CABGA381", "--out-of-context",
+    )  # fmt: skip
+    return Device(
+        f"{series}-{size}", ECP5, luts, block_rams, 18432, (36, 18, 9, 4, 2, 1), multipliers, 18,
+        packing,
+    )  # fmt: skip
+
+
+ECP5_12F, ECP5_25F, ECP5_45F, ECP5_85F = (_device("LFE5U", size) for size in _SIZES)
+
+DEVICES = (
+    ECP5_12F, ECP5_25F, ECP5_45F, ECP5_85F,
+    *(_device(series, size) for series in ("LFE5UM", "LFE5UM5G") for size in ("25F", "45F", "85F")),
+)  # fmt: skip

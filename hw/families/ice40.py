@@ -4,16 +4,19 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from amaranth import *
+from amaranth.lib import io
 
 from xnorflow.hw.families.device import Cell, Device, Family
 
 
-__all__ = ["ICE40", "UP5K", "Ice40Pll"]
+__all__ = ["DEVICES", "HX1K", "HX4K", "HX8K", "ICE40", "LP1K", "LP8K", "UP5K", "Ice40Pll"]
+
+_PLL_PAD = "35"  # of a UP5K in its package of 48 pins
 
 
 @dataclass(frozen=True)
 class Ice40Pll:
-    """Settings of an SB_PLL40_PAD whose input is the pad of the oscillator.
+    """Settings of an SB_PLL40_PAD, or of an SB_PLL40_CORE if the oscillator is at another pad.
 
     Source: Lattice FPGA-TN-02052, "iCE40 sysCLOCK PLL Design and Usage Guide"; the filter ranges
     are those of Project IceStorm's icepll.
@@ -44,19 +47,26 @@ class Ice40Pll:
 
     def instance(self, port, clock, locked):
         """Return the PLL: from the pad of ``port`` to the signals ``clock`` and ``locked``."""
-        return Instance(
-            "SB_PLL40_PAD",
+        m = Module()
+        if any(pin.name == _PLL_PAD for pin in port.io.metadata):
+            kind, source = "SB_PLL40_PAD", {"io_PACKAGEPIN": port.io}
+        else:
+            m.submodules.oscillator = oscillator = io.Buffer("i", port)
+            kind, source = "SB_PLL40_CORE", {"i_REFERENCECLK": oscillator.i}
+        m.submodules.pll = Instance(
+            kind,
             p_FEEDBACK_PATH="SIMPLE",
             p_DIVR=Const(self.divr, 4),
             p_DIVF=Const(self.divf, 7),
             p_DIVQ=Const(self.divq, 3),
             p_FILTER_RANGE=Const(self.filter_range, 3),
-            io_PACKAGEPIN=port.io,
             i_RESETB=Const(1),
             i_BYPASS=Const(0),
             o_PLLOUTGLOBAL=clock,
             o_LOCK=locked,
+            **source,
         )
+        return m
 
 
 ICE40 = Family(
@@ -81,6 +91,20 @@ ICE40 = Family(
     pll=Ice40Pll,
 )
 
-UP5K = Device(
-    "iCE40UP5K", ICE40, 5280, 30, 4096, (16, 8, 4, 2), 8, 16, packer=("nextpnr-ice40", "--up5k")
-)
+
+def _device(name, luts, block_rams, multipliers, packer, clock=25_000_000):
+    packing = ("nextpnr-ice40", *packer.split())
+    return Device(
+        name, ICE40, luts, block_rams, 4096, (16, 8, 4, 2), multipliers, 16, packing, clock=clock
+    )
+
+
+UP5K = _device("iCE40UP5K", 5280, 30, 8, "--up5k", clock=12_000_000)
+HX1K = _device("iCE40HX1K", 1280, 16, 0, "--hx1k")
+LP1K = _device("iCE40LP1K", 1280, 16, 0, "--lp1k", clock=12_000_000)
+# It is the die of an HX8K, all of which nextpnr takes.
+HX4K = _device("iCE40HX4K", 7680, 32, 0, "--hx8k --package tq144:4k")
+HX8K = _device("iCE40HX8K", 7680, 32, 0, "--hx8k")
+LP8K = _device("iCE40LP8K", 7680, 32, 0, "--lp8k", clock=12_000_000)
+
+DEVICES = (LP1K, HX1K, UP5K, HX4K, LP8K, HX8K)

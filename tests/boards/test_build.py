@@ -11,7 +11,7 @@ from xnorflow.boards import build as build_module
 from xnorflow.boards.build import Stage, build
 from xnorflow.boards.plan import link_resources
 from xnorflow.boards.report import Usage
-from xnorflow.boards.targets import ICEBREAKER, TARGETS, ULX3S_85F
+from xnorflow.boards.targets import ICEBREAKER, TARGETS, ULX3S_85F, find_target
 from xnorflow.errors import DesignError, FormatError, ToolError
 from xnorflow.hw.compile.estimate import estimate
 from xnorflow.hw.families.device import Cell
@@ -31,7 +31,7 @@ def write(**files):
 GOOD = {
     "yosys": write(top__json=json.dumps({"modules": {}})),
     "nextpnr": write(top__tim=ICE40_LOG, report__json=REPORT, top__asc="", top__config=""),
-    "pack": write(top__bin="bits", top__bit="bits"),
+    "pack": write(top__bin="bits", top__bit="bits", top__fs="bits"),
 }
 
 
@@ -47,8 +47,12 @@ def fake_tools(tmp_path, monkeypatch):
             "yosys": "yosys",
             "nextpnr-ice40": "nextpnr",
             "nextpnr-ecp5": "nextpnr",
+            "nextpnr-himbaechel-gowin": "nextpnr",
+            "nextpnr-himbaechel-gatemate": "nextpnr",
             "icepack": "pack",
             "ecppack": "pack",
+            "gowin_pack": "pack",
+            "gmpack": "pack",
         }
         for name, body in paths.items():
             path = folder / name
@@ -62,25 +66,23 @@ def fake_tools(tmp_path, monkeypatch):
     return replace
 
 
-@pytest.mark.usefixtures("fake_tools")
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
-def test_builds(tmp_path, target):
+def test_builds(tmp_path, fake_tools, target):
+    report = REPORT.replace("36.29", "136.29")
+    fake_tools(nextpnr=GOOD["nextpnr"] + write(report__json=report))
     stages = []
     directory = tmp_path / "new" / "folder"
 
-    built = build(
-        tiny_design(target), target, directory, clock=25_000_000 if target is ULX3S_85F else None,
-        progress=stages.append,
-    )  # fmt: skip
+    built = build(tiny_design(target), target, directory, progress=stages.append)
 
     assert stages == list(Stage)
     assert built.bitstream.read_text() == "bits"
     assert built.bitstream.stem == target.name
     assert built.usage[Cell.LUT] == Usage(1383, 5280)
-    assert built.timing.fmax == 36.29e6
+    assert built.timing.fmax == 136.29e6
     assert built.cycles_per_frame == 96
     assert built.frames_per_second == built.clock / 96
-    assert built.peak_frames_per_second == 36.29e6 / 96
+    assert built.peak_frames_per_second == 136.29e6 / 96
 
 
 def test_passes_options_to_the_tools(tmp_path, fake_tools):
@@ -155,6 +157,17 @@ def test_says_that_the_clock_is_missed(tmp_path, fake_tools):
         r"not 12 MHz, because of the path from fc1\.count to act1\.level: 5\.0 ns, "
         r"of which 2\.0 logic and 3\.0 routing; try another seed, or a lower clock",
     )
+
+
+def test_keeps_a_margin_where_the_timing_is_not_exact(tmp_path, fake_tools):
+    board = find_target("tang-nano-9k")
+    for fmax, fits in (("33.7", False), ("33.8", True)):
+        fake_tools(nextpnr=GOOD["nextpnr"] + write(report__json=REPORT.replace("36.29", fmax)))
+        if fits:
+            assert build(tiny_design(board), board, tmp_path).fmax == 33.8e6
+        else:
+            with pytest.raises(DesignError, match="not 27 MHz with the margin of 25% that is kept"):
+                build(tiny_design(board), board, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from xnorflow.cli.options import (
     ClockOption,
     CyclesOption,
     DataOption,
+    DeviceOption,
     FastestOption,
     InputOption,
     LabelsOption,
@@ -34,7 +35,9 @@ from xnorflow.hw.streams.packets import FramesPerPacket
 
 
 if TYPE_CHECKING:
+    from xnorflow.boards.targets import Target
     from xnorflow.hw.compile.design import Design
+    from xnorflow.hw.families.device import Device
     from xnorflow.ir import Network
 
 
@@ -43,7 +46,8 @@ __all__ = ["build", "generate", "plan", "simulate"]
 
 def plan(
     network: NetworkArgument,
-    board: BoardOption = "ulx3s-85f",
+    board: BoardOption = None,
+    device: DeviceOption = None,
     cycles: CyclesOption = None,
     fps: RateOption = None,
     fastest: FastestOption = False,
@@ -64,13 +68,14 @@ def plan(
     choose.
     """
     from xnorflow.boards.plan import link_resources
-    from xnorflow.boards.targets import find_target
+    from xnorflow.boards.targets import find_place
     from xnorflow.hw.compile.fold import FILL, budget_of, fold_faster
     from xnorflow.tables import explain_table, plan_table
 
+    place = find_place(board, device)
     design = _choose(
         load_network(network),
-        board,
+        place,
         cycles=cycles,
         fps=fps,
         fastest=fastest,
@@ -82,7 +87,7 @@ def plan(
     if explain:
         faster = fold_faster(design, beside=link_resources)
         console.print(explain_table(design, faster, budget_of(design.device), link_resources))
-    hertz = find_target(board).clock if clock is None else _hertz(clock)
+    hertz = place.clock if clock is None else _hertz(clock)
     console.print(
         f"{design.cycles_per_frame:,} cycles a frame: {hertz / design.cycles_per_frame:,.0f} "
         f"frames a second at {hertz / 1e6:g} MHz\n"
@@ -94,7 +99,8 @@ def plan(
 def generate(
     network: NetworkArgument,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")],
-    board: BoardOption = "ulx3s-85f",
+    board: BoardOption = None,
+    device: DeviceOption = None,
     cycles: CyclesOption = None,
     fps: RateOption = None,
     fastest: FastestOption = False,
@@ -107,13 +113,14 @@ def generate(
     Without a rate, the design takes one pixel a cycle if all layers are dense, a thousand frames a
     second otherwise, or is as fast as fits the FPGA.
     """
+    from xnorflow.boards.targets import find_place
     from xnorflow.hw.compile.emit import generate as generate_files
     from xnorflow.tables import design_table
 
     redirect_tools()
     design = _choose(
         load_network(network),
-        board,
+        find_place(board, device),
         cycles=cycles,
         fps=fps,
         fastest=fastest,
@@ -135,7 +142,8 @@ def simulate(
     frames: InputOption = None,
     labels: LabelsOption = None,
     output: OutputOption = None,
-    board: BoardOption = "ulx3s-85f",
+    board: BoardOption = None,
+    device: DeviceOption = None,
     cycles: CyclesOption = None,
     fps: RateOption = None,
     fastest: FastestOption = False,
@@ -151,6 +159,7 @@ def simulate(
     ] = False,
 ) -> None:
     """Run frames through the RTL, and compare every score with the golden model's."""
+    from xnorflow.boards.targets import find_place
     from xnorflow.hw.compile.emit import generate as generate_files
     from xnorflow.sim.simulate import compile_accelerator, first_difference
     from xnorflow.sim.simulate import simulate as run_simulation
@@ -165,7 +174,7 @@ def simulate(
         images, truth = load_frames(loaded, data, limit, frames, labels)
     design = _choose(
         loaded,
-        board,
+        find_place(board, device),
         cycles=cycles,
         fps=fps,
         fastest=fastest,
@@ -200,7 +209,10 @@ def simulate(
 def build(
     network: NetworkArgument,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")],
-    board: BoardOption,
+    board: Annotated[
+        str,
+        typer.Option("--board", help="One of `xnorflow boards`, or my_board.py:MyBoard."),
+    ],
     cycles: CyclesOption = None,
     fps: RateOption = None,
     fastest: FastestOption = False,
@@ -215,9 +227,10 @@ def build(
     from xnorflow.tables import design_table
 
     redirect_tools()
+    target = find_target(board)
     design = _choose(
         load_network(network),
-        board,
+        target,
         cycles=cycles,
         fps=fps,
         fastest=fastest,
@@ -226,7 +239,6 @@ def build(
         linked=True,
     )
     console.print(design_table(design))
-    target = find_target(board)
     kept = f"there is no bitstream, and the tools' files so far are in {out}; the same command "
     with on_interrupt(lambda: f"{kept}starts again"), stages() as begin:
 
@@ -251,7 +263,10 @@ def build(
     table.add_row("at the highest clock", f"{report.peak_frames_per_second:,.0f}")
     console.print(table)
     console.print(f"{report.bitstream} is written; to load it:", soft_wrap=True)
-    console.print(f"  {shlex.join([*target.loader, str(report.bitstream)])}", soft_wrap=True)
+    command = ["xnorflow", "flash", str(report.bitstream), "--board", board]
+    console.print(f"  {target.loading or shlex.join(command)}", soft_wrap=True)
+    if target.wiring:
+        console.print(f"to talk to it: {target.wiring}", soft_wrap=True)
 
 
 def _with_packets(design: "Design", frames_per_packet: FramesPerPacket) -> "Design":
@@ -274,20 +289,18 @@ def _report_cycles(design: "Design", cycles: int | None, latency: int) -> None:
 
 def _choose(
     network: "Network",
-    board: str,
+    place: "Target | Device",
     *,
     clock: float | None,
     linked: bool = False,
     **rate: Any,
 ) -> "Design":
-    """Choose a design for a board; ``clock`` is in MHz, if not the board's usual."""
+    """Choose a design for a board or a device; ``clock`` is in MHz, if not the usual there."""
     from xnorflow.boards.plan import choose_for
-    from xnorflow.boards.targets import find_target
 
-    target = find_target(board)
     with console.status("folding …"):  # which takes a while with large networks
         hertz = None if clock is None else _hertz(clock)
-        return choose_for(network, target, clock=hertz, linked=linked, **rate)
+        return choose_for(network, place, clock=hertz, linked=linked, **rate)
 
 
 def _hertz(clock: float) -> int:

@@ -13,6 +13,7 @@ __all__ = [
     "ClockOption",
     "CyclesOption",
     "DataOption",
+    "DeviceOption",
     "FastestOption",
     "InputOption",
     "LabelsOption",
@@ -61,7 +62,18 @@ OutputOption = Annotated[
     Path | None, typer.Option("--output", help="Write the scores here: a .npy file, N×classes.")
 ]
 BoardOption = Annotated[
-    str, typer.Option("--board", help="Board whose FPGA sets the budget; see `xnorflow boards`.")
+    str | None,
+    typer.Option(
+        "--board",
+        help="Board whose FPGA sets the budget, ulx3s-85f if none is given: one of `xnorflow "
+        "boards`, or one of your own, my_board.py:MyBoard.",
+    ),
+]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device", help="An FPGA without a board: its name or part number, as iCE40HX8K."
+    ),
 ]
 CyclesOption = Annotated[
     int | None, typer.Option("--cycles", min=1, help="Most clock cycles a frame.")
