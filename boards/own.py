@@ -1,7 +1,6 @@
 """Boards of users: a class in a Python file of their own."""
 
 import importlib.util
-import re
 from pathlib import Path
 
 from amaranth.build import Platform, ResourceError
@@ -17,7 +16,7 @@ __all__ = ["is_own_board", "load_board"]
 
 def is_own_board(name: str) -> bool:
     """Whether a board's name is that of a class in a file, ``my_board.py:MyBoard``."""
-    return ".py" in name
+    return name.partition(":")[0].endswith(".py") or name.rpartition(":")[0].endswith(".py")
 
 
 def load_board(name: str) -> Target:
@@ -32,18 +31,17 @@ def load_board(name: str) -> Target:
     if not path.endswith(".py") or not class_name.isidentifier():
         raise DesignError(f"a board of your own is called my_board.py:MyBoard, not {name!r}")
     platform_class = through_himbaechel(_load_class(Path(path), class_name))
-    _check(platform_class, name)
-    part = getattr(platform_class, "part", None) or platform_class.device
+    platform = _make(platform_class, name)
     return Target(
-        name=re.sub(r"\W+", "-", class_name).lower(),
-        title=getattr(platform_class, "title", class_name),
-        device=find_device(part),
+        name=class_name.lower(),
+        title=getattr(platform, "title", class_name),
+        device=find_device(getattr(platform, "part", None) or platform.device),
         platform=platform_class,
-        clock=int(getattr(platform_class, "clock", 0) or _frequency(platform_class)),
-        busy_led=getattr(platform_class, "busy_led", None),
-        refused_led=getattr(platform_class, "refused_led", None),
-        loader=tuple(getattr(platform_class, "loader", ())),
-        wiring=getattr(platform_class, "wiring", ""),
+        clock=int(getattr(platform, "clock", platform.default_clk_frequency)),
+        busy_led=getattr(platform, "busy_led", None),
+        refused_led=getattr(platform, "refused_led", None),
+        loader=tuple(getattr(platform, "loader", ())),
+        wiring=getattr(platform, "wiring", ""),
     )
 
 
@@ -54,19 +52,22 @@ def _load_class(path, class_name):
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise DesignError(f"{path} cannot be run: {type(error).__name__}: {error}") from None
     found = getattr(module, class_name, None)
     if not isinstance(found, type) or not issubclass(found, Platform):
-        raise DesignError(f"{path} has no platform of Amaranth that is called {class_name}")
+        raise DesignError(f"{path} has no platform of Amaranth called {class_name}")
+    lacking = sorted(getattr(found, "__abstractmethods__", ()))
+    if lacking:
+        raise DesignError(f"{path}:{class_name} lacks {' and '.join(lacking)}")
     return found
 
 
-def _check(platform_class, name):
-    """Raise a DesignError unless the class has what a build asks it for."""
+def _make(platform_class, name):
+    """Platform of a class, in which all is there that a build asks for."""
     try:
         platform = platform_class()
-        platform.lookup(platform.default_clk)
+        clock = platform.lookup(platform.default_clk).clock
         uart = platform.lookup("uart", 0)
         for led in ("busy_led", "refused_led"):
             if getattr(platform, led, None) is not None:
@@ -75,17 +76,8 @@ def _check(platform_class, name):
         raise DesignError(f"{name}: {error}") from None
     except Exception as error:
         raise DesignError(f"{name} cannot be made: {type(error).__name__}: {error}") from None
-    pins = {signal.name for signal in uart.ios if hasattr(signal, "name")}
-    if not {"rx", "tx"} <= pins:
+    if clock is None:
+        raise DesignError(f"{name}: its default_clk has no frequency: give it a Clock(...)")
+    if not {"rx", "tx"} <= {getattr(line, "name", "") for line in uart.ios}:
         raise DesignError(f"{name}: its uart must have rx and tx")
-    _frequency(platform_class)
-
-
-def _frequency(platform_class):
-    try:
-        return platform_class().default_clk_frequency
-    except AttributeError:
-        raise DesignError(
-            f"{platform_class.__name__} has no frequency: give Clock(...) to "
-            f"{platform_class.default_clk!r}, its default_clk"
-        ) from None
+    return platform

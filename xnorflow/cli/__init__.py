@@ -82,6 +82,7 @@ app.command("plan")(hardware.plan)
 app.command("generate")(hardware.generate)
 app.command("simulate")(hardware.simulate)
 app.command("build")(hardware.build)
+app.command("flash")(board.flash)
 app.command("run")(board.run)
 app.command("boards")(board.boards)
 

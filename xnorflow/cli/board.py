@@ -1,13 +1,16 @@
 """Commands for boards: which there are, and frames for one that is plugged in, or simulated."""
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from xnorflow.cache import redirect_tools
+from xnorflow.cli import hardware
 from xnorflow.cli.options import (
     DataOption,
     InputOption,
@@ -25,16 +28,22 @@ if TYPE_CHECKING:
     from xnorflow.ir import Network
 
 
-__all__ = ["boards", "run"]
+__all__ = ["boards", "flash", "run"]
 
 VIRTUAL = "virtual"
 """Port of the simulated board."""
+AUTO = "auto"
+"""Port that is looked for."""
 
 
 def run(
     network: NetworkArgument,
     port: Annotated[
-        str, typer.Option("--port", help="Serial port of a board, or: virtual, a simulated one.")
+        str,
+        typer.Option(
+            "--port",
+            help="Serial port of a board; auto, to find it; or virtual, for a simulated board.",
+        ),
     ],
     data: DataOption = None,
     limit: LimitOption = None,
@@ -92,11 +101,53 @@ def boards() -> None:
     console.print(table)
 
 
+def flash(
+    bitstream: Annotated[
+        str,
+        typer.Argument(help="A bitstream, or a network, whose bitstream is built first."),
+    ],
+    board: Annotated[
+        str, typer.Option("--board", help="One of `xnorflow boards`, or my_board.py:MyBoard.")
+    ],
+    cable: Annotated[
+        str | None,
+        typer.Option("--cable", help="Programming cable, as openFPGALoader calls it."),
+    ] = None,
+    permanent: Annotated[
+        bool, typer.Option("--permanent", help="Into the flash memory, for the next power-on.")
+    ] = False,
+) -> None:
+    """Load a bitstream onto a board."""
+    from xnorflow.boards.flash import flash as run_flash
+    from xnorflow.boards.targets import find_target
+
+    target = find_target(board)
+    with tempfile.TemporaryDirectory(prefix="xnorflow-") as folder:
+        path = Path(bitstream)
+        if bitstream.startswith("zoo:") or path.suffix == ".xnf":
+            hardware.build(bitstream, Path(folder), board)
+            path = Path(folder, f"{target.name}.{target.device.family.suffix}")
+        with console.status("loading …"):
+            run_flash(path, target, cable=cable, permanent=permanent)
+    console.print(f"the {target.title} is loaded")
+    if target.wiring:
+        console.print(f"to talk to it: {target.wiring}", soft_wrap=True)
+
+
+def _found() -> str:
+    from xnorflow.boards.ports import find_port
+
+    with console.status("looking for the board …"):
+        port = find_port()
+    console.print(f"the board is at {port}")
+    return port
+
+
 @contextmanager
 def _port(network: "Network", port: str) -> Iterator[str]:
     """Path of a serial port; of a simulated board's pseudo-terminal for ``virtual``."""
     if port != VIRTUAL:
-        yield port
+        yield _found() if port == AUTO else port
         return
     from xnorflow.boards.host import BAUD
     from xnorflow.boards.link import LinkTop
