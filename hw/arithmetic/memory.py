@@ -88,7 +88,8 @@ def automatic_style(device, width, depth):
     if not device.block_rams:
         return _without_blocks(device)
     if not device.family.distributed_rams:
-        return MemoryStyle.BLOCK
+        by_registers = width * depth <= device.family.register_ram_bits
+        return MemoryStyle.LOGIC if by_registers else MemoryStyle.BLOCK
     small = _distributed_rams(width, depth) < 32 * block_rams(device, width, depth)
     return MemoryStyle.DISTRIBUTED if small else MemoryStyle.BLOCK
 

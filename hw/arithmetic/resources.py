@@ -57,7 +57,7 @@ def bits_of(values):
 
 def registers(device, bits):
     """Registers without logic; where they do not take logic cells, there are enough."""
-    return Resources(luts=bits if device.family.packed_registers else 0)
+    return Resources(luts=round(bits * device.family.luts_per_register))
 
 
 def counters(*lengths):

@@ -36,13 +36,17 @@ class Family:
     """Whether carry chains take look-up tables in pairs, and one pair more at each end."""
     carries_add_products: bool = False
     """Whether carry cells add products (`xnorflow.hw.arithmetic.carry_adders`)."""
-    packed_registers: bool = False  # whether flip-flops without logic take look-up tables
+    luts_per_register: float = 0  # of a flip-flop without logic
     distributed_rams: bool = True  # whether look-up tables may be memories that are written
+    register_ram_bits: int = 0
+    """Bits up to which Yosys makes memories that are written of flip-flops, if not of those."""
     synthesis_options: tuple[str, ...] = ("-nowidelut",)  # wide multiplexers ruin popcounts
     multiplier_options: tuple[str, str] = ("", "-nodsp")  # with multipliers, and without
     bare_options: tuple[str, ...] = ()
     """For logic that is measured on its own, without pads, clock buffers and multipliers."""
     cells: Mapping[str, Cell] = field(default_factory=dict)  # by their names in nextpnr
+    cell_parts: Mapping[str, int] = field(default_factory=dict)
+    """Of how many of those a look-up table consists, where it is not one."""
     models: str | None = None  # where Yosys has Verilog models of all cells, if it has them
     tidy: Callable[[dict[str, Any]], None] | None = None
     """Changes a netlist of Yosys, as JSON, so that nextpnr takes fewer cells for it."""

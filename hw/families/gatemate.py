@@ -54,14 +54,19 @@ GATEMATE = Family(
     name="GateMate",
     lut_inputs=4,
     levels_per_stage=3,
+    luts_per_register=0.5,
     distributed_rams=False,
+    register_ram_bits=128,
     synthesis="synth_gatemate",
     # As nextpnr wants it; it takes no multiplexers of eight, and products are adders of cells.
     synthesis_options=("-luttree", "-nomx8"),
     multiplier_options=("", "-nomult"),
     bare_options=("-noiopad", "-noclkbuf"),
     no_carries="-noaddf",
+    # A cell (CPE) has two trees of two inputs to a node: about a look-up table of four.
     cells={"CPE_LT": Cell.LUT, "CPE_FF": Cell.FLIP_FLOP, "RAM_HALF": Cell.BLOCK_RAM},
+    cell_parts={"CPE_LT": 2},
+    models="gatemate/cells_sim.v",
     suffix="bit",
     pll=GateMatePll,
 )
@@ -69,7 +74,7 @@ GATEMATE = Family(
 CCGM1A1 = Device(
     "CCGM1A1",
     GATEMATE,
-    40960,
+    20480,
     64,
     20480,
     (40, 20, 10, 5, 2, 1),

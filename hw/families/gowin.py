@@ -88,6 +88,7 @@ GOWIN = Family(
         "BSRAM": Cell.BLOCK_RAM,
         "MULT18X18": Cell.MULTIPLIER,
     },
+    models="gowin/cells_sim.v",
     suffix="fs",
     pll=GowinPll,
     # nextpnr's delays of these are partly guesses.
@@ -99,6 +100,7 @@ GOWIN5 = replace(
     GOWIN,
     name="Gowin Arora V",
     distributed_rams=False,
+    register_ram_bits=128,
     synthesis="synth_gowin -family gw5a",
     synthesis_options=("-nowidelut", "-nolutram"),
     pll=None,

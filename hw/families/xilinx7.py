@@ -15,6 +15,7 @@ XILINX7 = Family(
     synthesis="synth_xilinx -family xc7 -abc9",
     bare_options=("-noiopad", "-noclkbuf", "-nodsp"),
     no_carries="-nocarry",
+    models="xilinx/cells_sim.v",
 )
 
 

@@ -10,6 +10,7 @@ from tests.hw.networks import random_mlp
 from xnorflow.boards.netlist import write_netlist
 from xnorflow.errors import DesignError
 from xnorflow.hw.compile.fold import fold
+from xnorflow.hw.families import find_device
 from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.families.ice40 import UP5K
 from xnorflow.sim.simulate import first_difference, simulate
@@ -56,6 +57,21 @@ def test_a_changed_look_up_table_is_found(synthesised):
     inverted = f"{int(found[1], 16) ^ 0xFFFF:04x}"
     synthesised.write_text(netlist[: found.start(1)] + inverted + netlist[found.end(1) :])
     assert compare(synthesised)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["GW1N-9C", "GW5A-25A", "CCGM1A1", "XC7A35T"])
+def test_netlists_of_other_families_do(tmp_path, name):
+    device = find_device(name)
+    if device.family.synthesis.startswith("synth_gowin"):
+        device = replace(device, luts=99_999, block_rams=0, multipliers=0)
+    assert compare(write_netlist(fold(NETWORK, device, cycles=36), tmp_path)) is None
+
+
+def test_refuses_cells_without_models(tmp_path):
+    design = fold(NETWORK, find_device("GW1N-9C"), cycles=36)
+    with pytest.raises(DesignError, match=r"^there are no models of MULT9X9 of GW1N-9C$"):
+        write_netlist(design, tmp_path)
 
 
 def test_refuses_an_ecp5(tmp_path):

@@ -114,3 +114,33 @@ def test_reads_the_critical_path():
 def test_a_report_without_clock():
     with pytest.raises(ToolError, match=r"^nextpnr's report has no clock$"):
         read_timing(report())
+
+
+GATEMATE_LOG = """\
+Info: Device utilisation:
+Info: \t              CPE_LT:    2233/  40960     5%
+Info: \t              CPE_FF:     615/  40960     1%
+Info: \t            RAM_HALF:       1/     64     1%
+"""
+GOWIN_LOG = """\
+Info: Device utilisation:
+Info: \t                LUT4:    1057/   8640    12%
+Info: \t                 ALU:     298/   6480     4%
+Info: \t                 DFF:     577/   6480     8%
+Info: \t               BSRAM:       1/     26     3%
+Info: \t           MULT18X18:       0/     20     0%
+"""
+
+
+def test_a_gatemate_s_look_up_table_is_two_cells():
+    assert read_usage(GATEMATE_LOG) == {
+        Cell.LUT: Usage(1117, 20480),
+        Cell.FLIP_FLOP: Usage(615, 40960),
+        Cell.BLOCK_RAM: Usage(1, 64),
+    }
+
+
+def test_a_gowin_s_carries_take_look_up_tables():
+    assert read_usage(GOWIN_LOG)[Cell.LUT] == Usage(1355, 8640)
+    # What is counted twice, before and after packing, counts once.
+    assert read_usage(GOWIN_LOG + GOWIN_LOG) == read_usage(GOWIN_LOG)
