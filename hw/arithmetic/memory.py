@@ -46,9 +46,9 @@ def distributed_luts(width, depth):
     return _distributed_rams(width, depth) * _LUTS_PER_DISTRIBUTED_RAM + choice
 
 
-def register_luts(width, depth):
-    """Logic cells of an iCE40 that a memory takes in flip-flops, with what chooses among them."""
-    return 2 * width * depth
+def register_luts(device, width, depth):
+    """Look-up tables that a memory takes in flip-flops, with what chooses among them."""
+    return round((1 + device.family.luts_per_register) * width * depth)
 
 
 def memory_style(device, width, depth):

@@ -101,6 +101,6 @@ def buffer(device, width, depth, style=automatic_style):
         case MemoryStyle.BLOCK:
             return Resources(block_rams=block_rams(device, width, depth))
         case MemoryStyle.LOGIC:
-            return Resources(luts=register_luts(width, depth))
+            return Resources(luts=register_luts(device, width, depth))
         case _:
             return Resources(luts=distributed_luts(width, depth))

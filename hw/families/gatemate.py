@@ -54,9 +54,9 @@ GATEMATE = Family(
     name="GateMate",
     lut_inputs=4,
     levels_per_stage=3,
-    luts_per_register=0.5,
+    luts_per_register=0.25,
     distributed_rams=False,
-    register_ram_bits=128,
+    register_ram_bits=160,
     synthesis="synth_gatemate",
     # As nextpnr wants it; it takes no multiplexers of eight, and products are adders of cells.
     synthesis_options=("-luttree", "-nomx8"),

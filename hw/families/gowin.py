@@ -100,7 +100,7 @@ GOWIN5 = replace(
     GOWIN,
     name="Gowin Arora V",
     distributed_rams=False,
-    register_ram_bits=128,
+    register_ram_bits=160,
     synthesis="synth_gowin -family gw5a",
     synthesis_options=("-nowidelut", "-nolutram"),
     pll=None,
