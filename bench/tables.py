@@ -452,6 +452,33 @@ def generation() -> str:
     )
 
 
+def boards() -> str:
+    """Bitstreams for every board."""
+    rows = [row for row in read_rows("boards") if "lut" in row]
+    return _section(
+        "TFC for MNIST (a toy where it does not fit), placed and routed with the UART link by "
+        "`python bench/boards.py`, seed 1: what nextpnr reports, and the minutes that a build took "
+        "on a busy machine of two cores. The highest clocks of Gowin's are not to be trusted.",
+        ["network and board", "device", "LUTs", "estimated", "block RAMs", "estimated", "clock",
+         "highest", "frames/s", "minutes"],
+        [
+            [
+                row["network"],
+                row["device"],
+                "{:,} of {:,}".format(*row["lut"]),
+                f"{row['estimated'][0]:,} ({row['estimated'][0] / row['lut'][0] - 1:+.0%})",
+                "{} of {}".format(*row["block_ram"]),
+                str(row["estimated"][1]),
+                f"{row['clock_mhz']:g} MHz",
+                f"{row['fmax_mhz']:.1f} MHz",
+                f"{row['frames_per_second']:,}",
+                f"{row['seconds'] / 60:.1f}",
+            ]
+            for row in rows
+        ],
+    )  # fmt: skip
+
+
 def place() -> str:
     """Bitstreams."""
     latencies = {row["network"]: row["latency"] for row in read_rows("rtl")}
@@ -575,6 +602,7 @@ PAGES = {
         popcount,
     ),
     "docs/qonnx.md": (CONFORMANCE, CONFORMANCE_RTL, FEATURES, IMPORTING, LOW_BIT, LOW_BIT_CNV),
+    "docs/boards.md": (boards,),
     "docs/dynamic.md": (BARRIERS, twins, dynamic, SMALLEST, MUTANTS),
 }  # fmt: skip
 
