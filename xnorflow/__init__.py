@@ -31,6 +31,7 @@ _WHERE = {
     "choose": "xnorflow.hw.compile.choose",
     "choose_for": "xnorflow.boards.plan",
     "compare": "xnorflow.sw.compare",
+    "find_device": "xnorflow.hw.families",
     "find_target": "xnorflow.boards.targets",
     "fold": "xnorflow.hw.compile.fold",
     "generate": "xnorflow.hw.compile.emit",

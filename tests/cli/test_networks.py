@@ -18,7 +18,7 @@ def test_help_names_every_command(cli):
     code, out, _ = cli("--help")
     assert code == 0
     for command in ("data", "train", "import", "export", "lower", "info", "eval", "plan",
-                    "generate", "simulate", "build", "run", "boards"):  # fmt: skip
+                    "generate", "simulate", "build", "flash", "run", "boards"):  # fmt: skip
         assert command in out
         assert cli(command, "--help")[:2] == cli(command, "-h")[:2]
         assert cli(command, "-h")[0] == 0

@@ -85,16 +85,15 @@ def boards() -> None:
     table = Table()
     # What one must type is never cut, however narrow the terminal is.
     table.add_column("name", no_wrap=True)
-    for head in ("board", "FPGA", "LUTs", "BRAMs", "DSPs", "clock"):
+    for head in ("FPGA", "LUTs", "BRAMs", "DSPs", "clock"):
         table.add_column(head)
     for target in TARGETS:
         device = target.device
         table.add_row(
             target.name,
-            target.title,
             device.name,
             f"{device.luts:,}",
-            f"{device.block_rams}×{device.block_ram_bits / 1024:g} kbit",
+            f"{device.block_rams}×{device.block_ram_bits / 1024:g}k",
             str(device.multipliers),
             f"{target.clock / 1e6:g} MHz",
         )
