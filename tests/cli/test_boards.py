@@ -35,7 +35,7 @@ def test_what_is_unknown_is_one_sentence(cli, options, sentence):
 def test_a_bitstream_is_loaded(cli, files, monkeypatch):
     (files / "openFPGALoader").write_text("#!/bin/sh\necho $@ > arguments\n")
     (files / "openFPGALoader").chmod(0o755)
-    monkeypatch.setattr(flash_module, "_find", lambda: files / "openFPGALoader")
+    monkeypatch.setattr(flash_module, "find_loader", lambda *_: files / "openFPGALoader")
     (files / "net.bin").write_text("bits")
     code, out, _ = cli("flash", "net.bin", "--board", "upduino3", "--permanent")
     assert code == 0

@@ -117,15 +117,17 @@ def flash(
     ] = False,
 ) -> None:
     """Load a bitstream onto a board."""
+    from xnorflow.boards.flash import find_loader
     from xnorflow.boards.flash import flash as run_flash
     from xnorflow.boards.targets import find_target
 
     target = find_target(board)
+    find_loader(target, cable)  # what is missing is said before anything is built
     with tempfile.TemporaryDirectory(prefix="xnorflow-") as folder:
         path = Path(bitstream)
         if bitstream.startswith("zoo:") or path.suffix == ".xnf":
-            hardware.build(bitstream, Path(folder), board)
-            path = Path(folder, f"{target.name}.{target.device.family.suffix}")
+            kept = "nothing is kept"
+            path = hardware.build_for(bitstream, target, Path(folder), kept=kept)
         with console.status("loading …"):
             run_flash(path, target, cable=cable, permanent=permanent)
     console.print(f"the {target.title} is loaded")

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from xnorflow.ir import Network
 
 
-__all__ = ["build", "generate", "plan", "simulate"]
+__all__ = ["build", "build_for", "generate", "plan", "simulate"]
 
 
 def plan(
@@ -221,26 +221,47 @@ def build(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of place and route.")] = 1,
 ) -> None:
     """Build a bitstream: the accelerator, and the link to the host."""
-    from xnorflow.boards.build import Stage
-    from xnorflow.boards.build import build as run_build
     from xnorflow.boards.targets import find_target
-    from xnorflow.tables import design_table
 
-    redirect_tools()
     target = find_target(board)
-    design = _choose(
-        load_network(network),
+    bitstream = build_for(
+        network,
         target,
+        out,
+        kept=f"the tools' files so far are in {out}; the same command starts again",
+        clock=clock,
+        seed=seed,
         cycles=cycles,
         fps=fps,
         fastest=fastest,
         single_buffered=single_buffered,
-        clock=clock,
-        linked=True,
     )
+    console.print(f"{bitstream} is written; to load it:", soft_wrap=True)
+    command = ["xnorflow", "flash", str(bitstream), "--board", board]
+    console.print(f"  {target.loading or shlex.join(command)}", soft_wrap=True)
+    if target.wiring:
+        console.print(f"to talk to it: {target.wiring}", soft_wrap=True)
+
+
+def build_for(
+    network: str,
+    target: "Target",
+    out: Path,
+    *,
+    kept: str,
+    clock: float | None = None,
+    seed: int = 1,
+    **rate: Any,
+) -> Path:
+    """Build a bitstream for a board, and show what it takes; ``kept`` is, if it is interrupted."""
+    from xnorflow.boards.build import Stage
+    from xnorflow.boards.build import build as run_build
+    from xnorflow.tables import design_table
+
+    redirect_tools()
+    design = _choose(load_network(network), target, clock=clock, linked=True, **rate)
     console.print(design_table(design))
-    kept = f"there is no bitstream, and the tools' files so far are in {out}; the same command "
-    with on_interrupt(lambda: f"{kept}starts again"), stages() as begin:
+    with on_interrupt(lambda: f"there is no bitstream, and {kept}"), stages() as begin:
 
         def show(stage: Stage) -> None:
             begin(stage.value)
@@ -256,17 +277,15 @@ def build(
     table = Table("", "", show_header=False)
     for cell, usage in report.usage.items():
         table.add_row(cell.value, f"{usage.used:,} of {usage.available:,}")
-    table.add_row("clock", f"{report.clock / 1e6:g} MHz, could be {report.timing.fmax / 1e6:.1f} MHz")
+    guessed = "" if target.device.family.fmax_margin == 1 else ", by delays that are partly guesses"
+    fastest = f"{report.timing.fmax / 1e6:.1f} MHz{guessed}"
+    table.add_row("clock", f"{report.clock / 1e6:g} MHz, could be {fastest}")
     if report.timing.critical_path is not None:
         table.add_row("critical path", str(report.timing.critical_path))
     table.add_row("frames a second", f"{report.frames_per_second:,.0f}")
     table.add_row("at the highest clock", f"{report.peak_frames_per_second:,.0f}")
     console.print(table)
-    console.print(f"{report.bitstream} is written; to load it:", soft_wrap=True)
-    command = ["xnorflow", "flash", str(report.bitstream), "--board", board]
-    console.print(f"  {target.loading or shlex.join(command)}", soft_wrap=True)
-    if target.wiring:
-        console.print(f"to talk to it: {target.wiring}", soft_wrap=True)
+    return report.bitstream
 
 
 def _with_packets(design: "Design", frames_per_packet: FramesPerPacket) -> "Design":
