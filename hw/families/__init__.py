@@ -32,8 +32,7 @@ def find_device(name: str) -> Device:
     DesignError
         If there is none.
     """
-    # The longest name comes first: what LFE5UM5G-25F begins with is not LFE5U-25F.
-    for device in sorted(DEVICES, key=lambda device: -len(device.name)):
+    for device in DEVICES:
         if re.match(rf"{re.escape(device.name)}(?![0-9])", name, re.I) or (
             device.part and re.match(device.part, name, re.I)
         ):
