@@ -1,5 +1,7 @@
 """Memories on a device: block RAMs, distributed RAMs, or look-up tables."""
 
+from amaranth.utils import ceil_log2
+
 from xnorflow.hw.arithmetic.constants import MemoryStyle
 from xnorflow.hw.families.device import Cell
 
@@ -90,7 +92,9 @@ def automatic_style(device, width, depth):
     if not device.family.distributed_rams:
         by_registers = width * depth <= device.family.register_ram_bits
         return MemoryStyle.LOGIC if by_registers else MemoryStyle.BLOCK
-    small = _distributed_rams(width, depth) < 32 * block_rams(device, width, depth)
+    # Yosys counts rows up to a power of two.
+    rows = 1 << ceil_log2(depth)
+    small = _distributed_rams(width, rows) < 32 * block_rams(device, width, depth)
     return MemoryStyle.DISTRIBUTED if small else MemoryStyle.BLOCK
 
 
