@@ -190,7 +190,8 @@ def _run(command: list[str], directory: Path) -> None:
 
 def _check_fit(design: Design, target: Target, log: Path) -> None:
     """Raise a DesignError if the log of a failed placement says that something is too large."""
-    usage = read_usage(log.read_text()) if log.exists() else {}
+    text = log.read_text() if log.exists() else ""
+    usage = read_usage(text)
     excess = [
         f"{use.used} {cell.value} of {use.available} ({use.used - use.available} too many)"
         for cell, use in usage.items()
@@ -200,4 +201,10 @@ def _check_fit(design: Design, target: Target, log: Path) -> None:
         raise DesignError(
             f"{design.network.name} does not fit the {target.title}: "
             f"it takes {' and '.join(excess)}"
+        ) from None
+    if "at utilisation limit" in text and Cell.LUT in usage:
+        luts = usage[Cell.LUT]
+        raise DesignError(
+            f"{design.network.name} does not fit the {target.title}: no place is found for all of "
+            f"its {luts.used} look-up tables among {luts.available}"
         ) from None

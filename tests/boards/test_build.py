@@ -147,6 +147,16 @@ def test_says_all_that_does_not_fit(tmp_path, fake_tools):
     )
 
 
+def test_says_that_no_place_is_found(tmp_path, fake_tools):
+    log = ICE40_LOG + "ERROR: Unable to find legal placement, probably at utilisation limit."
+    fake_tools(nextpnr=write(top__tim=log) + "sys.exit(1)")
+    message = (
+        "random-mlp-1 does not fit the iCEBreaker: no place is found for all of its 1383 look-up "
+        "tables among 5280"
+    )
+    fails(tmp_path / "build", DesignError, message)
+
+
 def test_says_that_the_clock_is_missed(tmp_path, fake_tools):
     slow = REPORT.replace("36.29", "11.5")
     fake_tools(nextpnr=write(top__tim=ICE40_LOG, report__json=slow))
