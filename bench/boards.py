@@ -71,7 +71,7 @@ def built(target: Target) -> dict[str, Any]:
         "estimated": [need.luts, need.block_rams, need.multipliers],
         "cycles_per_frame": report.cycles_per_frame,
         "clock_mhz": report.clock / 1e6,
-        "fmax_mhz": round(report.fmax / 1e6, 1),
+        "fmax_mhz": round(report.timing.fmax / 1e6, 1),
         "frames_per_second": round(report.frames_per_second),
         "seconds": round(time.monotonic() - start),
     }

@@ -27,7 +27,7 @@ from record import update
 from rich.console import Console
 
 from xnorflow.boards.netlist import tidy_netlist
-from xnorflow.boards.report import read_fmax, read_usage
+from xnorflow.boards.report import read_timing, read_usage
 from xnorflow.boards.tools import find_tools
 from xnorflow.hw.arithmetic.layer_adders import LayerAdders, layer_luts
 from xnorflow.hw.arithmetic.layer_sums import plan_layer
@@ -156,7 +156,7 @@ def placed(folder):
         "ccu2c": cells["CCU2C"],
         "flip_flops": cells["TRELLIS_FF"],
         "placed_look_up_tables": usage[Cell.LUT].used,
-        "fmax_mhz": round(read_fmax((folder / "top.rpt").read_text()) / 1e6, 1),
+        "fmax_mhz": round(read_timing((folder / "top.rpt").read_text()).fmax / 1e6, 1),
         "minutes": round((monotonic() - begin) / 60, 1),
     }
 

@@ -142,7 +142,7 @@ def main(demo: Demo) -> None:
             (cell.value, f"{report.usage[cell].used:,} of {report.usage[cell].available:,}")
             for cell in (Cell.LUT, Cell.BLOCK_RAM)
         ),
-        ("highest clock", f"{report.fmax / 1e6:.1f} MHz"),
+        ("highest clock", f"{report.timing.fmax / 1e6:.1f} MHz"),
         ("frames a second", f"{report.frames_per_second:,.0f} at {report.clock / 1e6:g} MHz"),
         ("time", f"{(time.perf_counter() - begin) / 60:.1f} minutes"),
         ("network", str(folder / "demo.xnf")),

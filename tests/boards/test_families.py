@@ -32,7 +32,7 @@ def test_a_bitstream_of_each_family(tmp_path, name):
     assert report.usage[Cell.BLOCK_RAM].used == 1
     assert report.usage[Cell.BLOCK_RAM].available == target.device.block_rams
     assert report.usage[Cell.LUT].available == target.device.luts
-    assert report.fmax > report.clock
+    assert report.timing.fmax > report.clock
 
 
 @pytest.mark.slow
