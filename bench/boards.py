@@ -26,7 +26,7 @@ from xnorflow.hw.compile.design import Design
 from xnorflow.hw.compile.estimate import estimate
 from xnorflow.hw.compile.plan import plan
 from xnorflow.hw.families.device import Cell
-from xnorflow.hw.ops.matrix import Folding
+from xnorflow.hw.ops.folding import Folding
 from xnorflow.ir import INPUT, ArgMax, BinaryConv, FeatureMap, Network, Threshold, UInt
 from xnorflow.ir.xnf import load
 

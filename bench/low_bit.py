@@ -13,7 +13,7 @@ from synthesis import PACKAGES, measure_component
 
 from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.ops.binary_conv import BinaryConvStage
-from xnorflow.hw.ops.matrix import Folding
+from xnorflow.hw.ops.folding import Folding
 from xnorflow.ir import BinaryConv, Bit, FeatureMap, UInt
 
 

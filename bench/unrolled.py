@@ -138,16 +138,17 @@ def wrong_bits(folder, weights, thresholds, latency):
     return int((found != (matches >= thresholds)).sum())
 
 
-def placed(folder):
-    """Cells and highest clock of ``top.v``."""
+def placed(folder, top="top"):
+    """Cells and highest clock of a module in ``top.v``."""
     packer, *options = ECP5_85F.packer
     tools = find_tools(["yosys", packer])
-    script = f"read_verilog top.v; {FAST}; {ECP5_85F.synthesis} -top top; write_json top.json"
+    script = f"read_verilog top.v; {FAST}; {ECP5_85F.synthesis} -top {top}; write_json top.json"
     _run([tools["yosys"], "-q", "-p", script], folder)
     netlist = json.loads((folder / "top.json").read_text())
-    cells = Counter(cell["type"] for cell in netlist["modules"]["top"]["cells"].values())
+    cells = Counter(cell["type"] for cell in netlist["modules"][top]["cells"].values())
     tidy_netlist(folder / "top.json", ECP5_85F.family)
     begin = monotonic()
+    options = [*options, *ECP5_85F.family.placement.split()]
     routing = [*options, "--speed", "6", "--freq", "200", "--seed", "1", "--timing-allow-fail"]
     log = _run([tools[packer], *routing, "--json", "top.json", "--report", "top.rpt"], folder)
     usage = read_usage(log)

@@ -10,7 +10,7 @@ from xnorflow.errors import DesignError
 from xnorflow.hw.arithmetic.resources import Resources
 from xnorflow.hw.compile.plan import Wiring, segment_of
 from xnorflow.hw.families.device import Cell, Device
-from xnorflow.hw.ops.matrix import Folding, layers
+from xnorflow.hw.ops.folding import Folding, layers
 from xnorflow.hw.ops.registry import STAGES
 from xnorflow.hw.ops.stage import divisors
 from xnorflow.ir import INPUT, Convolution, Network, Node

@@ -7,7 +7,7 @@ from xnorflow.hw.arithmetic.resources import Resources
 from xnorflow.hw.compile.design import Design
 from xnorflow.hw.compile.fold import fold, fold_fastest
 from xnorflow.hw.families.device import Device
-from xnorflow.hw.ops.matrix import is_dense, layers
+from xnorflow.hw.ops.folding import is_dense, layers
 from xnorflow.ir import Network
 
 

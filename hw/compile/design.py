@@ -13,7 +13,7 @@ from xnorflow.errors import DesignError
 from xnorflow.hw.arithmetic.resources import Resources
 from xnorflow.hw.compile.schedule import departures
 from xnorflow.hw.families.device import Cell, Device
-from xnorflow.hw.ops.matrix import Folding, layers
+from xnorflow.hw.ops.folding import Folding, layers
 from xnorflow.hw.streams.packets import FramesPerPacket
 from xnorflow.hw.streams.stage import Stage
 from xnorflow.ir import INPUT, Network, int_bits

@@ -14,8 +14,8 @@ from xnorflow.hw.compile.estimate import estimate
 from xnorflow.hw.compile.graph import FoldingGraph
 from xnorflow.hw.compile.search import any_fits, cheapest_way
 from xnorflow.hw.families.device import Cell, Device
+from xnorflow.hw.ops.folding import is_dense, layers
 from xnorflow.hw.ops.frame_buffer import FrameBufferStage
-from xnorflow.hw.ops.matrix import is_dense, layers
 from xnorflow.hw.ops.stage import divisors
 from xnorflow.ir import Network
 

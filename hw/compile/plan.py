@@ -9,8 +9,8 @@ from xnorflow.hw.compile.schedule import buffer_depths, single_period
 from xnorflow.hw.families.device import Cell, Device
 from xnorflow.hw.ops.argmax import ScoresStage
 from xnorflow.hw.ops.binary_conv import BinaryConvStage
+from xnorflow.hw.ops.folding import Folding, layers
 from xnorflow.hw.ops.frame_buffer import FrameBufferStage
-from xnorflow.hw.ops.matrix import Folding, layers
 from xnorflow.hw.ops.registry import STAGES
 from xnorflow.hw.ops.stage import Segment
 from xnorflow.hw.streams.fifo import FifoStage

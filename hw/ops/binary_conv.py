@@ -13,7 +13,8 @@ from xnorflow.hw.arithmetic.product_count import ProductCount
 from xnorflow.hw.arithmetic.registers import delayed
 from xnorflow.hw.arithmetic.resources import CONTROL, Resources, chain, registers
 from xnorflow.hw.families.ecp5 import ECP5
-from xnorflow.hw.ops.matrix import MatrixStage, MatrixUnit, is_channelwise
+from xnorflow.hw.ops.folding import is_channelwise
+from xnorflow.hw.ops.matrix import MatrixStage, MatrixUnit
 from xnorflow.hw.ops.operands import Operands, weight_rows
 from xnorflow.hw.ops.unrolled import UnrolledUnit, can_unroll, takes_in, unrolled_sums
 from xnorflow.ir import Gate, Threshold

@@ -11,7 +11,7 @@ from xnorflow.boards.top import BoardTop, line_divisor
 from xnorflow.errors import DesignError
 from xnorflow.hw.compile.plan import plan as plan_design
 from xnorflow.hw.families.ice40 import UP5K
-from xnorflow.hw.ops.matrix import Folding
+from xnorflow.hw.ops.folding import Folding
 from xnorflow.ir import UInt
 
 

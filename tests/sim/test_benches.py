@@ -11,7 +11,7 @@ from xnorflow.hw.compile.plan import plan
 from xnorflow.hw.compile.verilog import component_verilog
 from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.families.ice40 import UP5K
-from xnorflow.hw.ops.matrix import Folding
+from xnorflow.hw.ops.folding import Folding
 from xnorflow.hw.streams.packets import FramesPerPacket
 from xnorflow.ir import Gate, Network, xnf
 from xnorflow.sim.bench import Simulator, available_simulators, build_bench, run_bench

@@ -18,7 +18,7 @@ from xnorflow.hw.compile.emit import generate
 from xnorflow.hw.compile.fold import fold
 from xnorflow.hw.compile.plan import plan
 from xnorflow.hw.families.ecp5 import ECP5_85F
-from xnorflow.hw.ops.matrix import Folding
+from xnorflow.hw.ops.folding import Folding
 from xnorflow.hw.streams.guard import VerdictGate
 from xnorflow.hw.streams.packets import FramesPerPacket
 from xnorflow.ir import (

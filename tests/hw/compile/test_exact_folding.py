@@ -15,7 +15,7 @@ from xnorflow.hw.compile.plan import plan
 from xnorflow.hw.families.device import Cell
 from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.families.ice40 import UP5K
-from xnorflow.hw.ops.matrix import Folding, layers
+from xnorflow.hw.ops.folding import Folding, layers
 from xnorflow.ir import INPUT, ArgMax, BinaryConv, FeatureMap, Network, Threshold, UInt
 
 

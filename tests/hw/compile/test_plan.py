@@ -7,7 +7,7 @@ from xnorflow.errors import DesignError
 from xnorflow.hw.compile.fold import fold
 from xnorflow.hw.compile.plan import plan
 from xnorflow.hw.families.ecp5 import ECP5_85F
-from xnorflow.hw.ops.matrix import Folding
+from xnorflow.hw.ops.folding import Folding
 from xnorflow.ir import (
     Affine,
     ArgMax,

@@ -18,7 +18,7 @@ from xnorflow.hw.compile.plan import plan
 from xnorflow.hw.families.device import Device
 from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.families.xilinx7 import XILINX7
-from xnorflow.hw.ops.matrix import Folding
+from xnorflow.hw.ops.folding import Folding
 from xnorflow.hw.streams.fifo import FifoStage
 from xnorflow.ir import Add, BinaryConv, DynamicThreshold, FeatureMap, Threshold, UInt
 from xnorflow.sim.simulate import first_difference, simulate

@@ -6,7 +6,7 @@ from xnorflow.hw.arithmetic.layer_adders import layer_luts
 from xnorflow.hw.compile.plan import plan
 from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.families.ice40 import UP5K
-from xnorflow.hw.ops.matrix import Folding
+from xnorflow.hw.ops.folding import Folding
 from xnorflow.hw.ops.unrolled import UnrolledUnit, unrolled_sums
 from xnorflow.ir import (
     INPUT,

@@ -7,7 +7,7 @@ from tests.hw.driving import run, words_of
 from tests.windows import random_pool
 from xnorflow.hw.compile.plan import plan
 from xnorflow.hw.families.ecp5 import ECP5_85F
-from xnorflow.hw.ops.matrix import Folding
+from xnorflow.hw.ops.folding import Folding
 from xnorflow.hw.ops.overlapping_pool import OverlappingPool, OverlappingPoolStage
 from xnorflow.ir import (
     INPUT,

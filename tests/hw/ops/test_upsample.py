@@ -5,7 +5,7 @@ import pytest
 from tests.hw.driving import run, words_of
 from xnorflow.hw.compile.plan import plan
 from xnorflow.hw.families.ecp5 import ECP5_85F
-from xnorflow.hw.ops.matrix import Folding
+from xnorflow.hw.ops.folding import Folding
 from xnorflow.hw.ops.upsample import Upsample, UpsampleStage
 from xnorflow.ir import INPUT, Affine, ArgMax, FeatureMap, Int, IntegerConv, Network, Rounding, UInt
 from xnorflow.ir import Upsample as Node
