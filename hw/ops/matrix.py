@@ -265,7 +265,7 @@ class MatrixStage(NodeStage):
         if is_pointwise(node):
             ahead.append(FifoStage(f"{node.name}_queue", source, folding.simd))
         elif not dense:
-            ahead.append(SlidingWindowStage(node, source, _lanes(node, folding)))
+            ahead.append(SlidingWindowStage(node, source, stage.lanes, stage.neuron_fold))
         return Segment((tuple(ahead),), stage, folding.pe)
 
     @classmethod

@@ -256,11 +256,12 @@ class SlidingWindowUnit(wiring.Component):
 
 @dataclass(frozen=True)
 class SlidingWindowStage(Stage):
-    """Repeat pixels as windows, in words of ``lanes`` channels."""
+    """Repeat pixels as windows, in words of ``lanes`` channels, for neurons that take ``turns``."""
 
     node: Convolution
     source: FeatureMap
     lanes: int
+    turns: int
 
     component = SlidingWindowUnit
     facts = ("lanes", "kernel", "node.stride", "node.padding")
@@ -316,7 +317,7 @@ class SlidingWindowStage(Stage):
         return arrivals, each(starts, np.arange(w.window_words)) + self.registers(device)
 
     def scheduled(self, arrivals, device, stages):
-        depth = self._depth(stages[self.node.name], arrivals[0], device)
+        depth = self._depth(arrivals[0], device)
         return *self.passage(arrivals, device), depth
 
     def _complete(self, arrivals):
@@ -325,10 +326,10 @@ class SlidingWindowStage(Stage):
         needed = np.array([[w.needed(r, c) for c in range(w.columns)] for r in range(w.rows)])
         return arrivals.reshape(-1, w.frame_words)[:, needed.ravel() - 1].ravel()
 
-    def _depth(self, layer, arrivals, device):
+    def _depth(self, arrivals, device):
         """Words kept at most, from their arrival to the end of the last row needing them."""
         w = self.windows
-        fold, turns = layer.synapse_fold, layer.neuron_fold
+        fold, turns = w.window_words // w.groups, self.turns
         through = self.registers(device) + 1
         start, before, last = -fold, -fold * turns, -fold * turns
         starts = []

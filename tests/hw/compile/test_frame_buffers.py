@@ -49,7 +49,7 @@ def test_one_buffer_is_for_comparison_and_shortcut():
 
 def test_parameters_wait_for_what_is_frames_behind():
     """Behind another buffer of a frame, two tables are too few for what comes from before it."""
-    design = design_of(37)
+    design = design_of(4)
     assert design.depths["block1_act_parameters_queue"] > 2
     check(design, 8)
 
@@ -124,7 +124,7 @@ def test_frames_are_no_further_apart_than_single_buffers_need():
     ("network", "cycles", "slowest"),
     [
         (dynamic_net(), 1400, 1296),
-        (dynamic_net(), 1300, 648),
+        (dynamic_net(), 1300, 864),
         (dynamic_net(), 407, 324),
         (random_residual(5, dynamic=True), 1800, 1323),  # the fastest folding takes 441
     ],
@@ -139,13 +139,13 @@ def test_layers_are_faster_where_buffers_are_of_a_single_frame(network, cycles, 
 
 def test_says_which_rate_single_buffers_cannot_keep():
     fastest = fold_fastest(dynamic_net(), ECP5_85F, single_buffered=True)
-    assert fastest.cycles_per_frame == 407
+    assert fastest.cycles_per_frame == 128
     message = (
-        "^dynamic takes more than 406 cycles a frame with buffers of one frame, "
+        "^dynamic takes more than 127 cycles a frame with buffers of one frame, "
         "however it is folded$"
     )
     with pytest.raises(DesignError, match=message):
-        fold(dynamic_net(), ECP5_85F, cycles=406, single_buffered=True)
+        fold(dynamic_net(), ECP5_85F, cycles=127, single_buffered=True)
 
 
 def test_a_static_network_has_no_frames_that_wait():
