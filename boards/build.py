@@ -22,10 +22,12 @@ from xnorflow.hw.compile.design import Design
 from xnorflow.hw.families.device import Cell
 
 
-__all__ = ["BuildReport", "Stage", "build"]
+__all__ = ["PLACED", "BuildReport", "Stage", "build"]
 
 _TOP = "top"
-_REPORT = "report.json"
+_REPORT = "timing.json"
+PLACED = "placed.json"
+"""Netlist of a build's folder after place and route, with the place of every cell."""
 
 
 class Stage(Enum):
@@ -126,7 +128,8 @@ def build(
             name=_TOP,
             do_build=False,
             nextpnr_opts=f"{target.device.family.placement} --seed {seed} "
-            f"--freq {clock / 1e6:g} --timing-allow-fail --report {_REPORT}",
+            f"--freq {clock / 1e6:g} --timing-allow-fail --report {_REPORT} "
+            f"--write {PLACED}",
             synth_opts=target.device.synthesis_options,
         )
         try:

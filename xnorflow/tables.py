@@ -26,7 +26,14 @@ if TYPE_CHECKING:
     from xnorflow.hw.families.device import Cell
 
 
-__all__ = ["design_table", "explain_table", "network_table", "plan_table"]
+__all__ = [
+    "design_table",
+    "explain_table",
+    "layers_of",
+    "network_table",
+    "plan_table",
+    "spell_type",
+]
 
 _RESOURCES = "LUTs", "BRAMs", "DSPs"
 
@@ -45,8 +52,8 @@ def network_table(network: Network) -> Table:
         table.add_row(
             node.name,
             type(node).__name__,
-            _spell_type(network.maps[node.sources[0]]),
-            _spell_type(feature_map),
+            spell_type(network.maps[node.sources[0]]),
+            spell_type(feature_map),
             "×".join(map(str, feature_map.shape)),
             _weight_bits(node),
         )
@@ -98,7 +105,7 @@ def plan_table(design: "Design", link: "Resources", *, parts: bool) -> Table:
     table.add_column("part" if parts else "layer", no_wrap=True)
     for head in ("PE", "SIMD", "cycles", "buffer", *_RESOURCES):
         table.add_column(head, justify="right")
-    for line in _parts(design) if parts else _layers(design):
+    for line in _parts(design) if parts else layers_of(design):
         needs = [design.resources(stage) for stage in line["stages"]]
         table.add_row(
             line["name"],
@@ -189,7 +196,7 @@ def _needs_by_layer(design: "Design", link: Callable[["Design"], "Resources"]) -
     from xnorflow.hw.compile.estimate import estimate
 
     found: _Needs = {}
-    for line in _layers(design):
+    for line in layers_of(design):
         needs = _sum(_vector(design.resources(stage)) for stage in line["stages"])
         found[line["name"]] = line.get("cycles", 0), needs
     pipeline = _sum(needs for _, needs in found.values())
@@ -213,13 +220,19 @@ def _parts(design: "Design") -> Iterator[dict[str, Any]]:
         yield {**described, "stages": [stage]}
 
 
-def _layers(design: "Design") -> Iterator[dict[str, Any]]:
+def layers_of(design: "Design") -> Iterator[dict[str, Any]]:
     """Stages from the first that feeds a layer to the last before the next one's."""
+    from xnorflow.hw.ops.matrix import MatrixStage
     from xnorflow.hw.streams.skid_buffer import SkidBufferStage
 
+    starts = {
+        _first_ahead(design, stage.name)
+        for stage in design.stages
+        if isinstance(stage, MatrixStage)
+    }
     line: dict[str, Any] = {"name": "input", "stages": []}
     for part in _parts(design):
-        if isinstance(part["stages"][0], SkidBufferStage):
+        if part["name"] in starts or isinstance(part["stages"][0], SkidBufferStage):
             if line["stages"]:
                 yield line
             line = {"name": part["name"], "stages": []}
@@ -231,7 +244,15 @@ def _layers(design: "Design") -> Iterator[dict[str, Any]]:
     yield line
 
 
-def _spell_type(feature_map: FeatureMap) -> str:
+def _first_ahead(design: "Design", layer: str) -> str:
+    """The first of the stages that only a layer needs in front of it, or the layer."""
+    first = layer
+    while (source := design.sources[first][0]).startswith(f"{layer}_"):
+        first = source
+    return first
+
+
+def spell_type(feature_map: FeatureMap) -> str:
     """Type of a map's values, in a word or two."""
     match feature_map.type:
         case Bit():

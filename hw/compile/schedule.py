@@ -18,7 +18,7 @@ from xnorflow.hw.streams.times import queue_depth
 from xnorflow.ir import INPUT
 
 
-__all__ = ["buffer_depths", "departures", "single_period"]
+__all__ = ["buffer_depths", "departures", "single_period", "spans"]
 
 _STEADY_FRAMES = 3
 """Frames after which what happens mostly repeats itself: one to fill up, and what it meets."""
@@ -36,11 +36,33 @@ def departures(
 
     Nothing stalls any stage; so they leave no later in hardware than words can.
     """
+    *_, (_, _, times) = _passages(stages, sources, arrivals, device)
+    return times
+
+
+def spans(
+    stages: tuple[Stage, ...],
+    sources: Mapping[str, tuple[str, ...]],
+    words: int,
+    device: Device,
+) -> dict[str, tuple[int, int]]:
+    """For each stage, when a frame's first word comes to it, and when its last one leaves.
+
+    The ``words`` of the frame come in every cycle from 0 on, and nothing stalls.
+    """
+    return {
+        stage.name: (int(min(feed[0] for feed in taken)), int(times[-1]))
+        for stage, taken, times in _passages(stages, sources, np.arange(words), device)
+    }
+
+
+def _passages(stages, sources, arrivals, device):
+    """Each stage, the cycles in which it takes words from each source, and delivers its own."""
     times = {INPUT: arrivals}
     for stage in stages:
         feeds = [times[source] for source in sources[stage.name]]
-        _, times[stage.name] = stage.passage(feeds, device)
-    return times[stages[-1].name]
+        taken, times[stage.name] = stage.passage(feeds, device)
+        yield stage, taken, times[stage.name]
 
 
 def buffer_depths(

@@ -30,7 +30,7 @@ def write(**files):
 
 GOOD = {
     "yosys": write(top__json=json.dumps({"modules": {}})),
-    "nextpnr": write(top__tim=ICE40_LOG, report__json=REPORT, top__asc="", top__config=""),
+    "nextpnr": write(top__tim=ICE40_LOG, timing__json=REPORT, top__asc="", top__config=""),
     "pack": write(top__bin="bits", top__bit="bits", top__fs="bits"),
 }
 
@@ -90,7 +90,7 @@ def test_passes_options_to_the_tools(tmp_path, fake_tools):
     build(tiny_design(ULX3S_85F), ULX3S_85F, tmp_path, clock=25_000_000, seed=7)
     arguments = (tmp_path / "arguments").read_text()
     assert "--placer static --seed 7 --freq 25 --timing-allow-fail" in arguments
-    assert "--report report.json" in arguments
+    assert "--report timing.json --write placed.json" in arguments
     assert "--85k --package CABGA381 --speed 6" in arguments
     assert "synth_ecp5 -nowidelut -top top" in (tmp_path / "top.ys").read_text()
 

@@ -25,9 +25,11 @@ from xnorflow.cli.options import (
     OutputOption,
     PacketsOption,
     RateOption,
+    ReportOption,
     SingleOption,
     WeightsArgument,
 )
+from xnorflow.cli.report import facts_of, write_report
 from xnorflow.cli.shared import bar, console, load_frames, load_network, report_results, stages
 from xnorflow.errors import ToolError
 from xnorflow.files import check_output
@@ -60,6 +62,7 @@ def plan(
         bool,
         typer.Option("--explain", help="What binds, by layer, and what a step faster would cost."),
     ] = False,
+    out: ReportOption = None,
 ) -> None:
     """Show how a network would be folded, and what it would cost; nothing is generated.
 
@@ -94,6 +97,8 @@ def plan(
         f"latency {design.latency:,} cycles; input lanes: {design.input_lanes}\n"
         f"resources are estimates; of the look-up tables, {FILL:.0%} may be used"
     )
+    if out is not None:
+        write_report(out, "plan", facts_of(design, place, clock))
 
 
 def generate(
@@ -118,9 +123,10 @@ def generate(
     from xnorflow.tables import design_table
 
     redirect_tools()
+    place = find_place(board, device)
     design = _choose(
         load_network(network),
-        find_place(board, device),
+        place,
         cycles=cycles,
         fps=fps,
         fastest=fastest,
@@ -132,6 +138,7 @@ def generate(
         path = generate_files(design, out)
     console.print(design_table(design))
     console.print(f"{path} is written", soft_wrap=True)
+    write_report(out, "generate", facts_of(design, place, clock))
 
 
 def simulate(
@@ -157,6 +164,7 @@ def simulate(
         bool,
         typer.Option("--behavioural", help="Popcounts in behavioural form, for many frames."),
     ] = False,
+    out: ReportOption = None,
 ) -> None:
     """Run frames through the RTL, and compare every score with the golden model's."""
     from xnorflow.boards.targets import find_place
@@ -172,9 +180,10 @@ def simulate(
         from xnorflow.sw.golden import golden
 
         images, truth = load_frames(loaded, data, limit, frames, labels)
+    place = find_place(board, device)
     design = _choose(
         loaded,
-        find_place(board, device),
+        place,
         cycles=cycles,
         fps=fps,
         fastest=fastest,
@@ -204,6 +213,11 @@ def simulate(
     console.print(f"{len(images)} frames compared with the golden model: all scores are equal")
     if not stall:
         _report_cycles(design, result.cycles_per_frame, result.latency)
+    if out is not None:
+        from xnorflow.report.gather import simulation_facts
+
+        simulation = simulation_facts(design, result, truth, stall=stall, behavioural=behavioural)
+        write_report(out, "simulate", facts_of(design, place, clock), simulation=simulation)
 
 
 def build(
@@ -231,6 +245,7 @@ def build(
         kept=f"the tools' files so far are in {out}; the same command starts again",
         clock=clock,
         seed=seed,
+        reported=True,
         cycles=cycles,
         fps=fps,
         fastest=fastest,
@@ -251,9 +266,13 @@ def build_for(
     kept: str,
     clock: float | None = None,
     seed: int = 1,
+    reported: bool = False,
     **rate: Any,
 ) -> Path:
-    """Build a bitstream for a board, and show what it takes; ``kept`` is, if it is interrupted."""
+    """Build a bitstream for a board, and show what it takes; ``kept`` is, if it is interrupted.
+
+    If it is to be ``reported``, what it takes goes into the report of the folder, too.
+    """
     from xnorflow.boards.build import Stage
     from xnorflow.boards.build import build as run_build
     from xnorflow.tables import design_table
@@ -285,6 +304,11 @@ def build_for(
     table.add_row("frames a second", f"{report.frames_per_second:,.0f}")
     table.add_row("at the highest clock", f"{report.peak_frames_per_second:,.0f}")
     console.print(table)
+    if reported:
+        from xnorflow.report.placement import build_facts
+
+        facts = facts_of(design, target, clock)
+        write_report(out, "build", facts, build=build_facts(report, facts.layers, seed=seed))
     return report.bitstream
 
 

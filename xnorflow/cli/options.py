@@ -22,6 +22,7 @@ __all__ = [
     "OutputOption",
     "PacketsOption",
     "RateOption",
+    "ReportOption",
     "SingleOption",
     "ThreadsOption",
     "WeightsArgument",
@@ -93,6 +94,10 @@ SingleOption = Annotated[
         help="Buffers of one frame for dynamic thresholds: the least memory, at the cost of "
         "cycles.",
     ),
+]
+ReportOption = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="Add what comes out to the report in this folder."),
 ]
 ThreadsOption = Annotated[
     int | None,

@@ -1,0 +1,82 @@
+"""Reads which cells each layer of a routed design takes, and where they are."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from xnorflow.boards.build import PLACED, BuildReport
+from xnorflow.hw.families.device import Cell
+from xnorflow.report.facts import (
+    BuildFacts,
+    CostFacts,
+    LayerFacts,
+    PathFacts,
+    PlacedFacts,
+    UsageFacts,
+)
+
+
+__all__ = ["build_facts", "read_placement"]
+
+# What Yosys makes of the units keeps their names in front of its own.
+_UNIT = re.compile(r"(?:^|\.)accelerator\.([^.]+)\.")
+_TILE = re.compile(r"X(\d+)/?Y(\d+)/")
+
+
+def build_facts(report: BuildReport, layers: tuple[LayerFacts, ...], *, seed: int) -> BuildFacts:
+    """Facts of a bitstream of a design with these ``layers``."""
+    path = report.timing.critical_path
+    placed = report.bitstream.parent / PLACED
+    cells = report.target.device.family.cells
+    return BuildFacts(
+        bitstream=report.bitstream.name,
+        seed=seed,
+        clock=report.clock,
+        fmax=report.timing.fmax,
+        usage=tuple(
+            UsageFacts(cell.value, usage.used, usage.available)
+            for cell, usage in report.usage.items()
+        ),
+        critical_path=path and PathFacts(path.start, path.end, path.logic, path.routing),
+        placed=read_placement(placed, cells, layers) if placed.is_file() else (),
+    )
+
+
+def read_placement(
+    path: Path, cells: Mapping[str, Cell], layers: tuple[LayerFacts, ...]
+) -> tuple[PlacedFacts, ...]:
+    """Cells of each layer, and at last of all else, in a netlist that nextpnr has written.
+
+    Parameters
+    ----------
+    path : Path
+        The netlist, as JSON.
+    cells : mapping of str to Cell
+        Of the family, by their names in nextpnr.
+    layers : tuple of LayerFacts
+        Of the design.
+    """
+    owner = {unit: layer.name for layer in layers for unit in layer.units}
+    counts: Counter[tuple[str | None, Cell]] = Counter()
+    tiles: dict[str | None, set[tuple[int, int]]] = {}
+    (module,) = json.loads(path.read_text(encoding="utf-8"))["modules"].values()
+    for name, cell in module["cells"].items():
+        kind = cells.get(cell["type"])
+        if kind is None:
+            continue
+        unit = _UNIT.search(name)
+        layer = owner.get(unit[1]) if unit else None
+        counts[layer, kind] += 1
+        if place := _TILE.match(cell["attributes"].get("NEXTPNR_BEL", "")):
+            tiles.setdefault(layer, set()).add((int(place[1]), int(place[2])))
+    kinds = Cell.LUT, Cell.BLOCK_RAM, Cell.MULTIPLIER
+    return tuple(
+        PlacedFacts(
+            layer,
+            CostFacts(*(counts[layer, kind] for kind in kinds)),
+            tuple(sorted(tiles.get(layer, ()))),
+        )
+        for layer in (*(layer.name for layer in layers), None)
+    )

@@ -1,0 +1,116 @@
+"""Plots of a report, as SVG to put into a page."""
+
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+
+from xnorflow.report.facts import LayerFacts, PlacedFacts
+
+
+__all__ = ["PALETTE", "confusion_plot", "floor_plan", "time_line"]
+
+PALETTE = tuple(
+    matplotlib.colors.to_hex(color)
+    for name in ("tab20", "tab20b")
+    for color in matplotlib.colormaps[name].colors  # type: ignore[attr-defined]
+)
+"""Colours of layers; after so many they repeat."""
+
+_REST = "#c9ccd1"
+_INK = "#39424e"
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",  # text stays text
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+_MOST_NUMBERS = 20
+"""Classes up to which each count is written into its cell."""
+
+
+def time_line(layers: tuple[LayerFacts, ...], cycles: int) -> str:
+    """From when to when each layer is at work on a frame; lines show when others may begin."""
+    with _figure(7.4, 0.9 + 0.24 * len(layers), "time") as (figure, svg):
+        axes = figure.subplots()
+        names = [layer.name for layer in layers]
+        colors = [PALETTE[n % len(PALETTE)] for n in range(len(layers))]
+        # A word that passes in a cycle is seen, too.
+        end = max(layer.last for layer in layers) + 1
+        widths = [max(layer.last - layer.first + 1, end / 400) for layer in layers]
+        axes.barh(names, widths, left=[layer.first for layer in layers], color=colors, height=0.7)
+        for start in range(cycles, end, cycles)[:24]:
+            axes.axvline(start, color=_INK, linewidth=0.5, linestyle=":")
+        axes.invert_yaxis()
+        axes.set_xlim(0, end)
+        axes.set_xlabel("clock cycles from a frame's first word")
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.margins(y=0.02)
+    return svg.getvalue()
+
+
+def confusion_plot(classes: tuple[str, ...], counts: tuple[tuple[int, ...], ...]) -> str:
+    """Frames of each class, rows, by the label that they got."""
+    side = max(3.2, min(6.5, 1.4 + 0.38 * len(classes)))
+    with _figure(side, side, "confusion") as (figure, svg):
+        axes = figure.subplots()
+        shares = [[count / max(1, sum(row)) for count in row] for row in counts]
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        axes.spines[["left", "bottom"]].set_visible(False)
+        axes.set_xlabel("label given")
+        axes.set_ylabel("class")
+        if len(classes) <= _MOST_NUMBERS:
+            axes.set_xticks(range(len(classes)), classes, rotation=90)
+            axes.set_yticks(range(len(classes)), classes)
+            for y, row in enumerate(counts):
+                for x, count in enumerate(row):
+                    color = "white" if shares[y][x] > 0.5 else _INK
+                    if count:
+                        axes.text(x, y, str(count), ha="center", va="center", color=color, size=7)
+    return svg.getvalue()
+
+
+def floor_plan(placed: tuple[PlacedFacts, ...], colors: Mapping[str, str]) -> str:
+    """Tiles of the device, in the colour of the layer that is there."""
+    everywhere = [tile for part in placed for tile in part.tiles]
+    wide, high = (max(tile[axis] for tile in everywhere) + 1 for axis in (0, 1))
+    grid = [[-1] * wide for _ in range(high)]
+    # Of a tile that several share, the layer is shown, and not the rest.
+    for n, part in sorted(enumerate(placed), key=lambda pair: pair[1].layer is not None):
+        for x, y in part.tiles:
+            grid[y][x] = n
+    shown = [colors.get(part.layer or "", _REST) for part in placed]
+    scale = min(6.5 / wide, 6.5 / high)
+    with _figure(wide * scale + 0.4, high * scale + 0.4, "floor") as (figure, svg):
+        axes = figure.subplots()
+        axes.imshow(
+            grid, cmap=ListedColormap(["#ffffff", *shown]), vmin=-1, vmax=len(shown) - 1,
+            origin="lower", interpolation="nearest",
+        )  # fmt: skip
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(True)
+    return svg.getvalue()
+
+
+@contextmanager
+def _figure(width: float, height: float, name: str) -> Iterator[tuple[Figure, io.StringIO]]:
+    """A figure, and the text of its SVG once it is drawn; the same each time."""
+    text = io.StringIO()
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure, text
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        whole = io.StringIO()
+        figure.savefig(whole, format="svg", transparent=True, metadata=nothing)
+    # A page holds the element alone.
+    text.write(whole.getvalue()[whole.getvalue().index("<svg") :])
