@@ -11,7 +11,7 @@ from xnorflow.report.facts import NodeFacts
 
 __all__ = ["Box", "Drawing", "draw"]
 
-WIDTH, HEIGHT = 190, 46
+WIDTH, HEIGHT = 210, 46
 """Of a node."""
 
 _GAP_X, _GAP_Y, _MARGIN = 50, 30, 16
