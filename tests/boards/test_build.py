@@ -159,7 +159,7 @@ def test_says_that_no_place_is_found(tmp_path, fake_tools):
 
 def test_says_that_the_clock_is_missed(tmp_path, fake_tools):
     slow = REPORT.replace("36.29", "11.5")
-    fake_tools(nextpnr=write(top__tim=ICE40_LOG, report__json=slow))
+    fake_tools(nextpnr=write(top__tim=ICE40_LOG, timing__json=slow))
     fails(
         tmp_path / "build",
         DesignError,
