@@ -63,7 +63,7 @@ def build(design, folder):
         link__link__decoder__LUT4=("TRELLIS_COMB", "X1/Y2/SLICEA.LUT0"),
         pad=("TRELLIS_IO", "X0/Y0/PIOA"),
     )
-    placed = read_placement(path, design.device.family.cells, facts(design).layers)
+    placed = read_placement(path, design.device.family, facts(design).layers)
     return BuildFacts(
         bitstream="ulx3s-85f.bit",
         seed=3,

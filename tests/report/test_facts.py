@@ -81,7 +81,7 @@ def test_cells_are_those_of_layers(tmp_path):
     assert found["conv1"].tiles == ((3, 2), (5, 4))
     assert rest.layer is None
     assert rest.cost == CostFacts(luts=2)
-    empty = read_placement(netlist(tmp_path / "x"), design.device.family.cells, ())
+    empty = read_placement(netlist(tmp_path / "x"), design.device.family, ())
     assert [part.layer for part in empty] == [None]
 
 

@@ -3,11 +3,10 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 
 from xnorflow.boards.build import PLACED, BuildReport
-from xnorflow.hw.families.device import Cell
+from xnorflow.hw.families.device import Cell, Family
 from xnorflow.report.facts import (
     BuildFacts,
     CostFacts,
@@ -29,7 +28,7 @@ def build_facts(report: BuildReport, layers: tuple[LayerFacts, ...], *, seed: in
     """Facts of a bitstream of a design with these ``layers``."""
     path = report.timing.critical_path
     placed = report.bitstream.parent / PLACED
-    cells = report.target.device.family.cells
+    family = report.target.device.family
     return BuildFacts(
         bitstream=report.bitstream.name,
         seed=seed,
@@ -40,12 +39,12 @@ def build_facts(report: BuildReport, layers: tuple[LayerFacts, ...], *, seed: in
             for cell, usage in report.usage.items()
         ),
         critical_path=path and PathFacts(path.start, path.end, path.logic, path.routing),
-        placed=read_placement(placed, cells, layers) if placed.is_file() else (),
+        placed=read_placement(placed, family, layers) if placed.is_file() else (),
     )
 
 
 def read_placement(
-    path: Path, cells: Mapping[str, Cell], layers: tuple[LayerFacts, ...]
+    path: Path, family: Family, layers: tuple[LayerFacts, ...]
 ) -> tuple[PlacedFacts, ...]:
     """Cells of each layer, and at last of all else, in a netlist that nextpnr has written.
 
@@ -53,17 +52,18 @@ def read_placement(
     ----------
     path : Path
         The netlist, as JSON.
-    cells : mapping of str to Cell
-        Of the family, by their names in nextpnr.
+    family : Family
+        What it is for.
     layers : tuple of LayerFacts
         Of the design.
     """
     owner = {unit: layer.name for layer in layers for unit in layer.units}
-    counts: Counter[tuple[str | None, Cell]] = Counter()
+    counts: Counter[tuple[str | None, Cell]] = Counter()  # in parts of a cell
+    parts = {family.cells[name]: count for name, count in family.cell_parts.items()}
     tiles: dict[str | None, set[tuple[int, int]]] = {}
     (module,) = json.loads(path.read_text(encoding="utf-8"))["modules"].values()
     for name, cell in module["cells"].items():
-        kind = cells.get(cell["type"])
+        kind = family.cells.get(cell["type"])
         if kind is None:
             continue
         unit = _UNIT.search(name)
@@ -75,7 +75,7 @@ def read_placement(
     return tuple(
         PlacedFacts(
             layer,
-            CostFacts(*(counts[layer, kind] for kind in kinds)),
+            CostFacts(*(-(-counts[layer, kind] // parts.get(kind, 1)) for kind in kinds)),
             tuple(sorted(tiles.get(layer, ()))),
         )
         for layer in (*(layer.name for layer in layers), None)
