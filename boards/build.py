@@ -26,7 +26,7 @@ __all__ = ["PLACED", "BuildReport", "Stage", "build"]
 
 _TOP = "top"
 _REPORT = "timing.json"
-PLACED = "placed.json"
+PLACED = f"{_TOP}.pnr.json"
 """Netlist of a build's folder after place and route, with the place of every cell."""
 
 
@@ -128,8 +128,7 @@ def build(
             name=_TOP,
             do_build=False,
             nextpnr_opts=f"{target.device.family.placement} --seed {seed} "
-            f"--freq {clock / 1e6:g} --timing-allow-fail --report {_REPORT} "
-            f"--write {PLACED}",
+            f"--freq {clock / 1e6:g} --timing-allow-fail --report {_REPORT}",
             synth_opts=target.device.synthesis_options,
         )
         try:
@@ -160,6 +159,8 @@ def _make(plan, design, target, directory, bitstream, clock, begin):
         (directory / name).write_text(content, encoding="utf-8")
     run(Stage.SYNTHESISE, *synthesis)
     tidy_netlist(directory / f"{_TOP}.json", target.device.family)
+    if "--write" not in placement:  # as Gowin's packer has it
+        placement += ["--write", PLACED]
     log = directory / f"{_TOP}.tim"
     log.unlink(missing_ok=True)
     try:

@@ -225,11 +225,10 @@ def layers_of(design: "Design") -> Iterator[dict[str, Any]]:
     from xnorflow.hw.ops.matrix import MatrixStage
     from xnorflow.hw.streams.skid_buffer import SkidBufferStage
 
-    starts = {
-        _first_ahead(design, stage.name)
-        for stage in design.stages
-        if isinstance(stage, MatrixStage)
-    }
+    matrices = [stage for stage in design.stages if isinstance(stage, MatrixStage)]
+    # A unit that a threshold is part of has its name.
+    layers = {stage.name: stage.node.name for stage in matrices}
+    starts = {_first_ahead(design, name, layer) for name, layer in layers.items()}
     line: dict[str, Any] = {"name": "input", "stages": []}
     for part in _parts(design):
         if part["name"] in starts or isinstance(part["stages"][0], SkidBufferStage):
@@ -238,15 +237,16 @@ def layers_of(design: "Design") -> Iterator[dict[str, Any]]:
             line = {"name": part["name"], "stages": []}
         line["stages"] += part["stages"]
         if "pe" in part:
-            line |= {what: part[what] for what in ("name", "pe", "simd", "cycles")}
+            line |= {what: part[what] for what in ("pe", "simd", "cycles")}
+            line["name"] = layers[part["name"]]
         if part["unit"] == "SlidingWindowUnit":
             line["depth"] = part["depth"]
     yield line
 
 
-def _first_ahead(design: "Design", layer: str) -> str:
-    """The first of the stages that only a layer needs in front of it, or the layer."""
-    first = layer
+def _first_ahead(design: "Design", unit: str, layer: str) -> str:
+    """The first of the stages that only a layer needs in front of its unit, or the unit."""
+    first = unit
     while (source := design.sources[first][0]).startswith(f"{layer}_"):
         first = source
     return first

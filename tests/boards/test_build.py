@@ -69,7 +69,7 @@ def fake_tools(tmp_path, monkeypatch):
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
 def test_builds(tmp_path, fake_tools, target):
     report = REPORT.replace("36.29", "136.29")
-    fake_tools(nextpnr=GOOD["nextpnr"] + write(report__json=report))
+    fake_tools(nextpnr=GOOD["nextpnr"] + write(timing__json=report))
     stages = []
     directory = tmp_path / "new" / "folder"
 
@@ -90,7 +90,8 @@ def test_passes_options_to_the_tools(tmp_path, fake_tools):
     build(tiny_design(ULX3S_85F), ULX3S_85F, tmp_path, clock=25_000_000, seed=7)
     arguments = (tmp_path / "arguments").read_text()
     assert "--placer static --seed 7 --freq 25 --timing-allow-fail" in arguments
-    assert "--report timing.json --write placed.json" in arguments
+    assert "--report timing.json" in arguments
+    assert arguments.endswith(" --write top.pnr.json")
     assert "--85k --package CABGA381 --speed 6" in arguments
     assert "synth_ecp5 -nowidelut -top top" in (tmp_path / "top.ys").read_text()
 
@@ -172,7 +173,7 @@ def test_says_that_the_clock_is_missed(tmp_path, fake_tools):
 def test_keeps_a_margin_where_the_timing_is_not_exact(tmp_path, fake_tools):
     board = find_target("tang-nano-9k")
     for fmax, fits in (("33.7", False), ("33.8", True)):
-        fake_tools(nextpnr=GOOD["nextpnr"] + write(report__json=REPORT.replace("36.29", fmax)))
+        fake_tools(nextpnr=GOOD["nextpnr"] + write(timing__json=REPORT.replace("36.29", fmax)))
         if fits:
             assert build(tiny_design(board), board, tmp_path).fmax == 33.8e6
         else:

@@ -4,10 +4,12 @@ import json
 
 import numpy as np
 
-from tests.hw.networks import random_conv_net, residual_net
+from tests.hw.networks import random_conv_net, random_mlp, residual_net
 from xnorflow.boards.targets import ULX3S_85F
 from xnorflow.hw.arithmetic.resources import Resources
 from xnorflow.hw.compile.choose import choose
+from xnorflow.hw.compile.plan import plan
+from xnorflow.hw.ops.matrix import Folding
 from xnorflow.report.facts import BuildFacts, PathFacts, Report, RunFacts, UsageFacts
 from xnorflow.report.gather import design_facts, simulation_facts
 from xnorflow.report.placement import read_placement
@@ -16,7 +18,7 @@ from xnorflow.sim.simulate import SimulationResult
 
 LINK = Resources(luts=600, block_rams=1)
 TRUTH = np.array([0, 0, 1, 1, 2, 2, 2, 2])
-LABELS = np.array([0, 0, 1, 2, 2, 2, 2, 1])
+LABELS = np.array([0, 0, 1, 2, 2, 2, 2, 0])
 
 
 def conv_design(cycles=100):
@@ -25,6 +27,11 @@ def conv_design(cycles=100):
 
 def residual_design():
     return choose(residual_net(), ULX3S_85F.device, clock=ULX3S_85F.clock, cycles=1000)
+
+
+def unrolled_design():
+    foldings = {"fc1": Folding(6, 16), "fc2": Folding(5, 6), "fc3": Folding(3, 5)}
+    return plan(random_mlp(1), foldings, 16, ULX3S_85F.device)
 
 
 def facts(design):

@@ -13,26 +13,29 @@ from tests.report.cases import (
     residual_design,
     run,
     simulation,
+    unrolled_design,
     whole_report,
 )
 from xnorflow.errors import FormatError
 from xnorflow.hw.compile.estimate import estimate
 from xnorflow.hw.compile.schedule import spans
 from xnorflow.hw.ops.matrix import MatrixStage
+from xnorflow.ir import Provenance
 from xnorflow.report.facts import CostFacts, NodeFacts, Report, decode, encode
 from xnorflow.report.folder import FACTS, load, update
 from xnorflow.report.graph import HEIGHT, WIDTH, draw
 from xnorflow.report.placement import read_placement
 
 
-@pytest.mark.parametrize("cycles", [100, 1000])
-def test_every_layer_has_a_line(cycles):
+@pytest.mark.parametrize("design", [conv_design(100), conv_design(1000), residual_design()])
+def test_every_layer_has_a_line(design):
     """Be it fed by words of channels, or of whole windows."""
-    design = conv_design(cycles)
     found = facts(design)
     folded = {layer.name: (layer.pe, layer.simd) for layer in found.layers if layer.pe is not None}
     assert folded == {
-        s.name: (s.folding.pe, s.folding.simd) for s in design.stages if isinstance(s, MatrixStage)
+        s.node.name: (s.folding.pe, s.folding.simd)
+        for s in design.stages
+        if isinstance(s, MatrixStage)
     }
     units = [unit for layer in found.layers for unit in layer.units]
     assert units == [stage.name for stage in design.stages]
@@ -70,7 +73,7 @@ def test_spans_end_with_the_latency():
 
 
 def test_confusions_are_counted():
-    assert simulation(conv_design()).confusion == ((2, 0, 0), (0, 1, 1), (0, 1, 3))
+    assert simulation(conv_design()).confusion == ((2, 0, 0), (0, 1, 1), (1, 0, 3))
 
 
 def test_cells_are_those_of_layers(tmp_path):
@@ -104,8 +107,9 @@ def test_commands_add_to_a_report(tmp_path):
 
 def test_what_was_found_for_another_design_is_forgotten(tmp_path):
     update(tmp_path, run("simulate"), facts(conv_design()), simulation=simulation(conv_design()))
-    # The same folding of other weights.
-    other = replace(facts(conv_design()), key="0" * 12)
+    design = conv_design()
+    network = replace(design.network, provenance=Provenance(dataset="another"))
+    other = facts(replace(design, network=network))
     assert update(tmp_path, run("plan"), other) == Report(other, runs=(run("plan"),))
     assert facts(conv_design(100)).key == facts(conv_design(100)).key
     assert facts(conv_design(100)).key != facts(conv_design(1000)).key
@@ -146,13 +150,20 @@ def test_shortcuts_go_around_the_main_path():
         return NodeFacts(name, "Add", sources, (1, 1, 1), "bit", None, None, None)
 
     drawing = draw((
-        node("input"), node("a", "input"), node("b", "a"), node("side", "a"), node("c", "b"),
-        node("sum", "c", "a"), node("all", "sum", "side"),
+        node("input"), node("a", "input"), node("b", "a"), node("side", "a"), node("other", "a"),
+        node("c", "b"), node("sum", "c", "a"), node("all", "sum", "side", "other"),
     ))  # fmt: skip
     columns = {box.node.name: box.x for box in drawing.boxes}
     main = {columns[name] for name in ("input", "a", "b", "c", "sum", "all")}
     assert len(main) == 1
-    assert columns["side"] > max(main) + WIDTH
+    assert max(main) + WIDTH < columns["side"] < columns["other"] - WIDTH
     # From a to sum there are nodes between; from its own column, side goes straight down.
     straight = [edge for edge in drawing.edges if "V" in edge]
     assert len(drawing.edges) - len(straight) == 1
+
+
+def test_layers_that_take_in_thresholds_keep_their_names():
+    layers = [layer for layer in facts(unrolled_design()).layers if layer.pe is not None]
+    assert [layer.name for layer in layers] == ["fc1", "fc2", "fc3"]
+    nodes = {node.name: node.layer for node in facts(unrolled_design()).nodes}
+    assert nodes["fc1"] == nodes["act1"] == "fc1"

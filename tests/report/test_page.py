@@ -94,7 +94,7 @@ def test_what_was_found_is_said(whole):
     verified = whole.text("verified")
     assert "8 frames went through the simulated RTL: all 24 scores are" in verified
     assert "6 of 8 labels are right: 75.00%" in verified
-    assert "class 1 taken for class 2 (1), class 2 taken for class 1 (1)." in verified
+    assert "confusions: class 1 taken for class 2 (1), class 2 taken for class 0 (1)." in verified
     timing = whole.text("timing")
     assert "reaches 61.5 MHz" in timing
     assert "from conv1.sum to conv2.word . It takes 16.0 ns: 6.0 ns in logic (38%)" in timing

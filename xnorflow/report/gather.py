@@ -148,6 +148,8 @@ def _rom_bits(stage: MatrixStage) -> int:
 
 def _nodes(network: Network, layers: tuple[LayerFacts, ...]) -> tuple[NodeFacts, ...]:
     owner = {unit: layer.name for layer in layers for unit in layer.units}
+    # A convolution may be built in a unit that has the name of the threshold behind it.
+    owner |= {layer.name: layer.name for layer in layers}
     frame = network.input
     nodes = [NodeFacts(INPUT, "input", (), frame.shape, spell_type(frame), None, None, None)]
     for node in network.nodes:

@@ -1,7 +1,7 @@
 """Layout of a network's graph: a place for every node, and a curve for every edge.
 
-Nodes go down in rows, each below all that feed it. What follows from the main path on its own, such
-as a shortcut, has a column of its own; edges that skip rows curve around what is between.
+Nodes go down in rows, each below all that feed it, in the leftmost column of those that is free;
+so a branch has a column of its own. Edges that skip rows curve around what is between.
 """
 
 from dataclasses import dataclass
@@ -40,18 +40,13 @@ def draw(nodes: tuple[NodeFacts, ...]) -> Drawing:
     """Lay out nodes that come in an order in which each is behind those that feed it."""
     places: dict[str, tuple[int, int]] = {}  # column and row
     taken: set[tuple[int, int]] = set()
-    continued: set[str] = set()
     for node in nodes:
         row = max((places[source][1] + 1 for source in node.sources), default=0)
-        # The first that a node feeds goes on in its column.
-        fresh = [source for source in node.sources if source not in continued]
-        column = min((places[source][0] for source in fresh or node.sources), default=0)
-        column += not fresh and bool(node.sources)
+        column = min((places[source][0] for source in node.sources), default=0)
         while (column, row) in taken:
             column += 1
         places[node.name] = column, row
         taken.add((column, row))
-        continued.update(node.sources)
     corners = {
         name: (_MARGIN + column * (WIDTH + _GAP_X), _MARGIN + row * (HEIGHT + _GAP_Y))
         for name, (column, row) in places.items()
