@@ -175,7 +175,7 @@ def test_keeps_a_margin_where_the_timing_is_not_exact(tmp_path, fake_tools):
     for fmax, fits in (("33.7", False), ("33.8", True)):
         fake_tools(nextpnr=GOOD["nextpnr"] + write(timing__json=REPORT.replace("36.29", fmax)))
         if fits:
-            assert build(tiny_design(board), board, tmp_path).fmax == 33.8e6
+            assert build(tiny_design(board), board, tmp_path).timing.fmax == 33.8e6
         else:
             with pytest.raises(DesignError, match="not 27 MHz with the margin of 25% that is kept"):
                 build(tiny_design(board), board, tmp_path)

@@ -12,7 +12,7 @@ import pytest
 from tests.cli.conftest import NETWORK
 from tests.hw.networks import dynamic_net, random_conv_net
 from xnorflow.boards.build import Stage
-from xnorflow.boards.report import Usage
+from xnorflow.boards.report import Timing, Usage
 from xnorflow.files import locked
 from xnorflow.hw.arithmetic.resources import Resources
 from xnorflow.hw.families.device import Cell
@@ -192,7 +192,7 @@ def test_a_build_shows_how_long_each_stage_takes(cli, files, monkeypatch):
             if stage is not Stage.ELABORATE:
                 begin(stage)
         time.sleep(1.1)
-        return 36.29e6, {Cell.LUT: Usage(1383, 5280)}
+        return Timing(36.29e6, None), {Cell.LUT: Usage(1383, 5280)}
 
     monkeypatch.setattr("xnorflow.boards.build._make", make)
     code, out, _ = cli("build", "net.xnf", "-o", "bits", "--board", "icebreaker")
