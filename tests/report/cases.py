@@ -5,6 +5,7 @@ import json
 import numpy as np
 
 from tests.hw.networks import random_conv_net, random_mlp, residual_net
+from xnorflow.boards.build import PLACED
 from xnorflow.boards.targets import ULX3S_85F
 from xnorflow.hw.arithmetic.resources import Resources
 from xnorflow.hw.compile.choose import choose
@@ -62,7 +63,7 @@ def netlist(path, **cells):
 
 def build(design, folder):
     path = netlist(
-        folder / "placed.json",
+        folder / PLACED,
         link__accelerator__conv1__sum_LUT4=("TRELLIS_COMB", "X3/Y2/SLICEA.LUT0"),
         link__accelerator__conv1__other_LUT4=("TRELLIS_COMB", "X3/Y2/SLICEA.LUT1"),
         link__accelerator__conv1_windows__memory=("DP16KD", "X5/Y4/EBR"),

