@@ -118,7 +118,7 @@ def test_reset_lasts_15_us_after_the_lock():
         await run(100)
         assert ctx.get(reset)
         ctx.set(pll.locked, 1)
-        await run(30)
+        await run(31)
         assert ctx.get(reset)
         await run(2)
         assert not ctx.get(reset)
