@@ -188,7 +188,7 @@ def depthwise_cases() -> dict[str, Case]:
     network = Network("depthwise", frame, (layer, bits, end), ())
     frames = rng.integers(0, 2, (VECTORS, *frame.shape), np.uint8)
     maps = golden(network, frames, keep=network.maps.keys()).maps
-    stage = SlidingWindowStage(layer, frame, 2)
+    stage = SlidingWindowStage(layer, frame, 2, 1)
     slide = SlidingWindowUnit(stage.windows, depth=2 * stage.windows.frame_words)
     padded = np.pad(frames[:, 0], ((0, 0), (2, 2), (0, 0)))
     taps = np.lib.stride_tricks.sliding_window_view(padded, 5, 1)

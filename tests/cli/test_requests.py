@@ -30,7 +30,7 @@ import pytest
         (["generate", "net.xnf", "-o", "net.xnf"], "the folder net.xnf cannot be created"),
         (
             ["generate", "net.xnf", "-o", "rtl", "--board", "basys"],
-            "there is no board 'basys'; those that are known: icebreaker, ulx3s-85f",
+            "there is no board 'basys'; those that are known: icesugar-nano, ",
         ),
         (
             ["generate", "net.xnf", "-o", "rtl", "--cycles", "3", "--fastest"],
