@@ -42,7 +42,7 @@ DESIGNS = {
     "mnist-tfc-adabin": Case(UP5K, 784, 12_000_000),
     "mnist-tfc-siman": Case(UP5K, 784, 12_000_000),
     "mnist-tfc-w1a2": Case(UP5K, 784, 12_000_000),
-    "mnist-sfc-sign": Case(ECP5_85F, 196, 70_000_000),
+    "mnist-sfc-sign": Case(ECP5_85F, 98, 100_000_000),
     "mnist-lfc-sign": Case(ECP5_85F, 4_096),
     "mnist-conv-up5k": Case(UP5K, 4_800, 24_000_000, fill=0.9),
     "fashion-lfc-adabin": Case(ECP5_85F, 4_096),
