@@ -3,8 +3,8 @@
 A half of ECP5's CCU2C has a table L4 of its inputs A, B, C and D, and a table L2 of A and B, which
 is L4's where C and D are 0. Its sum is ``L4 ^ carry``, its carry ``carry if L4 else L2``. So with
 L4 = A ^ B ^ C ^ D it adds two products that are XORs of an activation and a weight, with
-L4 = A & B ^ C & D two that are ANDs. Another half starts a chain with a third product; a last one
-hands the carry on.
+L4 = A & B ^ C & D two that are ANDs. A half in front of each adder starts it with a third product:
+its table L4 is 0, so that its carry is that product, and its sum the carry of the adder before it.
 
 Source of the cell's behaviour: Yosys' model of it, ecp5/ccu2c_sim.vh, with which the tests prove
 that the cells are additions.
@@ -30,9 +30,11 @@ __all__ = [
 
 _ADD = {Gate.XNOR: "16'b0110100110010110", Gate.AND: "16'b0111100010001000"}
 _START = {Gate.XNOR: "16'b0000000000000110", Gate.AND: "16'b0000000000001000"}
+"""With C and D at 1."""
+
 _ZERO = "16'b0000000000000000"
 
-_LONGEST = 16
+_LONGEST = 24
 """Halves of carry cells in a row: timing analysis takes carries to pass through all of them."""
 
 
@@ -43,12 +45,12 @@ def product(gate, activation, weight):
 
 def adder_halves(widths):
     """Halves of carry cells that a `CarryAdders` takes; they come in pairs."""
-    halves = sum(width + 2 for width in widths)
+    halves = sum(width + 1 for width in widths) + 1
     return halves + halves % 2
 
 
 def grouped(adders, width):
-    """Adders in groups, none of which takes many halves or leaves a cell's half free.
+    """Adders in groups, none of which takes many halves.
 
     Parameters
     ----------
@@ -61,14 +63,11 @@ def grouped(adders, width):
     -------
     list of tuple
     """
-    odd = [adder for adder in adders if width(adder) % 2]
-    units = [odd[n : n + 2] for n in range(0, len(odd), 2)]
-    units += [[adder] for adder in adders if not width(adder) % 2]
     groups = [[]]
-    for unit in units:
-        if groups[-1] and adder_halves(map(width, groups[-1] + unit)) > _LONGEST:
+    for adder in sorted(adders, key=width):
+        if groups[-1] and adder_halves(map(width, groups[-1] + [adder])) > _LONGEST:
             groups.append([])
-        groups[-1] += unit
+        groups[-1].append(adder)
     return [tuple(group) for group in groups if group]
 
 
@@ -198,14 +197,15 @@ def carry_adders_verilog(name, widths, gate):
 
 
 def _cells(widths, gate):
-    halves, bit = [], 0
+    halves, bit, before = [], 0, ""
     for n, width in enumerate(widths):
-        halves.append(_Half(_START[gate], (f"c[{n}]", f"cw[{n}]", "1'b1", "1'b1")))
+        halves.append(_Half(_START[gate], (f"c[{n}]", f"cw[{n}]", "1'b1", "1'b1"), before))
         for k in range(bit, bit + width):
             inputs = f"x[{k}]", f"xw[{k}]", f"y[{k}]", f"yw[{k}]"
             halves.append(_Half(_ADD[gate], inputs, f"sum[{k + n}]"))
         bit += width
-        halves.append(_Half(_ZERO, output=f"sum[{bit + n}]"))
+        before = f"sum[{bit + n}]"
+    halves.append(_Half(_ZERO, output=before))
     if len(halves) % 2:
         halves.append(_Half(_ZERO))
     pairs = list(zip(halves[::2], halves[1::2], strict=True))
