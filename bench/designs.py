@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from xnorflow.boards.plan import link_resources
 from xnorflow.boards.targets import ICEBREAKER, ULX3S_85F, Target
 from xnorflow.hw.compile.design import Design
 from xnorflow.hw.compile.fold import FILL, fold
@@ -33,8 +34,9 @@ class Case:
         return next(target for target in (ICEBREAKER, ULX3S_85F) if target.device == self.device)
 
     def fold(self, network: Network) -> Design:
-        """Design of a network."""
-        return fold(network, self.device, cycles=self.cycles, fill=self.fill)
+        """Design of a network, with room for the link to the host where it is placed."""
+        beside = None if self.clock is None else link_resources
+        return fold(network, self.device, cycles=self.cycles, fill=self.fill, beside=beside)
 
 
 DESIGNS = {
@@ -50,8 +52,8 @@ DESIGNS = {
     "fashion-small-reactnet": Case(ECP5_85F, 14_112, 50_000_000),
     "fashion-small-dybnn": Case(ECP5_85F, 14_112, 50_000_000),
     "har-dscnn-w1a1": Case(UP5K, 9_216, 24_000_000, fill=0.8),
-    "cifar10-cnv": Case(ECP5_85F, 48_600, 50_000_000),
-    "cifar10-resnet20-adabin": Case(ECP5_85F, 18_432, 60_000_000),
+    "cifar10-cnv": Case(ECP5_85F, 7_200, 75_000_000),
+    "cifar10-resnet20-adabin": Case(ECP5_85F, 9_216, 60_000_000),
     "cifar10-resnet20-reactnet": Case(ECP5_85F, 18_432),
     "cifar10-resnet20-siman": Case(ECP5_85F, 18_432),
     "cifar10-resnet20-siman-bipolar": Case(ECP5_85F, 18_432),

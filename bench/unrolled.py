@@ -38,7 +38,7 @@ from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.sim.verilate import verilate
 
 
-LAYERS = {"64x32": 3, "256x64": 3, "784x64": 4}
+LAYERS = {"64x32": 3, "256x64": 4, "784x64": 4}
 """Inputs and neurons, and the levels of logic between registers."""
 
 THEIRS = 2

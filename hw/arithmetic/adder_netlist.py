@@ -15,7 +15,7 @@ __all__ = ["ONE", "ZERO", "Adder", "AdderNetlist", "Slot", "complement"]
 
 ZERO, ONE = -2, -1
 
-_SHORTEST = 3
+_SHORTEST = 2
 """Width from which on a carry chain is smaller than full adders of look-up tables."""
 
 _CHAIN_LEVELS = 2

@@ -25,8 +25,9 @@ __all__ = ["FILL", "budget_of", "fold", "fold_faster", "fold_fastest"]
 FILL = 0.75
 """Part of a device's look-up tables that may be used: placing and routing needs room."""
 
-_WORTH = np.array([1, 0.5, 1])
-"""Of the shares of look-up tables, block RAMs and multipliers: logic is spared, which is routed."""
+_WORTH = np.array([1, 0.1, 1])
+"""Of the shares of look-up tables, block RAMs and multipliers: logic is what fills up and must be
+routed, while block RAMs that stay idle are of no use."""
 
 _NAMED_BUFFERS = 3
 """Frame buffers that are named where a design does not fit."""
@@ -50,7 +51,7 @@ def fold(
     """Find the cheapest folding that takes at most ``cycles`` clock cycles a frame.
 
     Of all that fit, in look-up tables, block RAMs and multipliers at once, it has the least sum of
-    estimated shares of what there is, that of block RAMs counting half, for the fewest input lanes,
+    estimated shares of what there is, that of block RAMs counting a tenth, for the fewest input lanes,
     a power of two, that keep the rate. Foldings of layers are chosen together, since the PE of one
     are the lanes that feed the next, and so is what memories are made of. What is not known before
     a pipeline is planned, the depth of queues and buffers and what layers with constant weights
