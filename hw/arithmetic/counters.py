@@ -1,9 +1,9 @@
-"""Counters that walk through words, columns and rows."""
+"""Counters that walk through words, columns and rows, and that keep count of what is there."""
 
 from amaranth import *
 
 
-__all__ = ["counter"]
+__all__ = ["counter", "level"]
 
 
 def counter(m, name, length, step):
@@ -21,3 +21,19 @@ def counter(m, name, length, step):
         with m.If(step):
             m.d.sync += [count.eq(Mux(last, 0, count + 1)), last.eq(count == length - 2)]
     return count, last
+
+
+def level(m, name, most, *, up, down, init=0):
+    """Count what comes and goes, 0…``most``.
+
+    Returns
+    -------
+    some : :class:`Signal`
+        Whether there is any: a register, which ``up`` and ``down`` reach through a single table.
+    """
+    count = Signal(range(most + 1), name=name, init=init)
+    some = Signal(name=f"some_{name}", init=init > 0)
+    m.d.sync += count.eq(count + up - down)
+    with m.If(up != down):
+        m.d.sync += some.eq(up | (count != 1))
+    return some

@@ -6,6 +6,7 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorflow.hw.arithmetic.constants import ConstantTable, MemoryStyle
+from xnorflow.hw.arithmetic.counters import counter, level
 from xnorflow.hw.arithmetic.registers import delayed
 from xnorflow.hw.streams.words import lane_layout
 
@@ -149,18 +150,11 @@ class Operands(wiring.Component):
 
         # Control: which step is next, and whether its activations are there.
         step = Signal()
-        synapse = Signal(range(sf))
-        neuron = Signal(range(nf))
-        last_synapse, first_neuron, last_neuron = Signal(), Signal(), Signal()
-        m.d.comb += [
-            last_synapse.eq(synapse == sf - 1),
-            first_neuron.eq(neuron == 0),
-            last_neuron.eq(neuron == nf - 1),
-        ]
-        with m.If(step):
-            m.d.sync += synapse.eq(Mux(last_synapse, 0, synapse + 1))
-            with m.If(last_synapse):
-                m.d.sync += neuron.eq(Mux(last_neuron, 0, neuron + 1))
+        _, last_synapse = counter(m, "synapse", sf, step)
+        _, last_neuron = counter(m, "neuron", nf, step & last_synapse)
+        first_neuron = Signal(init=1)
+        with m.If(step & last_synapse):
+            m.d.sync += first_neuron.eq(last_neuron)
 
         read, unread = self._ring(m, en, step, last_synapse, first_neuron, last_neuron)
         m.d.comb += step.eq(en & (~first_neuron | unread))
@@ -199,7 +193,7 @@ class Operands(wiring.Component):
         )
         write, read = ring.write_port(), ring.read_port()
 
-        put = Signal(range(depth))
+        put, _ = counter(m, "put", depth, write.en)
         get = Signal(range(depth))
         rewind = Signal(range(depth))  # where the vector that is worked on starts
         m.d.comb += [
@@ -209,8 +203,6 @@ class Operands(wiring.Component):
             read.addr.eq(get),
             read.en.eq(en),
         ]
-        with m.If(write.en):
-            m.d.sync += put.eq(Mux(put == depth - 1, 0, put + 1))
         with m.If(step):
             m.d.sync += get.eq(Mux(get == depth - 1, 0, get + 1))
             if nf > 1:
@@ -220,11 +212,8 @@ class Operands(wiring.Component):
                     m.d.sync += get.eq(rewind)
 
         # Words that no step has read yet, and places that the last neuron fold has given back.
-        unread = Signal(range(depth + 1))
-        space = Signal(range(depth + 1), init=depth)
-        m.d.comb += self.i.ready.eq(space != 0)
-        m.d.sync += [
-            unread.eq(unread + write.en - (step & first_neuron)),
-            space.eq(space - write.en + (step & last_neuron)),
-        ]
-        return read.data, unread != 0
+        unread = level(m, "unread", depth, up=write.en, down=step & first_neuron)
+        m.d.comb += self.i.ready.eq(
+            level(m, "space", depth, up=step & last_neuron, down=write.en, init=depth)
+        )
+        return read.data, unread

@@ -33,6 +33,11 @@ def _ring_size(depth):
     return 1 << max(1, ceil_log2(depth))
 
 
+def _entry(numbers, index):
+    """One of several constant numbers."""
+    return Array(map(int, numbers))[index]
+
+
 @dataclass(frozen=True)
 class _Tap:
     """Place of a tap: in the kernel, and in which window of the frame."""
@@ -211,27 +216,29 @@ class SlidingWindowUnit(wiring.Component):
 
     def _account(self, m, filled, came, en, step, tap):
         """Make a ``step`` when its window's last pixel is there, and keep count of ``filled``."""
-        # Both numbers count from the first word of the oldest row that is still needed.
         w = self.windows
         kept = [w.first_row(r) * w.row_words for r in range(w.rows)]
-        first, last = (
-            [w.needed(r, c) - kept[r] for r in range(w.rows)] for c in (0, w.columns - 1)
-        )
-        # In between, a window needs a stride more than the one before, up to the border.
-        more = [w.needed(0, c + 1) - w.needed(0, c) for c in range(max(1, w.columns - 2))]
-        needed = Signal(range(self.depth + 1), init=first[0])
-        m.d.comb += step.eq(en & (filled >= needed))
-        with m.If(step & tap.end_of_window):
-            with m.If(tap.last_column):
-                following = first[1:] + first[:1]
-                m.d.sync += needed.eq(Array(following)[tap.row])
-            with m.Elif(tap.column == w.columns - 2):
-                m.d.sync += needed.eq(Array(last)[tap.row])
-            with m.Else():
-                m.d.sync += needed.eq(needed + Array(more)[tap.column])
         releases = [w.released(r) - kept[r] for r in range(w.rows)]
-        release = Mux(step & tap.end_of_row, Array(releases)[tap.row], 0)
+        release = Mux(step & tap.end_of_row, _entry(releases, tap.row), 0)
         m.d.sync += filled.eq(filled + came - release)
+
+        # What each window needs beyond the one before it. In the middle of a row, the row does not
+        # matter.
+        needed = [w.needed(r, c) for r in range(w.rows) for c in range(w.columns)]
+        more = np.diff([*needed, w.frame_words + needed[0]]).reshape(w.rows, w.columns)
+        # Words that are there beyond those that the next window needs: its sign allows a step.
+        least = -max(needed[0], int(more.max()))
+        ahead = Signal(range(least, self.depth + 1), init=-needed[0])
+        following = Signal(range(min(0, int(more.min())), 1 - least))
+        m.d.comb += [
+            step.eq(en & ~ahead[-1]),
+            following.eq(_entry(more[0], tap.column)),
+        ]
+        for column, place in ((-2, tap.column == w.columns - 2), (-1, tap.last_column)):
+            if w.columns + column >= 0:
+                with m.If(place):
+                    m.d.comb += following.eq(_entry(more[:, column], tap.row))
+        m.d.sync += ahead.eq(ahead + came - Mux(step & tap.end_of_window, following, 0))
 
     def _outside(self, m, tap):
         """Whether a tap is outside the frame."""

@@ -78,11 +78,10 @@ class FrameGuard(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        word = Signal(range(self.words))
-        last_word = Signal()
+        passed = Signal()
+        _, last_word = counter(m, "word", self.words, passed)
         bad = Signal()
         runs_on = Signal()  # more words of the frame follow its last one
-        m.d.comb += last_word.eq(word == self.words - 1)
         if self.frames_per_packet is FramesPerPacket.ONE:
             m.d.comb += runs_on.eq(~self.i.p.last)
 
@@ -91,11 +90,10 @@ class FrameGuard(wiring.Component):
         m.d.comb += free.eq(~last_word | ~self.o_verdict.valid | self.o_verdict.ready)
         with m.If(self.o_verdict.ready):
             m.d.sync += self.o_verdict.valid.eq(0)
-        with m.If(self.o.valid & self.o.ready):
-            m.d.sync += word.eq(Mux(last_word, 0, word + 1))
-            with m.If(last_word):
-                m.d.comb += self.frame_error.eq(bad)
-                m.d.sync += [self.o_verdict.valid.eq(1), self.o_verdict.payload.eq(~bad)]
+        m.d.comb += passed.eq(self.o.valid & self.o.ready)
+        with m.If(passed & last_word):
+            m.d.comb += self.frame_error.eq(bad)
+            m.d.sync += [self.o_verdict.valid.eq(1), self.o_verdict.payload.eq(~bad)]
         m.d.sync += self.dropped_frames.eq(self.dropped_frames + self.frame_error)
 
         with m.FSM():
