@@ -82,21 +82,20 @@ class ReplySender(wiring.Component):
         info, classify = Signal(), Signal()
         position = Signal(range(max(4 * len(words), rom.depth)))
         final = Signal.like(position)
-        word = Signal(32)
+        word = Signal(32, reset_less=True)
         byte = Signal(8, reset_less=True)
         release = Signal()
         m.d.comb += [
             granted.eq(request.status == Status.OK),
             info.eq(granted & (request.command == Command.INFO)),
             classify.eq(granted & (request.command == Command.CLASSIFY)),
-            word.eq(words[position[2:]]),
             read.addr.eq(position),
             final.eq(Mux(info, rom.depth - 1, Mux(classify, 4 * len(words) - 1, 3))),
             self.i_request.ready.eq(self.i_request.p.status != Status.OK),
             self.i_result.ready.eq(release),
             self.o.p.data.eq(byte),
         ]
-        m.d.sync += release.eq(0)
+        m.d.sync += [release.eq(0), word.eq(words[position[2:]])]
 
         with m.FSM() as fsm:
             m.d.comb += self.busy.eq(~fsm.ongoing("Idle"))
@@ -107,7 +106,9 @@ class ReplySender(wiring.Component):
                     m.next = "Wait"
             with m.State("Wait"):
                 with m.If(~classify | self.i_result.valid):
-                    m.next = "Fetch"
+                    m.next = "Select"
+            with m.State("Select"):
+                m.next = "Fetch"
             with m.State("Fetch"):
                 m.d.sync += byte.eq(word.word_select(position[:2], 8))
                 with m.If(info & (position[2:] != 0)):
@@ -117,7 +118,7 @@ class ReplySender(wiring.Component):
                 m.d.comb += self.o.valid.eq(1)
                 with m.If(self.o.ready):
                     m.d.sync += position.eq(position + 1)
-                    m.next = "Fetch"
+                    m.next = "Select"
                     with m.If(position == final):
                         m.next = "End"
             with m.State("End"):

@@ -8,6 +8,7 @@ from xnorflow.hw.compile.design import Design
 from xnorflow.hw.ops.argmax import result_layout
 from xnorflow.hw.streams.fifo import Fifo
 from xnorflow.hw.streams.guard import FrameGuard, FramePacer, VerdictGate, frame_layout
+from xnorflow.hw.streams.skid_buffer import SkidBuffer
 from xnorflow.hw.streams.words import value_shape
 from xnorflow.ir import INPUT
 
@@ -64,7 +65,9 @@ class Accelerator(wiring.Component):
         m.submodules.verdicts = verdicts = Fifo(1, design.frames_in_flight)
         m.submodules.gate = gate = VerdictGate(self._result)
         connect(m, flipped(self.i), guard.i)
-        connect(m, guard.o_verdict, verdicts.i)
+        m.submodules.verdict_cut = cut = SkidBuffer(1)
+        connect(m, guard.o_verdict, cut.i)
+        connect(m, cut.o, verdicts.i)
         connect(m, verdicts.o, gate.i_verdict)
         connect(m, gate.o, flipped(self.o))
         m.d.comb += [

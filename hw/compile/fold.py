@@ -51,8 +51,8 @@ def fold(
     """Find the cheapest folding that takes at most ``cycles`` clock cycles a frame.
 
     Of all that fit, in look-up tables, block RAMs and multipliers at once, it has the least sum of
-    estimated shares of what there is, that of block RAMs counting a tenth, for the fewest input lanes,
-    a power of two, that keep the rate. Foldings of layers are chosen together, since the PE of one
+    estimated shares of what there is, that of block RAMs counting a tenth, for the fewest lanes of
+    the input, a power of two, that keep the rate. Foldings of layers are chosen together, since the PE of one
     are the lanes that feed the next, and so is what memories are made of. What is not known before
     a pipeline is planned, the depth of queues and buffers and what layers with constant weights
     save by comparing themselves, counts as it does in the pipeline that was planned last.

@@ -126,7 +126,7 @@ class MatrixUnit(wiring.Component):
         })
 
     def _fetch(self, m, rows, row_bits, **prepare):
-        """Operands of a pipeline that moves as one, unless results wait to be taken.
+        """Operands of a pipeline that moves as one, unless a result waits where the next is due.
 
         ``rows``, ``row_bits`` and ``prepare`` are those of `Operands`.
 
@@ -140,7 +140,6 @@ class MatrixUnit(wiring.Component):
             What `accumulate` must be told in the last cycle.
         """
         en = Signal()
-        m.d.comb += en.eq(~self.o.valid | self.o.ready)
         m.submodules.operands = operands = Operands(
             self.shape,
             rows,
@@ -155,12 +154,22 @@ class MatrixUnit(wiring.Component):
         m.d.comb += operands.en.eq(en)
         waits = self.latency - Operands.latency - 1
         valid, last = delayed_marks(m, en, operands.valid, operands.last, waits)
+        if self.synapse_fold == 1:
+            m.d.comb += en.eq(~self.o.valid | self.o.ready)
+        else:
+            # Results come two cycles apart at least. So one may wait in its register until the next
+            # comes, and `ready` need not reach the enable in the same cycle.
+            waiting = Signal()
+            m.d.sync += waiting.eq(self.o.valid & ~self.o.ready)
+            m.d.comb += en.eq(~(waiting & valid & last))
         return en, operands, {"en": en, "valid": valid, "last": last, "words": self.synapse_fold}
 
     def _deliver(self, m, sums):
         """Deliver results in the cycle after a vector's last terms."""
-        with m.If(sums["en"]):
-            m.d.sync += self.o.valid.eq(sums["valid"] & sums["last"])
+        with m.If(sums["en"] & sums["valid"] & sums["last"]):
+            m.d.sync += self.o.valid.eq(1)
+        with m.Elif(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
 
 
 def _lanes(node: Convolution, folding: Folding) -> int:
