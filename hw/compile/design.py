@@ -23,7 +23,7 @@ from xnorflow.ir.values import MAX_BITS
 __all__ = ["Design", "check_foldings", "check_names", "words_per_frame"]
 
 
-_RESERVED = {"guard", "gate", "pacer", "verdicts"}
+_RESERVED = {"guard", "gate", "pacer", "verdicts", "verdict_cut"}
 """Units that every accelerator has."""
 
 
@@ -57,13 +57,13 @@ class Design:
     input_lanes: int
     device: Device
     pace: int
-    stages: tuple[Stage, ...]
-    sources: Mapping[str, tuple[str, ...]]
-    depths: Mapping[str, int]
+    stages: tuple[Stage, ...] = field(repr=False)
+    sources: Mapping[str, tuple[str, ...]] = field(repr=False)
+    depths: Mapping[str, int] = field(repr=False)
     cycles_per_frame: int
     single_buffered: bool = False
     frames_per_packet: FramesPerPacket = FramesPerPacket.ONE
-    memories: Mapping[str, Cell] = field(default_factory=dict)
+    memories: Mapping[str, Cell] = field(default_factory=dict, repr=False)
 
     def __post_init__(self):
         for name in ("foldings", "sources", "depths", "memories"):

@@ -82,7 +82,7 @@ class Network:
 
     name: str
     input: FeatureMap
-    nodes: tuple[Node, ...]
+    nodes: tuple[Node, ...] = field(repr=False)
     labels: tuple[str, ...]
     provenance: Provenance = field(default_factory=Provenance)
     quantisation: Quantisation | None = None
