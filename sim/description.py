@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from xnorflow.errors import FormatError, NetworkError
 from xnorflow.frames import frame_bytes, value_bytes
+from xnorflow.hw.compile.ports import ResetPort
 from xnorflow.hw.streams.packets import FramesPerPacket
 from xnorflow.ir import FeatureMap, Quantisation
 from xnorflow.ir.xnf import decode_type
@@ -42,6 +43,10 @@ class Description:
         The units of the pipeline, in order.
     quantisation : Quantisation or None
         Which integers stand for floating-point numbers, if they do.
+    axi_width : int or None
+        Bits of TDATA, if a transfer is not a word of the accelerator and a whole result.
+    reset : ResetPort
+        The reset's port.
     """
 
     frame_shape: tuple[int, int, int]
@@ -56,6 +61,8 @@ class Description:
     latency: int
     steps: list[dict[str, Any]]
     quantisation: Quantisation | None = None
+    axi_width: int | None = None
+    reset: ResetPort = ResetPort.RST
 
     @classmethod
     def load(cls, directory: Path | str) -> "Description":
@@ -77,6 +84,7 @@ class Description:
             object.__setattr__(found, "frame_shape", tuple(found.frame_shape))
             packets = FramesPerPacket(found.frames_per_packet)
             object.__setattr__(found, "frames_per_packet", packets)
+            object.__setattr__(found, "reset", ResetPort(found.reset))
             _ = found.frame
         except OSError:
             raise FormatError(f"{directory} holds no generated accelerator") from None
@@ -90,7 +98,7 @@ class Description:
         return FeatureMap(*self.frame_shape, decode_type(self.pixel_type))
 
     def words(self, frames: NDArray[Any]) -> NDArray[np.uint8]:
-        """Bytes of the input words of frames, lowest first.
+        """Bytes of the transfers on ``s_axis`` of frames that have a packet each, lowest first.
 
         Parameters
         ----------
@@ -99,19 +107,36 @@ class Description:
 
         Returns
         -------
-        (frames, words, bytes of a word) uint8
+        (frames, transfers, bytes of a transfer) uint8
+            Those of a frame's last transfer that it lacks are 0.
 
         Raises
         ------
         DataError
             If the frames are of a wrong shape or type, or have values out of range.
         """
-        frame, lanes = self.frame, self.input_lanes
-        values = frame_bytes(frames, frame, self.quantisation)
-        spare = self.words_per_frame * lanes - frame.size
-        padded = np.pad(values, ((0, 0), (0, spare), (0, 0)))
-        word = lanes * value_bytes(frame.type)
-        return padded.reshape(len(frames), self.words_per_frame, word)
+        values = frame_bytes(frames, self.frame, self.quantisation)
+        values = values.reshape(len(frames), self.frame_size)
+        count, size = self.transfers_per_frame, self.transfer_bytes
+        padded = np.pad(values, ((0, 0), (0, count * size - self.frame_size)))
+        return padded.reshape(len(frames), count, size)
+
+    @property
+    def frame_size(self) -> int:
+        """Bytes of a frame."""
+        return self.frame.size * value_bytes(self.frame.type)
+
+    @property
+    def transfer_bytes(self) -> int:
+        """Bytes of a transfer on ``s_axis``."""
+        if self.axi_width is None:
+            return self.input_lanes * value_bytes(self.frame.type)
+        return self.axi_width // 8
+
+    @property
+    def transfers_per_frame(self) -> int:
+        """Transfers of a frame that has a packet of its own."""
+        return -(-self.frame_size // self.transfer_bytes)
 
     @property
     def result_bytes(self) -> int:

@@ -41,7 +41,7 @@ class SimulationResult:
         Clock cycles from one result to the next, once the pipeline is full: the largest distance
         of two results in the second half of the run. None with fewer than 4 frames.
     latency : int
-        Clock cycles from the transfer of the first frame's first word to that of its result.
+        Clock cycles from the first transfer of the first frame to the first of its result.
     seconds : float
         Wall time of the simulation.
     """
@@ -96,7 +96,8 @@ def simulate(
 ) -> SimulationResult:
     """Send frames through the RTL, back to back, and collect what comes out.
 
-    Where a packet may hold any number of frames, all those of a process are one.
+    Where a packet may hold any number of frames, all those of a process are one, unless frames end
+    inside a transfer of the AXI width.
 
     Parameters
     ----------
@@ -140,12 +141,17 @@ def simulate(
         ("result", np.uint8, (design.result_bytes,)),
     ])
     options = {
-        "words": design.words_per_frame,
+        "words": design.transfers_per_frame,
+        "frame_bytes": design.frame_size,
         "word_bytes": words.shape[-1],
         "result_bytes": design.result_bytes,
+        "beat_bytes": design.result_bytes if design.axi_width is None else design.axi_width // 8,
         "patience": patience,
         "stall": round(1000 * stall),
     }
+    # Frames that end inside a transfer have packets of their own: nothing puts bytes together here.
+    whole = design.axi_width is None or design.frame_size % design.transfer_bytes == 0
+    joined = design.frames_per_packet is FramesPerPacket.ANY and whole
     with tempfile.TemporaryDirectory(prefix="xnorflow-") as scratch:
         done, lock = [0] * processes, Lock()
 
@@ -153,8 +159,8 @@ def simulate(
             source, target = Path(scratch, f"frames{n}"), Path(scratch, f"results{n}")
             shares[n].tofile(source)
             values = options | {"frames": len(shares[n]), "seed": seed + n}
-            values["packet"] = design.words_per_frame
-            if design.frames_per_packet is FramesPerPacket.ANY:
+            values["packet"] = design.transfers_per_frame
+            if joined:
                 values["packet"] *= len(shares[n])
             arguments = [f"{name}={value}" for name, value in values.items()]
             command = [str(program), str(source), str(target), *arguments]

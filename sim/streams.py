@@ -52,13 +52,13 @@ def start_clock(clock: Any) -> None:
     Clock(clock, _PERIOD, unit="ns").start()
 
 
-async def reset(clock: Any, rst: Any, *, cycles: int = 2) -> None:
-    """Assert a synchronous reset for some cycles."""
+async def reset(clock: Any, rst: Any, *, cycles: int = 2, active: int = 1) -> None:
+    """Assert a synchronous reset, which is at ``active`` then, for some cycles."""
     await FallingEdge(clock)
-    rst.value = 1
+    rst.value = active
     for _ in range(cycles):
         await FallingEdge(clock)
-    rst.value = 0
+    rst.value = 1 - active
 
 
 def amaranth_stream(clock: Any, dut: Any, name: str) -> Stream:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from xnorflow import __version__
 from xnorflow.files import locked, remove_file, write_atomically
-from xnorflow.hw.compile.axi import AxiStreamTop, result_element_bits
+from xnorflow.hw.compile.axi import AxiStreamTop, result_element_bits, result_timing
 from xnorflow.hw.compile.design import Design
+from xnorflow.hw.compile.ports import PLAIN_PORTS, AxiPorts
 from xnorflow.hw.compile.verilog import component_verilog
 from xnorflow.ir.xnf import encode_type
 
@@ -27,7 +28,13 @@ _LINT = {
 """Rules of ``verilator -Wall`` that the text does not keep, and why it need not."""
 
 
-def generate(design: Design, directory: Path | str, *, behavioural: bool = False) -> Path:
+def generate(
+    design: Design,
+    directory: Path | str,
+    *,
+    behavioural: bool = False,
+    ports: AxiPorts = PLAIN_PORTS,
+) -> Path:
     """Write ``accelerator.v`` and ``design.json`` into ``directory``.
 
     The same network and folding give the same bytes. Memory contents are part of the Verilog.
@@ -40,6 +47,8 @@ def generate(design: Design, directory: Path | str, *, behavioural: bool = False
         Where to.
     behavioural : bool
         Whether counters of bits are in behavioural form: for fast simulation, not for synthesis.
+    ports : AxiPorts
+        Width of the streams, and name of the reset.
 
     Returns
     -------
@@ -52,28 +61,30 @@ def generate(design: Design, directory: Path | str, *, behavioural: bool = False
         If a file cannot be written, or another run writes to the folder.
     """
     with locked(directory) as folder:
-        return _write(design, folder, behavioural)
+        return _write(design, folder, behavioural, ports)
 
 
-def _write(design: Design, directory: Path, behavioural: bool) -> Path:
+def _write(design: Design, directory: Path, behavioural: bool, ports: AxiPorts) -> Path:
     """Write the files of a design into a folder."""
     # Without its description, what an interrupted run leaves behind is not taken for a design.
     remove_file(directory / "design.json")
     path = directory / f"{TOP}.v"
-    write_atomically(path, verilog_text(design, behavioural=behavioural).encode())
-    description = json.dumps(describe(design), indent=2, ensure_ascii=False)
+    write_atomically(path, verilog_text(design, behavioural=behavioural, ports=ports).encode())
+    description = json.dumps(describe(design, ports), indent=2, ensure_ascii=False)
     write_atomically(directory / "design.json", f"{description}\n".encode())
     return path
 
 
-def verilog_text(design: Design, *, behavioural: bool = False) -> str:
+def verilog_text(
+    design: Design, *, behavioural: bool = False, ports: AxiPorts = PLAIN_PORTS
+) -> str:
     """Verilog of the design's :class:`AxiStreamTop`.
 
     It is Verilog of 2001, and right under every later level of the language; see
     `xnorflow.hw.compile.verilog`. ``verilator -Wall`` has nothing to say about it but what pragmas
     in the file switch off, each with its reason. In ``behavioural`` form it is SystemVerilog.
     """
-    text = component_verilog(AxiStreamTop(design), TOP, behavioural=behavioural)
+    text = component_verilog(AxiStreamTop(design, ports), TOP, behavioural=behavioural)
     pragmas = "\n".join(
         f"/* verilator lint_off {rule} */  // {reason}" for rule, reason in _LINT.items()
     )
@@ -85,8 +96,9 @@ def verilog_text(design: Design, *, behavioural: bool = False) -> str:
     return f"{header}\n{pragmas}\n{text}"
 
 
-def describe(design: Design) -> dict:
+def describe(design: Design, ports: AxiPorts = PLAIN_PORTS) -> dict:
     """Everything that a host or a bench needs to know about a design, as plain JSON values."""
+    timing = result_timing(design, ports)
     network = design.network
     quantisation = network.quantisation
     return {
@@ -101,9 +113,11 @@ def describe(design: Design) -> dict:
         "classes": design.classes,
         "score_bits": design.score_bits,
         "result_element_bits": result_element_bits(design),
+        "axi_width": ports.width,
+        "reset": ports.reset.value,
         "device": design.device.name,
-        "cycles_per_frame": design.cycles_per_frame,
-        "latency": design.latency,
+        "cycles_per_frame": timing.cycles_per_frame,
+        "latency": timing.latency,
         "single_buffered": design.single_buffered,
         "steps": [
             {

@@ -210,7 +210,12 @@ def check(received: list[Transfer], frames: NDArray[Any]) -> None:
     data = b"".join(
         transfer.payload[0].to_bytes(DESIGN.result_bytes, "little") for transfer in received
     )
-    labels, scores = DESIGN.results(np.frombuffer(data, np.uint8).reshape(len(received), -1))
+    check_scores(np.frombuffer(data, np.uint8).reshape(len(received), -1), frames)
+
+
+def check_scores(results: NDArray[np.uint8], frames: NDArray[Any]) -> None:
+    """Compare the bytes of results with the golden model's."""
+    labels, scores = DESIGN.results(results)
     expected = golden(NETWORK, frames)
     np.testing.assert_array_equal(scores, expected.scores.numpy())
     if expected.labels is None:

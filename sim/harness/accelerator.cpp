@@ -1,12 +1,14 @@
 // Runs frames through a Verilated AxiStreamTop, and writes its results with their cycles.
 //
 //   accelerator FRAMES RESULTS frames=N words=N packet=WORDS word_bytes=N result_bytes=N
-//               patience=CYCLES stall=PER_MILLE seed=N
+//               frame_bytes=N beat_bytes=N patience=CYCLES stall=PER_MILLE seed=N
 //
-// FRAMES holds the words of all frames, word_bytes each; tlast ends every packet of so many words. RESULTS gets a record a frame, in host
-// byte order: cycle of its first word's transfer (uint64), cycle of its result's transfer
-// (uint64), the result_bytes of the result. Standard output gets the number of results so far,
-// now and then. Ends with 1 and a sentence on standard error when the accelerator breaks a rule.
+// FRAMES holds the words of all frames, word_bytes each; tlast ends every packet of so many words,
+// and tkeep, where there is one, says which bytes of a frame's last word belong to it. Results come
+// in transfers of beat_bytes. RESULTS gets a record a frame, in host byte order: cycle of its first
+// word's transfer (uint64), cycle of its result's first transfer (uint64), the result_bytes of the
+// result. Standard output gets the number of results so far, now and then. Ends with 1 and a
+// sentence on standard error when the accelerator breaks a rule.
 
 #include <cinttypes>
 #include <cstdint>
@@ -45,6 +47,38 @@ void write_port(Port& port, const std::uint8_t* bytes, std::size_t count) {
     std::memcpy(&port, bytes, count);
 }
 
+// Ports that an accelerator has or lacks; the int is preferred where both fit.
+template <typename Top>
+auto clock_of(Top& top, int) -> decltype((top.clk)) { return top.clk; }
+template <typename Top>
+auto clock_of(Top& top, long) -> decltype((top.aclk)) { return top.aclk; }
+template <typename Top>
+auto set_reset(Top& top, bool active, int) -> decltype(void(top.rst)) { top.rst = active; }
+template <typename Top>
+auto set_reset(Top& top, bool active, long) -> decltype(void(top.aresetn)) {
+    top.aresetn = !active;
+}
+
+// Of the bytes of a transfer, the lowest `count` are kept.
+template <typename Top>
+auto set_keep(Top& top, std::size_t count, int) -> decltype(void(top.s_axis_tkeep)) {
+    std::uint8_t bits[sizeof(top.s_axis_tkeep)] = {};
+    for (std::size_t n = 0; n < count; ++n) bits[n / 8] |= 1 << n % 8;
+    std::memcpy(&top.s_axis_tkeep, bits, sizeof bits);
+}
+template <typename Top>
+void set_keep(Top&, std::size_t, long) {}
+template <typename Top>
+auto kept(const Top& top, std::size_t, int) -> decltype(top.m_axis_tkeep, std::size_t()) {
+    std::uint8_t bits[sizeof(top.m_axis_tkeep)];
+    std::memcpy(bits, &top.m_axis_tkeep, sizeof bits);
+    std::size_t count = 0;
+    while (count < 8 * sizeof bits && bits[count / 8] >> count % 8 & 1) ++count;
+    return count;
+}
+template <typename Top>
+std::size_t kept(const Top&, std::size_t all, long) { return all; }
+
 template <typename Port>
 void read_port(const Port& port, std::uint8_t* bytes, std::size_t count) {
     std::memcpy(bytes, &port, count);
@@ -60,12 +94,14 @@ int main(int argc, char** argv) {
     const std::uint64_t packet = options.at("packet");
     const std::size_t word_bytes = options.at("word_bytes");
     const std::size_t result_bytes = options.at("result_bytes");
+    const std::size_t frame_bytes = options.at("frame_bytes");
+    const std::size_t beat_bytes = options.at("beat_bytes");
     const std::uint64_t patience = options.at("patience");
     const std::uint64_t stall = options.at("stall");
 
     VerilatedContext context;
     Vtop top{&context};
-    if (word_bytes > sizeof(top.s_axis_tdata) || result_bytes > sizeof(top.m_axis_tdata)) {
+    if (word_bytes > sizeof(top.s_axis_tdata) || beat_bytes > sizeof(top.m_axis_tdata)) {
         fail("the words are wider than the accelerator's ports");
     }
 
@@ -77,25 +113,25 @@ int main(int argc, char** argv) {
     const auto waits = [&] { return stall != 0 && random() % 1000 < stall; };
 
     std::vector<std::uint8_t> word(word_bytes);
-    std::vector<std::uint8_t> result(result_bytes), waiting(result_bytes);
+    std::vector<std::uint8_t> beat(beat_bytes), waiting(beat_bytes), result;
     std::vector<std::uint64_t> first_cycle(frames);
-    std::uint64_t sent = 0, done = 0, cycle = 0, last_transfer = 0, reported = 0;
+    std::uint64_t sent = 0, done = 0, cycle = 0, first_result = 0, last_transfer = 0, reported = 0;
     bool pending = false;  // the result in `waiting` was valid, but not taken
 
     const auto clock = [&] {
-        top.clk = 1;
+        clock_of(top, 0) = 1;
         top.eval();
-        top.clk = 0;
+        clock_of(top, 0) = 0;
     };
-    top.clk = 0;
-    top.rst = 1;
+    clock_of(top, 0) = 0;
+    set_reset(top, true, 0);
     top.s_axis_tvalid = 0;
     top.m_axis_tready = 0;
     for (int n = 0; n < 4; ++n) {
         top.eval();
         clock();
     }
-    top.rst = 0;
+    set_reset(top, false, 0);
 
     for (; done < frames; ++cycle) {
         if (!top.s_axis_tvalid && sent < frames * words && !waits()) {
@@ -105,6 +141,8 @@ int main(int argc, char** argv) {
             write_port(top.s_axis_tdata, word.data(), word_bytes);
             top.s_axis_tvalid = 1;
             top.s_axis_tlast = (sent + 1) % packet == 0;
+            const bool end = (sent + 1) % words == 0;
+            set_keep(top, end ? frame_bytes - (words - 1) * word_bytes : word_bytes, 0);
         }
         top.m_axis_tready = !waits();
         top.eval();
@@ -118,20 +156,30 @@ int main(int argc, char** argv) {
 
         if (pending && !top.m_axis_tvalid) fail("m_axis_tvalid fell before the transfer");
         if (top.m_axis_tvalid) {
-            read_port(top.m_axis_tdata, result.data(), result_bytes);
-            if (pending && result != waiting) fail("m_axis_tdata changed before the transfer");
-            if (!top.m_axis_tlast) fail("m_axis_tlast is low: a result is a single word");
+            read_port(top.m_axis_tdata, beat.data(), beat_bytes);
+            if (pending && beat != waiting) fail("m_axis_tdata changed before the transfer");
+            const std::size_t left = result_bytes - result.size();
+            const std::size_t expected = left < beat_bytes ? left : beat_bytes;
+            if (bool(top.m_axis_tlast) != (left <= beat_bytes)) {
+                fail("m_axis_tlast is not with the end of a result");
+            }
+            if (kept(top, expected, 0) != expected) fail("m_axis_tkeep is not that of a result");
             if (sent < (done + 1) * words) fail("a result came before the end of its frame");
             if (top.m_axis_tready) {
-                std::fwrite(&first_cycle[done], sizeof(std::uint64_t), 1, output);
-                std::fwrite(&cycle, sizeof(std::uint64_t), 1, output);
-                std::fwrite(result.data(), 1, result_bytes, output);
-                ++done;
+                if (result.empty()) first_result = cycle;
+                result.insert(result.end(), beat.begin(), beat.begin() + expected);
                 last_transfer = cycle;
             }
         }
+        if (result.size() == result_bytes) {
+            std::fwrite(&first_cycle[done], sizeof(std::uint64_t), 1, output);
+            std::fwrite(&first_result, sizeof(std::uint64_t), 1, output);
+            std::fwrite(result.data(), 1, result_bytes, output);
+            result.clear();
+            ++done;
+        }
         pending = top.m_axis_tvalid && !top.m_axis_tready;
-        waiting.swap(result);
+        waiting.swap(beat);
         if (top.frame_error) fail("the accelerator dropped a good frame");
         if (cycle - last_transfer > patience) {
             fail("no transfer in " + std::to_string(patience) + " cycles, after " +

@@ -168,6 +168,21 @@ def test_packets_of_any_number_of_frames(cli, files):
     assert "'one', 'any'" in err
 
 
+def test_streams_of_a_width_and_an_active_low_reset(cli, files):
+    options = "--axi-width", 32, "--reset", "aresetn"
+    code, out, _ = cli("simulate", "net.xnf", "--input", "frames.npy", *options)
+    assert code == 0
+    assert "all scores are equal" in out
+    assert "predicted" in out
+    assert cli("generate", "net.xnf", "-o", "rtl", *options)[0] == 0
+    text = (files / "rtl" / "accelerator.v").read_text()
+    assert "input [3:0] s_axis_tkeep;" in text
+    assert "input aresetn;" in text
+    code, _, err = cli("generate", "net.xnf", "-o", "rtl", "--axi-width", 33)
+    assert code == 1
+    assert err == "error: the AXI width must be a multiple of 8 from 8 to 4096 bits, not 33\n"
+
+
 def test_what_is_built_leaves_room_for_the_link(cli, files, monkeypatch):
     """Verilog without a board has no link; what goes onto a board does."""
     monkeypatch.setattr(

@@ -5,10 +5,12 @@ from typing import Annotated
 
 import typer
 
+from xnorflow.hw.compile.ports import ResetPort
 from xnorflow.hw.streams.packets import FramesPerPacket
 
 
 __all__ = [
+    "AxiWidthOption",
     "BoardOption",
     "ClockOption",
     "CyclesOption",
@@ -23,6 +25,7 @@ __all__ = [
     "PacketsOption",
     "RateOption",
     "ReportOption",
+    "ResetOption",
     "SingleOption",
     "ThreadsOption",
     "WeightsArgument",
@@ -108,5 +111,19 @@ PacketsOption = Annotated[
     typer.Option(
         "--frames-per-packet",
         help="What TLAST ends: one frame, or a packet of any whole number of frames.",
+    ),
+]
+AxiWidthOption = Annotated[
+    int | None,
+    typer.Option(
+        "--axi-width",
+        help="Bits of TDATA of both AXI4-Streams, 32 for instance, which then have TKEEP. Without "
+        "it, a transfer is a word of the accelerator, and a whole result.",
+    ),
+]
+ResetOption = Annotated[
+    ResetPort,
+    typer.Option(
+        "--reset", help="Name of the reset: rst, active high, or aresetn, active low, with aclk."
     ),
 ]
