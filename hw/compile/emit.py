@@ -8,6 +8,7 @@ from xnorflow import __version__
 from xnorflow.files import locked, remove_file, write_atomically
 from xnorflow.hw.compile.axi import AxiStreamTop, result_element_bits, result_timing
 from xnorflow.hw.compile.design import Design
+from xnorflow.hw.compile.ip_core import component_xml, vivado_script
 from xnorflow.hw.compile.ports import PLAIN_PORTS, AxiPorts
 from xnorflow.hw.compile.verilog import component_verilog
 from xnorflow.ir.xnf import encode_type
@@ -38,6 +39,8 @@ def generate(
     """Write ``accelerator.v`` and ``design.json`` into ``directory``.
 
     The same network and folding give the same bytes. Memory contents are part of the Verilog.
+    Beside it are ``component.xml`` and ``vivado.tcl``, unless it is for simulation only: see
+    `xnorflow.hw.compile.ip_core`.
 
     Parameters
     ----------
@@ -69,7 +72,11 @@ def _write(design: Design, directory: Path, behavioural: bool, ports: AxiPorts) 
     # Without its description, what an interrupted run leaves behind is not taken for a design.
     remove_file(directory / "design.json")
     path = directory / f"{TOP}.v"
-    write_atomically(path, verilog_text(design, behavioural=behavioural, ports=ports).encode())
+    top = AxiStreamTop(design, ports)
+    write_atomically(path, _text(top, behavioural).encode())
+    if not behavioural:
+        write_atomically(directory / "component.xml", component_xml(top, TOP, [path.name]).encode())
+        write_atomically(directory / "vivado.tcl", vivado_script(top, TOP, [path.name]).encode())
     description = json.dumps(describe(design, ports), indent=2, ensure_ascii=False)
     write_atomically(directory / "design.json", f"{description}\n".encode())
     return path
@@ -84,11 +91,15 @@ def verilog_text(
     `xnorflow.hw.compile.verilog`. ``verilator -Wall`` has nothing to say about it but what pragmas
     in the file switch off, each with its reason. In ``behavioural`` form it is SystemVerilog.
     """
-    text = component_verilog(AxiStreamTop(design, ports), TOP, behavioural=behavioural)
+    return _text(AxiStreamTop(design, ports), behavioural)
+
+
+def _text(top: AxiStreamTop, behavioural: bool) -> str:
+    text = component_verilog(top, TOP, behavioural=behavioural)
     pragmas = "\n".join(
         f"/* verilator lint_off {rule} */  // {reason}" for rule, reason in _LINT.items()
     )
-    header = f"// xnorflow {__version__}: network {design.network.name}"
+    header = f"// xnorflow {__version__}: network {top.design.network.name}"
     if behavioural:
         header += (
             "\n// Counters of bits are in behavioural form: for simulation, not for synthesis."

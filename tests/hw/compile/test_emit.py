@@ -26,7 +26,7 @@ def test_the_same_design_gives_the_same_bytes(design, tmp_path):
     generate(again, tmp_path / "b")
 
     files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("[!.]*.*"))
-    assert len(files) == 2
+    assert len(files) == 4
     for file in files:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
