@@ -25,6 +25,7 @@ from amaranth.back import rtlil
 from xnorflow.hw.arithmetic.behavioural import BehaviouralCounts
 from xnorflow.hw.arithmetic.carry_adders import CarryCells
 from xnorflow.hw.arithmetic.constants import Rom
+from xnorflow.hw.compile.names import readable
 
 
 __all__ = ["component_verilog"]
@@ -40,6 +41,7 @@ opt_clean -purge
 memory_collect
 attrmap -remove generator -remove top -remove src
 attrmap -remove amaranth.hierarchy -remove amaranth.decoding
+attrmap -remove unused_bits
 attrmap -modattr -remove generator -remove top -remove src
 attrmap -modattr -remove amaranth.hierarchy -remove amaranth.decoding
 write_verilog -norename
@@ -51,7 +53,6 @@ _ZEROS = re.compile(
     r"  cell \$meminit_v2 .*\n +parameter \\MEMID (.*)\n(?: +parameter .*\n)*"
     r" +connect \\ADDR .*\n +connect \\DATA \d+'0*\n +connect \\EN .*\n  end\n"
 )
-_GENERATED = re.compile(r"\\\$(?:auto\$[\w.]+:\d+:)?([A-Za-z]\w*)\$(\d)")
 _MODULE = re.compile(r"module \\?(\S+)")
 _INSTANCE = re.compile(r"  rom_(\d+) ")
 
@@ -97,9 +98,7 @@ def component_verilog(component, name: str, *, behavioural: bool = False) -> str
     yosys = find_yosys(lambda version: version >= _OLDEST_YOSYS)
     script = f"read_rtlil <<rtlil\n{text}\nrtlil\n{_PASSES}"
     verilog = yosys.run(["-q", "-"], script, ignore_warnings=True)
-    # Icarus takes a function whose name begins with a dollar for one of its own.
-    verilog = _GENERATED.sub(r"\\\1$\2", verilog)
-    verilog = _with_roms(verilog.splitlines(keepends=True), platform.roms)
+    verilog = _with_roms(readable(verilog).splitlines(keepends=True), platform.roms)
     return "".join([*verilog, *platform.carry_cells.modules.values(), platform.counts.modules])
 
 

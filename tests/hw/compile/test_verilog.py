@@ -33,7 +33,7 @@ def test_nothing_waits_for_an_event(accelerator):
 
 
 def test_no_function_has_a_name_of_the_simulators(accelerator):
-    functions = re.findall(r"function .*?(\S+) ;", accelerator)
+    functions = re.findall(r"function .*?(\S+) ?;", accelerator)
     assert functions
     assert not [name for name in functions if name.startswith("\\$")]
 
