@@ -75,12 +75,16 @@ def compile_accelerator(directory: Path | str, *, cache: Path | str | None = Non
 
     Raises
     ------
+    FormatError
+        If there is no accelerator, or one that is split into files.
     ToolError
         If Verilator, a C++ compiler, make or perl are missing or fail.
     """
     verilog = Path(directory) / "accelerator.v"
     if not verilog.is_file():
         raise FormatError(f"{directory} holds no generated accelerator: accelerator.v is missing")
+    if verilog.with_suffix(".f").exists():
+        raise FormatError(f"{directory} has a file for each module: generate it without --split")
     return verilate(verilog, "accelerator", HARNESSES / "accelerator.cpp", cache)
 
 

@@ -1,12 +1,14 @@
 """Write a design to files: Verilog, memory contents, and a description for whoever talks to it."""
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 
 from xnorflow import __version__
 from xnorflow.files import locked, remove_file, write_atomically
 from xnorflow.hw.compile.axi import AxiStreamTop, result_element_bits, result_timing
+from xnorflow.hw.compile.comments import commented, split_modules
 from xnorflow.hw.compile.design import Design
 from xnorflow.hw.compile.ip_core import component_xml, vivado_script
 from xnorflow.hw.compile.ports import PLAIN_PORTS, AxiPorts
@@ -24,7 +26,7 @@ _LINT = {
     "UNUSEDSIGNAL": "carries of sums, and lanes of a word, that nobody needs",
     "WIDTHEXPAND": "narrow operands are extended as the language says",
     "CASEOVERLAP": "of these conditions only one holds at a time",
-    "DECLFILENAME": "all modules are in one file",
+    "DECLFILENAME": "modules have names that no file need have",
 }
 """Rules of ``verilator -Wall`` that the text does not keep, and why it need not."""
 
@@ -35,6 +37,7 @@ def generate(
     *,
     behavioural: bool = False,
     ports: AxiPorts = PLAIN_PORTS,
+    split: bool = False,
 ) -> Path:
     """Write ``accelerator.v`` and ``design.json`` into ``directory``.
 
@@ -52,11 +55,13 @@ def generate(
         Whether counters of bits are in behavioural form: for fast simulation, not for synthesis.
     ports : AxiPorts
         Width of the streams, and name of the reset.
+    split : bool
+        Whether every module has a file of its own, named by it, and ``accelerator.f`` lists them.
 
     Returns
     -------
     Path
-        The Verilog file.
+        The Verilog file, or that of the top module.
 
     Raises
     ------
@@ -64,22 +69,41 @@ def generate(
         If a file cannot be written, or another run writes to the folder.
     """
     with locked(directory) as folder:
-        return _write(design, folder, behavioural, ports)
+        # Without its description, what an interrupted run leaves behind is not taken for a design.
+        remove_file(folder / "design.json")
+        top = AxiStreamTop(design, ports)
+        files = _verilog_files(_text(top, behavioural), split)
+        _write_verilog(folder, files, split)
+        if not behavioural:
+            write_atomically(folder / "component.xml", component_xml(top, TOP, [*files]).encode())
+            write_atomically(folder / "vivado.tcl", vivado_script(top, TOP, [*files]).encode())
+        description = json.dumps(describe(design, ports), indent=2, ensure_ascii=False)
+        write_atomically(folder / "design.json", f"{description}\n".encode())
+        return folder / f"{TOP}.v"
 
 
-def _write(design: Design, directory: Path, behavioural: bool, ports: AxiPorts) -> Path:
-    """Write the files of a design into a folder."""
-    # Without its description, what an interrupted run leaves behind is not taken for a design.
-    remove_file(directory / "design.json")
-    path = directory / f"{TOP}.v"
-    top = AxiStreamTop(design, ports)
-    write_atomically(path, _text(top, behavioural).encode())
-    if not behavioural:
-        write_atomically(directory / "component.xml", component_xml(top, TOP, [path.name]).encode())
-        write_atomically(directory / "vivado.tcl", vivado_script(top, TOP, [path.name]).encode())
-    description = json.dumps(describe(design, ports), indent=2, ensure_ascii=False)
-    write_atomically(directory / "design.json", f"{description}\n".encode())
-    return path
+def _verilog_files(text: str, split: bool) -> dict[str, str]:
+    """Verilog by the name of its file, the top module first."""
+    if not split:
+        return {f"{TOP}.v": text}
+    head, modules = split_modules(text)
+    return {
+        f"{re.sub('[^A-Za-z0-9_.]', '_', name)}.v": f"{head}{module.rstrip()}\n"
+        for name, module in modules.items()
+    }
+
+
+def _write_verilog(folder: Path, files: dict[str, str], split: bool) -> None:
+    """Write files and their list, in place of those that an earlier list has."""
+    listed = folder / f"{TOP}.f"
+    if listed.exists():
+        for name in listed.read_text(encoding="utf-8").split():
+            remove_file(folder / Path(name).name)
+        remove_file(listed)
+    if split:
+        write_atomically(listed, "".join(f"{name}\n" for name in files).encode())
+    for name, text in files.items():
+        write_atomically(folder / name, text.encode())
 
 
 def verilog_text(
@@ -95,7 +119,7 @@ def verilog_text(
 
 
 def _text(top: AxiStreamTop, behavioural: bool) -> str:
-    text = component_verilog(top, TOP, behavioural=behavioural)
+    text = commented(component_verilog(top, TOP, behavioural=behavioural), top, TOP)
     pragmas = "\n".join(
         f"/* verilator lint_off {rule} */  // {reason}" for rule, reason in _LINT.items()
     )

@@ -118,6 +118,9 @@ def generate(
     frames_per_packet: PacketsOption = FramesPerPacket.ONE,
     axi_width: AxiWidthOption = None,
     reset: ResetOption = ResetPort.RST,
+    split: Annotated[
+        bool, typer.Option("--split", help="A file a module, and accelerator.f, which lists them.")
+    ] = False,
 ) -> None:
     """Write Verilog and design.json.
 
@@ -142,7 +145,7 @@ def generate(
     )
     design = _with_packets(design, frames_per_packet)
     with console.status("writing Verilog …"):
-        path = generate_files(design, out, ports=ports)
+        path = generate_files(design, out, ports=ports, split=split)
     console.print(design_table(design))
     console.print(f"{path} is written", soft_wrap=True)
     write_report(out, "generate", facts_of(design, place, clock))
