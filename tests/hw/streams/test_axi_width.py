@@ -91,6 +91,21 @@ def test_a_frame_whose_last_transfer_is_odd_is_bad(changes, stall):
     assert [w.error for w in words if w.last] == [0, 1, 0]
 
 
+@pytest.mark.parametrize("keep", [0b1011, 0b1101, 0b1110])
+def test_as_many_bytes_with_a_gap_are_bad(keep):
+    inputs = spoilt(transfers(bytes(7), 4), keep=keep)
+    words = transact(InputGearbox(beat=4, word=1, frame=7), inputs, 21)
+    assert [w.error for w in words if w.last] == [0, 1, 0]
+
+
+def test_an_end_without_bytes_is_bad_even_if_nothing_is_missing():
+    packet = transfers(bytes(6), 2)
+    late = [{**packet[-1], "last": 0}, {**packet[-1], "keep": 0}]
+    dut = InputGearbox(beat=2, word=4, frame=6)
+    words = transact(dut, [*packet[:-1], *late, *packet], 4)
+    assert [w.error for w in words if w.last] == [1, 0]
+
+
 @pytest.mark.parametrize("keep", [0b0111, 0b1011, 0])
 def test_bytes_that_are_missing_inside_spoil_the_rest_of_a_packet(keep):
     packet = transfers(bytes(16), 4)
