@@ -10,8 +10,20 @@ from xnorflow.hw.arithmetic.carry_count import (
     carry_count_halves,
     carry_count_latency,
 )
+from xnorflow.hw.arithmetic.chained_count import (
+    ChainedCount,
+    chained_count_latency,
+    chained_count_luts,
+)
 from xnorflow.hw.arithmetic.popcount import Popcount, counts_triples, popcount_latency
 from xnorflow.hw.arithmetic.xnor import count_triples, encode_weights, share_parities
+from xnorflow.hw.arithmetic.xnor_groups import (
+    count_groups,
+    encode_groups,
+    group_counts,
+    group_parities,
+    share_groups,
+)
 from xnorflow.hw.families.device import Family
 from xnorflow.ir import Gate
 
@@ -20,6 +32,9 @@ __all__ = ["ProductCount"]
 
 _LUTS_PER_CONSTANT_SYNAPSE = 1.7
 
+_GROUPS = 5
+"""Lanes from which on there are groups."""
+
 
 @dataclass(frozen=True)
 class ProductCount:
@@ -27,6 +42,9 @@ class ProductCount:
 
     - In carry cells, where the family's add products and weights are not constants: see
       `xnorflow.hw.arithmetic.carry_count`.
+    - By groups of up to nine products, whose parities all neurons share, and adders end to end in
+      carry chains, where that is smaller: see `xnorflow.hw.arithmetic.xnor_groups` and
+      `xnorflow.hw.arithmetic.chained_count`.
     - By counters of three products each, whose parities all neurons share: see
       `xnorflow.hw.arithmetic.xnor`.
     - By a gate for each product, and a `Popcount`.
@@ -48,6 +66,8 @@ class ProductCount:
         Whether a weight has two bits: its value, and behind it whether the synapse counts.
     constant : :class:`bool`
         Whether the weights are always the same.
+    neurons : :class:`int`
+        Neurons that share a word.
     """
 
     simd: int
@@ -56,6 +76,7 @@ class ProductCount:
     bits: int = 1
     masked: bool = False
     constant: bool = False
+    neurons: int = 1
 
     @property
     def in_carries(self):
@@ -80,7 +101,22 @@ class ProductCount:
         return int(self.carried and self.bits > 1)
 
     @property
+    def in_groups(self):
+        """Whether products are counted in groups of up to nine."""
+        if not self.family.chains_adders or self.gate is not Gate.XNOR or self._counted < _GROUPS:
+            return False
+        if self.constant or self.masked or self.bits > 1:
+            return False
+        costs = self._group_luts(), self._tree_luts()
+        in_groups, in_trees = (self.neurons * each + shared for each, shared in costs)
+        return in_groups < in_trees
+
+    @property
     def _in_triples(self):
+        return not self.in_groups and self._can_be_triples
+
+    @property
+    def _can_be_triples(self):
         return (
             not self.in_carries
             and not self.masked
@@ -98,11 +134,18 @@ class ProductCount:
         """Clock cycles from operands to the count."""
         if self.in_carries:
             return carry_count_latency(self._counted, self.bits, self._spare)
+        if self.in_groups:
+            return chained_count_latency(*group_counts(self._counted), self.family)
         return popcount_latency(self._counted, self.family, self.bits)
 
     @property
     def encode(self):
         """Function from the weights (…, simd) of words to what is stored, or None."""
+        if self.in_groups:
+            counted = self._counted
+            return lambda weights: np.concatenate(
+                [encode_groups(weights[..., :counted]), weights[..., counted:]], axis=-1
+            )
         if self._in_triples:
             return encode_weights
         # In carry cells, a product is an XOR.
@@ -111,6 +154,8 @@ class ProductCount:
 
     def prepare(self, word):
         """Activations as they are delivered: plane by plane."""
+        if self.in_groups:
+            return Cat(share_groups(word[: self._counted]), word[self._counted :])
         planes = [word[n :: self.bits] for n in range(self.bits)]
         return Cat(map(share_parities, planes) if self._in_triples else planes)
 
@@ -151,10 +196,14 @@ class ProductCount:
         else:
             end = -1 if self.carried else None
             counted = weights[: self._counted * width]
-            products = count_triples if self._in_triples else self._products
-            counter = Popcount(
-                self._counted, family=self.family, counted=self._in_triples, planes=self.bits
-            )
+            if self.in_groups:
+                products = count_groups
+                counter = ChainedCount(*group_counts(self._counted), self.family)
+            else:
+                products = count_triples if self._in_triples else self._products
+                counter = Popcount(
+                    self._counted, family=self.family, counted=self._in_triples, planes=self.bits
+                )
             m.d.comb += counter.i.eq(Cat(products(plane[:end], counted) for plane in planes))
         m.submodules[f"popcount_{name}"] = counter
         m.d.comb += counter.en.eq(en)
@@ -168,11 +217,20 @@ class ProductCount:
 
     def luts(self):
         """Estimated look-up tables: of a neuron, and what all neurons share."""
-        counted = self._counted
         if self.in_carries:
             gates = self.masked * self.simd * self.bits
-            return gates + carry_count_halves(counted, self.bits, self._spare), 0
-        shared = 0
+            return gates + carry_count_halves(self._counted, self.bits, self._spare), 0
+        return self._group_luts() if self.in_groups else self._tree_luts()
+
+    def _group_luts(self):
+        terms, parities = group_parities(self._counted)
+        # A register is in the same place as the look-up table in front of it.
+        lanes = self._counted - (terms - parities)
+        shared = parities - self.family.luts_per_register * lanes
+        return self._counted + chained_count_luts(*group_counts(self._counted)), shared
+
+    def _tree_luts(self):
+        counted, shared = self._counted, 0
         if self.constant:
             popcount = _LUTS_PER_CONSTANT_SYNAPSE * counted
         elif not counts_triples(counted, self.family):

@@ -36,6 +36,8 @@ class Family:
     """Whether carry chains take look-up tables in pairs, and one pair more at each end."""
     carries_add_products: bool = False
     """Whether carry cells add products (`xnorflow.hw.arithmetic.carry_adders`)."""
+    chains_adders: bool = False
+    """Whether adders end to end in carry chains are smallest (bench/popcount.py)."""
     luts_per_register: float = 0  # of a flip-flop without logic
     distributed_rams: bool = True  # whether look-up tables may be memories that are written
     register_ram_bits: int = 0

@@ -78,6 +78,7 @@ GOWIN = Family(
     lut_inputs=4,
     levels_per_stage=3,
     adders_from=64,
+    chains_adders=True,
     synthesis="synth_gowin",
     bare_options=("-noiopads",),
     no_carries="-noalu",

@@ -75,6 +75,7 @@ ICE40 = Family(
     levels_per_stage=4,
     adders_from=1,
     luts_per_added_synapse=2.1,
+    chains_adders=True,
     luts_per_register=1,
     distributed_rams=False,
     synthesis="synth_ice40",

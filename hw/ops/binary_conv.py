@@ -86,6 +86,7 @@ class MatrixVectorUnit(MatrixUnit):
             bits,
             masked=mask is not None,
             constant=self.neuron_fold * self.synapse_fold * groups == 1,
+            neurons=pe + popcount,
         )
         self.latency = Operands.latency + self._counting.latency + 1
 
@@ -177,6 +178,7 @@ class BinaryConvStage(MatrixStage):
             node.bits,
             masked=node.mask is not None,
             constant=self.rows == 1,
+            neurons=self.folding.pe + self.node.popcount,
         )
 
     def resources(self, device, depth=None):
@@ -192,7 +194,7 @@ class BinaryConvStage(MatrixStage):
         neurons = self.folding.pe + self.node.popcount  # P is one more popcount
         count = (self.node.taps * (2**self.node.bits - 1)).bit_length()
         luts, shared = counting.luts()
-        luts = round(neurons * luts) + shared
+        luts = round(neurons * luts + shared)
         if self.synapse_fold > 1 or counting.carried:
             luts += neurons * chain(device, count + counting.carried)
         # The sum of a vector waits beside the one that is under way.

@@ -8,9 +8,11 @@ from amaranth import *
 from amaranth.lib import wiring
 
 from xnorflow.hw.arithmetic.carry_count import CarryCount
+from xnorflow.hw.arithmetic.chained_count import ChainedCount
 from xnorflow.hw.arithmetic.popcount import Popcount, counts_triples
 from xnorflow.hw.compile.verilog import component_verilog
 from xnorflow.hw.families import FAMILIES
+from xnorflow.hw.families.ice40 import ICE40
 from xnorflow.ir import Gate
 
 
@@ -82,3 +84,8 @@ def test_popcounts_have_two_equal_forms(family, tmp_path):
         ],
         tmp_path,
     )
+
+
+def test_chained_counts_have_two_equal_forms(tmp_path):
+    sizes = [(1, 2), (2, 3), (3, 6), (4, 12)]
+    prove_equal(lambda: [ChainedCount(ones, twos, ICE40) for ones, twos in sizes], tmp_path)
