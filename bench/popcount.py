@@ -6,9 +6,11 @@
 What is measured is one binary neuron, threshold included: whether at least ``threshold`` of N
 products ``activation xnor weight`` are 1. Weights and threshold are inputs ("run time"), or random
 constants. Products are counted by `Popcount`; with weights of run time on ECP5 by `CarryCount`,
-for which these are stored inverted. Otherwise both sides are the same Verilog but for the lines
-that count. A plain sum is a loop of
-additions; all of them in a single expression crash Yosys, and a tree of them gives the same result.
+for which these are stored inverted; with those on iCE40 and Gowin by `ChainedCount`, behind groups
+of nine for which weights are stored as parities. Parities of activations, which all neurons of a
+layer share, are inputs; ``shared`` is how many look-up tables make them. Otherwise both sides are
+the same Verilog but for the lines that count. A plain sum is a loop of additions; all of them in a
+single expression crash Yosys, and a tree of them gives the same result.
 Registers become wires first, so that both are combinational.
 
 Each side is synthesised with and without carry chains, by abc9's usual script and by its fast one,
@@ -36,12 +38,17 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 from record import read_rows, record
 from rich.console import Console
 
 from xnorflow.boards.tools import find_tools
 from xnorflow.hw.arithmetic.carry_count import CarryCount
+from xnorflow.hw.arithmetic.chained_count import ChainedCount
 from xnorflow.hw.arithmetic.popcount import Popcount
+from xnorflow.hw.arithmetic.xnor_groups import count_groups, group_counts, group_parities
 from xnorflow.hw.compile.verilog import component_verilog
 from xnorflow.hw.families import FAMILIES
 
@@ -61,7 +68,10 @@ OPTIONS = {
 FAST = 'scratchpad -set abc9.script "+&ps;,&if,{W},{D},{R},-v;"'
 
 NEURON = """
-module neuron(input [{top}:0] activation, weight, input [{bits}:0] threshold, output active);
+module neuron(
+    input [{top}:0] activation, weight, input [{terms}:0] shared, input [{bits}:0] threshold,
+    output active
+);
     wire [{top}:0] product = ~(activation ^ {weight});
     {count}
     assign active = count >= {threshold};
@@ -75,6 +85,10 @@ COUNT = {
     wire [{bits}:0] count;
     popcount popcount(
         .clk(1'b0), .rst(1'b0), .en(1'b1), .i(activation), .w(weight), .o(count));""",
+    "groups": """
+    wire [{bits}:0] count;
+    popcount popcount(
+        .clk(1'b0), .rst(1'b0), .en(1'b1), .shared(shared), .code(weight), .o(count));""",
     "plain": """
     reg [{bits}:0] count;
     integer n;
@@ -110,6 +124,8 @@ def main() -> None:
                 row = rows.setdefault(
                     key, dict(zip(("family", "weights", "synapses"), key, strict=True))
                 )
+                if weights == "run time" and family.chains_adders:
+                    row["shared"] = group_parities(synapses)[1]
                 smaller = [r for k, r in rows.items() if k[:2] == key[:2] and k[2] < synapses]
                 for side in SIDES:
                     luts = row.setdefault(side, {})
@@ -155,10 +171,11 @@ def measure(family, weights, synapses, side, option):
         f"{command} {'' if carry else family.no_carries} -top neuron",
         "write_json netlist.json",
     ]
-    carries = family.carries_add_products and weights == "run time" and side == "popcount"
-    text = neuron(weights, synapses, "carries" if carries else side)
+    form, counter = side, None
     if side == "popcount":
-        counter = CarryCount(synapses) if carries else Popcount(synapses, family)
+        form, counter = counting(family, weights, synapses)
+    text = neuron(weights, synapses, form)
+    if counter is not None:
         text += component_verilog(counter, "popcount")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -179,10 +196,44 @@ def measure(family, weights, synapses, side, option):
     return count_luts(netlist["modules"]["neuron"]["cells"].values())
 
 
+def counting(family, weights, synapses):
+    """Which lines count, and the counter that they connect."""
+    if weights == "run time" and family.carries_add_products:
+        return "carries", CarryCount(synapses)
+    if weights == "run time" and family.chains_adders:
+        return "groups", GroupedCount(synapses, family)
+    return "popcount", Popcount(synapses, family)
+
+
+class GroupedCount(wiring.Component):
+    """What a neuron counts of terms that all share, with the code of its weights."""
+
+    def __init__(self, synapses, family):
+        self.counter = ChainedCount(*group_counts(synapses), family)
+        super().__init__({
+            "shared": In(group_parities(synapses)[0]),
+            "code": In(synapses),
+            "en": In(1),
+            "o": Out(len(self.counter.o)),
+        })
+
+    def elaborate(self, _platform):
+        """Groups, and what adds them up."""
+        m = Module()
+        m.submodules.counter = counter = self.counter
+        m.d.comb += [
+            counter.i.eq(count_groups(self.shared, self.code)),
+            counter.en.eq(self.en),
+            self.o.eq(counter.o),
+        ]
+        return m
+
+
 def neuron(weights, synapses, side):
     """Verilog of a neuron. Constants are the same for both sides."""
     rng = random.Random(synapses)
-    bits = {"top": synapses - 1, "bits": synapses.bit_length() - 1}
+    terms, _ = group_parities(synapses)
+    bits = {"top": synapses - 1, "bits": synapses.bit_length() - 1, "terms": terms - 1}
     pattern = f"{synapses}'h{rng.getrandbits(synapses):x}"
     # Thresholds lie about as far from the middle as sums of random signs do.
     middle = synapses // 2 + rng.randint(-round(synapses**0.5), round(synapses**0.5))

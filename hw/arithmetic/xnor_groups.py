@@ -58,9 +58,8 @@ def group_parities(width):
         members = _members(size)
         threes = sum(len(member) == 3 for member in members)
         outer = 3 if len(members) == 3 else 0
-        plain = outer > 0 and len(members[0]) == 1
         terms += count * (3 * threes + outer + 1)
-        made += count * (2 * threes + (outer - plain) + (size > 1))
+        made += count * (2 * threes + outer + (size > 1))
     return terms, made
 
 

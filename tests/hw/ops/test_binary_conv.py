@@ -41,6 +41,8 @@ def reference(weights, vector, gate):
         (6, 12, 1, 12),  # all synapses at once
         (5, 10, 2, 4),  # neither PE nor SIMD divides the matrix
         (3, 7, 2, 9),  # SIMD exceeds it
+        (4, 20, 4, 11),  # groups of nine, on iCE40
+        (4, 24, 3, 16),  # the same, with a product that waits
         (1, 1, 1, 1),
     ],
 )
