@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import time
 from pathlib import Path
 
 import safetensors
@@ -18,6 +19,7 @@ from xnorflow.sw.batches import EVALUATION_BATCH
 from xnorflow.sw.checkpoint import read_header
 from xnorflow.sw.data import values_of
 from xnorflow.sw.recipes import Recipe
+from xnorflow.sw.training_state import OutOfTimeError
 
 
 __all__ = ["soft_labels"]
@@ -36,6 +38,7 @@ def soft_labels(
     *,
     device: torch.device | str = "cpu",
     progress: bool = False,
+    deadline: float | None = None,
 ) -> Tensor:
     """Mean distribution that ``teacher`` gives to the classes, over views of each image.
 
@@ -59,11 +62,18 @@ def soft_labels(
         What the teacher looks with.
     progress : bool
         Show a progress bar.
+    deadline : float, optional
+        Time of `time.monotonic` at which what there is is kept, for another call to go on with.
 
     Returns
     -------
     tensor, (N, classes)
         Probabilities.
+
+    Raises
+    ------
+    OutOfTimeError
+        At the deadline.
     """
     origin = {
         "teacher": digest,
@@ -71,20 +81,31 @@ def soft_labels(
         "images": hashlib.sha256(images.numpy().tobytes()).hexdigest(),
     }
     path = make_folder(folder) / _FILE
-    kept = _read(path, origin)
-    if kept is not None:
-        return kept
+    taught = _read(path, origin)
+    if taught is None:
+        taught = torch.empty(0)
+    if len(taught) == len(images):
+        return taught
     teacher = copy.deepcopy(teacher).eval().to(device)
     batches = images.split(EVALUATION_BATCH)
-    parts = []
+    parts = [taught] if len(taught) else []
     for number, batch in enumerate(track(batches, "teacher", disable=not progress)):
+        if number * EVALUATION_BATCH < len(taught):
+            continue
         generator = seeded(recipe.seed, number)
         views = [augment(batch, recipe.augmentation, generator) for _ in range(recipe.views)]
         logits = torch.stack([teacher(values_of(view).to(device)).float().cpu() for view in views])
         parts.append((logits / recipe.temperature).softmax(dim=2).mean(dim=0))
+        if deadline is not None and time.monotonic() >= deadline and number + 1 < len(batches):
+            _write(path, torch.cat(parts), origin)
+            raise OutOfTimeError(f"{path} goes on from image {(number + 1) * EVALUATION_BATCH}")
     taught = torch.cat(parts)
-    write_atomically(path, safetensors.torch.save({_KEY: taught}, {_KEY: json.dumps(origin)}))
+    _write(path, taught, origin)
     return taught
+
+
+def _write(path: Path, taught: Tensor, origin: dict[str, str]) -> None:
+    write_atomically(path, safetensors.torch.save({_KEY: taught}, {_KEY: json.dumps(origin)}))
 
 
 def _read(path: Path, origin: dict[str, str]) -> Tensor | None:

@@ -1,42 +1,37 @@
 """The training loop: batches, steps, and the state from which an interrupted training goes on."""
 
-import io
 import logging
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader
 
 from xnorflow.errors import FormatError
-from xnorflow.files import locked, make_folder, remove_file, write_atomically
+from xnorflow.files import locked, make_folder, remove_file
 from xnorflow.ir import Quantisation
 from xnorflow.sw.augment import augment, seeded
-from xnorflow.sw.batches import EVALUATION_BATCH
 from xnorflow.sw.data import ImageData, values_of
 from xnorflow.sw.nn.conv import BinaryConv2d
 from xnorflow.sw.nn.linear import BinaryLinear
 from xnorflow.sw.nn.quantiser import WeightQuantiser
 from xnorflow.sw.progress import ProgressBar
 from xnorflow.sw.recipes import Optimiser, Recipe
-from xnorflow.sw.torch_file import read_torch_file
+from xnorflow.sw.training_data import Images, Shuffle, in_order
+from xnorflow.sw.training_state import STATE_FILE, AtomicCheckpointIO, Saving, check_state
 
 
 __all__ = ["STATE_FILE", "device_of", "fit"]
-
-STATE_FILE = "training.ckpt"
-"""Name, in the folder of a training, of what it goes on from."""
 
 
 def fit(
@@ -50,38 +45,41 @@ def fit(
     resume: bool = True,
     held_out: int = 0,
     progress: bool = False,
+    deadline: float | None = None,
+    channels_last: bool = False,
     **trainer_options: Any,
 ) -> lightning.Trainer:
     """Train ``model`` in place; see `xnorflow.sw.train.train`.
 
     ``taught`` is a teacher's distribution for each image, (N, classes), if the recipe learns from
-    one. ``origin`` tells what else decides the outcome: a training goes on only with the same.
+    one. ``origin`` tells what else decides the outcome: a training goes on only with the same. With
+    ``channels_last``, a GPU gets images in that layout, which no module may then ``view``.
     """
     folder = Path(folder)
     split = len(data.train_images) - held_out
-    images = _Images(
+    images = Images(
         data.train_images[:split],
         data.train_labels[:split],
         None if taught is None else taught[:split],
     )
-    validation = _Images(data.train_images[split:], data.train_labels[split:])
+    validation = Images(data.train_images[split:], data.train_labels[split:])
 
     make_folder(folder)
     state = folder / STATE_FILE
     mixed = recipe.mixed and _multiplies_bfloat16(
         device_of(trainer_options.get("accelerator", "auto"))
     )
-    csv = CSVLogger(folder, name="logs")
     with _quiet():
         trainer = lightning.Trainer(
             max_epochs=recipe.epochs,
             precision="bf16-mixed" if mixed else "32-true",
-            logger=[csv, TensorBoardLogger(folder, name="logs", version=csv.version)],
+            logger=_loggers(folder),
             callbacks=[
                 ModelCheckpoint(folder, state.stem, enable_version_counter=False),
+                Saving(state, deadline),
                 *([ProgressBar()] if progress else []),
             ],
-            plugins=[_AtomicCheckpointIO()],
+            plugins=[AtomicCheckpointIO()],
             enable_progress_bar=False,
             enable_model_summary=False,
             use_distributed_sampler=False,
@@ -93,17 +91,17 @@ def fit(
         if mixed:
             # It rounds in other ways.
             origin += ", bfloat16"
-        task = _Training(model, recipe, images, data.quantisation, origin)
+        task = _Training(model, recipe, images, data.quantisation, origin, channels_last)
         # Processes for further devices belong to the same run.
         with locked(folder) if trainer.is_global_zero else nullcontext():
             if not resume:
                 remove_file(state)
             elif state.exists():
-                _check_state(state, task.settings)
+                check_state(state, task.settings)
             try:
                 trainer.fit(
                     task,
-                    val_dataloaders=_in_order(validation) if held_out else None,
+                    val_dataloaders=in_order(validation) if held_out else None,
                     ckpt_path=state if state.exists() else None,
                     weights_only=True,
                 )
@@ -116,6 +114,14 @@ def fit(
                     f"the folder {folder} cannot be written to: {error.strerror}"
                 ) from None
     return trainer
+
+
+def _loggers(folder: Path) -> list[Logger]:
+    """CSV, and TensorBoard's where it is installed."""
+    csv = CSVLogger(folder, name="logs")
+    if find_spec("tensorboard") is None:
+        return [csv]
+    return [csv, TensorBoardLogger(folder, name="logs", version=csv.version)]
 
 
 def device_of(accelerator: str = "auto") -> torch.device:
@@ -136,33 +142,6 @@ def _multiplies_bfloat16(device: torch.device) -> bool:
     )
 
 
-def _check_state(path: Path, settings: str) -> None:
-    """Check that the training in ``path`` was started with ``settings``."""
-    try:
-        state = read_torch_file(path)
-    except FormatError as error:
-        raise FormatError(f"{error}: let the training start afresh (--fresh)") from None
-    if not isinstance(state, dict) or state.get("settings") != settings:
-        raise FormatError(
-            f"{path} is of a training with other settings: "
-            "give another folder, or let this one start afresh (--fresh)"
-        )
-
-
-class _AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes the state whole or not at all, on whatever file system the folder is."""
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Path | str, storage_options: Any = None
-    ) -> None:
-        """Write ``checkpoint`` to ``path``; there are no ``storage_options``."""
-        if storage_options is not None:
-            raise TypeError("a state is written without storage options")
-        buffer = io.BytesIO()
-        torch.save(checkpoint, buffer)
-        write_atomically(path, buffer.getvalue())
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep Lightning's advice on hardware and on loading data to itself.
@@ -179,67 +158,14 @@ def _quiet() -> Iterator[None]:
     logger.setLevel(logging.ERROR)
     threading.excepthook = ignore
     try:
-        with warnings.catch_warnings():
+        # Sums of integers in float32 are exact, but not where a GPU rounds the factors to TF32.
+        exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+        with warnings.catch_warnings(), exact:
             warnings.filterwarnings("ignore", module="lightning")
             yield
     finally:
         logger.setLevel(level)
         threading.excepthook = hook
-
-
-# -- data -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class _Images(Dataset[tuple[Tensor, ...]]):
-    """Images in memory, from which a whole batch is picked at once.
-
-    A batch has images and labels, and then what a teacher says if there is one.
-    """
-
-    images: Tensor
-    labels: Tensor
-    taught: Tensor | None = None
-
-    def __getitem__(self, indices: Tensor) -> tuple[Tensor, ...]:
-        parts = self.images[indices], self.labels[indices]
-        return parts if self.taught is None else (*parts, self.taught[indices])
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-
-class _Shuffle(Sampler[Tensor]):
-    """Batches of indices, in an order that seed and epoch decide; devices take turns.
-
-    What does not fill a batch on every device is left out of the epoch.
-    """
-
-    def __init__(self, count: int, batch_size: int, seed: int, rank: int, devices: int) -> None:
-        self.count = count
-        self.batch_size = min(batch_size, count // devices)
-        self.seed = seed
-        self.rank = rank
-        self.devices = devices
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning, after a resumption too."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[Tensor]:
-        # A generator, because after a resumption Lightning sets the epoch later than it comes here.
-        order = torch.randperm(self.count, generator=seeded(self.seed, self.epoch))
-        batches = order.split(self.batch_size)[: len(self) * self.devices]
-        yield from batches[self.rank :: self.devices]
-
-    def __len__(self) -> int:
-        return self.count // (self.batch_size * self.devices)
-
-
-def _in_order(images: _Images) -> DataLoader[tuple[Tensor, ...]]:
-    batches = torch.arange(len(images)).split(EVALUATION_BATCH)
-    return DataLoader(images, batch_size=None, sampler=batches)
 
 
 # -- the loop -------------------------------------------------------------------------------------
@@ -252,12 +178,16 @@ class _Training(lightning.LightningModule):
         self,
         model: nn.Module,
         recipe: Recipe,
-        images: _Images,
+        images: Images,
         quantisation: Quantisation,
         origin: str,
+        channels_last: bool,
     ) -> None:
         super().__init__()
         self.origin = origin
+        self.channels_last = channels_last
+        # Loss, right answers and images of the epoch so far.
+        self.register_buffer("sums", torch.zeros(3, dtype=torch.float64), persistent=False)
         self.model = model
         self.recipe = recipe
         self.images = images
@@ -271,14 +201,19 @@ class _Training(lightning.LightningModule):
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         """Batches of this device."""
         trainer, recipe = self.trainer, self.recipe
-        shuffle = _Shuffle(
+        shuffle = Shuffle(
             len(self.images),
             recipe.batch_size,
             recipe.seed,
             trainer.global_rank,
             trainer.world_size,
+            steps=lambda: self.global_step,
+            device=self.device,
         )
-        return DataLoader(self.images, batch_size=None, sampler=shuffle)
+        if self.device.type != "cpu" and self.channels_last:
+            layout: dict[str, Any] = {"memory_format": torch.channels_last}
+            self.model.to(**layout)
+        return DataLoader(self.images.to(self.device), batch_size=None, sampler=shuffle)
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Optimiser, and a learning rate that changes with every step."""
@@ -302,8 +237,16 @@ class _Training(lightning.LightningModule):
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
+    def on_train_start(self) -> None:
+        """Go on, maybe within an epoch."""
+        self._tell_progress()
+
     def on_train_epoch_start(self) -> None:
-        """Tell the weight quantisers how far training is."""
+        """Start to count, and tell the weight quantisers how far training is."""
+        self.sums.zero_()
+        self._tell_progress()
+
+    def _tell_progress(self) -> None:
         recipe = self.recipe
         share = self.current_epoch / recipe.epochs
         for module in self.model.modules():
@@ -319,33 +262,54 @@ class _Training(lightning.LightningModule):
             self.recipe.seed, self.global_step, self.global_rank, device=images.device
         )
         images = augment(images, self.recipe.augmentation, generator)
-        logits = self.model(values_of(images, self.quantisation))
+        logits = self.model(self._values(images))
         if taught:
             loss = _distillation(logits, taught[0], self.recipe.temperature)
         else:
             smoothing = self.recipe.label_smoothing
             loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
-        self._log("train", loss, logits, labels)
+        with torch.no_grad():
+            right = (logits.argmax(dim=1) == labels).sum()
+            self.sums += torch.stack([loss * len(labels), right, loss.new_tensor(len(labels))])
         return loss
+
+    def _values(self, images: Tensor) -> Tensor:
+        """What the model is given."""
+        values = values_of(images, self.quantisation)
+        if values.is_cpu or not self.channels_last:
+            return values
+        return values.contiguous(memory_format=torch.channels_last)
+
+    def on_train_batch_end(self, *_args: Any) -> None:
+        """Log what has been counted, at the end of the epoch."""
+        if self.trainer.is_last_batch:
+            loss, right, count = self.sums
+            self.log_dict(
+                {"train_loss": loss / count, "train_accuracy": right / count},
+                on_step=False, on_epoch=True, sync_dist=True, batch_size=1,
+            )  # fmt: skip
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _index: int) -> None:
         """Accuracy on images that were held out."""
         images, labels = batch
         # What was compiled is for batches of training.
         with torch.compiler.set_stance("force_eager"):
-            logits = self.model(values_of(images, self.quantisation))
-        self._log("held_out", functional.cross_entropy(logits, labels), logits, labels)
-
-    def _log(self, what: str, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+            logits = self.model(self._values(images))
+        loss = functional.cross_entropy(logits, labels)
         right = (logits.argmax(dim=1) == labels).float().mean()
         self.log_dict(
-            {f"{what}_loss": loss, f"{what}_accuracy": right},
+            {"held_out_loss": loss, "held_out_accuracy": right},
             on_step=False, on_epoch=True, sync_dist=True, batch_size=len(labels),
         )  # fmt: skip
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Note what the training was started with."""
+        """Note what the training was started with, and what has been counted."""
         checkpoint["settings"] = self.settings
+        checkpoint["sums"] = self.sums
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on counting."""
+        self.sums.copy_(checkpoint["sums"])
 
 
 def _distillation(logits: Tensor, taught: Tensor, temperature: float) -> Tensor:

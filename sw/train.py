@@ -50,12 +50,14 @@ def train(
     held_out: int = 0,
     compiled: bool = False,
     progress: bool = False,
+    deadline: float | None = None,
     **trainer_options: Any,
 ) -> Checkpoint:
     """Train a model, and write it to ``folder``.
 
     The folder gets `MODEL_FILE` at the end, ``logs`` (CSV and TensorBoard), and after each epoch
-    ``training.ckpt``, from which an interrupted training goes on with the same result.
+    and every few minutes ``training.ckpt``, from which an interrupted training goes on with the
+    same result.
 
     Parameters
     ----------
@@ -84,6 +86,8 @@ def train(
         compiler of C++.
     progress : bool
         Show a progress bar.
+    deadline : float, optional
+        Time of `time.monotonic` at which the training writes its state and stops.
     trainer_options
         For `lightning.Trainer`: ``devices``, ``accelerator``, ``strategy``, …
 
@@ -102,6 +106,8 @@ def train(
     FormatError
         If the folder's training is damaged or was started with other settings, or if the folder
         cannot be written.
+    OutOfTimeError
+        At the deadline.
     """
     _check(recipe, data, held_out, teacher, compiled=compiled)
     spec = model if isinstance(model, ModelSpec) else None
@@ -139,6 +145,7 @@ def train(
             folder,
             device=device_of(trainer_options.get("accelerator", "auto")),
             progress=progress,
+            deadline=deadline,
         )
     trainer = fit(
         trained,
@@ -150,6 +157,8 @@ def train(
         resume=resume,
         held_out=held_out,
         progress=progress,
+        deadline=deadline,
+        channels_last=spec is not None,
         **trainer_options,
     )
     # One that is not compiled, nor on another device.

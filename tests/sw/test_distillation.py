@@ -7,10 +7,11 @@ import safetensors.torch
 import torch
 
 from xnorflow.sw.augment import augment, seeded
+from xnorflow.sw.batches import EVALUATION_BATCH
 from xnorflow.sw.data import values_of
 from xnorflow.sw.distillation import soft_labels
-from xnorflow.sw.fit import EVALUATION_BATCH
 from xnorflow.sw.recipes import Augmentation, Recipe
+from xnorflow.sw.training_state import OutOfTimeError
 
 
 RECIPE = Recipe(
@@ -91,3 +92,14 @@ def test_a_foreign_file_is_replaced(images, tmp_path):
             len(images),
             3,
         )
+
+
+def test_goes_on_where_time_was_up(images, tmp_path):
+    """And what it says is the same."""
+    whole = soft_labels(Brightness(), "digest", images, RECIPE, tmp_path / "whole")
+    with pytest.raises(OutOfTimeError, match=f"goes on from image {EVALUATION_BATCH}$"):
+        soft_labels(Brightness(), "digest", images, RECIPE, tmp_path / "parts", deadline=0.0)
+    Brightness.seen.clear()
+    parts = soft_labels(Brightness(), "digest", images, RECIPE, tmp_path / "parts", deadline=0.0)
+    assert torch.equal(whole, parts)
+    assert Brightness.seen == RECIPE.views * [3]

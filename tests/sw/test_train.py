@@ -18,6 +18,7 @@ from xnorflow.sw.models.spec import ModelSpec
 from xnorflow.sw.progress import ProgressBar
 from xnorflow.sw.recipes import Optimiser, Recipe
 from xnorflow.sw.train import MODEL_FILE, train
+from xnorflow.sw.training_state import OutOfTimeError
 
 
 @pytest.mark.parametrize(
@@ -69,6 +70,37 @@ def test_says_how_long_an_epoch_takes(data, tmp_path, monkeypatch, capsys):
 def test_goes_on_after_an_interruption(data, tmp_path, monkeypatch, error):
     model = MODEL.with_method("adabin")
     check_goes_on(data, tmp_path, monkeypatch, error, model, RECIPE)
+
+
+@pytest.mark.parametrize("optimiser", Optimiser)
+def test_goes_on_within_an_epoch(data, tmp_path, monkeypatch, optimiser):
+    """Slices that end after a few steps, wherever that is, lead to the same model and log."""
+    recipe = replace(RECIPE, optimiser=optimiser, label_smoothing=0.1)
+    model = MODEL.with_method("adabin")
+    whole = train(model, recipe, data, tmp_path / "whole")
+    clock = iter(range(10**6))
+    monkeypatch.setattr("xnorflow.sw.training_state.time.monotonic", lambda: next(clock))
+    slices = 0
+    while True:
+        try:
+            now = next(clock)
+            parts = train(model, recipe, data, tmp_path / "parts", deadline=now + 5)
+            break
+        except OutOfTimeError:
+            slices += 1
+    assert slices > 4
+    assert same_model(parts, whole)
+    losses = [
+        sorted(
+            float(row["train_loss"])
+            for path in (tmp_path / folder / "logs").glob("*/metrics.csv")
+            for row in csv.DictReader(path.read_text().splitlines())
+            if row["train_loss"]
+        )
+        for folder in ("whole", "parts")
+    ]
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == recipe.epochs
 
 
 def test_is_reproducible(data, tmp_path):
