@@ -113,6 +113,7 @@ def fit(
                 raise FormatError(
                     f"the folder {folder} cannot be written to: {error.strerror}"
                 ) from None
+    task.settle()
     return trainer
 
 
@@ -187,6 +188,7 @@ class _Training(lightning.LightningModule):
         self.origin = origin
         self.channels_last = channels_last
         # Loss, right answers and images of the epoch so far.
+        self.averages: list[Tensor] = []
         self.register_buffer("sums", torch.zeros(3, dtype=torch.float64), persistent=False)
         self.model = model
         self.recipe = recipe
@@ -220,7 +222,7 @@ class _Training(lightning.LightningModule):
         for module in self.model.modules():
             if isinstance(module, BinaryConv2d | BinaryLinear):
                 module.weight.requires_grad_(not self.recipe.frozen)
-        parameters = [each for each in self.model.parameters() if each.requires_grad]
+        parameters = self._learned()
         rate, decay = self.recipe.learning_rate, self.recipe.weight_decay
         optimiser: torch.optim.Optimizer
         match self.recipe.optimiser:
@@ -240,6 +242,18 @@ class _Training(lightning.LightningModule):
     def on_train_start(self) -> None:
         """Go on, maybe within an epoch."""
         self._tell_progress()
+        if self.recipe.averaging:
+            averages = self.averages or [each.detach().clone() for each in self._learned()]
+            self.averages = [each.to(self.device) for each in averages]
+
+    def _learned(self) -> list[nn.Parameter]:
+        return [each for each in self.model.parameters() if each.requires_grad]
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Let the model have the averages of its parameters, if the recipe wants them."""
+        for parameter, average in zip(self._learned(), self.averages, strict=False):
+            parameter.copy_(average)
 
     def on_train_epoch_start(self) -> None:
         """Start to count, and tell the weight quantisers how far training is."""
@@ -280,6 +294,14 @@ class _Training(lightning.LightningModule):
             return values
         return values.contiguous(memory_format=torch.channels_last)
 
+    def optimizer_step(self, *args: Any, **options: Any) -> None:
+        """Step, and average the parameters: before the state is written."""
+        super().optimizer_step(*args, **options)
+        if self.averages:
+            with torch.no_grad():
+                learned: list[Tensor] = [*self._learned()]
+                torch._foreach_lerp_(self.averages, learned, 1 - self.recipe.averaging)
+
     def on_train_batch_end(self, *_args: Any) -> None:
         """Log what has been counted, at the end of the epoch."""
         if self.trainer.is_last_batch:
@@ -306,10 +328,12 @@ class _Training(lightning.LightningModule):
         """Note what the training was started with, and what has been counted."""
         checkpoint["settings"] = self.settings
         checkpoint["sums"] = self.sums
+        checkpoint["averages"] = self.averages
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on counting."""
+        """Go on counting, and averaging."""
         self.sums.copy_(checkpoint["sums"])
+        self.averages = checkpoint["averages"]
 
 
 def _distillation(logits: Tensor, taught: Tensor, temperature: float) -> Tensor:

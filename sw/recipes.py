@@ -106,6 +106,10 @@ class Recipe:
     mixed : bool
         Multiply matrices in bfloat16 where the device can, several times faster: products of ±1
         are exact in it, and so are their sums up to 256. What is measured afterwards is not.
+    averaging : float
+        Share of the average of the parameters that each step leaves; their average is what counts
+        in the end, latent weights included. 0 stands for the parameters of the last step. With an
+        average, statistics must be ``measured``.
 
     Raises
     ------
@@ -129,6 +133,7 @@ class Recipe:
     views: int = 4
     measured: bool = False
     mixed: bool = False
+    averaging: float = 0.0
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 2:
@@ -146,6 +151,10 @@ class Recipe:
             raise DataError(f"progress must be from 0 to 1, not {self.progress}")
         if self.views < 1:
             raise DataError(f"a teacher must look at 1 view or more, not {self.views}")
+        if not 0 <= self.averaging < 1:
+            raise DataError(f"averaging must be from 0 to 1, not {self.averaging}")
+        if self.averaging and not self.measured:
+            raise DataError("a recipe that averages parameters must measure their statistics")
         if self.weight_decay < 0 or self.temperature < 0:
             raise DataError("weight decay and temperature cannot be negative")
         if self.centred < 0 or (self.centred and self.epochs * (1 - self.centred) < 1):

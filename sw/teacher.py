@@ -6,6 +6,7 @@ in minutes; it is never lowered.
 
 import json
 from dataclasses import asdict, dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ from xnorflow.sw.fit import fit
 from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.progress import counting
 from xnorflow.sw.recipes import Recipe
+from xnorflow.sw.teacher_resnet import resnet18_layers
 
 
-__all__ = ["TEACHER_FILE", "Teacher", "TeacherConfig", "load_teacher", "train_teacher"]
+__all__ = ["TEACHER_FILE", "Body", "Teacher", "TeacherConfig", "load_teacher", "train_teacher"]
 
 TEACHER_FILE = "teacher.safetensors"
 """Name of the trained teacher in its folder."""
@@ -37,6 +39,16 @@ _STEM = 32
 _WIDTHS = 64, 256, 256
 _SCALE = 1 / 8
 _MAX_CLASSES = 1 << 16
+
+
+class Body(Enum):
+    """Layers of a teacher in front of its dense layer."""
+
+    SMALL = "small"
+    """Seven convolutions, trained in minutes."""
+
+    RESNET18 = "resnet18"
+    """He's ResNet-18 for small images, for a GPU."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,7 @@ class TeacherConfig:
     classes : int
     mean, deviation : tuple of float, (channels,)
         Of pixels in 0…1.
+    body : Body
 
     Raises
     ------
@@ -64,6 +77,7 @@ class TeacherConfig:
     classes: int
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
+    body: Body = Body.SMALL
 
     def __post_init__(self) -> None:
         height, width, channels = self.input_shape
@@ -76,7 +90,7 @@ class TeacherConfig:
 
 
 class Teacher(nn.Module):
-    """Seven convolutions and a dense layer, after the small fast networks for CIFAR-10.
+    """Convolutions of a `Body` and a dense layer; the small one is after fast ones for CIFAR-10.
 
     Three blocks of a convolution, a max-pool and another convolution, each with batch normalisation
     and ReLU; the largest value of each channel is classified. Source: airbench, arXiv 2404.00498,
@@ -95,25 +109,38 @@ class Teacher(nn.Module):
         )
         self.register_buffer("mean", mean, persistent=False)
         self.register_buffer("deviation", deviation, persistent=False)
-        layers: list[nn.Module] = [_convolution(channels, _STEM)]
-        width = _STEM
-        for wider in _WIDTHS:
-            layers += [
-                nn.Conv2d(width, wider, 3, padding=1, bias=False),
-                nn.MaxPool2d(2),
-                nn.BatchNorm2d(wider),
-                nn.ReLU(inplace=True),
-                _convolution(wider, wider),
-            ]
-            width = wider
-        self.layers = nn.Sequential(*layers)
+        if config.body is Body.RESNET18:
+            self.layers, width = resnet18_layers(channels)
+        else:
+            self.layers, width = _small_layers(channels)
         self.dense = nn.Linear(width, config.classes)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits (N, classes) of ``pixels`` (N, channels, height, width) in 0…255."""
         x = (pixels - self.mean) / self.deviation
-        logits: Tensor = self.dense(self.layers(x).amax(dim=(2, 3))) * _SCALE
+        maps = self.layers(x)
+        logits: Tensor
+        if self.config.body is Body.RESNET18:
+            logits = self.dense(maps.mean(dim=(2, 3)))
+        else:
+            logits = self.dense(maps.amax(dim=(2, 3))) * _SCALE
         return logits
+
+
+def _small_layers(channels: int) -> tuple[nn.Sequential, int]:
+    """Layers, and the channels of their result."""
+    layers: list[nn.Module] = [_convolution(channels, _STEM)]
+    width = _STEM
+    for wider in _WIDTHS:
+        layers += [
+            nn.Conv2d(width, wider, 3, padding=1, bias=False),
+            nn.MaxPool2d(2),
+            nn.BatchNorm2d(wider),
+            nn.ReLU(inplace=True),
+            _convolution(wider, wider),
+        ]
+        width = wider
+    return nn.Sequential(*layers), width
 
 
 def _convolution(channels: int, filters: int) -> nn.Sequential:
@@ -130,6 +157,7 @@ def train_teacher(
     data: ImageData,
     folder: Path | str,
     *,
+    body: Body = Body.SMALL,
     resume: bool = True,
     progress: bool = False,
     **trainer_options: Any,
@@ -152,7 +180,7 @@ def train_teacher(
     """
     height, width, channels = data.train_images.shape[1:]
     config = TeacherConfig(
-        data.name, (height, width, channels), len(data.classes), *dataset.normalisation
+        data.name, (height, width, channels), len(data.classes), *dataset.normalisation, body
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
@@ -170,7 +198,7 @@ def train_teacher(
     teacher = teacher.cpu().eval()
     content = safetensors.torch.save(
         {name: value.contiguous() for name, value in teacher.state_dict().items()},
-        {_KEY: json.dumps({"version": _VERSION} | asdict(config))},
+        {_KEY: json.dumps({"version": _VERSION} | asdict(config) | {"body": config.body.value})},
     )
     write_atomically(Path(folder) / TEACHER_FILE, content)
     with counting("test images", shown=progress) as advance:
@@ -213,6 +241,7 @@ def _decode(content: bytes, path: Path | str) -> tuple[Teacher, str]:
             header["classes"],
             tuple(header["mean"]),
             tuple(header["deviation"]),
+            Body(header.get("body", Body.SMALL.value)),
         )
         teacher = Teacher(config)
         teacher.load_state_dict(state)

@@ -14,6 +14,7 @@ from xnorflow.sw.recipes import Recipe
 from xnorflow.sw.recipes import teacher as recipe_of
 from xnorflow.sw.teacher import (
     TEACHER_FILE,
+    Body,
     Teacher,
     TeacherConfig,
     load_teacher,
@@ -31,7 +32,7 @@ class Mistaken(torch.nn.Module):
 
 
 def header(config):
-    return {"version": 1} | asdict(config)
+    return {"version": 1} | asdict(config) | {"body": config.body.value}
 
 
 def test_what_is_learned_is_the_teachers(data, tmp_path):
@@ -158,3 +159,21 @@ def test_refuses_parameters_that_are_not_finite(tmp_path):
     path.write_bytes(safetensors.torch.save(state, metadata))
     with pytest.raises(FormatError, match=f"^{re.escape(str(path))} is not a teacher$"):
         load_teacher(path, "mnist")
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_teachers_body_is_kept(tmp_path, told):
+    """And one that is not told is the small one, as there was no other."""
+    body = Body.RESNET18 if told else Body.SMALL
+    config = TeacherConfig("mnist", (8, 8, 1), 3, (0.5,), (0.25,), body)
+    teacher, told_of = Teacher(config).eval(), header(config)
+    if not told:
+        del told_of["body"]
+    metadata = {"xnorflow-teacher": json.dumps(told_of)}
+    safetensors.torch.save_file(teacher.state_dict(), tmp_path / "teacher", metadata)
+    frames = torch.full((2, 1, 8, 8), 9.0)
+    with torch.no_grad():
+        kept = load_teacher(tmp_path / "teacher", "mnist")
+        assert torch.equal(kept(frames), teacher(frames))
+    names = [name for name, _ in kept.named_parameters() if "shortcut" in name]
+    assert bool(names) == told

@@ -75,7 +75,8 @@ def test_goes_on_after_an_interruption(data, tmp_path, monkeypatch, error):
 @pytest.mark.parametrize("optimiser", Optimiser)
 def test_goes_on_within_an_epoch(data, tmp_path, monkeypatch, optimiser):
     """Slices that end after a few steps, wherever that is, lead to the same model and log."""
-    recipe = replace(RECIPE, optimiser=optimiser, label_smoothing=0.1)
+    average = {"averaging": 0.9, "measured": True} if optimiser is Optimiser.SGD else {}
+    recipe = replace(RECIPE, optimiser=optimiser, label_smoothing=0.1, **average)
     model = MODEL.with_method("adabin")
     whole = train(model, recipe, data, tmp_path / "whole")
     clock = iter(range(10**6))
@@ -101,6 +102,29 @@ def test_goes_on_within_an_epoch(data, tmp_path, monkeypatch, optimiser):
     ]
     assert losses[0] == losses[1]
     assert len(losses[0]) == recipe.epochs
+
+
+def test_averages_parameters(data, tmp_path, monkeypatch):
+    seen = []
+    step = _Training.training_step
+
+    def watching_step(self, batch, index):
+        seen.append(self.model.get_parameter("fc1.weight").detach().clone())
+        return step(self, batch, index)
+
+    monkeypatch.setattr(_Training, "training_step", watching_step)
+    recipe = replace(RECIPE, epochs=2)
+    last = train(MODEL, recipe, data, tmp_path / "last").model.get_parameter("fc1.weight")
+    weights, seen = [*seen[1:], last], seen[:1]
+    average = seen[0]
+    for weight in weights:
+        average = 0.8 * average + 0.2 * weight
+    recipe = replace(recipe, averaging=0.8, measured=True)
+    model = train(MODEL, recipe, data, tmp_path / "averaged").model
+    torch.testing.assert_close(model.get_parameter("fc1.weight"), average)
+    # The same once more, from the state of a complete training.
+    again = train(MODEL, recipe, data, tmp_path / "averaged").model
+    assert torch.equal(again.get_parameter("fc1.weight"), model.get_parameter("fc1.weight"))
 
 
 def test_is_reproducible(data, tmp_path):
