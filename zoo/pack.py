@@ -25,7 +25,7 @@ PART = 60 << 20
 """Most bytes of a part."""
 
 _ROOT = ZOO.parent
-_PACKAGES = "safetensors", "rich", "markdown_it", "mdurl", "pygments"
+_PACKAGES = "safetensors", "rich", "markdown_it", "mdurl", "pygments", "platformdirs"
 _START = b"""#!/bin/sh
 here=$(cd "$(dirname "$0")" && pwd)
 export PYTHONPATH="$here:$here/site" XNORFLOW_DATA="$here/data"
