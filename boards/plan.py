@@ -42,12 +42,13 @@ def choose_for(
     fps: float | None = None,
     fastest: bool = False,
     single_buffered: bool = False,
+    recompute: bool = False,
 ) -> Design:
     """Choose a design for a board, or for a device without one.
 
     Parameters
     ----------
-    network, cycles, fps, fastest, single_buffered
+    network, cycles, fps, fastest, single_buffered, recompute
         As for `xnorflow.hw.compile.choose.choose`.
     place : Target or Device
         The board or the device.
@@ -69,6 +70,7 @@ def choose_for(
         fps=fps,
         fastest=fastest,
         single_buffered=single_buffered,
+        recompute=recompute,
         beside=link_resources if linked else None,
     )
 

@@ -92,10 +92,13 @@ class Candidates:
     ----------
     network : Network
     device : Device
+    recompute : bool
+        As for `xnorflow.hw.compile.plan.plan`.
     """
 
-    def __init__(self, network: Network, device: Device):
-        self.network, self.device, self.wiring = network, device, Wiring.of(network)
+    def __init__(self, network: Network, device: Device, *, recompute: bool = False):
+        self.network, self.device = network, device
+        self.recompute, self.wiring = recompute, Wiring.of(network, recompute=recompute)
         self.refusals: dict[str, DesignError] = {}
         self._known: dict[tuple, tuple[np.ndarray, Rows]] = {}
         self._of_layer = cache(self._layer_foldings)
@@ -118,7 +121,7 @@ class Candidates:
     def input_cost(self, lanes: int) -> np.ndarray:
         """Costs of what stands behind the input."""
         stages = self.wiring.behind(INPUT, {INPUT: lanes})
-        costs = [_cost(stage.resources(self.device)) for stage, _ in stages]
+        costs = [_cost(stage.resources(self.device)) for stage, *_ in stages]
         return np.array(costs, np.int64).reshape(-1, 3).sum(axis=0)
 
     def rows(self, node: Node, lanes: tuple[int, ...], cycles: int) -> Rows:
@@ -179,7 +182,7 @@ class Candidates:
             self.refusals[node.name] = error
             return
         given[node.name] = segment.lanes
-        stages = *segment.stages, *(stage for stage, _ in self.wiring.behind(node.name, given))
+        stages = *segment.stages, *(stage for stage, *_ in self.wiring.behind(node.name, given))
         slowest = max(stages, key=lambda stage: stage.busy)
         options = [((0, 0, 0), ())]
         for stage in stages:

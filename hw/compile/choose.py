@@ -26,6 +26,7 @@ def choose(
     fps: float | None = None,
     fastest: bool = False,
     single_buffered: bool = False,
+    recompute: bool = False,
     beside: Callable[[Design], Resources] | None = None,
 ) -> Design:
     """Fold a network at the rate that is asked for.
@@ -35,7 +36,7 @@ def choose(
 
     Parameters
     ----------
-    network, device, single_buffered, beside
+    network, device, single_buffered, recompute, beside
         As for `fold`.
     clock : :class:`int`
         Frequency in Hz.
@@ -51,7 +52,7 @@ def choose(
     DesignError
         If more than one rate is asked for, or one that there is no folding for.
     """
-    options = {"single_buffered": single_buffered, "beside": beside}
+    options = {"single_buffered": single_buffered, "recompute": recompute, "beside": beside}
     if (cycles is not None) + (fps is not None) + fastest > 1:
         raise DesignError("give only one of cycles, frames a second and fastest")
     if fps is not None:

@@ -33,7 +33,7 @@ class Design:
 
     Attributes
     ----------
-    network, foldings, input_lanes, device, memories, single_buffered, frames_per_packet
+    network, foldings, input_lanes, device, memories, single_buffered, recompute, frames_per_packet
         As for `xnorflow.hw.compile.plan.plan`.
     pace : :class:`int`
         Clock cycles a frame that streams of integers keep.
@@ -62,6 +62,7 @@ class Design:
     depths: Mapping[str, int] = field(repr=False)
     cycles_per_frame: int
     single_buffered: bool = False
+    recompute: bool = False
     frames_per_packet: FramesPerPacket = FramesPerPacket.ONE
     memories: Mapping[str, Cell] = field(default_factory=dict, repr=False)
 

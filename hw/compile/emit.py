@@ -154,6 +154,7 @@ def describe(design: Design, ports: AxiPorts = PLAIN_PORTS) -> dict:
         "cycles_per_frame": timing.cycles_per_frame,
         "latency": timing.latency,
         "single_buffered": design.single_buffered,
+        "recompute": design.recompute,
         "steps": [
             {
                 "name": stage.name,

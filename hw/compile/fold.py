@@ -12,6 +12,7 @@ from xnorflow.hw.compile.candidates import Candidates
 from xnorflow.hw.compile.design import Design
 from xnorflow.hw.compile.estimate import estimate
 from xnorflow.hw.compile.graph import FoldingGraph
+from xnorflow.hw.compile.recomputation import PASSES
 from xnorflow.hw.compile.search import any_fits, cheapest_way
 from xnorflow.hw.families.device import Cell, Device
 from xnorflow.hw.ops.folding import is_dense, layers
@@ -46,6 +47,7 @@ def fold(
     cycles: int,
     fill: float = FILL,
     single_buffered: bool = False,
+    recompute: bool = False,
     beside: Callable[[Design], Resources] | None = None,
 ) -> Design:
     """Find the cheapest folding that takes at most ``cycles`` clock cycles a frame.
@@ -71,6 +73,9 @@ def fold(
         Whether what waits for its frame's parameters may not hold more than a frame; see `plan`.
         Layers are so much faster that the rate is kept all the same. Where nothing waits, this
         changes nothing.
+    recompute : :class:`bool`
+        Whether every second map that would wait is computed twice instead; see `plan`. Layers are
+        more than twice as fast then.
     beside : callable, optional
         What else the device must have room for, given a design.
 
@@ -81,8 +86,8 @@ def fold(
     """
     if cycles < 1:
         raise DesignError(f"a frame takes at least 1 cycle, not {cycles}")
-    folder = _Folder(network, device, _Room(device, fill, beside), single_buffered)
-    design = folder.cheapest(cycles)
+    folder = _Folder(network, device, _Room(device, fill, beside), single_buffered, recompute)
+    design = folder.cheapest(max(1, cycles // folder.passes))
     while design.cycles_per_frame > cycles:
         try:
             design = folder.cheapest(_slowest(design) - 1)
@@ -101,6 +106,7 @@ def fold_fastest(
     *,
     fill: float = FILL,
     single_buffered: bool = False,
+    recompute: bool = False,
     beside: Callable[[Design], Resources] | None = None,
 ) -> Design:
     """Find the cheapest folding of the fewest clock cycles a frame in which any fits.
@@ -110,7 +116,7 @@ def fold_fastest(
 
     Parameters
     ----------
-    network, device, fill, single_buffered, beside
+    network, device, fill, single_buffered, recompute, beside
         As for `fold`.
 
     Raises
@@ -118,7 +124,7 @@ def fold_fastest(
     DesignError
         If even the slowest folding does not fit.
     """
-    folder = _Folder(network, device, _Room(device, fill, beside), single_buffered)
+    folder = _Folder(network, device, _Room(device, fill, beside), single_buffered, recompute)
     rates, first, extra = folder.rates(), 0, np.zeros(3)
     while first < len(rates):
         first = folder.first(rates, first, extra)
@@ -144,7 +150,8 @@ def fold_faster(
     The parameters are those of `fold`. There is none where no folding is faster.
     """
     network, device = design.network, design.device
-    folder = _Folder(network, device, _Room(device, fill, beside), design.single_buffered)
+    room = _Room(device, fill, beside)
+    folder = _Folder(network, device, room, design.single_buffered, design.recompute)
     try:
         return folder.cheapest(_slowest(design) - 1)
     except DesignError:
@@ -194,12 +201,17 @@ class _Folder:
         What the pipeline that was planned last takes beyond what was known before.
     """
 
-    def __init__(self, network, device, room, single_buffered):
+    def __init__(self, network, device, room, single_buffered, recompute):
         self.network, self.device, self.room = network, device, room
         self._single_buffered = single_buffered
         self._budget = np.array([*room.budget.values()])
-        self._candidates = Candidates(network, device)
+        self._candidates = Candidates(network, device, recompute=recompute)
         self.extra = np.zeros(3)
+
+    @property
+    def passes(self):
+        """How often some of the layers work on a frame."""
+        return PASSES if self._candidates.wiring.regions else 1
 
     def cheapest(self, cycles, *, any_lanes=False):
         """The cheapest design of at most so many cycles; one that nearly fits if none does.

@@ -118,4 +118,5 @@ class FoldingGraph:
             memories=memories,
             pace=self._cycles,
             single_buffered=single_buffered,
+            recompute=self._candidates.recompute,
         )

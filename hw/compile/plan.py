@@ -2,19 +2,22 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xnorflow.hw.compile.design import Design, check_foldings, check_names, words_per_frame
+from xnorflow.hw.compile.recomputation import PASSES, Region, regions, with_times_of_passes
 from xnorflow.hw.compile.schedule import buffer_depths, single_period
 from xnorflow.hw.families.device import Cell, Device
 from xnorflow.hw.ops.argmax import ScoresStage
 from xnorflow.hw.ops.binary_conv import BinaryConvStage
+from xnorflow.hw.ops.dynamic import DynamicStage
 from xnorflow.hw.ops.folding import Folding, layers
 from xnorflow.hw.ops.frame_buffer import FrameBufferStage
 from xnorflow.hw.ops.registry import STAGES
 from xnorflow.hw.ops.stage import Segment
 from xnorflow.hw.streams.fifo import FifoStage
 from xnorflow.hw.streams.fork import ForkStage
+from xnorflow.hw.streams.frame_select import FrameSelectStage
 from xnorflow.hw.streams.packets import FramesPerPacket
 from xnorflow.hw.streams.stage import Stage
 from xnorflow.ir import (
@@ -39,6 +42,7 @@ def plan(
     memories: Mapping[str, Cell] | None = None,
     pace: int | None = None,
     single_buffered: bool = False,
+    recompute: bool = False,
     frames_per_packet: FramesPerPacket = FramesPerPacket.ONE,
 ) -> Design:
     """Make a design of a network and its folding.
@@ -69,6 +73,10 @@ def plan(
         Whether what waits for its frame's parameters may not hold more than a frame. That is the
         least memory, and costs the cycles in which parameters are computed: frames come in more
         slowly by those.
+    recompute : :class:`bool`
+        Whether only every second map waits, in buffers of one frame, and those between are computed
+        twice; see `xnorflow.hw.compile.recomputation`. Frames then take more than twice the cycles
+        of the slowest layer.
     frames_per_packet : :class:`FramesPerPacket`
         Whether ``last`` ends every frame on the input, or a packet of them.
 
@@ -81,10 +89,13 @@ def plan(
     words = words_per_frame(network, input_lanes)
     if pace is None:
         pace = max([words, *_layer_cycles(network, foldings)])
-    stages, sources = _pipeline(network, foldings, input_lanes, pace)
+    wiring = Wiring.of(network, recompute=recompute)
+    stages, sources = _pipeline(wiring, foldings, input_lanes, pace)
     check_names(stages)
     period = cycles = max([words, *(stage.busy for stage in stages)])
-    if single_buffered:
+    if waits := wiring.second_passes():
+        stages = with_times_of_passes(stages, sources, waits, words, cycles, device)
+    if single_buffered or recompute:
         period = single_period(stages, sources, words, cycles, device)
     if depths is None:
         depths = buffer_depths(stages, sources, words, cycles, device, period)
@@ -108,7 +119,8 @@ def plan(
         },
         depths={name: depth for name, depth in depths.items() if name not in wires},
         cycles_per_frame=period,
-        single_buffered=single_buffered,
+        single_buffered=single_buffered or recompute,
+        recompute=recompute,
         memories=memories or {},
         frames_per_packet=frames_per_packet,
     )
@@ -138,46 +150,75 @@ class Wiring:
         Maps that wait for parameters that follow from them, and who delivers these.
     users, late : mapping of str to int
         For each map, how many want it as it comes, and how many when it has been held.
+    regions : mapping of str to Region
+        Of those that would wait, the maps that are computed twice instead.
     """
 
     network: Network
     held: Mapping[str, str]
     users: Mapping[str, int]
     late: Mapping[str, int]
+    regions: Mapping[str, Region]
 
     @classmethod
-    def of(cls, network: Network) -> "Wiring":
+    def of(cls, network: Network, *, recompute: bool = False) -> "Wiring":
         """Find it out."""
         held = _held(network)
-        return cls(network, held, *_users(network, held))
+        found = {region.end: region for region in regions(network, held)} if recompute else {}
+        return cls(network, held, *_users(network, held, found), found)
+
+    def passes(self, name: str) -> int:
+        """How often a node works on a frame."""
+        return PASSES if any(name in region.nodes for region in self.regions.values()) else 1
+
+    def second_passes(self) -> dict[str, tuple[str, str]]:
+        """For each buffer that frames leave twice, what hands on the second, and its parameters."""
+        return {
+            f"{region.start}_held": (f"{end}_second", self.held[end])
+            for end, region in self.regions.items()
+        }
 
     def released(self, name: str) -> list[str]:
         """Maps that wait for the parameters ``name``."""
         return [source for source, parameters in self.held.items() if parameters == name]
 
-    def behind(self, name: str, lanes: Mapping[str, int]) -> Iterator[tuple[Stage, tuple]]:
-        """Stages behind a node, each with the maps that feed it, the first of which it hands on.
+    def behind(self, name: str, lanes: Mapping[str, int]) -> Iterator[tuple[Stage, str, tuple]]:
+        """Stages behind a node, each with the map that it hands on, and what feeds it.
 
-        ``lanes`` has those of this map, and of the maps that it releases.
+        That is maps, each from the stage that handed it on last, or stages. ``lanes`` has those of
+        this map, and of the maps that it releases.
         """
         maps, network = self.network.maps, self.network
-        yield from self._fork(f"{name}_fork", name, lanes, self.users[name])
+        if name in self.regions:
+            yield ForkStage(f"{name}_fork", maps[name], lanes[name], PASSES), name, (name,)
+            yield from self._selected(f"{name}_first", name, lanes, 0, self.users[name])
+        else:
+            yield from self._fork(f"{name}_fork", name, lanes, self.users[name])
         for source in self.released(name):
+            if source in self.regions:
+                yield from self._selected(f"{source}_second", source, lanes, 1, self.late[source])
+                continue
             held = f"{source}_held"
             ports = maps[source], lanes[source], maps[name], lanes[name]
-            yield FrameBufferStage(held, *ports), (source, name)
+            passes = PASSES if held in self.second_passes() else 1
+            yield FrameBufferStage(held, *ports, passes), source, (source, name)
             yield from self._fork(f"{held}_fork", source, lanes, self.late[source])
         if network.label is None and name == network.nodes[-1].name:
-            yield ScoresStage(f"{name}_result", maps[name], lanes[name]), (name,)
+            yield ScoresStage(f"{name}_result", maps[name], lanes[name]), name, (name,)
+
+    def _selected(self, stage, name, lanes, turn, consumers):
+        ports = self.network.maps[name], lanes[name], PASSES, turn
+        yield FrameSelectStage(stage, *ports), name, (f"{name}_fork",)
+        yield from self._fork(f"{stage}_fork", name, lanes, consumers)
 
     def _fork(self, stage, name, lanes, consumers):
         if consumers > 1:
-            yield ForkStage(stage, self.network.maps[name], lanes[name], consumers), (name,)
+            yield ForkStage(stage, self.network.maps[name], lanes[name], consumers), name, (name,)
 
 
-def _pipeline(network, foldings, input_lanes, pace):
+def _pipeline(wiring, foldings, input_lanes, pace):
     """Stages, with every queue that may be needed, and what feeds each of them."""
-    wiring = Wiring.of(network)
+    network = wiring.network
     sources = {}
     stages = []
     ends, lanes = {INPUT: INPUT}, {INPUT: input_lanes}  # of each map: its last stage, its lanes
@@ -188,8 +229,8 @@ def _pipeline(network, foldings, input_lanes, pace):
         return stage.name
 
     def deliver(name):
-        for stage, feeds in wiring.behind(name, lanes):
-            ends[feeds[0]] = add(stage, *(ends[feed] for feed in feeds))
+        for stage, handed, feeds in wiring.behind(name, lanes):
+            ends[handed] = add(stage, *(ends.get(feed, feed) for feed in feeds))
 
     deliver(INPUT)
     for node in network.nodes:
@@ -208,7 +249,10 @@ def _pipeline(network, foldings, input_lanes, pace):
             for stage in ahead:
                 feed = add(stage, feed)
             feeds.append(feed)
-        ends[node.name] = add(segment.stage, *feeds)
+        stage = segment.stage
+        if isinstance(stage, DynamicStage):
+            stage = replace(stage, passes=wiring.passes(node.name))
+        ends[node.name] = add(stage, *feeds)
         deliver(node.name)
     return tuple(stages), sources
 
@@ -237,7 +281,7 @@ def _held(network):
     }
 
 
-def _users(network, held):
+def _users(network, held, regions):
     """`Wiring.users` and `Wiring.late`."""
     users, late = Counter(), Counter()
     known = {INPUT}
@@ -246,5 +290,6 @@ def _users(network, held):
             waits = source in held and held[source] in known
             (late if waits else users)[source] += 1
         known.add(node.name)
-    users.update([*held, *held.values()])  # buffers want both
+    for name, parameters in held.items():
+        users.update([] if name in regions else [name, parameters])  # buffers want both
     return users, late

@@ -18,7 +18,7 @@ from xnorflow.hw.streams.times import queue_depth
 from xnorflow.ir import INPUT
 
 
-__all__ = ["buffer_depths", "departures", "single_period", "spans"]
+__all__ = ["buffer_depths", "departures", "schedule", "single_period", "spans"]
 
 _STEADY_FRAMES = 3
 """Frames after which what happens mostly repeats itself: one to fill up, and what it meets."""
@@ -92,7 +92,7 @@ def buffer_depths(
     for frames in range(_STEADY_FRAMES, _MOST_FRAMES):
         count = np.arange(frames * words, dtype=np.int64)
         arrivals = count // words * period + count % words * cycles // words
-        times, depths = _schedule(stages, sources, arrivals, device)
+        times, depths = schedule(stages, sources, arrivals, device)
         if all(_repeats(t.reshape(frames, -1), period) for t in times.values()):
             return depths
     raise DesignError(f"the pipeline is not steady after {_MOST_FRAMES} frames")
@@ -109,7 +109,8 @@ def single_period(
 
     The parameters are those of `buffer_depths`.
     """
-    least = {s.name: s.words for s in stages if isinstance(s, FrameBufferStage)}
+    buffers = [stage for stage in stages if isinstance(stage, FrameBufferStage)]
+    least = {stage.name: stage.words for stage in buffers}
 
     def late(period):
         """About how many cycles too soon after each other frames come."""
@@ -117,7 +118,9 @@ def single_period(
         waits = ((depths[name] - depth, depth) for name, depth in least.items())
         return max((-(-more * cycles // depth) for more, depth in waits), default=0)
 
-    unfit, fit = cycles - 1, cycles
+    # Where frames leave several times, this takes that long at least.
+    first = max([cycles, *(s.passes * cycles + s.apart - cycles for s in buffers if s.passes > 1)])
+    unfit, fit = first - 1, first
     while more := late(fit):
         unfit, fit = fit, fit + more
     # That is hardly more than it must be, so the first steps back are small.
@@ -136,7 +139,12 @@ def _repeats(times, cycles):
     return np.array_equal(times[-1], times[-2] + cycles)
 
 
-def _schedule(stages, sources, arrivals, device):
+def schedule(
+    stages: tuple[Stage, ...],
+    sources: Mapping[str, tuple[str, ...]],
+    arrivals: np.ndarray,
+    device: Device,
+) -> tuple[dict[str, np.ndarray], dict[str, int]]:
     """Departures from all stages, and the depths that their buffers need for that."""
     by_name = {stage.name: stage for stage in stages}
     times, depths = {INPUT: arrivals}, {}

@@ -45,6 +45,8 @@ class DynamicUnit(wiring.Component):
         Values a word; must divide the channels.
     columns : dict of :class:`str` to :class:`int`
         Of the `FrameTable`.
+    passes : :class:`int`
+        How often a frame comes.
 
     Members
     -------
@@ -60,7 +62,7 @@ class DynamicUnit(wiring.Component):
         If the lanes do not divide the channels.
     """
 
-    def __init__(self, node, source, parameters, *, lanes, columns):
+    def __init__(self, node, source, parameters, *, lanes, columns, passes=1):
         delivered = node.infer(source, parameters)
         check_lanes(source, lanes)
         self.node = node
@@ -68,7 +70,7 @@ class DynamicUnit(wiring.Component):
         # A parameter that all channels share is a row of its own.
         shared = parameters.channels == 1
         words = source.channels // lanes
-        pixels = source.height * source.width
+        pixels = source.height * source.width * passes
         self._table = FrameTable(
             value_shape(parameters.type),
             columns,
@@ -114,12 +116,19 @@ class DynamicUnit(wiring.Component):
 
 @dataclass(frozen=True)
 class DynamicStage(NodeStage):
-    """A stage that takes words of ``lanes`` values, and one by one their frame's parameters."""
+    """A stage that takes words of ``lanes`` values, and one by one their frame's parameters.
+
+    Attributes
+    ----------
+    passes : int
+        How often a frame comes.
+    """
 
     node: Node
     source: FeatureMap
     parameters: FeatureMap
     lanes: int
+    passes: int = 1
 
     inputs = ("i", "i_parameters")
 
@@ -148,7 +157,7 @@ class DynamicStage(NodeStage):
 
         It has room for those of two frames: the third's wait until the first is over.
         """
-        words = frames_of(arrivals, words_of(self.source, self.lanes))
+        words = frames_of(arrivals, self.passes * words_of(self.source, self.lanes))
         parameters = frames_of(parameters, self.parameters.channels)
         taken, loaded = np.empty_like(words), np.empty_like(parameters)
         for n, (came, brought) in enumerate(zip(words, parameters, strict=True)):
@@ -166,10 +175,12 @@ class DynamicStage(NodeStage):
         width = lanes * value_bits(self.parameters)
         rows = max(1, self.source.channels // lanes)
         memory = buffer(device, width, 2 << ceil_log2(rows))
-        pixels = self.source.height * self.source.width
+        pixels = self.source.height * self.source.width * self.passes
         tables = sum([memory] * columns, Resources(luts=2 * CONTROL))
         tables += counters(self.parameters.channels, pixels, rows)
         return tables + registers(device, columns * width)
 
     def build(self, device, depth):
-        return self.component(self.node, self.source, self.parameters, lanes=self.lanes)
+        return self.component(
+            self.node, self.source, self.parameters, lanes=self.lanes, passes=self.passes
+        )

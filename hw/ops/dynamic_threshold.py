@@ -21,7 +21,7 @@ class DynamicThreshold(DynamicUnit):
 
     Parameters
     ----------
-    node, source, parameters, lanes
+    node, source, parameters, lanes, passes
         As for every `DynamicUnit`.
 
     Attributes
@@ -32,9 +32,11 @@ class DynamicThreshold(DynamicUnit):
 
     latency = FrameTable.latency + 1
 
-    def __init__(self, node, source, parameters, *, lanes):
+    def __init__(self, node, source, parameters, *, lanes, passes=1):
         columns = {"threshold": node.first}
-        super().__init__(node, source, parameters, lanes=lanes, columns=columns)
+        super().__init__(
+            node, source, parameters, lanes=lanes, columns=columns, passes=passes
+        )
 
     def elaborate(self, platform):
         m = Module()

@@ -24,7 +24,7 @@ class DynamicTwoSlope(DynamicUnit):
 
     Parameters
     ----------
-    node, source, parameters, lanes
+    node, source, parameters, lanes, passes
         As for every `DynamicUnit`.
     device : :class:`Device`, optional
         What it is for: see `channel_table`.
@@ -37,9 +37,11 @@ class DynamicTwoSlope(DynamicUnit):
 
     latency = FrameTable.latency + 4
 
-    def __init__(self, node, source, parameters, *, lanes, device=None):
+    def __init__(self, node, source, parameters, *, lanes, passes=1, device=None):
         columns = {"before": node.first, "after": node.first + source.channels}
-        super().__init__(node, source, parameters, lanes=lanes, columns=columns)
+        super().__init__(
+            node, source, parameters, lanes=lanes, columns=columns, passes=passes
+        )
         self._slopes = channel_table(slope_columns(node), source, lanes=lanes, device=device)
 
     def elaborate(self, platform):
@@ -100,5 +102,10 @@ class DynamicTwoSlopeStage(DynamicStage):
 
     def build(self, device, depth):
         return DynamicTwoSlope(
-            self.node, self.source, self.parameters, lanes=self.lanes, device=device
+            self.node,
+            self.source,
+            self.parameters,
+            lanes=self.lanes,
+            passes=self.passes,
+            device=device,
         )

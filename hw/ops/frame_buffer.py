@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from xnorflow.hw.arithmetic.counters import counter
 from xnorflow.hw.arithmetic.resources import Resources, buffer
 from xnorflow.hw.streams.fifo import Fifo
+from xnorflow.hw.streams.repeating_queue import RepeatingQueue
 from xnorflow.hw.streams.stage import StreamStage
 from xnorflow.hw.streams.times import frames_of, one_by_one, postponed, queue_depth
 from xnorflow.hw.streams.words import map_layout, words_of
@@ -22,7 +23,8 @@ __all__ = ["FrameBuffer", "FrameBufferStage"]
 class FrameBuffer(wiring.Component):
     """Keep the words of a frame until its parameters have come; then deliver one every cycle.
 
-    Parameters are only counted. Words of the next frame come in while those of a frame leave.
+    Parameters are only counted. Words of the next frame come in while those of a frame leave. A
+    frame may leave several times, one after the other, before the next one does.
 
     Parameters
     ----------
@@ -36,6 +38,8 @@ class FrameBuffer(wiring.Component):
         A word of parameters.
     parameter_words : :class:`int`
         Words of a frame's parameters.
+    passes : :class:`int`
+        How often a frame leaves.
 
     Attributes
     ----------
@@ -57,12 +61,13 @@ class FrameBuffer(wiring.Component):
 
     latency = Fifo.latency
 
-    def __init__(self, shape, depth, *, words, parameter_shape, parameter_words):
+    def __init__(self, shape, depth, *, words, parameter_shape, parameter_words, passes=1):
         if depth < words:
             raise ValueError(f"A frame buffer must hold at least {words} words, not {depth!r}")
         self.depth = depth
         self.words = words
         self.parameter_words = parameter_words
+        self.passes = passes
         super().__init__({
             "i": In(stream.Signature(shape)),
             "i_parameters": In(stream.Signature(parameter_shape)),
@@ -72,7 +77,13 @@ class FrameBuffer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        m.submodules.queue = queue = Fifo(self.i.p.shape(), self.depth)
+        if self.passes == 1:
+            queue = Fifo(self.i.p.shape(), self.depth)
+        else:
+            queue = RepeatingQueue(
+                self.i.p.shape(), self.depth, words=self.words, passes=self.passes
+            )
+        m.submodules.queue = queue
         connect(m, flipped(self.i), queue.i)
 
         # Frames whose parameters have come, and that have not left: no more than have come in.
@@ -88,7 +99,7 @@ class FrameBuffer(wiring.Component):
             queue.o.ready.eq(self.o.ready & (released != 0)),
             left.eq(self.o.valid & self.o.ready),
         ]
-        _, last_word = counter(m, "word", self.words, left)
+        _, last_word = counter(m, "word", self.words * self.passes, left)
         m.d.sync += released.eq(released + (came & last_parameter) - (left & last_word))
 
         return m
@@ -96,13 +107,24 @@ class FrameBuffer(wiring.Component):
 
 @dataclass(frozen=True)
 class FrameBufferStage(StreamStage):
-    """Keep words of ``lanes`` values until the parameters of their frame have come."""
+    """Keep words of ``lanes`` values until the parameters of their frame have come.
+
+    Attributes
+    ----------
+    passes : int
+        How often a frame leaves.
+    apart : int
+        Clock cycles in which it leaves again, in the schedule.
+    """
 
     parameters: FeatureMap
     parameter_lanes: int
+    passes: int = 1
+    apart: int = 0
 
     component = FrameBuffer
     inputs = ("i", "i_parameters")
+    facts = ("lanes", "passes")
     may_wait = True
 
     @property
@@ -124,15 +146,36 @@ class FrameBufferStage(StreamStage):
     def passage(self, arrivals, device):
         released = frames_of(arrivals[1], self.parameter_words)[:, -1] + 1
         came = arrivals[0] + self.registers(device)
-        return arrivals, one_by_one(np.maximum(came, np.repeat(released, self.words)))
+        ready = frames_of(np.maximum(came, np.repeat(released, self.words)), self.words)
+        return arrivals, one_by_one(np.repeat(ready, self.passes, axis=0).ravel())
 
     def scheduled(self, arrivals, device, stages):
         _, ready = self.passage(arrivals, device)
-        went = postponed(arrivals[0] + self.registers(device), ready, self.words)
-        return arrivals, went, max(self.words, queue_depth(arrivals[0], went))
+        came = arrivals[0] + self.registers(device)
+        if self.passes == 1:
+            went = postponed(came, ready, self.words)
+        else:
+            went = self._repeated(came, ready)
+        last = frames_of(went, self.words)[self.passes - 1 :: self.passes].ravel()
+        return arrivals, went, max(self.words, queue_depth(arrivals[0], last))
+
+    def _repeated(self, came, ready):
+        """Departures if frames leave at the pace at which they came, ``apart`` from pass to pass."""
+        frames = frames_of(came, self.words)
+        passes, free = [], 0
+        for frame, first in zip(
+            frames, frames_of(ready, self.words)[:: self.passes, 0], strict=True
+        ):
+            begin = max(first, free)
+            for _ in range(self.passes):
+                passes.append(frame - frame[0] + begin)
+                begin += self.apart
+            free = passes[-1][-1] + 1
+        return np.concatenate(passes)
 
     def resources(self, device, depth=None):
-        return Resources(luts=60) + buffer(device, self.width, depth or self.words)
+        luts = 60 if self.passes == 1 else 120
+        return Resources(luts=luts) + buffer(device, self.width, depth or self.words)
 
     def build(self, device, depth):
         return FrameBuffer(
@@ -141,4 +184,5 @@ class FrameBufferStage(StreamStage):
             words=self.words,
             parameter_shape=map_layout(self.parameters, self.parameter_lanes),
             parameter_words=self.parameter_words,
+            passes=self.passes,
         )
