@@ -1,36 +1,71 @@
 """Scales and offsets: values by the constants of their channel."""
 
+from functools import lru_cache
+
 import numpy as np
 from amaranth import *
 
 from xnorflow.hw.arithmetic.clipping import clipped
 from xnorflow.hw.arithmetic.constants import ConstantTable, are_shifts
 from xnorflow.hw.arithmetic.registers import registered
-from xnorflow.hw.arithmetic.resources import Resources, bits_of, chain, products, table
+from xnorflow.hw.arithmetic.resources import (
+    Resources,
+    bits_of,
+    chain,
+    counters,
+    products,
+    registers,
+    table,
+)
 from xnorflow.hw.ops.channel_constants import ConstantUnit
 from xnorflow.hw.ops.stage import PacedStage
 from xnorflow.hw.streams.words import value_bits
 from xnorflow.ir import int_bits
 
 
-__all__ = ["Affine", "AffineStage"]
+__all__ = ["Affine", "AffineStage", "corrections_of"]
 
 
 def affine_latency(node):
-    """Clock cycles that an `Affine` takes; rounding costs one."""
-    return ConstantTable.latency + (2 if node.rounding is None else 3)
+    """Clock cycles that an `Affine` takes; rounding costs one, and so do corrections of values."""
+    rounding = 0 if node.rounding is None else 1
+    return ConstantTable.latency + 2 + rounding + (corrections_of(node) is not None)
+
+
+@lru_cache
+def corrections_of(node):
+    """Offsets of border classes as corrections of values, if these are the smaller numbers.
+
+    Padding changes counts by whole numbers, so offsets mostly are ``scale * correction + base``.
+
+    Returns
+    -------
+    corrections : array of int, (classes, channels)
+        0 or more.
+    base : array of int, (channels,)
+    """
+    offsets = np.atleast_2d(node.offset)
+    steps, rest = np.divmod(offsets - offsets[0], np.where(node.scale == 0, 1, node.scale))
+    if rest.any() or steps[:, node.scale == 0].any():
+        return None
+    corrections, base = steps - steps.min(axis=0), offsets[0] + node.scale * steps.min(axis=0)
+    if not corrections.any() or 2 * bits_of(corrections) > bits_of(offsets):
+        return None
+    return corrections, base
 
 
 class Affine(ConstantUnit):
     """Scale and shift each value by its channel's constants.
 
     Computes ``scale * x + popcount_scale * P + offset``, then rounds and clips. A power of two that
-    all channels share as their scale costs no multiplier.
+    all channels share as their scale costs no multiplier. Offsets of border classes that come from
+    padding are added to x as small numbers, see `corrections_of`.
 
     Attributes
     ----------
     latency : :class:`int`
-        Clock cycles from input transfer to delivery: 4, and with rounding 5.
+        Clock cycles from input transfer to delivery: 4, and with rounding 5; one more if x is
+        corrected.
     """
 
     def __init__(self, node, source, *, lanes, device=None):
@@ -47,17 +82,28 @@ class Affine(ConstantUnit):
         if node.popcount_scale is not None:
             scales["popcount_scale"] = node.popcount_scale
         half = 0 if node.rounding is None else node.rounding.half
-        return {"scales": scales, "offsets": {"offset": node.offset + half}}
+        if (separated := corrections_of(node)) is None:
+            return {"scales": scales, "offsets": {"offset": node.offset + half}}
+        corrections, base = separated
+        constants = {**scales, "offset": base + half}
+        return {"scales": constants, "corrections": {"correction": corrections}}
 
     def elaborate(self, platform):
         m = Module()
         en, word, scales, offsets = self._fetch(m)
+        values = list(word.lanes)
+        if corrections_of(self.node) is not None:
+            # A cycle more: values are corrected, and all else waits.
+            corrected = zip(values, offsets.correction, strict=True)
+            values = [registered(m, en, a + b, f"x_{n}") for n, (a, b) in enumerate(corrected)]
+            scales = offsets = registered(m, en, scales, "constants")
+            word = registered(m, en, word, "waited")
 
         shared = len(set(self.node.scale.tolist())) == 1
         for n in range(self.lanes):
             # Cycle 3: the products.
             scale = Const(int(self.node.scale[0])) if shared else scales.scale[n]
-            terms = [scale * word.lanes[n], offsets.offset[n]]
+            terms = [scale * values[n], offsets.offset[n]]
             if self.node.popcount_scale is not None:
                 terms.append(scales.popcount_scale[n] * word.popcount)
             terms = [registered(m, en, term, f"term_{n}_{k}") for k, term in enumerate(terms)]
@@ -95,6 +141,13 @@ class AffineStage(PacedStage):
             row += bits_of(node.popcount_scale)
             total += products(device, lanes, value_bits(source), bits_of(node.popcount_scale))
         words = -(-source.channels // lanes)
+        if (separated := corrections_of(node)) is not None:
+            corrections, base = separated
+            bits, classes = lanes * bits_of(corrections), len(corrections)
+            total += Resources(luts=lanes * chain(device, value_bits(source) + 1))
+            total += registers(device, lanes * (row + bits_of(base)))
+            total += table(device, bits, words * classes) + counters(source.width, source.height)
+            return total + table(device, lanes * (row + bits_of(base)), words)
         classes = len(np.atleast_2d(node.offset))
         total += table(device, lanes * bits_of(node.offset), words * classes)
         return total + table(device, lanes * row, words)

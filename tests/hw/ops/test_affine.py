@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from xnorflow.hw.ops.affine import Affine
+from xnorflow.hw.ops.affine import Affine, corrections_of
 from xnorflow.hw.ops.two_slope import TwoSlope
 from xnorflow.ir import Affine as AffineNode
 from xnorflow.ir import Counts, FeatureMap, Int, Rounding
@@ -124,3 +124,57 @@ def test_two_slopes_take_a_word_every_cycle():
     node = TwoSlopeNode("act", "add", np.array([1]), np.array([2]), Rounding(0, 8))
     dut = TwoSlope(node, FeatureMap(1, 1, 1, Int(4)), lanes=1)
     transact(dut, [{"lanes": [3]}] * 40, 40, max_cycles=40 + dut.latency)
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.5])
+@pytest.mark.parametrize("lanes", [1, 4])
+@pytest.mark.parametrize("popcount", [False, True])
+def test_offsets_of_padding_are_small_corrections(popcount, lanes, stall):
+    rng = np.random.default_rng(lanes)
+    kinds = np.array([[2, 0, 2], [3, 1, 0]])
+    source = FeatureMap(2, 3, 4, Counts(40, popcount))
+    scale, base = np.array([300, -700, 0, 901]), rng.integers(-20_000, 20_000, 4)
+    rounding = Rounding(4, 12)
+    node = AffineNode(
+        "x",
+        "conv",
+        scale,
+        base + scale * rng.integers(-9, 10, (4, 4)),
+        rng.integers(-99, 99, 4) if popcount else None,
+        kinds,
+        rounding,
+    )
+    values, popcounts = rng.integers(0, 41, (3, 2, 3, 4)), rng.integers(0, 41, (3, 2, 3))
+    exact = scale * values + node.offset[kinds]
+    if popcount:
+        exact = exact + node.popcount_scale * popcounts[..., None]
+    inputs = [
+        {"lanes": word.tolist()} | ({"popcount": int(count)} if popcount else {})
+        for pixel, count in zip(values.reshape(-1, 4), popcounts.ravel(), strict=True)
+        for word in pixel.reshape(-1, lanes)
+    ]
+    dut = Affine(node, source, lanes=lanes)
+    assert corrections_of(node)[0].max() <= 18
+
+    outputs = transact(
+        dut, inputs, len(inputs), stall=stall, max_cycles=20_000 if stall else len(inputs) + dut.latency
+    )
+
+    got = np.array([list(out.lanes) for out in outputs]).reshape(exact.shape)
+    assert np.array_equal(got, rounded(exact, rounding))
+
+
+@pytest.mark.parametrize(
+    ("scale", "offsets"),
+    [
+        ([300, 300], [[0, 0], [300, 301]]),  # not a multiple
+        ([300, 0], [[0, 0], [300, 1]]),
+        ([1, 2], [[0, 0], [255, 510]]),  # no smaller
+        ([300, 300], [[7, -9], [7, -9]]),  # the same for all classes
+    ],
+)
+def test_other_offsets_are_added_as_they_are(scale, offsets):
+    node = AffineNode(
+        "x", "conv", np.array(scale), np.array(offsets), None, np.array([[0, 1]]), Rounding(4, 12)
+    )
+    assert corrections_of(node) is None
