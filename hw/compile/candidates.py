@@ -200,7 +200,7 @@ class Candidates:
         if self.device.memories is not None:
             return [(_cost(stage.resources(self.device)), ())]
         found = {}
-        for cell in (Cell.BLOCK_RAM, Cell.LUT):
+        for cell in (Cell.BLOCK_RAM, None, Cell.LUT):
             cost = _cost(stage.resources(_made_of(self.device, cell)))
             found.setdefault(cost, ((stage.name, cell),))
             if not cost[1]:  # there is nothing else that they might be made of

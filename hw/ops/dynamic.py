@@ -21,6 +21,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import ceil_log2
 
+from xnorflow.hw.arithmetic.constants import MemoryStyle
+from xnorflow.hw.arithmetic.memory import automatic_style, buffer_style
 from xnorflow.hw.arithmetic.resources import CONTROL, Resources, buffer, counters, registers
 from xnorflow.hw.ops.frame_table import FrameTable
 from xnorflow.hw.ops.stage import NodeStage, Segment, queued
@@ -47,6 +49,8 @@ class DynamicUnit(wiring.Component):
         Of the `FrameTable`.
     passes : :class:`int`
         How often a frame comes.
+    device : :class:`Device`, optional
+        What it is for, which decides where the table is kept; if nothing is said, Yosys does.
 
     Members
     -------
@@ -62,7 +66,7 @@ class DynamicUnit(wiring.Component):
         If the lanes do not divide the channels.
     """
 
-    def __init__(self, node, source, parameters, *, lanes, columns, passes=1):
+    def __init__(self, node, source, parameters, *, lanes, columns, passes=1, device=None):
         delivered = node.infer(source, parameters)
         check_lanes(source, lanes)
         self.node = node
@@ -71,13 +75,16 @@ class DynamicUnit(wiring.Component):
         shared = parameters.channels == 1
         words = source.channels // lanes
         pixels = source.height * source.width * passes
+        channels, values = (1, 1) if shared else (source.channels, lanes)
+        width, rows = _table_size(parameters, len(columns), channels, values)
         self._table = FrameTable(
             value_shape(parameters.type),
             columns,
-            channels=1 if shared else source.channels,
-            lanes=1 if shared else lanes,
+            channels=channels,
+            lanes=values,
             parameters=parameters.channels,
             rounds=pixels * words if shared else pixels,
+            style=MemoryStyle.AUTO if device is None else _table_style(device, width, rows),
         )
         super().__init__({
             "i": In(stream.Signature(map_layout(source, lanes))),
@@ -172,15 +179,31 @@ class DynamicStage(NodeStage):
 
     def _table_resources(self, device, *, columns, lanes):
         """Estimated resources of a `FrameTable`, and of what counts and chooses parameters."""
-        width = lanes * value_bits(self.parameters)
-        rows = max(1, self.source.channels // lanes)
-        memory = buffer(device, width, 2 << ceil_log2(rows))
+        channels = 1 if self.parameters.channels == 1 else self.source.channels
+        width, depth = _table_size(self.parameters, columns, channels, lanes)
+        memory = buffer(device, width, depth, _table_style)
         pixels = self.source.height * self.source.width * self.passes
-        tables = sum([memory] * columns, Resources(luts=2 * CONTROL))
-        tables += counters(self.parameters.channels, pixels, rows)
-        return tables + registers(device, columns * width)
+        tables = memory + Resources(luts=2 * CONTROL)
+        tables += counters(self.parameters.channels, pixels, depth // 2)
+        return tables + registers(device, width)
 
     def build(self, device, depth):
         return self.component(
-            self.node, self.source, self.parameters, lanes=self.lanes, passes=self.passes
+            self.node,
+            self.source,
+            self.parameters,
+            lanes=self.lanes,
+            passes=self.passes,
+            device=device,
         )
+
+
+def _table_size(parameters, columns, channels, lanes):
+    """Width and depth of a `FrameTable`."""
+    return columns * lanes * value_bits(parameters), 2 << ceil_log2(channels // lanes)
+
+
+def _table_style(device, width, depth):
+    """Place of a `FrameTable`: where it may be either, see `Device.memories`."""
+    style = buffer_style if device.family.distributed_rams else automatic_style
+    return style(device, width, depth)

@@ -21,7 +21,7 @@ class DynamicThreshold(DynamicUnit):
 
     Parameters
     ----------
-    node, source, parameters, lanes, passes
+    node, source, parameters, lanes, passes, device
         As for every `DynamicUnit`.
 
     Attributes
@@ -32,10 +32,10 @@ class DynamicThreshold(DynamicUnit):
 
     latency = FrameTable.latency + 1
 
-    def __init__(self, node, source, parameters, *, lanes, passes=1):
+    def __init__(self, node, source, parameters, *, lanes, passes=1, device=None):
         columns = {"threshold": node.first}
         super().__init__(
-            node, source, parameters, lanes=lanes, columns=columns, passes=passes
+            node, source, parameters, lanes=lanes, columns=columns, passes=passes, device=device
         )
 
     def elaborate(self, platform):

@@ -24,10 +24,8 @@ class DynamicTwoSlope(DynamicUnit):
 
     Parameters
     ----------
-    node, source, parameters, lanes, passes
+    node, source, parameters, lanes, passes, device
         As for every `DynamicUnit`.
-    device : :class:`Device`, optional
-        What it is for: see `channel_table`.
 
     Attributes
     ----------
@@ -40,7 +38,7 @@ class DynamicTwoSlope(DynamicUnit):
     def __init__(self, node, source, parameters, *, lanes, passes=1, device=None):
         columns = {"before": node.first, "after": node.first + source.channels}
         super().__init__(
-            node, source, parameters, lanes=lanes, columns=columns, passes=passes
+            node, source, parameters, lanes=lanes, columns=columns, passes=passes, device=device
         )
         self._slopes = channel_table(slope_columns(node), source, lanes=lanes, device=device)
 
@@ -99,13 +97,3 @@ class DynamicTwoSlopeStage(DynamicStage):
         total += products(device, lanes, value_bits(self.source), slopes)
         total += table(device, 2 * lanes * slopes, self.source.channels // lanes)
         return total + self._table_resources(device, columns=2, lanes=lanes)
-
-    def build(self, device, depth):
-        return DynamicTwoSlope(
-            self.node,
-            self.source,
-            self.parameters,
-            lanes=self.lanes,
-            passes=self.passes,
-            device=device,
-        )

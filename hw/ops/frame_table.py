@@ -26,7 +26,7 @@ class FrameTable(wiring.Component):
     shape : :class:`ShapeLike`
         One parameter.
     columns : dict of :class:`str` to :class:`int`
-        By name, the first parameter that belongs to each column of the table.
+        By name, the first parameter that belongs to each column of the table; columns share none.
     channels : :class:`int`
         Parameters of a column.
     lanes : :class:`int`
@@ -35,6 +35,8 @@ class FrameTable(wiring.Component):
         Parameters of a frame; those that belong to no column are left out.
     rounds : :class:`int`
         How often the rows go round in a frame.
+    style : :class:`MemoryStyle`
+        Where it is kept.
 
     Attributes
     ----------
@@ -57,13 +59,24 @@ class FrameTable(wiring.Component):
 
     latency = ConstantTable.latency
 
-    def __init__(self, shape, columns, *, channels, lanes, parameters, rounds):
+    def __init__(
+        self,
+        shape,
+        columns,
+        *,
+        channels,
+        lanes,
+        parameters,
+        rounds,
+        style=MemoryStyle.AUTO,
+    ):
         self.shape = Shape.cast(shape)
         self.columns = dict(columns)
         self.channels = channels
         self.lanes = lanes
         self.parameters = parameters
         self.rounds = rounds
+        self.style = style
         row = data.ArrayLayout(self.shape, lanes)
         super().__init__({
             "i": In(stream.Signature(lane_layout(shape, 1))),
@@ -97,31 +110,35 @@ class FrameTable(wiring.Component):
         write_half, read_half = Signal(), Signal()
         m.d.sync += [write_half.eq(write_half ^ filled), read_half.eq(read_half ^ used_up)]
 
+        m.submodules.table = table = memory.Memory(
+            shape=data.ArrayLayout(self.shape, len(self.columns) * self.lanes),
+            depth=2 << ceil_log2(rows),
+            init=[],
+            attrs=self.style.attributes(),
+        )
+        write, read = table.write_port(granularity=1), table.read_port()
+        enables = []
+        place = Signal.like(row, name="place")
         for name, first in self.columns.items():
             inside = Signal(name=f"inside_{name}")
             begun = parameter >= first if first else Const(1)
             m.d.comb += inside.eq(take & begun & (parameter < first + self.channels))
             lane, last_lane = counter(m, f"lane_{name}", self.lanes, inside)
-            place, _ = counter(m, f"place_{name}", rows, inside & last_lane)
-            m.submodules[name] = table = memory.Memory(
-                shape=data.ArrayLayout(self.shape, self.lanes),
-                depth=2 << ceil_log2(rows),
-                init=[],
-                attrs=MemoryStyle.AUTO.attributes(),
-            )
-            write = table.write_port(granularity=1)
-            read = table.read_port()
-            output = Signal(read.data.shape(), name=f"output_{name}", reset_less=True)
-            m.d.comb += [
-                write.addr.eq(Cat(place, write_half)),
-                write.en.eq(inside << lane),
-                read.addr.eq(Cat(row, read_half)),
-                read.en.eq(self.en),
-                self.row[name].eq(output),
-            ]
-            for value in write.data:
-                m.d.comb += value.eq(self.i.p.lanes[0])
-            with m.If(self.en):
-                m.d.sync += output.eq(read.data)
+            place_in_column, _ = counter(m, f"place_{name}", rows, inside & last_lane)
+            enables.append((inside << lane)[: self.lanes])
+            with m.If(inside):
+                m.d.comb += place.eq(place_in_column)
+        output = Signal(self.row.shape(), reset_less=True)
+        m.d.comb += [
+            write.addr.eq(Cat(place, write_half)),
+            write.en.eq(Cat(enables)),
+            read.addr.eq(Cat(row, read_half)),
+            read.en.eq(self.en),
+            self.row.eq(output),
+        ]
+        for value in write.data:
+            m.d.comb += value.eq(self.i.p.lanes[0])
+        with m.If(self.en):
+            m.d.sync += output.as_value().eq(read.data.as_value())
 
         return m
