@@ -80,22 +80,20 @@ def _region(network, held, end):
     if len(starts) != 1:
         return None
     (start,) = starts
-    used = {held[start]}
-    if any(used_by not in used for name in nodes for used_by in _parameters(by_name[name], parameters)):
+    # It needs no other parameters, nothing else needs what is computed twice, and all that takes
+    # the map that is kept takes it twice.
+    used = {source for name in nodes for source in by_name[name].sources}
+    if used & parameters != {held[start]} & used:
         return None
-    inside = nodes - {end}
-    order = {node.name: n for n, node in enumerate(network.nodes)}
+    inside, known = nodes - {end}, False
     for node in network.nodes:
-        leaves = node.name not in nodes and inside.intersection(node.sources)
-        late = start in node.sources and order[node.name] > order[held[start]]
-        if leaves or (late and node.name not in nodes):
+        again = node.name in nodes
+        if (not again and inside.intersection(node.sources)) or (
+            start in node.sources and again != known
+        ):
             return None
+        known = known or node.name == held[start]
     return Region(start, end, frozenset(nodes))
-
-
-def _parameters(node, parameters):
-    """Those of the sources of a node that are parameters."""
-    return parameters.intersection(node.sources)
 
 
 def with_times_of_passes(

@@ -26,6 +26,7 @@ from xnorflow.cli.options import (
     OutputOption,
     PacketsOption,
     RateOption,
+    RecomputeOption,
     ReportOption,
     ResetOption,
     SingleOption,
@@ -58,6 +59,7 @@ def plan(
     fps: RateOption = None,
     fastest: FastestOption = False,
     single_buffered: SingleOption = False,
+    recompute: RecomputeOption = False,
     clock: ClockOption = None,
     parts: Annotated[
         bool, typer.Option("--parts", help="A line for every part of the pipeline.")
@@ -87,6 +89,7 @@ def plan(
         fps=fps,
         fastest=fastest,
         single_buffered=single_buffered,
+        recompute=recompute,
         clock=clock,
         linked=True,
     )
@@ -114,6 +117,7 @@ def generate(
     fps: RateOption = None,
     fastest: FastestOption = False,
     single_buffered: SingleOption = False,
+    recompute: RecomputeOption = False,
     clock: ClockOption = None,
     frames_per_packet: PacketsOption = FramesPerPacket.ONE,
     axi_width: AxiWidthOption = None,
@@ -141,6 +145,7 @@ def generate(
         fps=fps,
         fastest=fastest,
         single_buffered=single_buffered,
+        recompute=recompute,
         clock=clock,
     )
     design = _with_packets(design, frames_per_packet)
@@ -165,6 +170,7 @@ def simulate(
     fps: RateOption = None,
     fastest: FastestOption = False,
     single_buffered: SingleOption = False,
+    recompute: RecomputeOption = False,
     clock: ClockOption = None,
     frames_per_packet: PacketsOption = FramesPerPacket.ONE,
     axi_width: AxiWidthOption = None,
@@ -201,6 +207,7 @@ def simulate(
         fps=fps,
         fastest=fastest,
         single_buffered=single_buffered,
+        recompute=recompute,
         clock=clock,
     )
     design = _with_packets(design, frames_per_packet)
@@ -251,6 +258,7 @@ def build(
     fps: RateOption = None,
     fastest: FastestOption = False,
     single_buffered: SingleOption = False,
+    recompute: RecomputeOption = False,
     clock: ClockOption = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of place and route.")] = 1,
 ) -> None:
@@ -270,6 +278,7 @@ def build(
         fps=fps,
         fastest=fastest,
         single_buffered=single_buffered,
+        recompute=recompute,
     )
     console.print(f"{bitstream} is written; to load it:", soft_wrap=True)
     command = ["xnorflow", "flash", str(bitstream), "--board", board]

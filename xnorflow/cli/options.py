@@ -24,6 +24,7 @@ __all__ = [
     "OutputOption",
     "PacketsOption",
     "RateOption",
+    "RecomputeOption",
     "ReportOption",
     "ResetOption",
     "SingleOption",
@@ -96,6 +97,14 @@ SingleOption = Annotated[
         "--single-buffered",
         help="Buffers of one frame for dynamic thresholds: the least memory, at the cost of "
         "cycles.",
+    ),
+]
+RecomputeOption = Annotated[
+    bool,
+    typer.Option(
+        "--recompute",
+        help="Compute every second map twice that would wait for dynamic thresholds: half of the "
+        "buffers, at less than half of the rate.",
     ),
 ]
 ReportOption = Annotated[
