@@ -14,6 +14,7 @@ __all__ = [
     "logic_luts",
     "memory_style",
     "register_luts",
+    "written_style",
 ]
 
 _LUTS_PER_DISTRIBUTED_RAM = 6
@@ -83,6 +84,12 @@ def buffer_style(device, width, depth):
     if _spares_blocks(device, distributed_luts(width, depth), width, depth):
         return MemoryStyle.DISTRIBUTED
     return MemoryStyle.BLOCK
+
+
+def written_style(device, width, depth):
+    """The same where distributed RAMs are a choice; elsewhere, what Yosys does by itself."""
+    style = buffer_style if device.family.distributed_rams else automatic_style
+    return style(device, width, depth)
 
 
 def automatic_style(device, width, depth):

@@ -22,7 +22,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import ceil_log2
 
 from xnorflow.hw.arithmetic.constants import MemoryStyle
-from xnorflow.hw.arithmetic.memory import automatic_style, buffer_style
+from xnorflow.hw.arithmetic.memory import written_style
 from xnorflow.hw.arithmetic.resources import CONTROL, Resources, buffer, counters, registers
 from xnorflow.hw.ops.frame_table import FrameTable
 from xnorflow.hw.ops.stage import NodeStage, Segment, queued
@@ -84,7 +84,7 @@ class DynamicUnit(wiring.Component):
             lanes=values,
             parameters=parameters.channels,
             rounds=pixels * words if shared else pixels,
-            style=MemoryStyle.AUTO if device is None else _table_style(device, width, rows),
+            style=MemoryStyle.AUTO if device is None else written_style(device, width, rows),
         )
         super().__init__({
             "i": In(stream.Signature(map_layout(source, lanes))),
@@ -181,7 +181,7 @@ class DynamicStage(NodeStage):
         """Estimated resources of a `FrameTable`, and of what counts and chooses parameters."""
         channels = 1 if self.parameters.channels == 1 else self.source.channels
         width, depth = _table_size(self.parameters, columns, channels, lanes)
-        memory = buffer(device, width, depth, _table_style)
+        memory = buffer(device, width, depth, written_style)
         pixels = self.source.height * self.source.width * self.passes
         tables = memory + Resources(luts=2 * CONTROL)
         tables += counters(self.parameters.channels, pixels, depth // 2)
@@ -201,9 +201,3 @@ class DynamicStage(NodeStage):
 def _table_size(parameters, columns, channels, lanes):
     """Width and depth of a `FrameTable`."""
     return columns * lanes * value_bits(parameters), 2 << ceil_log2(channels // lanes)
-
-
-def _table_style(device, width, depth):
-    """Place of a `FrameTable`: where it may be either, see `Device.memories`."""
-    style = buffer_style if device.family.distributed_rams else automatic_style
-    return style(device, width, depth)

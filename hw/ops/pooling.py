@@ -8,6 +8,7 @@ from amaranth.lib import data, memory
 from xnorflow.hw.arithmetic.constants import ConstantTable, MemoryStyle, channel_rows
 from xnorflow.hw.arithmetic.counters import counter
 from xnorflow.hw.arithmetic.largest import largest
+from xnorflow.hw.arithmetic.memory import written_style
 from xnorflow.hw.arithmetic.registers import registered_all
 from xnorflow.hw.arithmetic.resources import CONTROL, Resources, buffer, chain
 from xnorflow.hw.ops.overlapping_pool import OverlappingPoolStage
@@ -27,6 +28,13 @@ class _WindowUnit(MapUnit):
     Takes a word every cycle. A window's partial results wait in a memory of one row of windows
     until its last pixel has come; an output that is not taken stalls everything.
 
+    Parameters
+    ----------
+    node, source, lanes
+        As for every `MapUnit`.
+    style : :class:`MemoryStyle`
+        Where partial results are kept.
+
     Attributes
     ----------
     latency : :class:`int`
@@ -34,6 +42,10 @@ class _WindowUnit(MapUnit):
     """
 
     latency = 1 + ConstantTable.latency
+
+    def __init__(self, node, source, *, lanes, style=MemoryStyle.AUTO):
+        super().__init__(node, source, lanes=lanes)
+        self.style = style
 
     def _fetch(self, m, shape):
         """Pipeline up to the results, and a memory of ``lanes`` values of ``shape``.
@@ -68,7 +80,10 @@ class _WindowUnit(MapUnit):
 
         # Cycle 2: what the window has so far comes out of the memory.
         m.submodules.partial = partial = memory.Memory(
-            shape=Shape.cast(shape).width * self.lanes, depth=depth, init=[]
+            shape=Shape.cast(shape).width * self.lanes,
+            depth=depth,
+            init=[],
+            attrs=self.style.attributes(),
         )
         write = partial.write_port()
         read = partial.read_port(transparent_for=(write,))
@@ -223,9 +238,20 @@ class SumPoolStage(EvenStage, _WindowStage):
         return super().segment(node, sources, fed, folding, pace)
 
     def resources(self, device, depth=None):
+        width, words = self._memory
+        logic = Resources(luts=3 * width + CONTROL)
+        return logic + buffer(device, width, words, written_style)
+
+    @property
+    def _memory(self):
+        """Width of the memory of sums, with some bits to spare, and its words."""
         delivered, lanes = self.node.infer(self.source), self.lanes
-        sums, words = value_bits(delivered) + 4, delivered.width * (self.source.channels // lanes)
-        return Resources(luts=3 * lanes * sums + CONTROL) + buffer(device, lanes * sums, words)
+        words = delivered.width * (self.source.channels // lanes)
+        return lanes * (value_bits(delivered) + 4), words
+
+    def build(self, device, depth):
+        style = written_style(device, *self._memory)
+        return SumPool(self.node, self.source, lanes=self.lanes, style=style)
 
 
 def _window(node, source):

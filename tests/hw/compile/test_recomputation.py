@@ -94,7 +94,7 @@ def test_what_needs_other_parameters_is_not_computed_twice():
     """They come once a frame."""
     network = network_of(*[[4, 1, 3]] * 4)
     nodes = [
-        replace(node, parameters="blocks_1_frame") if node.name == "blocks_2_act" else node
+        replace(node, parameters="blocks_1_hyper") if node.name == "blocks_2_act" else node
         for node in network.nodes
     ]
     changed = Network("changed", network.input, tuple(nodes), network.labels)
