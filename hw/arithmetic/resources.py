@@ -85,11 +85,14 @@ def products(device, count, *bits):
     return Resources(multipliers=count * each)
 
 
-def table(device, width, depth):
-    """Table of constants: read-only memory, and a register behind it."""
+def table(device, width, depth, *, filled=1):
+    """Table of constants: read-only memory, and a register behind it.
+
+    Of its constants, a part is ``filled``: others are 0, and cost nothing in logic.
+    """
     if depth == 1 or width == 0:
         return Resources()
-    contents = Resources(luts=logic_luts(width, depth))
+    contents = Resources(luts=round(filled * logic_luts(width, depth)))
     if memory_style(device, width, depth) is MemoryStyle.BLOCK:
         contents = Resources(block_rams=block_rams(device, width, depth))
     return contents + counters(depth) + registers(device, width)

@@ -119,6 +119,16 @@ class Affine(ConstantUnit):
         return m
 
 
+@lru_cache
+def _clips(node, source):
+    """Whether there are results that are clipped."""
+    if node.rounding is None:
+        return False
+    (low, high), rounding = node.bounds(source), node.rounding
+    least, most = (int(n) + rounding.half >> rounding.shift for n in (low.min(), high.max()))
+    return least < rounding.type.low + rounding.narrow or most > rounding.type.high
+
+
 class AffineStage(PacedStage):
     """Scale and shift, and round."""
 
@@ -132,7 +142,7 @@ class AffineStage(PacedStage):
         term = node.popcount_scale is not None
         shared = len(set(node.scale.tolist())) == 1
         row = 0 if shared else bits_of(node.scale)
-        rounding = 2 * lanes * node.rounding.bits if node.rounding else 0
+        rounding = 2 * lanes * node.rounding.bits if _clips(node, source) else 0
         adders = lanes * chain(device, value_bits(node.infer(source)))
         total = Resources(luts=adders + rounding)
         if not are_shifts(node.scale):
@@ -149,5 +159,6 @@ class AffineStage(PacedStage):
             total += table(device, bits, words * classes) + counters(source.width, source.height)
             return total + table(device, lanes * (row + bits_of(base)), words)
         classes = len(np.atleast_2d(node.offset))
-        total += table(device, lanes * bits_of(node.offset), words * classes)
+        filled = np.count_nonzero(node.offset) / node.offset.size
+        total += table(device, lanes * bits_of(node.offset), words * classes, filled=filled)
         return total + table(device, lanes * row, words)

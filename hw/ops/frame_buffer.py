@@ -174,7 +174,7 @@ class FrameBufferStage(StreamStage):
         return np.concatenate(passes)
 
     def resources(self, device, depth=None):
-        luts = 60 if self.passes == 1 else 120
+        luts = 60 if self.passes == 1 else 230
         return Resources(luts=luts) + buffer(device, self.width, depth or self.words)
 
     def build(self, device, depth):

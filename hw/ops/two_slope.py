@@ -83,6 +83,8 @@ class TwoSlopeStage(PacedStage):
         node, lanes, slopes = self.node, self.lanes, slope_bits(self.node)
         total = Resources(luts=lanes * (slopes + 2 * node.rounding.bits) + CONTROL)
         if _slopes_are_shifts(node):
+            if not node.rounding.shift and not node.negative.any():  # it only clips
+                return Resources(luts=lanes * node.rounding.bits // 2 + 4)
             return total
         total += products(device, lanes, value_bits(self.source), slopes)
         return total + table(device, 2 * lanes * slopes, -(-self.source.channels // lanes))
