@@ -19,7 +19,6 @@ import numpy as np
 
 from xnorflow.hw.compile.schedule import schedule
 from xnorflow.hw.families.device import Device
-from xnorflow.hw.ops.frame_buffer import FrameBufferStage
 from xnorflow.hw.streams.stage import Stage
 from xnorflow.ir import Network
 

@@ -160,7 +160,7 @@ class FrameBufferStage(StreamStage):
         return arrivals, went, max(self.words, queue_depth(arrivals[0], last))
 
     def _repeated(self, came, ready):
-        """Departures if frames leave at the pace at which they came, ``apart`` from pass to pass."""
+        """Departures at the pace of arrivals, the passes of a frame ``apart`` from each other."""
         frames = frames_of(came, self.words)
         passes, free = [], 0
         for frame, first in zip(

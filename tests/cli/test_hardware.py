@@ -260,3 +260,12 @@ def test_a_read_only_home_is_enough(cli, files, monkeypatch, frames):
     monkeypatch.setattr("tempfile.tempdir", str(files))
     code, _, err = cli("simulate", "net.xnf", "--input", "frames.npy")
     assert (code, err) == (0, "")
+
+
+def test_maps_that_are_computed_twice_are_asked_for(cli, files):
+    save(dynamic_net(), files / "dynamic.xnf")
+    options = "--cycles", 600, "--recompute"
+    assert cli("generate", "dynamic.xnf", "-o", "rtl", *options)[0] == 0
+    description = json.loads((files / "rtl" / "design.json").read_text())
+    assert description["recompute"]
+    assert description["single_buffered"]

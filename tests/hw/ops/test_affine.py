@@ -157,7 +157,11 @@ def test_offsets_of_padding_are_small_corrections(popcount, lanes, stall):
     assert corrections_of(node)[0].max() <= 18
 
     outputs = transact(
-        dut, inputs, len(inputs), stall=stall, max_cycles=20_000 if stall else len(inputs) + dut.latency
+        dut,
+        inputs,
+        len(inputs),
+        stall=stall,
+        max_cycles=20_000 if stall else len(inputs) + dut.latency,
     )
 
     got = np.array([list(out.lanes) for out in outputs]).reshape(exact.shape)
