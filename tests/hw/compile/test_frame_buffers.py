@@ -57,7 +57,7 @@ def test_parameters_wait_for_what_is_frames_behind():
 def test_fewer_words_cost_throughput():
     design = fold(dynamic_net(), ECP5_85F, cycles=CYCLES)
     depths = dict(design.depths)
-    depths["stem_held"] -= 6  # a few may wait in registers in front of it
+    depths["stem_held"] -= 10  # a few may wait in registers in front of it
     tight = replace(design, depths=depths)
     _, words = frames_of(design, 8)
 
