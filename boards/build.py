@@ -1,6 +1,7 @@
 """From a design to a bitstream: Amaranth, Yosys, nextpnr and the family's packer."""
 
 import json
+import re
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -151,13 +152,14 @@ def _make(plan, design, target, directory, bitstream, clock, begin):
     synthesis, placement, packing, *_ = json.loads(plan.files["build_top.json"])["commands"]
     tools = find_tools([synthesis[0], placement[0], packing[0]])
 
-    def run(stage, name, *arguments):
+    def run(stage, name, *arguments, log=None):
         begin(stage)
-        _run([str(tools[name]), *arguments], directory)
+        _run([str(tools[name]), *arguments], directory, log)
 
+    plan.files[f"{_TOP}.il"] = _without_brackets(plan.files[f"{_TOP}.il"])
     for name, content in plan.files.items():
         (directory / name).write_text(content, encoding="utf-8")
-    run(Stage.SYNTHESISE, *synthesis)
+    run(Stage.SYNTHESISE, *synthesis, log=directory / f"{_TOP}.rpt")
     tidy_netlist(directory / f"{_TOP}.json", target.device.family)
     if "--write" not in placement:  # as Gowin's packer has it
         placement += ["--write", PLACED]
@@ -182,11 +184,27 @@ def _make(plan, design, target, directory, bitstream, clock, begin):
     return timing, read_usage(log.read_text())
 
 
-def _run(command: list[str], directory: Path) -> None:
-    """Run a tool in the folder of a build: those of YoWASP see no other."""
+def _without_brackets(rtlil: str) -> str:
+    """RTLIL in which elements of arrays have names with a point, as fields of structures have.
+
+    abc9 takes a wire that is called ``lanes[3]`` for bit 3 of ``lanes``, and then fails.
+    """
+    return re.sub(r"\\\S+", lambda name: re.sub(r"\[(\d+)\]", r".\1", name[0]), rtlil)
+
+
+def _run(command: list[str], directory: Path, log: Path | None) -> None:
+    """Run a tool in the folder of a build: those of YoWASP see no other.
+
+    Some say in a ``log``, and nowhere else, why they fail.
+    """
+    if log is not None:
+        log.unlink(missing_ok=True)
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True)
     if done.returncode != 0:
-        lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        said = done.stderr + done.stdout
+        if log is not None and log.exists():
+            said += log.read_text(encoding="utf-8", errors="replace")
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("ERROR")]
         reason = (errors or lines[-1:] or [f"exit code {done.returncode}"])[0]
         raise ToolError(f"{Path(command[0]).name} failed in {directory}: {reason}")

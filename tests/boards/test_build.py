@@ -197,6 +197,30 @@ def test_says_which_tool_failed(tmp_path, fake_tools, tool, body, reason):
     fails(directory, ToolError, f"{name} failed in {re.escape(str(directory))}: {reason}")
 
 
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (write(top__rpt="Warning: strange\nERROR: no wire\n"), "ERROR: no wire"),
+        ("", "exit code 3"),  # and not what an earlier one said
+    ],
+)
+def test_says_what_only_the_log_of_yosys_says(tmp_path, fake_tools, body, reason):
+    directory = tmp_path / "build"
+    directory.mkdir()
+    (directory / "top.rpt").write_text("ERROR: old\n")
+    fake_tools(yosys=body + "sys.exit(3)")
+    fails(directory, ToolError, f"yosys failed in .*: {reason}")
+
+
+@pytest.mark.usefixtures("fake_tools")
+def test_no_name_looks_like_a_bit_of_another(tmp_path):
+    """abc9 mistakes the wires lanes[1] and lanes for each other."""
+    build(tiny_design(ICEBREAKER), ICEBREAKER, tmp_path)
+    rtlil = (tmp_path / "top.il").read_text()
+    assert "lanes.0" in rtlil
+    assert not re.search(r"\\\S+\[\d+\]", rtlil)
+
+
 def test_an_old_log_does_not_explain_a_new_failure(tmp_path, fake_tools):
     directory = tmp_path / "build"
     directory.mkdir()
