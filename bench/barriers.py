@@ -3,7 +3,8 @@
     python bench/barriers.py
 
 Folds two residual networks, with random weights, for three times an ECP5-85F, so that all of them
-fit, and writes results/barriers.json. `python bench/tables.py` puts it into docs/dynamic.md.
+fit, and writes results/barriers.json. `python bench/tables.py` puts it into
+docs/explanation/dynamic.md.
 """
 
 from dataclasses import replace

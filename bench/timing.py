@@ -1,10 +1,11 @@
-"""Timing figure of docs/dynamic.md: which units compute when around a frame barrier.
+"""Timing figure of docs/explanation/dynamic.md: which units compute when around a frame barrier.
 
     python bench/timing.py
 
 Simulates a small network whose thresholds follow from the frame, and the same network with static
 ones; watches in which cycles words move; checks every score against the golden model, and both
-rates against each other and the prediction. Prints the figure's caption; writes docs/dynamic.svg.
+rates against each other and the prediction. Prints the figure's caption; writes
+docs/images/dynamic.svg.
 """
 
 from collections.abc import Iterator, Mapping
@@ -33,7 +34,7 @@ from xnorflow.sw.models.spec import ModelSpec
 from xnorflow.sw.nn.grid import Grid
 
 
-FIGURE = Path(__file__).parent.parent / "docs" / "dynamic.svg"
+FIGURE = Path(__file__).parent.parent / "docs" / "images" / "dynamic.svg"
 
 SPEC = ModelSpec(
     "residual",

@@ -4,7 +4,7 @@
                                                │ requests
     tx ◄─ UartTransmitter ◄─ CobsEncoder ◄─ CrcAppender ◄─ ReplySender ◄─ results
 
-docs/link.md describes the packets.
+docs/reference/link.md describes the packets.
 """
 
 from amaranth import *

@@ -20,7 +20,7 @@ def is_own_board(name: str) -> bool:
 
 
 def load_board(name: str) -> Target:
-    """Load a board from ``my_board.py:MyBoard``; docs/boards.md says what such a class has.
+    """Load a board from ``my_board.py:MyBoard``: see docs/how-to/own-board.md.
 
     Raises
     ------

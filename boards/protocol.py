@@ -1,4 +1,4 @@
-"""The packets of the host link, as the host writes and reads them. docs/link.md describes them.
+"""The packets of the host link, as the host writes and reads them: see docs/reference/link.md.
 
 A request is (sequence, command, payload, CRC), a reply (sequence, command, status, body, CRC).
 Each packet is COBS-encoded, so that it has no zero byte, and stands between zero bytes.

@@ -42,15 +42,15 @@ from xnorflow.ir import (
 
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "bench").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "bench" / "README.md"])
 BLOCKS = [
-    pytest.param(block, id=f"{page.name}-{n}")
+    pytest.param(block, id=f"{page.stem}-{n}")
     for page in PAGES
     for n, block in enumerate(re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.S))
 ]
 
 
-DRAWINGS = [ROOT / "docs" / name for name in ("road.svg", "layer.svg")]
+DRAWINGS = [ROOT / "docs" / "images" / name for name in ("road.svg", "layer.svg", "rooms.svg")]
 ROOM = 5
 """Between words and the edges of boxes."""
 
@@ -109,11 +109,22 @@ def test_python_runs(block, mnist, monkeypatch, tmp_path, capsys):
     assert all(text in printed for text in promised)
 
 
+def anchors_of(page):
+    """What links to a page may end with: its headings, as GitHub and MkDocs both spell them."""
+    text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text("utf-8")):
+    text = page.read_text("utf-8")
+    for target in [*re.findall(r"\]\(([^)]+)\)", text), *re.findall(r' src="([^"]+)"', text)]:
         if "://" not in target:
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+            path, _, anchor = target.partition("#")
+            found = page.parent / path if path else page
+            assert found.exists(), f"{page.name} links to {target}"
+            assert not anchor or anchor in anchors_of(found), f"{page.name} links to {target}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -132,8 +143,8 @@ def test_commands_have_the_options_that_they_are_shown_with(page, monkeypatch, c
 
 
 def sizes_of_kinds():
-    """What docs/format.md says of the sizes of each kind of node: Python for rows, and channels."""
-    text = (ROOT / "docs" / "format.md").read_text("utf-8")
+    """Sizes of each kind of node in docs/reference/format.md: Python for rows, and channels."""
+    text = (ROOT / "docs" / "reference" / "format.md").read_text("utf-8")
     found = {}
     for row in re.findall(r"^\| (`.*) \| `(.*)` \| `(.*)` \|.*\|$", text, re.M):
         floored = [re.sub(r"⌊(.*) / (.*)⌋", r"(\1) // \2", part) for part in row[1:]]

@@ -1,4 +1,4 @@
-"""Boards of users, the one of docs/boards.md among them."""
+"""Boards of users, the one of docs/how-to/own-board.md among them."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from xnorflow.errors import DesignError
 from xnorflow.hw.families.ice40 import HX4K
 
 
-PAGE = Path(__file__).parents[2] / "docs" / "boards.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "own-board.md"
 (EXAMPLE,) = re.findall(r"```py\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
 
 

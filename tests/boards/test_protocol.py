@@ -59,7 +59,7 @@ def test_cobs_refuses_damage(encoded):
 
 
 def test_request_bytes():
-    """The example in docs/link.md."""
+    """The example in docs/reference/link.md."""
     assert encode_request(1, Command.INFO).hex(" ") == "00 05 01 01 3e 1f 00"
 
 
