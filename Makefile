@@ -1,13 +1,14 @@
 # make demo   train a network on MNIST and take it all the way to a bitstream;
 #             make demo-conv does so with a convolutional network
 # make test   lint, types and tests (at most 15 minutes on two cores)
-# Both create .venv when it is missing; `make .venv` does just that.
+# make docs   the documentation as a site in build/site; warnings are errors
+# All create .venv when it is missing; `make .venv` does just that.
 
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: .venv demo demo-conv test test-full lint format clean
+.PHONY: .venv demo demo-conv test test-full docs lint format clean
 .DELETE_ON_ERROR:
 
 .venv: $(INSTALLED)
@@ -34,6 +35,9 @@ test: lint
 
 test-full: lint
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
