@@ -113,6 +113,13 @@ def build(
         If a tool is missing or fails, or files cannot be written.
     FormatError
         If the folder cannot be made, or another run writes to it.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> board = xnorflow.find_target("icebreaker")
+    >>> design = xnorflow.choose_for(network, board)  # doctest: +SKIP
+    >>> xnorflow.build(design, board, Path("out"))  # doctest: +SKIP
     """
     begin = progress or (lambda _: None)
     clock = target.clock if clock is None else clock

@@ -61,6 +61,13 @@ def choose_for(
     ------
     DesignError
         If there is no folding for that.
+
+    Examples
+    --------
+    >>> network = xnorflow.load("zoo/mnist-tfc-sign.xnf")
+    >>> board = xnorflow.find_target("icebreaker")
+    >>> xnorflow.choose_for(network, board, fps=10_000).cycles_per_frame
+    1024
     """
     return choose(
         network,

@@ -23,6 +23,11 @@ def find_target(name: str) -> Target:
     ------
     DesignError
         If there is none, or something is wrong with the user's.
+
+    Examples
+    --------
+    >>> xnorflow.find_target("icebreaker").title
+    'iCEBreaker'
     """
     if is_own_board(name):
         return load_board(name)

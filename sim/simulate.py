@@ -128,6 +128,11 @@ def simulate(
     ToolError
         If the simulation cannot be compiled, or the hardware breaks a rule: a deadlock, an
         output that changes while it waits, a good frame dropped.
+
+    Examples
+    --------
+    >>> result = xnorflow.simulate("rtl", frames)  # doctest: +SKIP
+    >>> result.scores  # doctest: +SKIP
     """
     design = Description.load(directory)
     words = design.words(frames)

@@ -104,6 +104,18 @@ def compare(
     ------
     DataError
         If the frames are not what the network takes.
+
+    Examples
+    --------
+    >>> model = torch.nn.Sequential(
+    ...     torch.nn.Flatten(),
+    ...     nn.BinaryLinear(64, 10, nn.SignWeight(shared_scale=True), nn.InputThreshold()),
+    ... )
+    >>> frame = xnorflow.FeatureMap(8, 8, 1, xnorflow.UInt(8))
+    >>> network = xnorflow.lower(model.eval(), input=frame)
+    >>> frames = torch.randint(0, 256, (10, 8, 8, 1), dtype=torch.uint8)
+    >>> xnorflow.compare(model, network, frames).differing
+    0
     """
     check_frames(frames.numpy(), network.input)
     model = copy.deepcopy(model).double().eval()

@@ -113,6 +113,13 @@ def golden(
         If ``keep`` has a name that is not in the network.
     ValueError
         If ``threads`` is less than 1.
+
+    Examples
+    --------
+    >>> network = xnorflow.load("zoo/mnist-tfc-sign.xnf")
+    >>> frames = np.zeros((2, 28, 28, 1), np.uint8)
+    >>> xnorflow.golden(network, frames).labels
+    tensor([5, 5])
     """
     array = frames.numpy() if isinstance(frames, Tensor) else frames
     array = check_frames(array, network.input, network.quantisation)

@@ -21,6 +21,13 @@ def load(
         If the file cannot be read, or if ``input`` or ``scale`` are given for an .xnf file.
     LoweringError
         If the model of an .onnx file has no exact integer network.
+
+    Examples
+    --------
+    >>> network = xnorflow.load("zoo/mnist-tfc-sign.xnf")
+    >>> [node.name for node in network.nodes][:3]
+    ['input_bits', 'fc1', 'act1']
+    >>> xnorflow.save(network, "copy.xnf")
     """
     if Path(path).suffix.lower() == ".onnx":
         from xnorflow.sw.frontend.qonnx.importing import import_onnx

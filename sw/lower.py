@@ -61,6 +61,17 @@ def lower(
     LoweringError
         If the model is not on a grid where it needs one, or if a layer or a parameter has a value
         or a form that no network can have.
+
+    Examples
+    --------
+    >>> model = torch.nn.Sequential(
+    ...     torch.nn.Flatten(),
+    ...     nn.BinaryLinear(64, 10, nn.SignWeight(shared_scale=True), nn.InputThreshold()),
+    ... )
+    >>> frame = xnorflow.FeatureMap(8, 8, 1, xnorflow.UInt(8))
+    >>> network = xnorflow.lower(model.eval(), input=frame)
+    >>> [node.name for node in network.nodes]
+    ['layer_1_bits', 'layer_1', 'scores', 'label']
     """
     model = copy.deepcopy(model).double().eval()
     for what, tensor in model.state_dict().items():

@@ -108,6 +108,13 @@ def train(
         cannot be written.
     OutOfTimeError
         At the deadline.
+
+    Examples
+    --------
+    >>> from xnorflow.sw.models.spec import ModelSpec
+    >>> from xnorflow.sw.recipes import DEMO
+    >>> data = xnorflow.load_data("mnist")
+    >>> xnorflow.train(ModelSpec("tfc"), DEMO, data, "runs/tfc")  # doctest: +SKIP
     """
     _check(recipe, data, held_out, teacher, compiled=compiled)
     spec = model if isinstance(model, ModelSpec) else None

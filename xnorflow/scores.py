@@ -24,6 +24,13 @@ def by_head(scores: _Scores, heads: Sequence[Head]) -> dict[str, _Scores]:
     ------
     ValueError
         If there are not as many scores as the heads have.
+
+    Examples
+    --------
+    >>> from xnorflow.ir import Head
+    >>> heads = Head("colour", 2, ("red", "blue")), Head("left", 1)
+    >>> xnorflow.by_head(np.array([[3, 7, -2]]), heads)
+    {'colour': array([[3, 7]]), 'left': array([[-2]])}
     """
     if not heads:
         return {}
@@ -37,7 +44,13 @@ def by_head(scores: _Scores, heads: Sequence[Head]) -> dict[str, _Scores]:
 
 
 def labels_of(scores: Any) -> NDArray[np.int64]:
-    """Label of each frame, as an `xnorflow.ir.ArgMax` gives it: (frames,)."""
+    """Label of each frame, as an `xnorflow.ir.ArgMax` gives it: (frames,).
+
+    Examples
+    --------
+    >>> xnorflow.labels_of(np.array([[3, 7, 7], [9, 0, 1]]))
+    array([1, 0])
+    """
     values = np.asarray(scores)
     if values.shape[-1] == 1:
         return (values[..., 0] >= 0).astype(np.int64)
@@ -53,6 +66,12 @@ def top_k(scores: Any, k: int) -> NDArray[np.int64]:
     ------
     ValueError
         If there are not so many classes.
+
+    Examples
+    --------
+    >>> xnorflow.top_k(np.array([[3, 7, 7], [9, 0, 1]]), 2)
+    array([[1, 2],
+           [0, 2]])
     """
     values = np.asarray(scores)
     if not 1 <= k <= values.shape[-1]:

@@ -51,6 +51,14 @@ def choose(
     ------
     DesignError
         If more than one rate is asked for, or one that there is no folding for.
+
+    Examples
+    --------
+    >>> network = xnorflow.load("zoo/mnist-tfc-sign.xnf")
+    >>> device = xnorflow.find_device("iCE40UP5K")
+    >>> design = xnorflow.choose(network, device, clock=12_000_000, fps=10_000)
+    >>> design.cycles_per_frame
+    1024
     """
     options = {"single_buffered": single_buffered, "recompute": recompute, "beside": beside}
     if (cycles is not None) + (fps is not None) + fastest > 1:

@@ -67,6 +67,14 @@ def generate(
     ------
     FormatError
         If a file cannot be written, or another run writes to the folder.
+
+    Examples
+    --------
+    >>> network = xnorflow.load("zoo/mnist-tfc-sign.xnf")
+    >>> device = xnorflow.find_device("iCE40UP5K")
+    >>> design = xnorflow.fold(network, device, cycles=784)
+    >>> xnorflow.generate(design, "rtl").name
+    'accelerator.v'
     """
     with locked(directory) as folder:
         # Without its description, what an interrupted run leaves behind is not taken for a design.

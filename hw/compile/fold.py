@@ -54,10 +54,11 @@ def fold(
 
     Of all that fit, in look-up tables, block RAMs and multipliers at once, it has the least sum of
     estimated shares of what there is, that of block RAMs counting a tenth, for the fewest lanes of
-    the input, a power of two, that keep the rate. Foldings of layers are chosen together, since the PE of one
-    are the lanes that feed the next, and so is what memories are made of. What is not known before
-    a pipeline is planned, the depth of queues and buffers and what layers with constant weights
-    save by comparing themselves, counts as it does in the pipeline that was planned last.
+    the input, a power of two, that keep the rate. Foldings of layers are chosen together, since the
+    PE of one are the lanes that feed the next, and so is what memories are made of. What is not
+    known before a pipeline is planned, the depth of queues and buffers and what layers with
+    constant weights save by comparing themselves, counts as it does in the pipeline that was
+    planned last.
 
     Parameters
     ----------
@@ -83,6 +84,14 @@ def fold(
     ------
     DesignError
         If no folding keeps the rate, or none of those that do fits.
+
+    Examples
+    --------
+    >>> network = xnorflow.load("zoo/mnist-tfc-sign.xnf")
+    >>> device = xnorflow.find_device("iCE40UP5K")
+    >>> design = xnorflow.fold(network, device, cycles=784)
+    >>> design.cycles_per_frame, design.latency
+    (784, 2727)
     """
     if cycles < 1:
         raise DesignError(f"a frame takes at least 1 cycle, not {cycles}")

@@ -31,6 +31,11 @@ def find_device(name: str) -> Device:
     ------
     DesignError
         If there is none.
+
+    Examples
+    --------
+    >>> xnorflow.find_device("LFE5U-45F-6BG381C").name
+    'LFE5U-45F'
     """
     for device in DEVICES:
         if re.match(rf"{re.escape(device.name)}(?![0-9])", name, re.I) or (

@@ -73,6 +73,14 @@ def read_data(
     ------
     DataError
         If the data are not what is described here.
+
+    Examples
+    --------
+    >>> images = np.zeros((4, 8, 8), np.uint8)
+    >>> labels = np.array([0, 1, 0, 1])
+    >>> np.savez("mine.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    >>> xnorflow.read_data("mine.npz").test_images.shape
+    torch.Size([4, 8, 8, 1])
     """
     path = Path(source)
     if path.is_dir():

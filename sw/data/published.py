@@ -178,6 +178,12 @@ def load_data(source: Path | str, labels: Path | str | None = None) -> ImageData
     ------
     DataError
         If there is neither, or it cannot be read.
+
+    Examples
+    --------
+    >>> data = xnorflow.load_data("mnist")
+    >>> data.test_images.shape
+    torch.Size([10000, 28, 28, 1])
     """
     names = [dataset.value for dataset in Dataset]
     if source in names:

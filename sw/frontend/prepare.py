@@ -84,6 +84,20 @@ def prepare(model: nn.Module, grid: Grid, frame: FeatureMap) -> fx.GraphModule:
     ------
     LoweringError
         If something has no place on a grid.
+
+    Examples
+    --------
+    >>> model = torch.nn.Sequential(
+    ...     nn.IntegerConv2d(3, 4, 3, mean=(0.5,) * 3, deviation=(0.25,) * 3),
+    ...     torch.nn.BatchNorm2d(4),
+    ...     torch.nn.AdaptiveAvgPool2d(1),
+    ...     torch.nn.Flatten(),
+    ...     torch.nn.Linear(4, 2),
+    ... )
+    >>> frame = xnorflow.FeatureMap(18, 18, 3, xnorflow.UInt(8))
+    >>> model = xnorflow.prepare(model, xnorflow.Grid(bits=16, fraction=8), frame)
+    >>> xnorflow.lower(model.eval()).input.shape
+    (18, 18, 3)
     """
     training, model = model.training, copy.deepcopy(model).eval()
     prepared = _Rewrite(model, grid).result(trace(model, frame).graph)

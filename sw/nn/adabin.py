@@ -40,6 +40,14 @@ class AdaBinWeight(WeightQuantiser):
         Fractional bits of ρ; None leaves it real, for layers that round what they make of it.
     shared_scale : bool
         One α for the whole layer: the root of the filters' mean variance.
+
+    Examples
+    --------
+    >>> weight = torch.tensor([[0.5, -1.5, 1.0, -1.0]])
+    >>> quantiser = nn.AdaBinWeight()
+    >>> quantiser.reset(weight)
+    >>> quantiser(weight)
+    tensor([[ 0.7811, -1.2804,  0.7811, -1.2804]])
     """
 
     def __init__(self, fraction: int | None = 8, *, shared_scale: bool = False) -> None:
@@ -115,6 +123,12 @@ class AdaBinActivation(ActivationQuantiser):
     fraction : int, optional
         Fractional bits of the grid on which β sits; None leaves it real. The last layer of a
         network needs a grid, because its scores are integers.
+
+    Examples
+    --------
+    >>> x = torch.tensor([[-1.5, -0.25, 0.0, 2.0]])
+    >>> nn.AdaBinActivation()(x).tolist()
+    [[-1.0, -1.0, 1.0, 1.0]]
     """
 
     def __init__(self, fraction: int | None = None) -> None:

@@ -58,6 +58,12 @@ class BinaryConv2d(nn.Module):
         Latent real weights, at first uniform on ±1/√(synapses of a filter).
     bias : (out_channels,), or None
         At first 0.
+
+    Examples
+    --------
+    >>> layer = nn.BinaryConv2d(3, 8, 3, nn.SignWeight(), nn.RSign(3), padding=1)
+    >>> layer(torch.randn(1, 3, 6, 6)).shape
+    torch.Size([1, 8, 6, 6])
     """
 
     bias: Tensor | None
@@ -148,6 +154,12 @@ class IntegerConv2d(nn.Module):
     ----------
     weight : (out_channels, in_channels / groups, rows, columns)
         Latent real weights, at first uniform on ±1/√(synapses of a filter).
+
+    Examples
+    --------
+    >>> layer = nn.IntegerConv2d(3, 8, 3, mean=(0.5,) * 3, deviation=(0.25,) * 3)
+    >>> layer(torch.rand(1, 3, 6, 6)).shape
+    torch.Size([1, 8, 4, 4])
     """
 
     stride: Pair

@@ -37,6 +37,12 @@ class Grid:
     ------
     NetworkError
         If a value is out of range.
+
+    Examples
+    --------
+    >>> grid = xnorflow.Grid(bits=16, fraction=8)  # multiples of 1/256
+    >>> grid.clip(torch.tensor([-200.0, 0.5, 200.0])).tolist()
+    [-128.0, 0.5, 127.99609375]
     """
 
     bits: int = 16

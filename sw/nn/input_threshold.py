@@ -18,6 +18,11 @@ class InputThreshold(ActivationQuantiser):
     T is an integer, the same for all pixels, and stays within 1…255: if every pixel passed, the
     layer's outputs would be constant, and batch normalisation would divide by almost nothing.
     Gradient: Bi-Real's on (x − T)/255; that of ⌈·⌉ is taken as the identity's.
+
+    Examples
+    --------
+    >>> nn.InputThreshold()(torch.tensor([[0.0, 127.0, 128.0]])).tolist()
+    [[-1.0, -1.0, 1.0]]
     """
 
     def __init__(self) -> None:

@@ -27,6 +27,12 @@ class IntegerWeight(WeightQuantiser):
         From 1 to 16.
     shared_scale : bool
         One s for the whole layer, otherwise one for each filter.
+
+    Examples
+    --------
+    >>> weight = torch.tensor([[0.5, -1.5, 1.0, -1.0]])
+    >>> nn.IntegerWeight(2)(weight).tolist()
+    [[0.0, -1.5, 1.5, -1.5]]
     """
 
     def __init__(self, bits: int = 8, *, shared_scale: bool = False) -> None:

@@ -89,6 +89,11 @@ class IntegerActivation(ScaledActivation):
     ----------
     log_scale : scalar
         Natural logarithm of s.
+
+    Examples
+    --------
+    >>> nn.IntegerActivation(2)(torch.tensor([[-1.0, 0.4, 1.6, 7.0]])).tolist()
+    [[0.0, 0.0, 2.0, 3.0]]
     """
 
     low: int

@@ -36,6 +36,11 @@ class LevelActivation(ScaledActivation):
     ----------
     log_scale : scalar
         Natural logarithm of s.
+
+    Examples
+    --------
+    >>> nn.LevelActivation((0, 1, 2, 4, 8))(torch.tensor([[-1.0, 1.4, 3.5, 9.0]])).tolist()
+    [[0.0, 1.0, 4.0, 8.0]]
     """
 
     def __init__(self, levels: Sequence[int | float | Fraction], *, scale: float = 1.0) -> None:

@@ -33,6 +33,12 @@ class BinaryLinear(nn.Module):
         Latent real weights, at first uniform on ±1/√in_features.
     bias : (out_features,), or None
         At first 0.
+
+    Examples
+    --------
+    >>> layer = nn.BinaryLinear(4, 2, nn.SignWeight(), nn.Sign())
+    >>> layer(torch.randn(5, 4)).shape
+    torch.Size([5, 2])
     """
 
     bias: Tensor | None
@@ -83,6 +89,12 @@ class IntegerLinear(nn.Module):
     ----------
     weight : (out_features, in_features)
         Latent real weights, at first uniform on ±1/√in_features.
+
+    Examples
+    --------
+    >>> layer = nn.IntegerLinear(4, 2)
+    >>> layer(torch.ones(5, 4)).shape
+    torch.Size([5, 2])
     """
 
     def __init__(

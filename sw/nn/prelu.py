@@ -18,6 +18,11 @@ class Maxout(nn.Module):
     ----------
     positive, negative : (channels,)
         Slopes p and n.
+
+    Examples
+    --------
+    >>> nn.Maxout(2)(torch.tensor([-1.0, 2.0]).reshape(1, 2, 1, 1)).flatten().tolist()
+    [-0.25, 2.0]
     """
 
     def __init__(self, channels: int) -> None:
@@ -41,6 +46,11 @@ class RPReLU(nn.Module):
         Slope of negative values, at first 0.25.
     before, after : (channels,)
         What is added to the input, and to the output.
+
+    Examples
+    --------
+    >>> nn.RPReLU(2)(torch.tensor([-1.0, 2.0]).reshape(1, 2, 1, 1)).flatten().tolist()
+    [-0.25, 2.0]
     """
 
     def __init__(self, channels: int) -> None:

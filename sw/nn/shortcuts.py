@@ -33,7 +33,14 @@ class Shortcut(Enum):
 
 
 class Subsample(nn.Module):
-    """Every ``stride``-th row and column, from the first on."""
+    """Every ``stride``-th row and column, from the first on.
+
+    Examples
+    --------
+    >>> nn.Subsample(2)(torch.arange(9.0).reshape(1, 1, 3, 3))
+    tensor([[[[0., 2.],
+              [6., 8.]]]])
+    """
 
     def __init__(self, stride: int) -> None:
         super().__init__()
@@ -47,7 +54,13 @@ class Subsample(nn.Module):
 
 
 class PadChannels(nn.Module):
-    """So many channels of zeros ``before`` and ``after`` those of the input."""
+    """So many channels of zeros ``before`` and ``after`` those of the input.
+
+    Examples
+    --------
+    >>> nn.PadChannels(1, 2)(torch.ones(1, 4, 6, 6)).shape
+    torch.Size([1, 7, 6, 6])
+    """
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
@@ -62,7 +75,13 @@ class PadChannels(nn.Module):
 
 
 class RepeatChannels(nn.Module):
-    """All channels twice, one copy behind the other."""
+    """All channels twice, one copy behind the other.
+
+    Examples
+    --------
+    >>> nn.RepeatChannels()(torch.ones(1, 4, 6, 6)).shape
+    torch.Size([1, 8, 6, 6])
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``x`` (N, channels, H, W) to (N, 2·channels, H, W)."""

@@ -31,6 +31,12 @@ class SignWeight(WeightQuantiser):
     ----------
     shared_scale : bool
         One s for the whole layer.
+
+    Examples
+    --------
+    >>> weight = torch.tensor([[0.5, -1.5, 1.0, -1.0]])
+    >>> nn.SignWeight()(weight).tolist()
+    [[1.0, -1.0, 1.0, -1.0]]
     """
 
     def __init__(self, *, shared_scale: bool = False) -> None:
@@ -60,6 +66,12 @@ class Sign(ActivationQuantiser):
     """``sign(x)``, with Bi-Real's gradient.
 
     Source: Bi-Real Net, arXiv 1808.00278.
+
+    Examples
+    --------
+    >>> x = torch.tensor([[-1.5, -0.25, 0.0, 2.0]])
+    >>> nn.Sign()(x).tolist()
+    [[-1.0, -1.0, 1.0, 1.0]]
     """
 
     def distance(self, x: Tensor) -> Tensor:
@@ -89,6 +101,13 @@ class RSign(ActivationQuantiser):
     ----------
     polarity : (channels,) of ±1, or None
         At first they take turns.
+
+    Examples
+    --------
+    >>> x = torch.tensor([[-1.5, -0.25, 0.0, 2.0]])
+    >>> quantiser = nn.RSign(4)
+    >>> quantiser(x).tolist()
+    [[-1.0, -1.0, 1.0, 1.0]]
     """
 
     polarity: Tensor | None

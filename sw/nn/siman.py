@@ -59,6 +59,14 @@ class SiManWeight(WeightQuantiser):
     Attributes
     ----------
     log_scale : (filters,), or (1,) where it is shared
+
+    Examples
+    --------
+    >>> weight = torch.tensor([[0.5, -1.5, 1.0, -1.0]])
+    >>> quantiser = nn.SiManWeight(1)
+    >>> quantiser.reset(weight)
+    >>> quantiser(weight).tolist()
+    [[0.0, 1.0, 1.0, 0.0]]
     """
 
     def __init__(

@@ -37,7 +37,13 @@ class Bit:
 
 @dataclass(frozen=True)
 class UInt:
-    """An unsigned integer of ``bits`` bits."""
+    """An unsigned integer of ``bits`` bits.
+
+    Examples
+    --------
+    >>> xnorflow.UInt(8).high
+    255
+    """
 
     bits: int
 
@@ -61,6 +67,12 @@ class Int:
 
     ``fraction`` of them stand behind a binary point: x means x · 2^−fraction. Nothing that is
     computed depends on it, but what is added must agree.
+
+    Examples
+    --------
+    >>> stream = xnorflow.Int(16, fraction=8)  # x means x / 256
+    >>> stream.low, stream.high
+    (-32768, 32767)
     """
 
     bits: int
@@ -167,7 +179,13 @@ class Rounding:
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """Shape and type of what flows along an edge: (height, width, channels) of one frame."""
+    """Shape and type of what flows along an edge: (height, width, channels) of one frame.
+
+    Examples
+    --------
+    >>> xnorflow.FeatureMap(28, 28, 1, xnorflow.UInt(8)).shape
+    (28, 28, 1)
+    """
 
     height: int
     width: int
@@ -207,6 +225,11 @@ class Quantisation:
         Positive and finite.
     zero_point : int
         The integer that stands for 0.
+
+    Examples
+    --------
+    >>> xnorflow.Quantisation(scale=0.05, zero_point=-3)
+    Quantisation(scale=0.05, zero_point=-3)
     """
 
     scale: float = 1.0
