@@ -20,6 +20,8 @@ from xnorflow.cli import app
 ROOT = Path(__file__).parent.parent
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)")
 COMMANDS = "<!-- commands -->"
+WIDE = {"comparison.md", "results.md"}
+"""Pages whose tables need the room of the columns beside them."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -44,6 +46,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     """Let links lead to where the site has things, and write the commands."""
     uri = page.file.src_uri
+    if uri in WIDE:
+        page.meta["hide"] = ["navigation", "toc"]
     if COMMANDS in markdown:
         context = typer.Context(typer.main.get_command(app), info_name="xnorflow")
         commands = get_docs_for_click(obj=context.command, ctx=context, name="xnorflow")
