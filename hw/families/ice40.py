@@ -75,7 +75,7 @@ ICE40 = Family(
     levels_per_stage=4,
     adders_from=1,
     luts_per_added_synapse=2.1,
-    chains_adders=True,
+    # Adders end to end would save a twentieth, and keep full devices from being placed.
     luts_per_register=1,
     distributed_rams=False,
     synthesis="synth_ice40",

@@ -2,7 +2,7 @@ import pytest
 
 from xnorflow.hw.arithmetic.product_count import ProductCount
 from xnorflow.hw.families import FAMILIES
-from xnorflow.hw.families.ice40 import ICE40
+from xnorflow.hw.families.gowin import GOWIN
 from xnorflow.ir import Gate
 
 
@@ -18,7 +18,7 @@ from xnorflow.ir import Gate
     ],
 )
 def test_counts_in_groups_where_enough_neurons_share_them(kind, in_groups):
-    assert ProductCount(32, ICE40, **kind).in_groups == in_groups
+    assert ProductCount(24, GOWIN, **kind).in_groups == in_groups
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=str)

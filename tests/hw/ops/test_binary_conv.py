@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from xnorflow.hw.families.ecp5 import ECP5
+from xnorflow.hw.families.gowin import GOWIN
 from xnorflow.hw.families.ice40 import ICE40
 from xnorflow.hw.ops.binary_conv import MatrixVectorUnit
 from xnorflow.hw.ops.operands import weight_rows
@@ -29,7 +30,7 @@ def reference(weights, vector, gate):
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.4])
-@pytest.mark.parametrize("family", [ICE40, ECP5])
+@pytest.mark.parametrize("family", [ICE40, GOWIN, ECP5])
 @pytest.mark.parametrize("gate", Gate)
 @pytest.mark.parametrize(
     ("height", "width", "pe", "simd"),
@@ -41,7 +42,7 @@ def reference(weights, vector, gate):
         (6, 12, 1, 12),  # all synapses at once
         (5, 10, 2, 4),  # neither PE nor SIMD divides the matrix
         (3, 7, 2, 9),  # SIMD exceeds it
-        (4, 20, 4, 11),  # groups of nine, on iCE40
+        (4, 20, 4, 11),  # groups of nine, on Gowin
         (4, 24, 3, 16),  # the same, with a product that waits
         (1, 1, 1, 1),
     ],
