@@ -68,12 +68,14 @@ class PllDomain(Elaboratable):
         m.submodules.pll = self.pll.instance(self.port, ClockSignal("start"), locked)
         m.submodules.synchronizer = FFSynchronizer(locked, steady, o_domain="start")
 
-        timer = Signal(range(int(_SETTLE * self.clock) + 1), init=int(_SETTLE * self.clock))
-        with m.If(steady & (timer != 0)):
+        # It ends below 0, so that its sign, a register, is all that is asked.
+        cycles = int(_SETTLE * self.clock) - 1
+        timer = Signal(range(-1, cycles + 1), init=cycles)
+        with m.If(steady & (timer >= 0)):
             m.d.start += timer.eq(timer - 1)
         # A register of its own: the reset goes to all of the chip.
         reset = Signal(init=1)
-        m.d.start += reset.eq(timer != 0)
+        m.d.start += reset.eq(timer >= 0)
         m.d.comb += [
             ClockSignal("sync").eq(ClockSignal("start")),
             ResetSignal("sync").eq(reset),
