@@ -70,7 +70,7 @@ def test_netlists_of_other_families_do(tmp_path, name):
 
 def test_refuses_cells_without_models(tmp_path):
     design = fold(NETWORK, find_device("GW1N-9C"), cycles=36)
-    with pytest.raises(DesignError, match=r"^there are no models of MULT9X9 of GW1N-9C$"):
+    with pytest.raises(DesignError, match=r"^there are no models of MULT9X9, SPX9 of GW1N-9C$"):
         write_netlist(design, tmp_path)
 
 
