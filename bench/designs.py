@@ -51,7 +51,7 @@ DESIGNS = {
     "fashion-conv": Case(ECP5_85F, 20_000, 50_000_000),
     "fashion-small-reactnet": Case(ECP5_85F, 14_112, 50_000_000),
     "fashion-small-dybnn": Case(ECP5_85F, 14_112, 50_000_000),
-    "har-dscnn-w1a1": Case(UP5K, 9_216, 24_000_000, fill=0.9),
+    "har-dscnn-w1a1": Case(UP5K, 18_432, 24_000_000, fill=0.9),
     "cifar10-cnv": Case(ECP5_85F, 7_200, 60_000_000),
     "cifar10-resnet20-adabin": Case(ECP5_85F, 9_216, 50_000_000),
     "cifar10-resnet20-reactnet": Case(ECP5_85F, 18_432),
