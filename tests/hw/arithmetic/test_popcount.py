@@ -3,47 +3,16 @@ import random
 from itertools import pairwise
 
 import pytest
-from amaranth.sim import Simulator
 
+from tests.hw.counting import count_words
 from xnorflow.hw.arithmetic.popcount import Popcount, popcount_latency
 from xnorflow.hw.families import FAMILIES
-
-
-def run(dut, words, *, stall=0.0):
-    """Feed a word in every enabled cycle; return the outputs seen at the ends of all cycles.
-
-    Each comes with the number of words that the counter has taken by then.
-    """
-    rng = random.Random(0)
-    seen = []
-
-    async def bench(ctx):
-        taken = 0
-        while taken < len(words) + dut.latency:
-            enabled = rng.random() >= stall
-            # While it stands still, the input holds anything.
-            word = (*words, *[0] * dut.latency)[taken] if enabled else rng.getrandbits(len(dut.i))
-            ctx.set(dut.i, word)
-            ctx.set(dut.en, enabled)
-            taken += enabled
-            if dut.latency:
-                await ctx.tick()
-            else:
-                await ctx.delay(1e-6)
-            seen.append((taken, ctx.get(dut.o)))
-
-    simulator = Simulator(dut)
-    if dut.latency:
-        simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
-    return seen
 
 
 def check(dut, words, *, stall=0.0):
     """Every output is the count of the word that was taken ``popcount_latency`` words ago."""
     latency = popcount_latency(dut.width, dut.family, dut.planes)
-    for taken, count in run(dut, words, stall=stall):
+    for taken, count in count_words(dut, zip(words), stall=stall):
         # A register hands on what it took at this very edge; a wire (latency 0) likewise.
         n = taken - max(latency, 1)
         if 0 <= n < len(words):
@@ -84,7 +53,7 @@ def test_counts_planes(width, planes, family):
 def test_stands_still_unless_enabled(width, family):
     rng = random.Random(width)
     words = [rng.getrandbits(width) for _ in range(50)]
-    seen = run(Popcount(width, family), words, stall=0.5)
+    seen = count_words(Popcount(width, family), zip(words), stall=0.5)
 
     for (before, old), (after, new) in pairwise(seen):
         assert after > before or new == old
