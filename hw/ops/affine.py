@@ -7,6 +7,7 @@ from amaranth import *
 
 from xnorflow.hw.arithmetic.clipping import clipped
 from xnorflow.hw.arithmetic.constants import ConstantTable, are_shifts
+from xnorflow.hw.arithmetic.partial_products import partial_products
 from xnorflow.hw.arithmetic.registers import registered
 from xnorflow.hw.arithmetic.resources import (
     Resources,
@@ -71,6 +72,7 @@ class Affine(ConstantUnit):
     def __init__(self, node, source, *, lanes, device=None):
         super().__init__(node, source, lanes=lanes, device=device)
         self.latency = affine_latency(node)
+        self._multiplier_bits = device.multiplier_bits if device and device.multipliers else None
         low, high = node.bounds(source)
         half = 0 if node.rounding is None else node.rounding.half
         self._sum = signed(int_bits(int(low.min()), int(high.max()) + half))
@@ -102,10 +104,13 @@ class Affine(ConstantUnit):
         shared = len(set(self.node.scale.tolist())) == 1
         for n in range(self.lanes):
             # Cycle 3: the products.
-            scale = Const(int(self.node.scale[0])) if shared else scales.scale[n]
-            terms = [scale * values[n], offsets.offset[n]]
+            if shared:
+                terms = [Const(int(self.node.scale[0])) * values[n]]
+            else:
+                terms = self._products(scales.scale[n], values[n])
             if self.node.popcount_scale is not None:
-                terms.append(scales.popcount_scale[n] * word.popcount)
+                terms += self._products(scales.popcount_scale[n], word.popcount)
+            terms.append(offsets.offset[n])
             terms = [registered(m, en, term, f"term_{n}_{k}") for k, term in enumerate(terms)]
             # Cycle 4: their sum. Cycle 5: what is rounded away is left out.
             value = Signal(self._sum, name=f"sum_{n}", reset_less=True)
@@ -117,6 +122,12 @@ class Affine(ConstantUnit):
             m.d.comb += self.o.p.lanes[n].eq(value)
 
         return m
+
+    def _products(self, constant, value):
+        """Terms of a product: one for each multiplier that it takes."""
+        if self._multiplier_bits is None:
+            return [constant * value]
+        return partial_products(constant, value, self._multiplier_bits)
 
 
 @lru_cache

@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from xnorflow.hw.families.ice40 import UP5K
 from xnorflow.hw.ops.affine import Affine, corrections_of
 from xnorflow.hw.ops.two_slope import TwoSlope
 from xnorflow.ir import Affine as AffineNode
@@ -34,6 +37,26 @@ def test_scales_and_shifts(scale, popcount, lanes, stall):
     if popcount:
         expected = expected + term * popcounts[:, None]
     assert np.array_equal(got, expected)
+
+
+@pytest.mark.parametrize("popcount", [False, True])
+def test_splits_products_too_wide_for_a_multiplier(popcount):
+    rng = np.random.default_rng(3)
+    source = FeatureMap(1, 1, 4, Counts(200, popcount))
+    scale, offset = rng.integers(-9999, 9999, 4), rng.integers(-99, 99, 4)
+    term = rng.integers(0, 9999, 4) if popcount else None
+    node = AffineNode("scores", "fc", scale, offset, term)
+    values, popcounts = rng.integers(0, 201, (20, 4)), rng.integers(0, 201, (20, 1))
+    inputs = [
+        {"lanes": lanes.tolist()} | ({"popcount": int(p)} if popcount else {})
+        for lanes, (p,) in zip(values, popcounts, strict=True)
+    ]
+    dut = Affine(node, source, lanes=4, device=replace(UP5K, multiplier_bits=6))
+
+    outputs = transact(dut, inputs, len(inputs), stall=0.3)
+
+    expected = scale * values + offset + (term * popcounts if popcount else 0)
+    assert np.array_equal([list(out.lanes) for out in outputs], expected)
 
 
 def test_takes_a_word_every_cycle():
