@@ -79,7 +79,9 @@ ICE40 = Family(
     luts_per_register=1,
     distributed_rams=False,
     synthesis="synth_ice40",
-    synthesis_options=(),
+    # Flip-flops share a tile only with those of the same enable: enables of few of them would leave
+    # full devices without a place.
+    synthesis_options=("-dffe_min_ce_use 4",),
     multiplier_options=("-dsp", ""),
     no_carries="-nocarry",
     cells={

@@ -99,8 +99,8 @@ def test_passes_options_to_the_tools(tmp_path, fake_tools):
 @pytest.mark.parametrize(
     ("target", "without", "command"),
     [
-        (ICEBREAKER, {"multipliers": 0}, "synth_ice40 -top top"),
-        (ICEBREAKER, {"block_rams": 0}, "synth_ice40 -dsp -nobram -top top"),
+        (ICEBREAKER, {"multipliers": 0}, "synth_ice40 -dffe_min_ce_use 4 -top top"),
+        (ICEBREAKER, {"block_rams": 0}, "synth_ice40 -dffe_min_ce_use 4 -dsp -nobram -top top"),
         (ULX3S_85F, {"multipliers": 0}, "synth_ecp5 -nowidelut -nodsp -top top"),
         (ULX3S_85F, {"block_rams": 0}, "synth_ecp5 -nowidelut -nobram -top top"),
     ],
