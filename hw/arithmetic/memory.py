@@ -23,6 +23,9 @@ _LUTS_PER_DISTRIBUTED_RAM = 6
 _MOST_LOGIC_ROWS = 128
 """Rows up to which read-only memories of more than half a block RAM may be logic."""
 
+_MOST_FAST_ROWS = 256
+"""Rows up to which logic is not the longest path; more are only chosen where LUTs are asked for."""
+
 
 def block_rams(device, width, depth):
     """Block RAMs that ``depth`` words of ``width`` bits take, in the best aspect ratio."""
@@ -58,8 +61,8 @@ def memory_style(device, width, depth):
     """Place of read-only contents: see `Device.memories`.
 
     They may be logic if they are of few rows, or small: up to half a block RAM. If nothing is said,
-    those up to a LUT's depth are, and small ones that take a smaller part of the LUTs than of the
-    block RAMs.
+    those up to a LUT's depth are, and small ones of not too many rows that take a smaller part of
+    the LUTs than of the block RAMs.
     """
     if not device.block_rams:
         return MemoryStyle.LOGIC
@@ -68,7 +71,8 @@ def memory_style(device, width, depth):
         return MemoryStyle.BLOCK
     if device.memories is Cell.LUT or depth <= 16:
         return MemoryStyle.LOGIC
-    if small and _spares_blocks(device, logic_luts(width, depth), width, depth):
+    fast = small and depth <= _MOST_FAST_ROWS
+    if fast and _spares_blocks(device, logic_luts(width, depth), width, depth):
         return MemoryStyle.LOGIC
     return MemoryStyle.BLOCK
 

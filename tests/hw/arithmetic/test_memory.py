@@ -4,6 +4,7 @@ import pytest
 
 from xnorflow.hw.arithmetic.constants import MemoryStyle
 from xnorflow.hw.arithmetic.memory import automatic_style, block_rams, buffer_style, memory_style
+from xnorflow.hw.families.device import Cell
 from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.families.ice40 import UP5K
 
@@ -31,6 +32,12 @@ def test_shallow_and_small_memories_are_logic():
     assert memory_style(ECP5_85F, 512, 16) is MemoryStyle.LOGIC
     assert memory_style(UP5K, 8, 150) is MemoryStyle.LOGIC
     assert memory_style(UP5K, 8, 160) is MemoryStyle.BLOCK
+
+
+def test_deep_memories_are_logic_only_where_asked_for():
+    assert memory_style(UP5K, 1, 256) is MemoryStyle.LOGIC
+    assert memory_style(UP5K, 1, 257) is MemoryStyle.BLOCK
+    assert memory_style(replace(UP5K, memories=Cell.LUT), 1, 257) is MemoryStyle.LOGIC
 
 
 def test_wide_memories_are_not_logic():
