@@ -138,12 +138,12 @@ class ParallelWindowUnit(wiring.Component):
         """
         if self.pace == 1:
             return Const(0)
-        wait = Signal(range(self.pace))
+        wait, waits = Signal(range(self.pace)), Signal()
         with m.If(en & ended):
-            m.d.sync += wait.eq(self.pace - 2)
-        with m.Elif(wait != 0):
-            m.d.sync += wait.eq(wait - 1)
-        return ended | (wait != 0)
+            m.d.sync += [wait.eq(self.pace - 2), waits.eq(self.pace > 2)]
+        with m.Elif(waits):
+            m.d.sync += [wait.eq(wait - 1), waits.eq(wait != 1)]
+        return ended | waits
 
     def _rows_above(self, m, en, read, column):
         """Pixels of the rows above, the nearest one first, in the cycle of ``read``."""

@@ -219,8 +219,11 @@ class SlidingWindowUnit(wiring.Component):
         w = self.windows
         kept = [w.first_row(r) * w.row_words for r in range(w.rows)]
         releases = [w.released(r) - kept[r] for r in range(w.rows)]
-        release = Mux(step & tap.end_of_row, _entry(releases, tap.row), 0)
-        m.d.sync += filled.eq(filled + came - release)
+        # A step comes late in its cycle: it chooses among sums, instead of being added.
+        with m.If(step & tap.end_of_row):
+            m.d.sync += filled.eq(filled + came - _entry(releases, tap.row))
+        with m.Else():
+            m.d.sync += filled.eq(filled + came)
 
         # What each window needs beyond the one before it. In the middle of a row, the row does not
         # matter.
@@ -238,7 +241,10 @@ class SlidingWindowUnit(wiring.Component):
             if w.columns + column >= 0:
                 with m.If(place):
                     m.d.comb += following.eq(_entry(more[:, column], tap.row))
-        m.d.sync += ahead.eq(ahead + came - Mux(step & tap.end_of_window, following, 0))
+        with m.If(step & tap.end_of_window):
+            m.d.sync += ahead.eq(ahead + came - following)
+        with m.Else():
+            m.d.sync += ahead.eq(ahead + came)
 
     def _outside(self, m, tap):
         """Whether a tap is outside the frame."""
