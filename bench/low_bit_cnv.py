@@ -22,7 +22,7 @@ from xnorflow.sw.frontend.qonnx.importing import import_onnx
 
 CASES = {
     "cnv_1w2a": Case(ECP5_85F, 16_200, 50_000_000),
-    "cnv_2w2a": Case(ECP5_85F, 41_472, 50_000_000),
+    "cnv_2w2a": Case(ECP5_85F, 82_944, 50_000_000),
 }
 BNN_PYNQ = {
     "cnv_1w2a": {"peer_luts": 40_321, "peer_frames_per_second": 9_150},
