@@ -23,17 +23,24 @@ def counter(m, name, length, step):
     return count, last
 
 
-def level(m, name, most, *, up, down, init=0):
-    """Count what comes and goes, 0…``most``.
+def level(m, name, most, *, up, down):
+    """Count what comes and goes, from 0 to ``most``.
 
     Returns
     -------
+    count : :class:`Signal`
     some : :class:`Signal`
-        Whether there is any: a register, which ``up`` and ``down`` reach through a single table.
+        Whether there is any.
+    room : :class:`Signal`
+        Whether there are fewer than ``most``. Both are registers, too, which ``up`` and ``down``
+        reach through a single table.
     """
-    count = Signal(range(most + 1), name=name, init=init)
-    some = Signal(name=f"some_{name}", init=init > 0)
-    m.d.sync += count.eq(count + up - down)
+    count = Signal(range(most + 1), name=name)
+    some, room = Signal(name=f"some_{name}"), Signal(name=f"room_{name}", init=1)
     with m.If(up != down):
-        m.d.sync += some.eq(up | (count != 1))
-    return some
+        m.d.sync += [
+            count.eq(count + Mux(up, 1, -1)),
+            some.eq(up | (count != 1)),
+            room.eq(down | (count != most - 1)),
+        ]
+    return count, some, room

@@ -211,9 +211,8 @@ class Operands(wiring.Component):
                 with m.Elif(last_synapse):
                     m.d.sync += get.eq(rewind)
 
-        # Words that no step has read yet, and places that the last neuron fold has given back.
-        unread = level(m, "unread", depth, up=write.en, down=step & first_neuron)
-        m.d.comb += self.i.ready.eq(
-            level(m, "space", depth, up=step & last_neuron, down=write.en, init=depth)
-        )
+        # Words that no step has read yet, and all that the last neuron fold has not given back.
+        _, unread, _ = level(m, "unread", depth, up=write.en, down=step & first_neuron)
+        _, _, room = level(m, "kept", depth, up=write.en, down=step & last_neuron)
+        m.d.comb += self.i.ready.eq(room)
         return read.data, unread

@@ -1,9 +1,10 @@
 """A queue of words."""
 
 from amaranth import *
-from amaranth.lib import fifo, stream, wiring
+from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from xnorflow.hw.arithmetic.counters import counter, level
 from xnorflow.hw.arithmetic.resources import Resources, buffer
 from xnorflow.hw.streams.stage import StreamStage
 from xnorflow.hw.streams.words import map_layout
@@ -52,15 +53,34 @@ class Fifo(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         payload = Value.cast(self.i.payload)
-        m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=len(payload), depth=self.depth)
+        word = Value.cast(self.o.payload)
+        put, take = Signal(), Signal()
+        m.d.comb += put.eq(self.i.valid & self.i.ready)
+        if self.depth == 1:
+            m.d.comb += self.i.ready.eq(~self.o.valid)
+            with m.If(put):
+                m.d.sync += [word.eq(payload), self.o.valid.eq(1)]
+            with m.Elif(self.o.ready):
+                m.d.sync += self.o.valid.eq(0)
+            return m
+
+        # The last word is the memory's output.
+        depth = self.depth - 1
+        m.submodules.memory = words = memory.Memory(shape=len(payload), depth=depth, init=[])
+        write, read = words.write_port(), words.read_port()
+        _, some, room = level(m, "level", depth, up=put, down=take)
         m.d.comb += [
-            queue.w_data.eq(payload),
-            queue.w_en.eq(self.i.valid),
-            self.i.ready.eq(queue.w_rdy),
-            Value.cast(self.o.payload).eq(queue.r_data),
-            self.o.valid.eq(queue.r_rdy),
-            queue.r_en.eq(self.o.ready),
+            self.i.ready.eq(room),
+            take.eq(some & (~self.o.valid | self.o.ready)),
+            write.addr.eq(counter(m, "put", depth, put)[0]),
+            write.data.eq(payload),
+            write.en.eq(put),
+            read.addr.eq(counter(m, "take", depth, take)[0]),
+            read.en.eq(take),
+            word.eq(read.data),
         ]
+        with m.If(~self.o.valid | self.o.ready):
+            m.d.sync += self.o.valid.eq(some)
         return m
 
 

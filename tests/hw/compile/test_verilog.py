@@ -81,8 +81,8 @@ def test_memories_have_their_contents_in_short_blocks():
 def test_what_is_written_starts_undefined():
     """Filled with zeros, a simulation would not show that something depends on them."""
     text = component_verilog(Tables(), "tables")
-    module = re.search(r"module \\tables\.fifo\.queue ?\(.*?endmodule", text, re.DOTALL)[0]
-    assert re.search(r"reg \[7:0\] storage \[14:0\];", module)
+    module = re.search(r"module \\tables\.fifo ?\(.*?endmodule", text, re.DOTALL)[0]
+    assert re.search(r"reg \[7:0\] memory \[14:0\];", module)
     assert "initial" not in module
 
 
