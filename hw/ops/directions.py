@@ -51,20 +51,31 @@ class Direction:
 
 
 def position(m, direction, place, last, step, name):
-    """Facts that follow from a ``place`` along a direction; with each ``step`` it moves on."""
+    """Facts that follow from a ``place`` along a direction; with each ``step`` it moves on.
+
+    Those on which a step may depend, ``inside`` and ``delivers``, are registers.
+    """
     axis = direction.axis
     phase = Signal(range(axis.stride), name=f"{name}_phase", init=axis.before % axis.stride)
-    following = Mux(phase == axis.stride - 1, 0, phase + 1)
+    first, last_phase = int(direction.ends[0]), (axis.span - 1) % axis.stride
+    next_place = Mux(last, 0, place + 1)
+    next_phase = Mux(last, phase.init, Mux(phase == axis.stride - 1, 0, phase + 1))
+    inside = Signal(name=f"{name}_inside", init=1)
+    delivers = Signal(name=f"{name}_delivers", init=first == 0 and phase.init == last_phase)
     with m.If(step):
-        m.d.sync += phase.eq(Mux(last, phase.init, following))
-    ends = phase == (axis.span - 1) % axis.stride
-    first, *_ = direction.ends
+        m.d.sync += [
+            phase.eq(next_phase),
+            inside.eq(direction.places == direction.side or next_place < direction.side),
+            delivers.eq(
+                (next_phase == last_phase) & (next_place >= first) & (next_place < direction.end)
+            ),
+        ]
     return {
         "first": place == 0,
         "begins": phase == 0,
-        "ends": ends,
-        "inside": place < direction.side,
-        "delivers": ends & (place >= int(first)) & (place < direction.end),
+        "ends": phase == last_phase,
+        "inside": inside,
+        "delivers": delivers,
     }
 
 
