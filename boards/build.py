@@ -2,8 +2,8 @@
 
 import json
 import re
-import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -12,7 +12,8 @@ from pathlib import Path
 from xnorflow.boards.host import BAUD
 from xnorflow.boards.netlist import tidy_netlist
 from xnorflow.boards.plan import check_plan
-from xnorflow.boards.report import Timing, Usage, read_timing, read_usage
+from xnorflow.boards.report import Timing, Usage
+from xnorflow.boards.route import REPORT, Placement, Refusal, route, run_tool
 from xnorflow.boards.target import Target
 from xnorflow.boards.tools import find_tools
 from xnorflow.boards.top import BoardTop
@@ -23,10 +24,9 @@ from xnorflow.hw.compile.design import Design
 from xnorflow.hw.families.device import Cell
 
 
-__all__ = ["PLACED", "BuildReport", "Stage", "build"]
+__all__ = ["PLACED", "BuildReport", "Stage", "build", "place"]
 
 _TOP = "top"
-_REPORT = "timing.json"
 PLACED = f"{_TOP}.pnr.json"
 """Netlist of a build's folder after place and route, with the place of every cell."""
 
@@ -55,6 +55,8 @@ class BuildReport:
     timing : Timing
         How fast it could run, after routing.
     cycles_per_frame : int
+    seeds : tuple of Placement
+        What was placed and routed, the fastest first: the bitstream is of that one.
     """
 
     target: Target
@@ -63,6 +65,7 @@ class BuildReport:
     clock: int
     timing: Timing
     cycles_per_frame: int
+    seeds: tuple[Placement, ...] = ()
 
     @property
     def frames_per_second(self) -> float:
@@ -75,6 +78,20 @@ class BuildReport:
         return self.timing.fmax / self.cycles_per_frame
 
 
+@dataclass(frozen=True)
+class _Job:
+    """What is to be built, and how."""
+
+    design: Design
+    target: Target
+    directory: Path
+    clock: int
+    baud: int
+    seeds: Sequence[int]
+    workers: int
+    begin: Callable[[Stage], None]
+
+
 def build(
     design: Design,
     target: Target,
@@ -83,6 +100,8 @@ def build(
     clock: int | None = None,
     baud: int = BAUD,
     seed: int = 1,
+    seeds: int = 1,
+    workers: int = 1,
     progress: Callable[[Stage], None] | None = None,
 ) -> BuildReport:
     """Build the bitstream of a design with its host link.
@@ -102,6 +121,10 @@ def build(
         Bits per second on the line to the host.
     seed : int
         Of nextpnr.
+    seeds : int
+        How many, from ``seed`` on, the netlist is placed and routed with; the fastest is kept.
+    workers : int
+        How many of them are at work at once.
     progress : callable
         Called when a stage begins.
 
@@ -121,29 +144,69 @@ def build(
     >>> design = xnorflow.choose_for(network, board)  # doctest: +SKIP
     >>> xnorflow.build(design, board, Path("out"))  # doctest: +SKIP
     """
-    begin = progress or (lambda _: None)
     clock = target.clock if clock is None else clock
     bitstream = directory / f"{target.name}.{target.device.family.suffix}"
-
+    job = _Job(
+        design, target, directory, clock, baud, range(seed, seed + seeds), workers,
+        progress or (lambda _: None),
+    )  # fmt: skip
     check_plan(design, target)
     with locked(directory):
         remove_file(bitstream)
-        begin(Stage.ELABORATE)
-        platform = target.platform()
-        platform.get_carry_adders = partial(_carry_adders, platform, CarryCells("carry_adders"))
-        plan = platform.build(
-            BoardTop(design, target, clock=clock, baud=baud),
-            name=_TOP,
-            do_build=False,
-            nextpnr_opts=f"{target.device.family.placement} --seed {seed} "
-            f"--freq {clock / 1e6:g} --timing-allow-fail --report {_REPORT}",
-            synth_opts=target.device.synthesis_options,
-        )
-        try:
-            timing, usage = _make(plan, design, target, directory, bitstream, clock, begin)
-        except OSError as error:
-            raise ToolError(f"{error.filename or directory}: {error.strerror}") from None
-    return BuildReport(target, bitstream, usage, clock, timing, design.cycles_per_frame)
+        plan = _elaborate(job)
+        with _explained(directory):
+            placements = _make(job, plan, bitstream)
+    best = placements[0]
+    return BuildReport(
+        target, bitstream, best.usage, clock, best.timing, design.cycles_per_frame,
+        tuple(placements),
+    )  # fmt: skip
+
+
+def place(
+    design: Design,
+    target: Target,
+    directory: Path,
+    *,
+    clock: int | None = None,
+    seeds: Sequence[int] = (1,),
+) -> list[Placement]:
+    """Place and route a design with its host link, however fast it is; there is no bitstream.
+
+    The parameters and errors are those of `build`. Placements are the fastest first.
+    """
+    clock = target.clock if clock is None else clock
+    job = _Job(design, target, directory, clock, BAUD, seeds, 1, lambda _: None)
+    check_plan(design, target)
+    with locked(directory):
+        plan = _elaborate(job)
+        with _explained(directory):
+            return _route(job, plan)[0]
+
+
+@contextmanager
+def _explained(directory):
+    """Make a sentence of an OSError."""
+    try:
+        yield
+    except OSError as error:
+        raise ToolError(f"{error.filename or directory}: {error.strerror}") from None
+
+
+def _elaborate(job):
+    """Amaranth's plan of a build: its files and commands."""
+    job.begin(Stage.ELABORATE)
+    target = job.target
+    platform = target.platform()
+    platform.get_carry_adders = partial(_carry_adders, platform, CarryCells("carry_adders"))
+    return platform.build(
+        BoardTop(job.design, target, clock=job.clock, baud=job.baud),
+        name=_TOP,
+        do_build=False,
+        nextpnr_opts=f"{target.device.family.placement} --seed {job.seeds[0]} "
+        f"--freq {job.clock / 1e6:g} --timing-allow-fail --report {REPORT}",
+        synth_opts=target.device.synthesis_options,
+    )
 
 
 def _carry_adders(platform, cells, adders):
@@ -153,42 +216,52 @@ def _carry_adders(platform, cells, adders):
     return instance
 
 
-def _make(plan, design, target, directory, bitstream, clock, begin):
-    """Run the tools; gives how fast it is, and the cells."""
-    # What may come after packing is for loaders other than ours.
-    synthesis, placement, packing, *_ = json.loads(plan.files["build_top.json"])["commands"]
-    tools = find_tools([synthesis[0], placement[0], packing[0]])
+def _make(job, plan, bitstream):
+    """Run the tools; gives the placements, the fastest first."""
+    placements, packing = _route(job, plan)
+    _check_clock(job, placements[0].timing)
+    job.begin(Stage.PACK)
+    run_tool(packing, job.directory)
+    (job.directory / f"{_TOP}{bitstream.suffix}").replace(bitstream)
+    return placements
 
-    def run(stage, name, *arguments, log=None):
-        begin(stage)
-        _run([str(tools[name]), *arguments], directory, log)
+
+def _route(job, plan):
+    """Synthesise, place and route; gives the placements, and the command that packs the first."""
+    design, target, directory = job.design, job.target, job.directory
+    # What may come after packing is for loaders other than ours.
+    commands = json.loads(plan.files["build_top.json"])["commands"][:3]
+    tools = find_tools([name for name, *_ in commands])
+    synthesis, placement, packing = ([str(tools[name]), *rest] for name, *rest in commands)
 
     plan.files[f"{_TOP}.il"] = _without_brackets(plan.files[f"{_TOP}.il"])
     for name, content in plan.files.items():
         (directory / name).write_text(content, encoding="utf-8")
-    run(Stage.SYNTHESISE, *synthesis, log=directory / f"{_TOP}.rpt")
+    job.begin(Stage.SYNTHESISE)
+    run_tool(synthesis, directory, directory / f"{_TOP}.rpt")
     tidy_netlist(directory / f"{_TOP}.json", target.device.family)
     if "--write" not in placement:  # as Gowin's packer has it
         placement += ["--write", PLACED]
-    log = directory / f"{_TOP}.tim"
-    log.unlink(missing_ok=True)
-    try:
-        run(Stage.PLACE_AND_ROUTE, *placement)
-    except ToolError:
-        _check_fit(design, target, log)
-        raise
-    timing = read_timing((directory / _REPORT).read_text())
-    margin = target.device.family.fmax_margin
-    if timing.fmax < clock * margin:
-        kept = "" if margin == 1 else f" with the margin of {margin - 1:.0%} that is kept here"
-        raise DesignError(
-            f"{design.network.name} is too slow: routed for the {target.title} it reaches "
-            f"{timing.fmax / 1e6:.2f} MHz, not {clock / 1e6:g} MHz{kept}, because of the path from "
-            f"{timing.critical_path}; try another seed, or a lower clock"
-        )
-    run(Stage.PACK, *packing)
-    (directory / f"{_TOP}{bitstream.suffix}").replace(bitstream)
-    return timing, read_usage(log.read_text())
+    job.begin(Stage.PLACE_AND_ROUTE)
+    placements = route(
+        placement, directory, job.seeds, needs=[*plan.files, f"{_TOP}.json"],
+        refusal=Refusal(design.network.name, target.title), workers=job.workers,
+    )  # fmt: skip
+    return placements, packing
+
+
+def _check_clock(job, timing):
+    """Refuse what is too slow for its clock."""
+    margin = job.target.device.family.fmax_margin
+    if timing.fmax >= job.clock * margin:
+        return
+    kept = "" if margin == 1 else f" with the margin of {margin - 1:.0%} that is kept here"
+    another = "another seed" if len(job.seeds) == 1 else "other seeds"
+    raise DesignError(
+        f"{job.design.network.name} is too slow: routed for the {job.target.title} it reaches "
+        f"{timing.fmax / 1e6:.2f} MHz, not {job.clock / 1e6:g} MHz{kept}, because of the path from "
+        f"{timing.critical_path}; try {another}, or a lower clock"
+    )
 
 
 def _without_brackets(rtlil: str) -> str:
@@ -197,43 +270,3 @@ def _without_brackets(rtlil: str) -> str:
     abc9 takes a wire that is called ``lanes[3]`` for bit 3 of ``lanes``, and then fails.
     """
     return re.sub(r"\\\S+", lambda name: re.sub(r"\[(\d+)\]", r".\1", name[0]), rtlil)
-
-
-def _run(command: list[str], directory: Path, log: Path | None) -> None:
-    """Run a tool in the folder of a build: those of YoWASP see no other.
-
-    Some say in a ``log``, and nowhere else, why they fail.
-    """
-    if log is not None:
-        log.unlink(missing_ok=True)
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True)
-    if done.returncode != 0:
-        said = done.stderr + done.stdout
-        if log is not None and log.exists():
-            said += log.read_text(encoding="utf-8", errors="replace")
-        lines = [line.strip() for line in said.splitlines() if line.strip()]
-        errors = [line for line in lines if line.startswith("ERROR")]
-        reason = (errors or lines[-1:] or [f"exit code {done.returncode}"])[0]
-        raise ToolError(f"{Path(command[0]).name} failed in {directory}: {reason}")
-
-
-def _check_fit(design: Design, target: Target, log: Path) -> None:
-    """Raise a DesignError if the log of a failed placement says that something is too large."""
-    text = log.read_text() if log.exists() else ""
-    usage = read_usage(text)
-    excess = [
-        f"{use.used} {cell.value} of {use.available} ({use.used - use.available} too many)"
-        for cell, use in usage.items()
-        if use.used > use.available
-    ]
-    if excess:
-        raise DesignError(
-            f"{design.network.name} does not fit the {target.title}: "
-            f"it takes {' and '.join(excess)}"
-        ) from None
-    if "at utilisation limit" in text and Cell.LUT in usage:
-        luts = usage[Cell.LUT]
-        raise DesignError(
-            f"{design.network.name} does not fit the {target.title}: no place is found for all of "
-            f"its {luts.used} look-up tables among {luts.available}"
-        ) from None

@@ -15,6 +15,8 @@ ONE = Workers(1)
 def halve(common, piece):
     """Half of a number; odd ones do not work out, and 0 is a mistake of ours."""
     common["done"].append(piece)
+    if piece < 0:
+        raise ToolError("there is no divider")
     if piece % 2:
         raise DesignError(f"{piece} is odd")
     return {"half": common["dividend"] * 2 // piece, "process": os.getpid()}
@@ -34,6 +36,11 @@ def test_a_piece_that_fails_ends_no_other():
     assert found["b"].error == "ZeroDivisionError: integer division or modulo by zero"
     assert not found["b"].lasting
     assert found["c"].value["half"] == 3
+
+
+def test_what_a_tool_lacks_today_it_may_have_tomorrow():
+    found = outcomes({"a": -2}, common=common(), workers=ONE)
+    assert found["a"] == Outcome("a", error="there is no divider", lasting=False)
 
 
 def test_no_piece_is_done_twice(tmp_path):

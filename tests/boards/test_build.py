@@ -8,7 +8,7 @@ import pytest
 from tests.boards.test_report import ECP5_LOG, ICE40_LOG, path, report
 from tests.boards.test_top import tiny_design
 from xnorflow.boards import build as build_module
-from xnorflow.boards.build import Stage, build
+from xnorflow.boards.build import Stage, build, place
 from xnorflow.boards.plan import link_resources
 from xnorflow.boards.report import Usage
 from xnorflow.boards.targets import ICEBREAKER, TARGETS, ULX3S_85F, find_target
@@ -179,6 +179,40 @@ def test_keeps_a_margin_where_the_timing_is_not_exact(tmp_path, fake_tools):
         else:
             with pytest.raises(DesignError, match="not 27 MHz with the margin of 25% that is kept"):
                 build(tiny_design(board), board, tmp_path)
+
+
+# Reaches as many MHz as the seed says, but none with seed 3.
+SEEDED = f"""
+seed = int(sys.argv[sys.argv.index('--seed') + 1])
+if seed == 3:
+    sys.exit('ERROR: no way')
+assert open('top.json').read(), open('top.pcf').read()
+open('top.tim', 'w').write({ICE40_LOG!r})
+open('timing.json', 'w').write({REPORT!r}.replace('36.29', str({{2: 30, 4: 25}}.get(seed, 20))))
+open('top.asc', 'w').write(str(seed))
+"""
+
+
+def test_keeps_the_fastest_of_several_seeds(tmp_path, fake_tools):
+    calls = tmp_path / "calls"
+    fake_tools(
+        nextpnr=SEEDED,
+        yosys=f"open({str(calls)!r}, 'a').write('x')\n" + GOOD["yosys"],
+        pack="open('top.bin', 'w').write(open('top.asc').read())",
+    )
+    design, folder = tiny_design(ICEBREAKER), tmp_path / "bits"
+    report = build(design, ICEBREAKER, folder, seeds=4, workers=2)
+    found = [(each.seed, each.timing.fmax) for each in report.seeds]
+    assert found == [(2, 30e6), (4, 25e6), (1, 20e6)]
+    assert (report.timing.fmax, report.bitstream.read_text()) == (30e6, "2")
+    assert calls.read_text() == "x"
+    assert '"achieved": 30' in (folder / "timing.json").read_text()
+    assert not list(folder.glob("seed-*"))
+
+    placed = place(design, ICEBREAKER, tmp_path / "placed", clock=39_750_000, seeds=(3, 5))
+    assert [(each.seed, each.timing.fmax) for each in placed] == [(5, 20e6)]
+    with pytest.raises(ToolError, match=r"^nextpnr-ice40 failed in .*seed-3: ERROR: no way$"):
+        place(design, ICEBREAKER, tmp_path / "placed", seeds=(3, 3))
 
 
 @pytest.mark.parametrize(

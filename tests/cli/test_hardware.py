@@ -13,6 +13,7 @@ from tests.cli.conftest import NETWORK
 from tests.hw.networks import dynamic_net, random_conv_net
 from xnorflow.boards.build import Stage
 from xnorflow.boards.report import Timing, Usage
+from xnorflow.boards.route import Placement
 from xnorflow.files import locked
 from xnorflow.hw.arithmetic.resources import Resources
 from xnorflow.hw.families.device import Cell
@@ -202,12 +203,12 @@ def test_what_is_built_leaves_room_for_the_link(cli, files, monkeypatch):
 
 
 def test_a_build_shows_how_long_each_stage_takes(cli, files, monkeypatch):
-    def make(plan, design, target, directory, bitstream, clock, begin):
+    def make(job, plan, bitstream):
         for stage in Stage:
             if stage is not Stage.ELABORATE:
-                begin(stage)
+                job.begin(stage)
         time.sleep(1.1)
-        return Timing(36.29e6, None), {Cell.LUT: Usage(1383, 5280)}
+        return [Placement(1, {Cell.LUT: Usage(1383, 5280)}, Timing(36.29e6, None))]
 
     monkeypatch.setattr("xnorflow.boards.build._make", make)
     code, out, _ = cli("build", "net.xnf", "-o", "bits", "--board", "icebreaker")

@@ -1,5 +1,6 @@
 """Commands for hardware: its plan, Verilog, simulation and bitstreams."""
 
+import os
 import shlex
 import tempfile
 from dataclasses import replace
@@ -29,6 +30,7 @@ from xnorflow.cli.options import (
     RecomputeOption,
     ReportOption,
     ResetOption,
+    SeedsOption,
     SingleOption,
     WeightsArgument,
 )
@@ -261,8 +263,13 @@ def build(
     recompute: RecomputeOption = False,
     clock: ClockOption = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of place and route.")] = 1,
+    seeds: SeedsOption = 1,
 ) -> None:
-    """Build a bitstream: the accelerator, and the link to the host."""
+    """Build a bitstream: the accelerator, and the link to the host.
+
+    Of several seeds, from --seed on, the fastest is kept; as many are at work at once as there are
+    cores.
+    """
     from xnorflow.boards.targets import find_target
 
     target = find_target(board)
@@ -273,6 +280,7 @@ def build(
         kept=f"the tools' files so far are in {out}; the same command starts again",
         clock=clock,
         seed=seed,
+        seeds=seeds,
         reported=True,
         cycles=cycles,
         fps=fps,
@@ -295,6 +303,7 @@ def build_for(
     kept: str,
     clock: float | None = None,
     seed: int = 1,
+    seeds: int = 1,
     reported: bool = False,
     **rate: Any,
 ) -> Path:
@@ -320,6 +329,8 @@ def build_for(
             out,
             clock=None if clock is None else _hertz(clock),
             seed=seed,
+            seeds=seeds,
+            workers=os.cpu_count() or 1,
             progress=show,
         )
     table = Table("", "", show_header=False)
@@ -328,6 +339,9 @@ def build_for(
     guessed = "" if target.device.family.fmax_margin == 1 else ", by delays that are partly guesses"
     fastest = f"{report.timing.fmax / 1e6:.1f} MHz{guessed}"
     table.add_row("clock", f"{report.clock / 1e6:g} MHz, could be {fastest}")
+    if seeds > 1:
+        found = ", ".join(f"{each.seed}: {each.timing.fmax / 1e6:.1f}" for each in report.seeds)
+        table.add_row("MHz by seed", found)
     if report.timing.critical_path is not None:
         table.add_row("critical path", str(report.timing.critical_path))
     table.add_row("frames a second", f"{report.frames_per_second:,.0f}")
@@ -337,7 +351,8 @@ def build_for(
         from xnorflow.report.placement import build_facts
 
         facts = facts_of(design, target, clock)
-        write_report(out, "build", facts, build=build_facts(report, facts.layers, seed=seed))
+        built = build_facts(report, facts.layers, seed=report.seeds[0].seed)
+        write_report(out, "build", facts, build=built)
     return report.bitstream
 
 

@@ -27,9 +27,12 @@ __all__ = [
     "RecomputeOption",
     "ReportOption",
     "ResetOption",
+    "SchedulerOption",
+    "SeedsOption",
     "SingleOption",
     "ThreadsOption",
     "WeightsArgument",
+    "WorkersOption",
 ]
 
 NetworkArgument = Annotated[
@@ -135,4 +138,17 @@ ResetOption = Annotated[
     typer.Option(
         "--reset", help="Name of the reset: rst, active high, or aresetn, active low, with aclk."
     ),
+]
+SeedsOption = Annotated[
+    int, typer.Option("--seeds", min=1, help="Of place and route: the fastest of so many is kept.")
+]
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler", help="Address of a Dask scheduler whose workers do it, tcp://host:8786."
+    ),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, help="Processes on this machine; one for each core if none."),
 ]
