@@ -1,5 +1,7 @@
 """Top module of a board: the accelerator with its link, clock and pins."""
 
+from contextlib import suppress
+
 from amaranth import *
 from amaranth.lib import io
 
@@ -10,10 +12,12 @@ from xnorflow.boards.uart import MIN_DIVISOR
 from xnorflow.errors import DesignError
 from xnorflow.frames import value_bytes
 from xnorflow.hw.compile.design import Design
+from xnorflow.ir import FeatureMap
 
 
-__all__ = ["BoardTop", "line_divisor"]
+__all__ = ["BoardTop", "fastest_clock", "line_cycles", "line_divisor"]
 
+_STEP = 250_000  # Hz
 _TOLERANCE = 0.02  # of the baud rate; the receiver bears twice that
 
 
@@ -29,6 +33,27 @@ def line_divisor(clock: int, baud: int) -> int:
     if divisor < MIN_DIVISOR or abs(clock / divisor / baud - 1) > _TOLERANCE:
         raise DesignError(f"a clock of {clock / 1e6:g} MHz does not give {baud} baud")
     return divisor
+
+
+def line_cycles(frame: FeatureMap, clock: int, baud: int) -> int:
+    """Return the clock cycles from one frame on the line to the next, at the fastest."""
+    return 10 * line_divisor(clock, baud) * frame.size * value_bytes(frame.type)
+
+
+def fastest_clock(target: Target, most: float, baud: int) -> int | None:
+    """Return the highest clock of at most so many Hz that a board and its line work with, if any.
+
+    Of what a PLL makes, it is a multiple of 250 kHz.
+    """
+    clocks = {target.oscillator}
+    if target.device.family.pll is not None:
+        made = (clock for clock, _ in target.device.family.pll.candidates(target.oscillator))
+        clocks |= {int(clock) for clock in made if clock % _STEP == 0}
+    for clock in sorted((clock for clock in clocks if clock <= most), reverse=True):
+        with suppress(DesignError):
+            line_divisor(clock, baud)
+            return clock
+    return None
 
 
 class BoardTop(Elaboratable):
@@ -55,8 +80,7 @@ class BoardTop(Elaboratable):
         self.clock = clock
         divisor = line_divisor(clock, baud)
         # Nothing on the line waits, and only a layer's window is stored.
-        frame = design.network.input
-        cycles = 10 * divisor * frame.size * value_bytes(frame.type)
+        cycles = line_cycles(design.network.input, clock, baud)
         if design.cycles_per_frame > cycles:
             raise DesignError(
                 f"{design.network.name} takes {design.cycles_per_frame} cycles a frame, but the "

@@ -1,5 +1,6 @@
 """The report that commands for hardware write into a folder."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from xnorflow.report.facts import BuildFacts, DesignFacts, Report, SimulationFacts
 
 
-__all__ = ["facts_of", "write_report"]
+__all__ = ["facts_of", "page_or_hint", "write_report"]
 
 
 def facts_of(design: "Design", place: "Target | Device", clock: float | None) -> "DesignFacts":
@@ -51,13 +52,22 @@ def write_report(
 
 
 def _page(report: "Report") -> str | None:
-    try:
+    def make() -> str:
         from xnorflow.report.page import page
+
+        return page(report)
+
+    return page_or_hint(make)
+
+
+def page_or_hint(make: Callable[[], str]) -> str | None:
+    """The page that ``make`` makes, or, where what it needs is missing, a hint in the terminal."""
+    try:
+        with console.status("writing the report …"):
+            return make()
     except ModuleNotFoundError as error:
         # Those that the page is made with, and no mistake of ours.
         if error.name not in ("jinja2", "markupsafe", "matplotlib"):
             raise
         console.print("for a report of this as a page, `pip install 'xnorflow[report]'`")
         return None
-    with console.status("writing the report …"):
-        return page(report)

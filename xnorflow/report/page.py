@@ -1,6 +1,7 @@
 """The page of a report: one HTML file that loads nothing."""
 
 from importlib.resources import files
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -10,7 +11,7 @@ from xnorflow.report.graph import HEIGHT, WIDTH, draw
 from xnorflow.report.plots import PALETTE, confusion_plot, floor_plan, time_line
 
 
-__all__ = ["page"]
+__all__ = ["page", "render"]
 
 _WORST = 5
 """Confusions that are named."""
@@ -18,16 +19,10 @@ _WORST = 5
 
 def page(report: Report) -> str:
     """HTML of a report; the same report gives the same text."""
-    environment = Environment(
-        loader=PackageLoader("xnorflow.report", "page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     design, simulation, build = report.design, report.simulation, report.build
     colors = {layer.name: PALETTE[n % len(PALETTE)] for n, layer in enumerate(design.layers)}
-    return environment.get_template("report.html").render(
+    return render(
+        "report.html",
         report=report,
         design=design,
         simulation=simulation,
@@ -43,9 +38,20 @@ def page(report: Report) -> str:
         right=_right(simulation),
         worst=_worst(simulation),
         floor=_floor(build, colors),
-        style=_read("report.css"),
         script=_read("report.js"),
     )
+
+
+def render(template: str, **values: Any) -> str:
+    """HTML of a page in the style of all of them."""
+    environment = Environment(
+        loader=PackageLoader("xnorflow.report", "page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(style=_read("report.css"), **values)
 
 
 def _read(name: str) -> Markup:

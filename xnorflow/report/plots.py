@@ -1,18 +1,20 @@
 """Plots of a report, as SVG to put into a page."""
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from xnorflow.report.facts import LayerFacts, PlacedFacts
 
 
-__all__ = ["PALETTE", "confusion_plot", "floor_plan", "time_line"]
+__all__ = ["PALETTE", "FrontMark", "confusion_plot", "floor_plan", "front_plot", "time_line"]
 
 PALETTE = tuple(
     matplotlib.colors.to_hex(color)
@@ -36,6 +38,26 @@ _STYLE: dict[Any, Any] = {
 }
 _MOST_NUMBERS = 20
 """Classes up to which each count is written into its cell."""
+
+
+@dataclass(frozen=True)
+class FrontMark:
+    """A design in the plot of an exploration.
+
+    Attributes
+    ----------
+    rate : float
+        Frames a second.
+    estimate, luts : int
+        Look-up tables, estimated and placed; none if it is not.
+    best : bool
+        Whether no other design is better.
+    """
+
+    rate: float
+    estimate: int
+    luts: int | None
+    best: bool
 
 
 def time_line(layers: tuple[LayerFacts, ...], cycles: int) -> str:
@@ -99,6 +121,46 @@ def floor_plan(placed: tuple[PlacedFacts, ...], colors: Mapping[str, str]) -> st
         axes.set_xticks([])
         axes.set_yticks([])
         axes.spines[:].set_visible(True)
+    return svg.getvalue()
+
+
+def front_plot(series: Mapping[str, Sequence[FrontMark]]) -> str:
+    """Frames a second against look-up tables, a colour for each network on a board.
+
+    Discs are placed, and those of the front connected; circles are estimates, at the same rate.
+    """
+    with _figure(7.4, 4.6, "front") as (figure, svg):
+        axes = figure.subplots()
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        for n, (name, marks) in enumerate(series.items()):
+            color = PALETTE[2 * n % len(PALETTE)]
+            rates = [mark.rate for mark in marks]
+            axes.plot(
+                [mark.estimate for mark in marks], rates, "o", color=color, fillstyle="none",
+                markersize=5, linestyle="none", label=f"{name}, estimated",
+            )  # fmt: skip
+            placed = [(mark.luts, mark) for mark in marks if mark.luts is not None]
+            for luts, mark in placed:
+                ends = [mark.estimate, luts]
+                axes.plot(ends, [mark.rate] * 2, color=color, linewidth=0.8, alpha=0.5)
+            if placed:
+                axes.plot(
+                    [luts for luts, _ in placed], [mark.rate for _, mark in placed], "o",
+                    color=color, markersize=5, linestyle="none", label=f"{name}, placed",
+                )  # fmt: skip
+            front = [mark for mark in marks if mark.best]
+            axes.step(
+                [mark.estimate if mark.luts is None else mark.luts for mark in front],
+                [mark.rate for mark in front], where="post", color=color, linewidth=1.2,
+            )  # fmt: skip
+        axes.set_xlabel("look-up tables, with the link to the host")
+        axes.set_ylabel("frames a second")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter("{x:,.0f}")
+            axis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1.5, 0.6)))
+        axes.grid(True, which="both", linewidth=0.3, alpha=0.5)
+        axes.legend(frameon=False, fontsize=8)
     return svg.getvalue()
 
 
