@@ -46,6 +46,23 @@ def test_simulate_fails_when_the_hardware_is_wrong(cli, files, monkeypatch):
     assert "error: RTL and golden model differ: frame" in err
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_processes_share_the_frames(cli, files, workers):
+    pytest.importorskip("distributed", reason="`pip install 'xnorflow[cluster]'`")
+    many = np.random.default_rng(1).integers(0, 256, (20, 4, 4, 1), dtype=np.uint8)
+    np.save("many.npy", many)
+    arguments = "simulate", "net.xnf", "--input", "many.npy", "--all", "--output", "scores.npy"
+    code, out, err = cli(*arguments, "--workers", workers)
+    assert code == 0, err
+    assert "20 frames compared with the golden model: all scores are equal" in out
+    assert re.search(r"latency: (\d+), predicted \1", out)
+    assert np.array_equal(np.load("scores.npy"), golden(NETWORK, many).scores.numpy())
+    code, _, err = cli(*arguments, "--limit", 3)
+    assert (code, err.splitlines()[0]) == (
+        1, "error: --limit is for some of the frames, and --all for all of them",
+    )  # fmt: skip
+
+
 def test_plan_shows_what_each_part_costs(cli, files):
     save(random_conv_net(1), files / "conv.xnf")
     code, out, _ = cli("plan", "conv.xnf", "--board", "icebreaker", "--cycles", 1000)

@@ -13,6 +13,7 @@ from rich.table import Table
 from xnorflow.cache import redirect_tools
 from xnorflow.cli.interrupted import on_interrupt
 from xnorflow.cli.options import (
+    AllOption,
     AxiWidthOption,
     BoardOption,
     ClockOption,
@@ -30,12 +31,15 @@ from xnorflow.cli.options import (
     RecomputeOption,
     ReportOption,
     ResetOption,
+    SchedulerOption,
     SeedsOption,
     SingleOption,
     WeightsArgument,
+    WorkersOption,
 )
 from xnorflow.cli.report import facts_of, write_report
 from xnorflow.cli.shared import bar, console, load_frames, load_network, report_results, stages
+from xnorflow.cli.simulating import check_all, kept_by, report_cycles, run_frames, shared_by
 from xnorflow.errors import ToolError
 from xnorflow.files import check_output
 from xnorflow.hw.compile.ports import AxiPorts, ResetPort
@@ -44,7 +48,6 @@ from xnorflow.hw.streams.packets import FramesPerPacket
 
 if TYPE_CHECKING:
     from xnorflow.boards.targets import Target
-    from xnorflow.hw.compile.axi import ResultTiming
     from xnorflow.hw.compile.design import Design
     from xnorflow.hw.families.device import Device
     from xnorflow.ir import Network
@@ -184,14 +187,20 @@ def simulate(
         bool,
         typer.Option("--behavioural", help="Popcounts in behavioural form, for many frames."),
     ] = False,
+    all_: AllOption = False,
+    workers: WorkersOption = None,
+    scheduler: SchedulerOption = None,
     out: ReportOption = None,
 ) -> None:
-    """Run frames through the RTL, and compare every score with the golden model's."""
+    """Run frames through the RTL, and compare every score with the golden model's.
+
+    With --workers or --scheduler, processes share the frames, and an interrupted run goes on.
+    """
     from xnorflow.boards.targets import find_place
     from xnorflow.hw.compile.emit import generate as generate_files
     from xnorflow.sim.simulate import compile_accelerator, first_difference
-    from xnorflow.sim.simulate import simulate as run_simulation
 
+    check_all(limit, all_=all_)
     loaded = load_network(network, weights)
     ports = AxiPorts(axi_width, reset)
     if output is not None:
@@ -215,13 +224,15 @@ def simulate(
     design = _with_packets(design, frames_per_packet)
     with bar("golden model", len(images)) as advance:
         expected = golden(loaded, images, progress=advance)
-    kept = "nothing is kept but what has been compiled; the same command starts again"
-    with tempfile.TemporaryDirectory(prefix="xnorflow-") as folder, on_interrupt(lambda: kept):
+    shared = shared_by(workers, scheduler)
+    with (
+        tempfile.TemporaryDirectory(prefix="xnorflow-") as folder,
+        on_interrupt(lambda: kept_by(shared)),
+    ):
         with console.status("writing Verilog and compiling it; the first time takes a minute …"):
             generate_files(design, folder, behavioural=behavioural, ports=ports)
             compile_accelerator(folder)
-        with bar("simulating", len(images)) as advance:
-            result = run_simulation(folder, images, progress=advance, stall=stall)
+        result = run_frames(folder, images, stall=stall, workers=shared)
     form = "in behavioural form" if behavioural else "as they are built"
     console.print(
         f"{len(images)} frames in {result.seconds:.1f} s, {result.frames_per_second:,.0f} a "
@@ -236,7 +247,7 @@ def simulate(
     if not stall:
         from xnorflow.hw.compile.axi import result_timing
 
-        _report_cycles(
+        report_cycles(
             result_timing(design, ports),
             result.cycles_per_frame,
             result.latency,
@@ -361,19 +372,6 @@ def _with_packets(design: "Design", frames_per_packet: FramesPerPacket) -> "Desi
     if design.frames_per_packet is frames_per_packet:
         return design
     return replace(design, frames_per_packet=frames_per_packet)
-
-
-def _report_cycles(
-    predicted: "ResultTiming", cycles: int | None, latency: int, *, exact: bool
-) -> None:
-    """Say whether the measured cycles are the predicted ones; they must be."""
-    measured = [("latency", latency, predicted.latency, exact)]
-    if cycles is not None:
-        measured.append(("cycles a frame", cycles, predicted.cycles_per_frame, True))
-    for what, found, least, exact in measured:
-        console.print(f"{what}: {found}, predicted {'' if exact else 'at least '}{least}")
-        if found < least or (exact and found != least):
-            raise ToolError(f"the simulated {what} is not the predicted one")
 
 
 def _choose(

@@ -10,6 +10,7 @@ from xnorflow.hw.streams.packets import FramesPerPacket
 
 
 __all__ = [
+    "AllOption",
     "AxiWidthOption",
     "BoardOption",
     "ClockOption",
@@ -63,6 +64,7 @@ WeightsArgument = Annotated[
 LimitOption = Annotated[
     int | None, typer.Option("--limit", min=1, help="Use only the first so many frames.")
 ]
+AllOption = Annotated[bool, typer.Option("--all", help="All frames, as without --limit.")]
 InputOption = Annotated[
     Path | None, typer.Option("--input", help="Raw frames: a .npy file of integers, N×H×W×C.")
 ]
@@ -150,5 +152,9 @@ SchedulerOption = Annotated[
 ]
 WorkersOption = Annotated[
     int | None,
-    typer.Option("--workers", min=1, help="Processes on this machine; one for each core if none."),
+    typer.Option(
+        "--workers",
+        min=1,
+        help="Processes that share the work; more than one need Dask.",
+    ),
 ]
