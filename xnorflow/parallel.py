@@ -179,12 +179,12 @@ def _client(count: int, scheduler: str | None) -> Iterator[Any]:
     with ExitStack() as stack:
         place: Any = scheduler
         if scheduler is None:
-            place = stack.enter_context(
-                LocalCluster(
-                    n_workers=count, threads_per_worker=1, memory_limit=None,
-                    dashboard_address=None, silence_logs=logging.CRITICAL,
-                )
+            # Any port of this machine alone: several runs have a cluster each.
+            place = LocalCluster(
+                n_workers=count, threads_per_worker=1, memory_limit=None,
+                dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL,
             )  # fmt: skip
+            stack.enter_context(place)
         try:
             client = Client(place, timeout=_PATIENCE, set_as_default=False)
         except (OSError, ValueError, ImportError):
