@@ -48,3 +48,26 @@ def test_what_a_page_needs_is_named(cli, files, monkeypatch, missing):
     assert out.endswith("for a report of this as a page, `pip install 'xnorflow[report]'`\n")
     assert (files / "out" / "report.json").exists()
     assert not (files / "out" / "report.html").exists()
+
+
+def test_designs_are_shown_side_by_side(cli, files):
+    assert cli("generate", "net.xnf", "-o", "a", "--board", "icebreaker", "--cycles", 16)[0] == 0
+    boards = "--board", "ulx3s-85f", "--board", "icebreaker"
+    code, out, err = cli("compare", "a", "net.xnf", *boards, "--fastest", "-o", "pages")
+    assert code == 0, err
+    (head,) = (line for line in out.splitlines() if " net.xnf on ULX3S 85F " in line)
+    assert " a " in head
+    assert "net.xnf on iCEBreaker" in head
+    (cycles,) = (line for line in out.splitlines() if "cycles a frame" in line)
+    assert [cell.strip() for cell in cycles.split("│")[2:5]] == ["16", "1", "2"]
+    assert "the page is in pages/compare.html" in out
+    assert "xnorflow generate net.xnf -o a" in (files / "pages" / "compare.html").read_text()
+
+    code, _, err = cli("compare", "a")
+    assert code == 1
+    assert err.startswith("error: there is only one design to compare: ")
+    (files / "a" / "report.json").unlink()
+    code, _, err = cli("compare", "a", "a")
+    assert (code, err) == (
+        1, "error: a/report.json cannot be read: No such file or directory\n",
+    )  # fmt: skip

@@ -13,7 +13,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from xnorflow import __version__
-from xnorflow.cli import board, data, explore, hardware, networks, training
+from xnorflow.cli import board, compare, data, explore, hardware, networks, training
 from xnorflow.cli.interrupted import NOTHING_KEPT, InterruptError
 from xnorflow.errors import XnorflowError
 
@@ -80,6 +80,7 @@ app.command("info")(networks.info)
 app.command("eval")(networks.evaluate)
 app.command("plan")(hardware.plan)
 app.command("explore")(explore.explore)
+app.command("compare")(compare.compare)
 app.command("generate")(hardware.generate)
 app.command("simulate")(hardware.simulate)
 app.command("build")(hardware.build)
