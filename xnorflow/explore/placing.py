@@ -144,9 +144,15 @@ def point_of(choice: Choice, network: str, board: str, *, clock: int | None, see
 
 
 def results(
-    points: list[tuple[Point, Choice]], *, workers: Workers | None = None
+    points: list[tuple[Point, Choice]],
+    *,
+    workers: Workers | None = None,
+    store: Path | None = None,
 ) -> Iterator[Result]:
-    """Place and route all points, and give each as it comes: first those that are known."""
+    """Place and route all points, and give each as it comes: first those that are known.
+
+    They are kept in the folder ``store``, or else in ``points`` in the user's cache.
+    """
     networks: dict[str, bytes] = {}
     pieces, by_key = {}, {}
     for point, choice in points:
@@ -155,7 +161,7 @@ def results(
         piece = _piece(point, choice, digest(content))
         key = digest(piece.network, repr(piece), _board_text(point.board), _code())
         pieces[key], by_key[key] = piece, point
-    store = cache_folder() / "points"
+    store = cache_folder() / "points" if store is None else store
     for outcome in run_pieces(_place, pieces, common=networks, workers=workers, store=store):
         found = outcome.value and Found(**{
             **outcome.value, "cost": CostFacts(**outcome.value["cost"]),

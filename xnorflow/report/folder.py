@@ -60,8 +60,9 @@ def load(path: Path) -> Report:
     FormatError
         If it cannot be read, is no report, or is of another version.
     """
+    content = read_file(path)
     try:
-        return decode(json.loads(read_file(path)))
+        return decode(json.loads(content))
     except (FormatError, ValueError) as error:
         raise FormatError(f"{path}: {error}") from None
 
