@@ -96,6 +96,11 @@ class CobsEncoder(wiring.Component):
 
     A block of up to 254 bytes is collected before it is sent, because its length comes first.
 
+    Parameters
+    ----------
+    longest : :class:`int`, optional
+        Most bytes of a packet, if that is known; fewer than a block has take less logic.
+
     Members
     -------
     i : ``In(stream.Signature(packet_layout))``
@@ -105,34 +110,39 @@ class CobsEncoder(wiring.Component):
     i: In(stream.Signature(packet_layout))
     o: Out(stream.Signature(8))
 
+    def __init__(self, longest: int = _BLOCK):
+        self._longest = min(longest, _BLOCK)
+        super().__init__()
+
     def elaborate(self, platform):
         m = Module()
 
         m.submodules.block = block = memory.Memory(shape=8, depth=256, init=[])
         write, read = block.write_port(), block.read_port()
-        code = Signal(8, init=1)  # bytes in the block, and one more
-        index = Signal(8)  # of the next byte to send; the first one has 1
+        code = Signal(range(self._longest + 2), init=1)  # bytes in the block, and one more
+        index = Signal.like(code, init=0)  # of the next byte to send; the first one has 1
         byte = Signal(8, reset_less=True)  # block RAMs are slow: a register splits the path
         ended = Signal()
-        m.d.sync += byte.eq(read.data)
         m.d.comb += [
             write.addr.eq(code),
             write.data.eq(self.i.p.data),
             read.addr.eq(index),
             read.en.eq(~write.en),  # never both, which saves the logic for collisions
+            self.o.payload.eq(byte),
         ]
 
-        def send(byte, then):
-            m.d.comb += [self.o.payload.eq(byte), self.o.valid.eq(1)]
+        def send(then):
+            m.d.comb += self.o.valid.eq(1)
             with m.If(self.o.ready):
                 m.next = then
 
         with m.FSM():
             with m.State("Idle"):
+                m.d.sync += byte.eq(0)
                 with m.If(self.i.valid):
                     m.next = "Open"
             with m.State("Open"):
-                send(0, then="Collect")
+                send(then="Collect")
             with m.State("Collect"):
                 m.d.comb += self.i.ready.eq(1)
                 m.d.sync += [index.eq(1), ended.eq(self.i.p.end)]
@@ -142,24 +152,26 @@ class CobsEncoder(wiring.Component):
                     with m.Else():
                         m.d.comb += write.en.eq(1)
                         m.d.sync += code.eq(code + 1)
-                        with m.If(code == _BLOCK):
-                            m.next = "Code"
+                        if self._longest == _BLOCK:
+                            with m.If(code == _BLOCK):
+                                m.next = "Code"
             with m.State("Code"):
-                send(code, then="Fetch")
+                m.d.sync += byte.eq(code)
+                m.next = "Send"
+            with m.State("Send"):
+                send(then="Fetch")
             with m.State("Fetch"):
                 m.next = "Load"
                 with m.If(index == code):
                     m.d.sync += code.eq(1)
                     m.next = "Collect"
                     with m.If(ended):
+                        m.d.sync += byte.eq(0)
                         m.next = "Close"
             with m.State("Load"):
-                m.next = "Data"
-            with m.State("Data"):
-                send(byte, then="Fetch")
-                with m.If(self.o.ready):
-                    m.d.sync += index.eq(index + 1)
+                m.d.sync += [byte.eq(read.data), index.eq(index + 1)]
+                m.next = "Send"
             with m.State("Close"):
-                send(0, then="Idle")
+                send(then="Idle")
 
         return m

@@ -12,17 +12,21 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorflow.boards.cobs import CobsDecoder, CobsEncoder
-from xnorflow.boards.protocol import Info, Status, fingerprint
+from xnorflow.boards.protocol import CRC_BYTES, Info, Status, fingerprint
 from xnorflow.boards.replies import CrcAppender, ReplySender, result_of
 from xnorflow.boards.requests import RequestReceiver
 from xnorflow.boards.uart import UartReceiver, UartTransmitter
 from xnorflow.hw.compile.accelerator import Accelerator
 from xnorflow.hw.compile.design import Design
+from xnorflow.hw.families.device import Device
 from xnorflow.hw.streams.guard import frame_layout
 from xnorflow.hw.streams.words import value_shape
 
 
-__all__ = ["Link", "LinkTop", "describe"]
+__all__ = ["Link", "LinkTop", "describe", "tells_from_block_ram"]
+
+_SMALL = 2000  # look-up tables of a device in which it pays to have the facts in a block RAM
+_CYCLES = 4  # times the predicted latency; a latency that is not exact is predicted too low
 
 
 class Link(wiring.Component):
@@ -40,6 +44,10 @@ class Link(wiring.Component):
         Width of a score, two's complement.
     divisor : :class:`int`
         Clock cycles a bit on the line.
+    cycle_bits : :class:`int`
+        Width of the counter of a frame's cycles, which stops at half of what it holds.
+    block_ram : :class:`bool`
+        Whether what the board tells is in a block RAM.
 
     Members
     -------
@@ -60,9 +68,20 @@ class Link(wiring.Component):
         If the divisor is too small.
     """
 
-    def __init__(self, info: Info, *, score_bits: int, divisor: int):
+    def __init__(
+        self,
+        info: Info,
+        *,
+        score_bits: int,
+        divisor: int,
+        cycle_bits: int = 32,
+        block_ram: bool = False,
+    ):
         self.info = info
         self.score_bits = score_bits
+        self.replies = ReplySender(
+            info, score_bits=score_bits, cycle_bits=cycle_bits, block_ram=block_ram
+        )
         self.receiver = UartReceiver(divisor)
         self.transmitter = UartTransmitter(divisor)
         pixel = value_shape(info.frame.type)
@@ -80,9 +99,9 @@ class Link(wiring.Component):
         m.submodules.receiver = receiver = self.receiver
         m.submodules.decoder = decoder = CobsDecoder()
         m.submodules.requests = requests = RequestReceiver(self.info)
-        m.submodules.replies = replies = ReplySender(self.info, score_bits=self.score_bits)
+        m.submodules.replies = replies = self.replies
         m.submodules.appender = appender = CrcAppender()
-        m.submodules.encoder = encoder = CobsEncoder()
+        m.submodules.encoder = encoder = CobsEncoder(replies.longest + CRC_BYTES)
         m.submodules.transmitter = transmitter = self.transmitter
 
         connect(m, receiver.o, decoder.i)
@@ -136,7 +155,13 @@ class LinkTop(wiring.Component):
 
     def __init__(self, design: Design, *, clock: int, divisor: int):
         self.accelerator = Accelerator(design)
-        self.link = Link(describe(design, clock), score_bits=design.score_bits, divisor=divisor)
+        self.link = Link(
+            describe(design, clock),
+            score_bits=design.score_bits,
+            divisor=divisor,
+            cycle_bits=min(32, (_CYCLES * design.latency).bit_length() + 1),
+            block_ram=tells_from_block_ram(design.device),
+        )
         super().__init__({
             "rx": In(1, init=1),
             "tx": Out(1, init=1),
@@ -157,6 +182,11 @@ class LinkTop(wiring.Component):
             self.refused.eq(link.refused),
         ]
         return m
+
+
+def tells_from_block_ram(device: Device) -> bool:
+    """Whether what a board tells about itself is in a block RAM, which saves look-up tables."""
+    return device.block_rams > 0 and device.luts < _SMALL
 
 
 def describe(design: Design, clock: int) -> Info:

@@ -2,7 +2,6 @@
 
 from amaranth import *
 from amaranth.lib import memory, stream, wiring
-from amaranth.lib.crc.catalog import CRC16_IBM_3740
 from amaranth.lib.wiring import In, Out
 
 from xnorflow.boards.cobs import packet_layout
@@ -31,6 +30,15 @@ class ReplySender(wiring.Component):
         What to tell about the board.
     score_bits : :class:`int`
         Width of a score, two's complement.
+    cycle_bits : :class:`int`
+        Width of the counter of a frame's cycles, which stops at half of what it holds.
+    block_ram : :class:`bool`
+        Whether what it tells is in a block RAM.
+
+    Attributes
+    ----------
+    longest : :class:`int`
+        Most bytes of a reply, without its CRC.
 
     Members
     -------
@@ -44,8 +52,13 @@ class ReplySender(wiring.Component):
         An answer is being worked on.
     """
 
-    def __init__(self, info: Info, *, score_bits: int):
+    def __init__(self, info: Info, *, score_bits: int, cycle_bits: int = 32, block_ram=False):
         self.info = info
+        self.score_bits = score_bits
+        self.cycle_bits = cycle_bits
+        self.block_ram = block_ram
+        words = info.labelled + 1 + info.classes
+        self.longest = 3 + max(len(info.pack()), 4 * words)
         super().__init__({
             "i_request": In(stream.Signature(request_layout)),
             "i_result": In(stream.Signature(result_of(info, score_bits))),
@@ -59,60 +72,74 @@ class ReplySender(wiring.Component):
 
         # No accelerator is so fast that its result comes in the first cycle after the frame.
         frame_sent = Signal()
-        cycles = Signal(32)
+        cycles = Signal(self.cycle_bits)
         m.d.sync += frame_sent.eq(self.frame_sent)
         with m.If(frame_sent):
             m.d.sync += cycles.eq(2)
-        with m.Elif(~self.i_result.valid):
+        with m.Elif(~self.i_result.valid & ~cycles[-1]):
             m.d.sync += cycles.eq(cycles + 1)
 
-        # Everything that goes back, in words; the first byte of word 0 is not sent.
-        request = Signal(request_layout)
-        result = self.i_result.p
+        # What goes back, in words of four bytes: the request without its first byte, then facts or
+        # numbers, the scores behind the others.
+        request, result = self.i_request.p, self.i_result.p
+        rest = Signal(request_layout.size)  # of the request
+        numbers = [*([result.label] if self.info.labelled else []), cycles]
         scores = [result.scores[n] for n in range(self.info.classes)]
-        label = [result.label] if self.info.labelled else []
-        words = Array([Cat(C(0, 8), request), *label, cycles, *scores])
         body = self.info.pack()
         m.submodules.rom = rom = memory.Memory(
-            shape=8, depth=4 + len(body), init=bytes(4) + body, attrs={"rom_style": "logic"}
+            shape=8,
+            depth=4 + len(body),
+            init=bytes(4) + body,
+            attrs={"rom_style": "block" if self.block_ram else "logic"},
         )
-        read = rom.read_port(domain="comb")
+        read = rom.read_port()
 
         granted = Signal()
         info, classify = Signal(), Signal()
-        position = Signal(range(max(4 * len(words), rom.depth)))
+        words = 1 + len(numbers) + len(scores)
+        position = Signal(range(max(4 * words, rom.depth)))
         final = Signal.like(position)
-        word = Signal(32, reset_less=True)
+        score = Signal(signed(self.score_bits), reset_less=True)
         byte = Signal(8, reset_less=True)
-        release = Signal()
+        header, release = Signal(), Signal()
         m.d.comb += [
             granted.eq(request.status == Status.OK),
-            info.eq(granted & (request.command == Command.INFO)),
-            classify.eq(granted & (request.command == Command.CLASSIFY)),
+            header.eq(position[2:] == 0),
             read.addr.eq(position),
-            final.eq(Mux(info, rom.depth - 1, Mux(classify, 4 * len(words) - 1, 3))),
-            self.i_request.ready.eq(self.i_request.p.status != Status.OK),
+            final.eq(Mux(info, rom.depth - 1, Mux(classify, 4 * words - 1, 3))),
+            self.i_request.ready.eq(~granted),
             self.i_result.ready.eq(release),
             self.o.p.data.eq(byte),
         ]
-        m.d.sync += [release.eq(0), word.eq(words[position[2:]])]
+        m.d.sync += [
+            release.eq(0),
+            score.eq(_select([*scores[:1] * (words - len(scores)), *scores], position[2:])),
+        ]
 
         with m.FSM() as fsm:
             m.d.comb += self.busy.eq(~fsm.ongoing("Idle"))
             with m.State("Idle"):
                 m.d.comb += self.i_request.ready.eq(1)
-                m.d.sync += [request.eq(self.i_request.p), position.eq(1)]
+                m.d.sync += [
+                    rest.eq(request),
+                    info.eq(granted & (request.command == Command.INFO)),
+                    classify.eq(granted & (request.command == Command.CLASSIFY)),
+                    position.eq(1),
+                ]
                 with m.If(self.i_request.valid):
-                    m.next = "Wait"
-            with m.State("Wait"):
-                with m.If(~classify | self.i_result.valid):
-                    m.next = "Select"
+                    m.next = "Fetch"
             with m.State("Select"):
-                m.next = "Fetch"
+                with m.If(header | info | self.i_result.valid):
+                    m.next = "Fetch"
             with m.State("Fetch"):
-                m.d.sync += byte.eq(word.word_select(position[:2], 8))
-                with m.If(info & (position[2:] != 0)):
+                m.d.sync += byte.eq(_byte(score, position[:2]))
+                for n, number in enumerate(numbers, 1):
+                    with m.If(position[2:] == n):
+                        m.d.sync += byte.eq(_byte(number, position[:2]))
+                with m.If(info):
                     m.d.sync += byte.eq(read.data)
+                with m.If(header):
+                    m.d.sync += [byte.eq(rest[:8]), rest.eq(rest[8:])]
                 m.next = "Send"
             with m.State("Send"):
                 m.d.comb += self.o.valid.eq(1)
@@ -133,7 +160,7 @@ class ReplySender(wiring.Component):
 class CrcAppender(wiring.Component):
     """Put the CRC of a packet, high byte first, before its end.
 
-    Latency is 1 cycle; a token can be taken in every other cycle.
+    It works on a bit in a clock cycle; a token can be taken in every ninth.
 
     Members
     -------
@@ -146,30 +173,46 @@ class CrcAppender(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.crc = crc = CRC16_IBM_3740().create()
-
+        crc = Signal(8 * CRC_BYTES, init=-1)
+        bit = Signal(range(9))  # of the token, a byte's highest one first; then it is handed on
         appended = Signal(range(CRC_BYTES + 1))
-        rest = Cat(crc.crc.word_select(n, 8) for n in reversed(range(CRC_BYTES)))
-        append, taken = Signal(), Signal()
+        append, top, feedback = Signal(), Signal(), Signal()
         m.d.comb += [
             append.eq(self.i.p.end & (appended != CRC_BYTES)),
-            taken.eq(self.i.valid & ~self.o.valid),
-            crc.data.eq(self.i.p.data),
-            crc.valid.eq(taken & ~self.i.p.end),
-            self.i.ready.eq(~self.o.valid & ~append),
+            # Behind the bytes the register rotates: its low byte is what was on top.
+            top.eq(crc[-1] ^ (self.i.p.data[::-1].bit_select(bit[:3], 1) & ~self.i.p.end)),
+            feedback.eq(top & ~self.i.p.end),
+            self.o.valid.eq(self.i.valid & bit[3]),
+            self.o.p.data.eq(Mux(self.i.p.end, crc[:8], self.i.p.data)),
+            self.o.p.end.eq(self.i.p.end & ~append),
+            self.i.ready.eq(self.o.ready & bit[3] & ~append),
         ]
-        with m.If(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
-        with m.If(taken):
-            m.d.sync += [
-                self.o.valid.eq(1),
-                self.o.p.data.eq(Mux(append, rest.word_select(appended, 8), self.i.p.data)),
-                self.o.p.end.eq(self.i.p.end & ~append),
-            ]
-        with m.If(taken & append):
-            m.d.sync += appended.eq(appended + 1)
-        with m.Elif(taken & self.i.p.end):
-            m.d.comb += crc.start.eq(1)
-            m.d.sync += appended.eq(0)
+        with m.If(self.i.valid & ~bit[3]):
+            shifted = Cat(top, crc[:-1])
+            m.d.sync += [bit.eq(bit + 1), crc.eq(shifted ^ (feedback << 5) ^ (feedback << 12))]
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += bit.eq(0)
+            with m.If(append):
+                m.d.sync += appended.eq(appended + 1)
+            with m.Elif(self.i.p.end):
+                m.d.sync += [appended.eq(0), crc.eq(crc.init)]
 
         return m
+
+
+def _select(values, index):
+    """Value number ``index``, by a tree of multiplexers; any of them, if there is none."""
+    for bit in index:
+        pairs = zip(values[::2], values[1::2], strict=False)
+        spare = values[-1:] if len(values) % 2 else []
+        values = [*(Mux(bit, high, low) for low, high in pairs), *spare]
+    return values[0]
+
+
+def _byte(value, index):
+    """Byte of a value that is extended to 32 bits."""
+    value = Value.cast(value)
+    spare = 32 - len(value)
+    return Cat(value, (value[-1] if value.shape().signed else C(0, 1)).replicate(spare)).word_select(
+        index, 8
+    )
