@@ -12,7 +12,13 @@ from amaranth.lib.wiring import In, Out
 from xnorflow.boards.uart import received_byte_layout
 
 
-__all__ = ["CobsDecoder", "CobsEncoder", "packet_layout", "received_packet_layout"]
+__all__ = [
+    "CobsDecoder",
+    "CobsEncoder",
+    "encoded_size",
+    "packet_layout",
+    "received_packet_layout",
+]
 
 _BLOCK = 254  # most bytes in a block
 
@@ -175,3 +181,8 @@ class CobsEncoder(wiring.Component):
                 send(then="Idle")
 
         return m
+
+
+def encoded_size(content: int) -> int:
+    """Return how many bytes an encoded packet of so many has at most, without delimiters."""
+    return content + content // _BLOCK + 1

@@ -4,17 +4,20 @@
                                                │ requests
     tx ◄─ UartTransmitter ◄─ CobsEncoder ◄─ CrcAppender ◄─ ReplySender ◄─ results
 
-docs/reference/link.md describes the packets.
+docs/reference/link.md describes the packets. In place of the UART's, there are the pins of an SPI
+peripheral, which sends a packet only when it is complete.
 """
 
 from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from xnorflow.boards.cobs import CobsDecoder, CobsEncoder
+from xnorflow.boards.cobs import CobsDecoder, CobsEncoder, encoded_size
+from xnorflow.boards.line import Line
 from xnorflow.boards.protocol import CRC_BYTES, Info, Status, fingerprint
 from xnorflow.boards.replies import CrcAppender, ReplySender, result_of
 from xnorflow.boards.requests import RequestReceiver
+from xnorflow.boards.spi import PacketBuffer, SpiPeripheral
 from xnorflow.boards.uart import UartReceiver, UartTransmitter
 from xnorflow.hw.compile.accelerator import Accelerator
 from xnorflow.hw.compile.design import Design
@@ -26,11 +29,16 @@ from xnorflow.hw.streams.words import value_shape
 __all__ = ["Link", "LinkTop", "describe", "tells_from_block_ram"]
 
 _SMALL = 2000  # look-up tables of a device in which it pays to have the facts in a block RAM
+_PINS = {
+    Line.UART: {"rx": In(1, init=1), "tx": Out(1, init=1)},
+    Line.SPI: {"cs": In(1), "sck": In(1), "copi": In(1), "cipo": Out(1)},
+}
+
 _CYCLES = 4  # times the predicted latency; a latency that is not exact is predicted too low
 
 
 class Link(wiring.Component):
-    """Serial line on one side, an accelerator's streams on the other.
+    """A line to a host on one side, an accelerator's streams on the other.
 
     Whatever comes over the line, the next request between two zero bytes is answered. Requests
     are worked on one after the other; a byte that comes while there is no room for it is noticed
@@ -42,8 +50,8 @@ class Link(wiring.Component):
         What is behind the link.
     score_bits : :class:`int`
         Width of a score, two's complement.
-    divisor : :class:`int`
-        Clock cycles a bit on the line.
+    divisor : :class:`int`, optional
+        Clock cycles a bit on the serial line; the pins are those of an SPI peripheral without.
     cycle_bits : :class:`int`
         Width of the counter of a frame's cycles, which stops at half of what it holds.
     block_ram : :class:`bool`
@@ -52,9 +60,11 @@ class Link(wiring.Component):
     Members
     -------
     rx : ``In(1, init=1)``
-        Line from the host.
+        Serial line from the host.
     tx : ``Out(1, init=1)``
-        Line to the host.
+        Serial line to the host.
+    cs, sck, copi : ``In(1)``, cipo : ``Out(1)``
+        Those of an `SpiPeripheral`, in their place.
     o_frame : ``Out(stream.Signature(frame_layout(value_shape(info.frame.type), info.lanes)))``
     i_result : ``In(stream.Signature(result_of(info, score_bits)))``
     busy : ``Out(1)``
@@ -73,7 +83,7 @@ class Link(wiring.Component):
         info: Info,
         *,
         score_bits: int,
-        divisor: int,
+        divisor: int | None = None,
         cycle_bits: int = 32,
         block_ram: bool = False,
     ):
@@ -82,12 +92,13 @@ class Link(wiring.Component):
         self.replies = ReplySender(
             info, score_bits=score_bits, cycle_bits=cycle_bits, block_ram=block_ram
         )
-        self.receiver = UartReceiver(divisor)
-        self.transmitter = UartTransmitter(divisor)
+        self.line = Line.SPI if divisor is None else Line.UART
+        if divisor is not None:
+            self.receiver = UartReceiver(divisor)
+            self.transmitter = UartTransmitter(divisor)
         pixel = value_shape(info.frame.type)
         super().__init__({
-            "rx": In(1, init=1),
-            "tx": Out(1, init=1),
+            **_PINS[self.line],
             "o_frame": Out(stream.Signature(frame_layout(pixel, info.lanes))),
             "i_result": In(stream.Signature(result_of(info, score_bits))),
             "busy": Out(1),
@@ -96,26 +107,24 @@ class Link(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.receiver = receiver = self.receiver
         m.submodules.decoder = decoder = CobsDecoder()
         m.submodules.requests = requests = RequestReceiver(self.info)
         m.submodules.replies = replies = self.replies
         m.submodules.appender = appender = CrcAppender()
         m.submodules.encoder = encoder = CobsEncoder(replies.longest + CRC_BYTES)
-        m.submodules.transmitter = transmitter = self.transmitter
 
-        connect(m, receiver.o, decoder.i)
+        if self.line is Line.UART:
+            self._connect_uart(m, decoder, encoder)
+        else:
+            self._connect_spi(m, decoder, encoder)
         connect(m, decoder.o, requests.i)
         connect(m, requests.o_frame, flipped(self.o_frame))
         connect(m, requests.o_request, replies.i_request)
         connect(m, flipped(self.i_result), replies.i_result)
         connect(m, replies.o, appender.i)
         connect(m, appender.o, encoder.i)
-        connect(m, encoder.o, transmitter.i)
         sent = self.o_frame.valid & self.o_frame.ready
         m.d.comb += [
-            receiver.rx.eq(self.rx),
-            self.tx.eq(transmitter.tx),
             replies.frame_sent.eq(sent & self.o_frame.p.last & ~self.o_frame.p.error),
             self.busy.eq(replies.busy),
         ]
@@ -123,6 +132,27 @@ class Link(wiring.Component):
             m.d.sync += self.refused.eq(requests.o_request.p.status != Status.OK)
 
         return m
+
+    def _connect_uart(self, m, decoder, encoder):
+        m.submodules.receiver = receiver = self.receiver
+        m.submodules.transmitter = transmitter = self.transmitter
+        m.d.comb += [receiver.rx.eq(self.rx), self.tx.eq(transmitter.tx)]
+        connect(m, receiver.o, decoder.i)
+        connect(m, encoder.o, transmitter.i)
+
+    def _connect_spi(self, m, decoder, encoder):
+        content = self.replies.longest + CRC_BYTES
+        m.submodules.peripheral = peripheral = SpiPeripheral()
+        m.submodules.packet = packet = PacketBuffer(encoded_size(content) + 2)
+        m.d.comb += [
+            peripheral.cs.eq(self.cs),
+            peripheral.sck.eq(self.sck),
+            peripheral.copi.eq(self.copi),
+            self.cipo.eq(peripheral.cipo),
+        ]
+        connect(m, peripheral.o, decoder.i)
+        connect(m, encoder.o, packet.i)
+        connect(m, packet.o, peripheral.i)
 
 
 class LinkTop(wiring.Component):
@@ -133,15 +163,13 @@ class LinkTop(wiring.Component):
     design : :class:`Design`
     clock : :class:`int`
         Clock frequency in Hz.
-    divisor : :class:`int`
-        Clock cycles a bit on the line.
+    divisor : :class:`int`, optional
+        Clock cycles a bit on the serial line; the pins are those of an SPI peripheral without.
 
     Members
     -------
-    rx : ``In(1, init=1)``
-        Line from the host.
-    tx : ``Out(1, init=1)``
-        Line to the host.
+    rx, tx, or cs, sck, copi, cipo
+        Those of a `Link`.
     busy : ``Out(1)``
         A request is being worked on.
     refused : ``Out(1)``
@@ -153,7 +181,7 @@ class LinkTop(wiring.Component):
         If the divisor is too small.
     """
 
-    def __init__(self, design: Design, *, clock: int, divisor: int):
+    def __init__(self, design: Design, *, clock: int, divisor: int | None = None):
         self.accelerator = Accelerator(design)
         self.link = Link(
             describe(design, clock),
@@ -163,8 +191,7 @@ class LinkTop(wiring.Component):
             block_ram=tells_from_block_ram(design.device),
         )
         super().__init__({
-            "rx": In(1, init=1),
-            "tx": Out(1, init=1),
+            **_PINS[self.link.line],
             "busy": Out(1),
             "refused": Out(1),
         })
@@ -175,9 +202,10 @@ class LinkTop(wiring.Component):
         m.submodules.link = link = self.link
         connect(m, link.o_frame, self.accelerator.i)
         connect(m, self.accelerator.o, link.i_result)
+        for name, pin in _PINS[link.line].items():
+            outer, inner = getattr(self, name), getattr(link, name)
+            m.d.comb += inner.eq(outer) if pin.flow is In else outer.eq(inner)
         m.d.comb += [
-            link.rx.eq(self.rx),
-            self.tx.eq(link.tx),
             self.busy.eq(link.busy),
             self.refused.eq(link.refused),
         ]
