@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from xnorflow.boards.host import BAUD
+from xnorflow.boards.line import Line
 from xnorflow.boards.netlist import tidy_netlist
 from xnorflow.boards.plan import check_plan
 from xnorflow.boards.report import Timing, Usage
@@ -87,6 +88,7 @@ class _Job:
     directory: Path
     clock: int
     baud: int
+    line: Line
     seeds: Sequence[int]
     workers: int
     begin: Callable[[Stage], None]
@@ -99,6 +101,7 @@ def build(
     *,
     clock: int | None = None,
     baud: int = BAUD,
+    line: Line = Line.UART,
     seed: int = 1,
     seeds: int = 1,
     workers: int = 1,
@@ -118,7 +121,9 @@ def build(
     clock : int
         Frequency of the accelerator in Hz, if not the board's usual one.
     baud : int
-        Bits per second on the line to the host.
+        Bits per second on a serial line to the host.
+    line : Line
+        What leads to the host.
     seed : int
         Of nextpnr.
     seeds : int
@@ -147,7 +152,7 @@ def build(
     clock = target.clock if clock is None else clock
     bitstream = directory / f"{target.name}.{target.device.family.suffix}"
     job = _Job(
-        design, target, directory, clock, baud, range(seed, seed + seeds), workers,
+        design, target, directory, clock, baud, line, range(seed, seed + seeds), workers,
         progress or (lambda _: None),
     )  # fmt: skip
     check_plan(design, target)
@@ -176,7 +181,7 @@ def place(
     The parameters and errors are those of `build`. Placements are the fastest first.
     """
     clock = target.clock if clock is None else clock
-    job = _Job(design, target, directory, clock, BAUD, seeds, 1, lambda _: None)
+    job = _Job(design, target, directory, clock, BAUD, Line.UART, seeds, 1, lambda _: None)
     check_plan(design, target)
     with locked(directory):
         plan = _elaborate(job)
@@ -200,7 +205,7 @@ def _elaborate(job):
     platform = target.platform()
     platform.get_carry_adders = partial(_carry_adders, platform, CarryCells("carry_adders"))
     return platform.build(
-        BoardTop(job.design, target, clock=job.clock, baud=job.baud),
+        BoardTop(job.design, target, clock=job.clock, baud=job.baud, line=job.line),
         name=_TOP,
         do_build=False,
         nextpnr_opts=f"{target.device.family.placement} --seed {job.seeds[0]} "

@@ -12,6 +12,7 @@ import numpy as np
 import serial
 from numpy.typing import NDArray
 
+from xnorflow.boards.line import BAUD
 from xnorflow.boards.protocol import (
     Command,
     Info,
@@ -27,9 +28,6 @@ from xnorflow.ir import Network, Quantisation
 
 
 __all__ = ["BAUD", "Board", "Results"]
-
-BAUD = 1_000_000
-"""Bits per second that boards are built for."""
 
 _ATTEMPTS = 5
 _POLL = 0.05  # seconds that a read waits, so that deadlines are kept

@@ -3,7 +3,10 @@
 from enum import Enum
 
 
-__all__ = ["Line"]
+__all__ = ["BAUD", "Line"]
+
+BAUD = 1_000_000
+"""Bits per second on a serial line that boards are built for, if for no others."""
 
 
 class Line(Enum):

@@ -11,8 +11,8 @@ __all__ = ["find_port"]
 _TIMEOUT = 0.3  # seconds that a board has to answer, five times
 
 
-def find_port() -> str:
-    """Return the port of the first USB-UART with a board of ours behind it.
+def find_port(baud: int = BAUD) -> str:
+    """Return the port of the first USB-UART with a board of ours behind it, at this rate.
 
     Raises
     ------
@@ -25,7 +25,7 @@ def find_port() -> str:
     problems = []
     for port in ports:
         try:
-            Board(port, baud=BAUD, timeout=_TIMEOUT).close()
+            Board(port, baud=baud, timeout=_TIMEOUT).close()
         except LinkError as error:
             problems.append(str(error))
         else:

@@ -213,6 +213,6 @@ def _byte(value, index):
     """Byte of a value that is extended to 32 bits."""
     value = Value.cast(value)
     spare = 32 - len(value)
-    return Cat(value, (value[-1] if value.shape().signed else C(0, 1)).replicate(spare)).word_select(
-        index, 8
-    )
+    return Cat(
+        value, (value[-1] if value.shape().signed else C(0, 1)).replicate(spare)
+    ).word_select(index, 8)

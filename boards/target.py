@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from amaranth.build import Platform
+from amaranth.build import Platform, Resource
 
 from xnorflow.hw.families.device import Device
 
@@ -36,6 +36,8 @@ class Target:
         What must be soldered or wired before it can talk to a host.
     high : tuple of str
         Resources that are to be driven high.
+    spi : Resource, optional
+        Pins of an SPI peripheral, for a microcontroller, if the platform has no ``spi`` number 0.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Target:
     loading: str = ""
     wiring: str = ""
     high: tuple[str, ...] = ()
+    spi: Resource | None = None
 
     @property
     def oscillator(self) -> int:

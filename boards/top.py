@@ -3,10 +3,13 @@
 from contextlib import suppress
 
 from amaranth import *
+from amaranth.build import ResourceError
 from amaranth.lib import io
 
 from xnorflow.boards.clock import PllDomain, find_pll
+from xnorflow.boards.line import Line
 from xnorflow.boards.link import LinkTop
+from xnorflow.boards.spi import MIN_RATIO
 from xnorflow.boards.target import Target
 from xnorflow.boards.uart import MIN_DIVISOR
 from xnorflow.errors import DesignError
@@ -15,7 +18,13 @@ from xnorflow.hw.compile.design import Design
 from xnorflow.ir import FeatureMap
 
 
-__all__ = ["BoardTop", "fastest_clock", "line_cycles", "line_divisor"]
+__all__ = [
+    "BoardTop",
+    "fastest_clock",
+    "highest_serial_clock",
+    "line_cycles",
+    "line_divisor",
+]
 
 _STEP = 250_000  # Hz
 _TOLERANCE = 0.02  # of the baud rate; the receiver bears twice that
@@ -56,6 +65,13 @@ def fastest_clock(target: Target, most: float, baud: int) -> int | None:
     return None
 
 
+def highest_serial_clock(design: Design, clock: int) -> int:
+    """Return how fast an SPI controller may be, in Hz: it must not bring frames too soon."""
+    frame = design.network.input
+    bits = 8 * frame.size * value_bytes(frame.type)
+    return int(min(clock / MIN_RATIO, clock * bits / design.cycles_per_frame))
+
+
 class BoardTop(Elaboratable):
     """Top of a bitstream.
 
@@ -66,26 +82,29 @@ class BoardTop(Elaboratable):
     clock : :class:`int`
         Frequency of the ``sync`` domain in Hz.
     baud : :class:`int`
-        Bits per second on the line to the host.
+        Bits per second on a serial line to the host.
+    line : :class:`Line`
+        What leads to the host.
 
     Raises
     ------
     DesignError
-        If the board cannot make the clock, the clock cannot make the baud rate, or the line brings
-        frames sooner than the design takes them.
+        If the board cannot make the clock, the clock cannot make the baud rate, the line brings
+        frames sooner than the design takes them, or the board has no pins for the line.
     """
 
-    def __init__(self, design: Design, target: Target, *, clock: int, baud: int):
+    def __init__(
+        self, design: Design, target: Target, *, clock: int, baud: int, line: Line = Line.UART
+    ):
         self.target = target
         self.clock = clock
-        divisor = line_divisor(clock, baud)
-        # Nothing on the line waits, and only a layer's window is stored.
-        cycles = line_cycles(design.network.input, clock, baud)
-        if design.cycles_per_frame > cycles:
-            raise DesignError(
-                f"{design.network.name} takes {design.cycles_per_frame} cycles a frame, but the "
-                f"line brings one every {cycles}: fold it for at most that"
-            )
+        self.line = line
+        if line is Line.UART:
+            divisor = line_divisor(clock, baud)
+            _check_rate(design, clock, baud)
+        else:
+            divisor = None
+            _check_spi(target)
         self.link = LinkTop(design, clock=clock, divisor=divisor)
         self.pll = None
         if clock != target.oscillator:
@@ -101,15 +120,28 @@ class BoardTop(Elaboratable):
             port = platform.request(platform.default_clk, dir="-")
             m.submodules.clock = PllDomain(self.pll, port, clock=self.clock)
 
-        uart = platform.request("uart", 0, dir="-")
-        m.submodules.rx = rx = io.Buffer("i", uart.rx)
-        m.d.comb += link.rx.eq(rx.i)
+        def take(name, port):
+            m.submodules[name] = buffer = io.Buffer("i", port)
+            m.d.comb += getattr(link, name).eq(buffer.i)
+            return buffer.i
 
         def drive(name, port, level):
             m.submodules[name] = buffer = io.Buffer("o", port)
             m.d.comb += buffer.o.eq(level)
+            return buffer
 
-        drive("tx", uart.tx, link.tx)
+        if self.line is Line.UART:
+            uart = platform.request("uart", 0, dir="-")
+            take("rx", uart.rx)
+            drive("tx", uart.tx, link.tx)
+        else:
+            if self.target.spi is not None:
+                platform.add_resources([self.target.spi])
+            spi = platform.request("spi", 0, dir="-")
+            take("sck", spi.clk)
+            take("copi", spi.copi)
+            # The controller may have other peripherals on the same wire.
+            m.d.comb += drive("cipo", spi.cipo, link.cipo).oe.eq(take("cs", spi.cs))
         for name, led, level in (
             ("busy_led", self.target.busy_led, link.busy),
             ("refused_led", self.target.refused_led, link.refused),
@@ -120,3 +152,30 @@ class BoardTop(Elaboratable):
             drive(name, platform.request(name, 0, dir="-"), 1)
 
         return m
+
+
+def _check_rate(design, clock, baud):
+    """Nothing on the line waits, and only a layer's window is stored."""
+    cycles = line_cycles(design.network.input, clock, baud)
+    if design.cycles_per_frame > cycles:
+        raise DesignError(
+            f"{design.network.name} takes {design.cycles_per_frame} cycles a frame, but the "
+            f"line brings one every {cycles}: fold it for at most that"
+        )
+
+
+def _check_spi(target):
+    """A board of a user has the resource in its platform."""
+    if target.spi is not None:
+        return
+    try:
+        spi = target.platform().lookup("spi", 0)
+    except ResourceError:
+        pins = set()
+    else:
+        pins = {getattr(pin, "name", "") for pin in spi.ios}
+    if not {"cs", "clk", "copi", "cipo"} <= pins:
+        raise DesignError(
+            f"the {target.title} names no pins for SPI: a board of your own has them as a resource "
+            "spi with cs, clk, copi and cipo"
+        )

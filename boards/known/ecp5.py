@@ -7,7 +7,7 @@ from amaranth.vendor import LatticeECP5Platform
 from amaranth_boards.colorlight_5a75b_r7_0 import Colorlight_5A75B_R70Platform
 from amaranth_boards.ecpix5 import ECPIX545Platform, ECPIX585Platform
 from amaranth_boards.orangecrab_r0_2 import OrangeCrabR0_2_25FPlatform, OrangeCrabR0_2_85FPlatform
-from amaranth_boards.resources import LEDResources, UARTResource
+from amaranth_boards.resources import LEDResources, SPIResource, UARTResource
 from amaranth_boards.ulx3s import (
     ULX3S_12F_Platform,
     ULX3S_25F_Platform,
@@ -53,6 +53,9 @@ def _with(platform_class, *resources):
 
 # Held low, it makes the ESP32 (with its first firmware) load another bitstream.
 _WIFI_GPIO0 = Resource("wifi_gpio0", 0, Pins("L2", dir="o"), _LVCMOS33)
+_PMOD_SPI = SPIResource(
+    0, cs_n="1", copi="2", cipo="3", clk="4", role="peripheral", conn=("pmod", 0), attrs=_LVCMOS33
+)
 _FEATHER_UART = UARTResource(0, rx="0", tx="1", conn=("io", 0), attrs=_LVCMOS33)
 
 
@@ -93,6 +96,7 @@ def _ecpix5(name, platform_class):
         platform=platform_class,
         clock=50_000_000,
         loader=("-b", "ecpix5"),
+        spi=_PMOD_SPI,
     )
 
 

@@ -7,7 +7,7 @@ from amaranth_boards.icebreaker_bitsy import ICEBreakerBitsyPlatform
 from amaranth_boards.icestick import ICEStickPlatform
 from amaranth_boards.icesugar import ICESugarPlatform
 from amaranth_boards.icesugar_nano import ICESugarNanoPlatform
-from amaranth_boards.resources import UARTResource
+from amaranth_boards.resources import SPIResource, UARTResource
 from amaranth_boards.upduino_v3 import UpduinoV3Platform
 
 from xnorflow.boards.target import Target
@@ -19,6 +19,13 @@ __all__ = ["ICEBREAKER", "TARGETS"]
 _GENERIC = ("-b", "ice40_generic")
 _DRIVE = "copy the file to the drive called iCELink"
 _PULLED_UP = Attrs(IO_STANDARD="SB_LVCMOS", PULLUP=1)
+
+
+def _spi(pmod):
+    """Pins 1 to 4 of a PMOD, as Digilent's SPI modules have them."""
+    pins = {"cs_n": "1", "copi": "2", "cipo": "3", "clk": "4"}
+    conn, attrs = ("pmod", pmod), Attrs(IO_STANDARD="SB_LVCMOS")
+    return SPIResource(0, **pins, role="peripheral", conn=conn, attrs=attrs)
 
 
 class _Bitsy(ICEBreakerBitsyPlatform):
@@ -46,6 +53,7 @@ ICEBREAKER = Target(
     busy_led=("led_g", 0),
     refused_led=("led_r", 0),
     loader=_GENERIC,
+    spi=_spi(0),
 )
 
 ICEBREAKER_BITSY = Target(
@@ -58,6 +66,7 @@ ICEBREAKER_BITSY = Target(
     refused_led=("led_r", 0),
     loader=("-b", "icebreaker-bitsy"),
     wiring="a USB-UART of 3.3 V: its TX to P0 (PMOD 1, pin 1), its RX to P2 (PMOD 1, pin 2)",
+    spi=_spi(3),
 )
 
 UPDUINO3 = Target(
@@ -80,6 +89,7 @@ ICESUGAR = Target(
     busy_led=("led_g", 0),
     refused_led=("led_r", 0),
     loading=_DRIVE,
+    spi=_spi(1),
 )
 
 ICESUGAR_NANO = Target(
@@ -90,6 +100,7 @@ ICESUGAR_NANO = Target(
     clock=12_000_000,
     busy_led=("led", 0),
     loading=_DRIVE,
+    spi=_spi(2),
 )
 
 ICESTICK = Target(
@@ -101,6 +112,7 @@ ICESTICK = Target(
     busy_led=("led", 4),
     refused_led=("led", 0),
     loader=_GENERIC,
+    spi=_spi(0),
 )
 
 HX8K_BREAKOUT = Target(

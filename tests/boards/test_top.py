@@ -6,8 +6,9 @@ from functools import cache
 import pytest
 
 from tests.hw.networks import random_mlp
+from xnorflow.boards.line import Line
 from xnorflow.boards.targets import ICEBREAKER, TARGETS, ULX3S_85F, find_target
-from xnorflow.boards.top import BoardTop, line_divisor
+from xnorflow.boards.top import BoardTop, highest_serial_clock, line_divisor
 from xnorflow.errors import DesignError
 from xnorflow.hw.compile.plan import plan as plan_design
 from xnorflow.hw.families.ice40 import UP5K
@@ -21,9 +22,10 @@ def tiny_design(target):
     return plan_design(network, foldings, 1, target.device)
 
 
-def make_plan(target, clock=None):
+def make_plan(target, clock=None, line=Line.UART):
     """Files of a build."""
-    top = BoardTop(tiny_design(target), target, clock=clock or target.clock, baud=1_000_000)
+    design, clock = tiny_design(target), clock or target.clock
+    top = BoardTop(design, target, clock=clock, baud=1_000_000, line=line)
     return target.platform().build(top, do_build=False).files
 
 
@@ -57,6 +59,41 @@ def test_ulx3s_pins():
     assert 'FREQUENCY PORT "clk25_0__io" 25000000.0 HZ;' in constraints
 
 
+@pytest.mark.parametrize(
+    ("name", "file", "pins"),
+    [
+        ("icestick", "top.pcf", ["cs__io 78", "copi__io 79", "cipo__io 80", "clk__io 81"]),
+        ("ecpix5-45f", "top.lpf", ['cs__io" SITE "T25"', 'clk__io" SITE "V24"']),
+    ],
+)
+def test_spi_is_at_a_pmod(name, file, pins):
+    files = plan(find_target(name), line=Line.SPI)
+    assert all(f"spi_0__{pin}" in files[file] for pin in pins)
+    assert "uart" not in files[file]
+
+
+@pytest.mark.parametrize("target", [target for target in TARGETS if target.spi is not None])
+def test_pins_of_spi_are_free(target):
+    assert plan(target, line=Line.SPI)
+
+
+def test_a_board_without_pins_for_spi():
+    message = (
+        "the ULX3S 85F names no pins for SPI: a board of your own has them as a resource spi with "
+        "cs, clk, copi and cipo"
+    )
+    with pytest.raises(DesignError, match=f"^{message}$"):
+        make_plan(ULX3S_85F, line=Line.SPI)
+
+
+def test_the_highest_serial_clock():
+    design = tiny_design(ICEBREAKER)  # of 16 bytes in fewer cycles than a line takes
+    assert highest_serial_clock(design, 12_000_000) == 3_000_000
+    slow = plan_design(random_mlp(1, widths=(120, 5)), design.foldings, 1, UP5K)
+    assert slow.cycles_per_frame == 1920
+    assert highest_serial_clock(slow, 12_000_000) == 12_000_000 * 128 // 1920
+
+
 @pytest.mark.parametrize("name", ["icebreaker", "ulx3s-85f", "tang-nano-9k", "gatemate-a1-evb"])
 def test_a_plan_is_deterministic(name):
     target = find_target(name)
@@ -82,6 +119,7 @@ def test_finds_targets_by_name():
 def test_divisors():
     assert line_divisor(12_000_000, 1_000_000) == 12
     assert line_divisor(12_000_000, 115_200) == 104
+    assert line_divisor(12_000_000, 3_000_000) == 4
     assert line_divisor(100_000_000, 3_000_000) == 33
 
 

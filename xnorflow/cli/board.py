@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from xnorflow.boards.line import BAUD
 from xnorflow.cache import redirect_tools
 from xnorflow.cli import hardware
 from xnorflow.cli.options import (
+    BaudOption,
     DataOption,
     InputOption,
     LabelsOption,
@@ -50,9 +52,10 @@ def run(
     frames: InputOption = None,
     labels: LabelsOption = None,
     output: OutputOption = None,
+    baud: BaudOption = BAUD,
 ) -> None:
     """Send frames to a board that has the network's bitstream, and compare with golden."""
-    from xnorflow.boards.host import BAUD, Board
+    from xnorflow.boards.host import Board
     from xnorflow.sw.golden import golden
 
     loaded = load_network(network)
@@ -60,8 +63,8 @@ def run(
         check_output(output)
     images, truth = load_frames(loaded, data, limit, frames, labels)
     # A simulated board takes as long as it takes, and its line has no rate.
-    timeout, baud = (60.0, None) if port == VIRTUAL else (2.0, BAUD)
-    with _port(loaded, port) as opened, Board(opened, baud=baud, timeout=timeout) as board:
+    timeout, rate = (60.0, None) if port == VIRTUAL else (2.0, baud)
+    with _port(loaded, port, baud) as opened, Board(opened, baud=rate, timeout=timeout) as board:
         board.check(loaded)
         with bar("classifying", len(images)) as advance:
             results = board.classify(images, progress=lambda done: advance(done, len(images)))
@@ -135,22 +138,21 @@ def flash(
         console.print(f"to talk to it: {target.wiring}", soft_wrap=True)
 
 
-def _found() -> str:
+def _found(baud: int) -> str:
     from xnorflow.boards.ports import find_port
 
     with console.status("looking for the board …"):
-        port = find_port()
+        port = find_port(baud)
     console.print(f"the board is at {port}")
     return port
 
 
 @contextmanager
-def _port(network: "Network", port: str) -> Iterator[str]:
+def _port(network: "Network", port: str, baud: int) -> Iterator[str]:
     """Path of a serial port; of a simulated board's pseudo-terminal for ``virtual``."""
     if port != VIRTUAL:
-        yield _found() if port == AUTO else port
+        yield _found(baud) if port == AUTO else port
         return
-    from xnorflow.boards.host import BAUD
     from xnorflow.boards.link import LinkTop
     from xnorflow.boards.plan import smallest_design
     from xnorflow.boards.targets import ICEBREAKER

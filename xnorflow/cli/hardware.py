@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from xnorflow.boards.line import BAUD, Line
 from xnorflow.cache import redirect_tools
 from xnorflow.cli.interrupted import on_interrupt
 from xnorflow.cli.options import (
     AllOption,
     AxiWidthOption,
+    BaudOption,
     BoardOption,
     ClockOption,
     CyclesOption,
@@ -24,6 +26,7 @@ from xnorflow.cli.options import (
     InputOption,
     LabelsOption,
     LimitOption,
+    LineOption,
     NetworkArgument,
     OutputOption,
     PacketsOption,
@@ -275,6 +278,8 @@ def build(
     clock: ClockOption = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of place and route.")] = 1,
     seeds: SeedsOption = 1,
+    link: LineOption = Line.UART,
+    baud: BaudOption = BAUD,
 ) -> None:
     """Build a bitstream: the accelerator, and the link to the host.
 
@@ -293,6 +298,8 @@ def build(
         seed=seed,
         seeds=seeds,
         reported=True,
+        line=link,
+        baud=baud,
         cycles=cycles,
         fps=fps,
         fastest=fastest,
@@ -302,7 +309,7 @@ def build(
     console.print(f"{bitstream} is written; to load it:", soft_wrap=True)
     command = ["xnorflow", "flash", str(bitstream), "--board", board]
     console.print(f"  {target.loading or shlex.join(command)}", soft_wrap=True)
-    if target.wiring:
+    if target.wiring and link is Line.UART:
         console.print(f"to talk to it: {target.wiring}", soft_wrap=True)
 
 
@@ -316,6 +323,8 @@ def build_for(
     seed: int = 1,
     seeds: int = 1,
     reported: bool = False,
+    line: Line = Line.UART,
+    baud: int = BAUD,
     **rate: Any,
 ) -> Path:
     """Build a bitstream for a board, and show what it takes; ``kept`` is, if it is interrupted.
@@ -324,6 +333,7 @@ def build_for(
     """
     from xnorflow.boards.build import Stage
     from xnorflow.boards.build import build as run_build
+    from xnorflow.boards.top import highest_serial_clock
     from xnorflow.tables import design_table
 
     redirect_tools()
@@ -342,6 +352,8 @@ def build_for(
             seed=seed,
             seeds=seeds,
             workers=os.cpu_count() or 1,
+            line=line,
+            baud=baud,
             progress=show,
         )
     table = Table("", "", show_header=False)
@@ -357,6 +369,9 @@ def build_for(
         table.add_row("critical path", str(report.timing.critical_path))
     table.add_row("frames a second", f"{report.frames_per_second:,.0f}")
     table.add_row("at the highest clock", f"{report.peak_frames_per_second:,.0f}")
+    if line is Line.SPI:
+        highest = highest_serial_clock(design, report.clock)
+        table.add_row("SPI clock", f"up to {highest / 1e6:g} MHz")
     console.print(table)
     if reported:
         from xnorflow.report.placement import build_facts

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from xnorflow.boards.line import Line
 from xnorflow.hw.compile.ports import ResetPort
 from xnorflow.hw.streams.packets import FramesPerPacket
 
@@ -12,6 +13,7 @@ from xnorflow.hw.streams.packets import FramesPerPacket
 __all__ = [
     "AllOption",
     "AxiWidthOption",
+    "BaudOption",
     "BoardOption",
     "ClockOption",
     "CyclesOption",
@@ -21,6 +23,7 @@ __all__ = [
     "InputOption",
     "LabelsOption",
     "LimitOption",
+    "LineOption",
     "NetworkArgument",
     "OutputOption",
     "PacketsOption",
@@ -157,4 +160,17 @@ WorkersOption = Annotated[
         min=1,
         help="Processes that share the work; more than one need Dask.",
     ),
+]
+BaudOption = Annotated[
+    int,
+    typer.Option(
+        "--baud",
+        min=1,
+        help="Bits per second on the serial line, up to 3000000 with a clock of 12 MHz or more; as "
+        "the bitstream was built.",
+    ),
+]
+LineOption = Annotated[
+    Line,
+    typer.Option("--link", help="What leads to the host: a UART, or SPI for a microcontroller."),
 ]
