@@ -212,7 +212,5 @@ def _select(values, index):
 def _byte(value, index):
     """Byte of a value that is extended to 32 bits."""
     value = Value.cast(value)
-    spare = 32 - len(value)
-    return Cat(
-        value, (value[-1] if value.shape().signed else C(0, 1)).replicate(spare)
-    ).word_select(index, 8)
+    above = value[-1] if value.shape().signed else C(0, 1)
+    return Cat(value, above.replicate(32 - len(value))).word_select(index, 8)

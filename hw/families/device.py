@@ -115,7 +115,9 @@ class Device:
         family = self.family
         multipliers = family.multiplier_options[0 if self.multipliers else 1]
         block_rams = "" if self.block_rams else "-nobram"
-        return " ".join(filter(None, [*family.synthesis_options, *self.options, multipliers, block_rams]))
+        return " ".join(
+            filter(None, [*family.synthesis_options, *self.options, multipliers, block_rams])
+        )
 
     @property
     def synthesis(self) -> str:

@@ -53,8 +53,9 @@ def driver(tmp_path_factory):
         pytest.skip("there is no C compiler")
     folder = tmp_path_factory.mktemp("driver")
     (folder / "shim.c").write_text(SHIM)
-    options = "-std=c99 -Wall -Wextra -Wpedantic -Wconversion -Werror -O1 -shared -fPIC".split()
-    command = [compiler, *options, f"-I{HEADER.parent}", "shim.c", "-o", "driver.so"]
+    warnings = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]
+    shared = ["-O1", "-shared", "-fPIC", f"-I{HEADER.parent}", "-o", "driver.so"]
+    command = [compiler, *warnings, *shared, "shim.c"]
     subprocess.run(command, cwd=folder, check=True)
     return ctypes.CDLL(str(folder / "driver.so"))
 
