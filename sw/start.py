@@ -15,10 +15,11 @@ from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.models.registry import NAMED, Task
 from xnorflow.sw.models.spec import ModelSpec
 from xnorflow.sw.nn.grid import Grid
-from xnorflow.sw.recipes import Recipe, fine_tune, recipe_for, recipe_for_residual, warm_start
+from xnorflow.sw.own_model import load_module
+from xnorflow.sw.recipes import OWN, Recipe, fine_tune, recipe_for, recipe_for_residual, warm_start
 
 
-__all__ = ["Start", "from_checkpoint", "from_name", "task_of"]
+__all__ = ["Start", "from_checkpoint", "from_module", "from_name", "task_of"]
 
 _LEAST_IMAGENET_SIDE = 64
 """Below, the last maps of a model for ImageNet would be single pixels."""
@@ -107,6 +108,27 @@ def from_name(
     # Scores must not need more than 32 bits: ReActNet-A has twice as many channels as others.
     grid = Grid(bits=15 if name.startswith("reactnet") else 16)
     return Start(spec, grid, recipe_for_residual(name, dataset))
+
+
+def from_module(name: str, grid: tuple[int, ...] | None) -> Start:
+    """Recipe of a training of a module of one's own, ``my_model.py:MyNet``.
+
+    Parameters
+    ----------
+    name : str
+        As `load_module` takes it.
+    grid : tuple of int, optional
+        Bits and fractional bits of the fixed-point grid, which residual connections need.
+
+    Raises
+    ------
+    DataError
+        If the grid is none; as `load_module` does, when it is built.
+    """
+    if grid is not None and len(grid) != 2:
+        numbers = ",".join(map(str, grid))
+        raise DataError(f"a grid must be bits and fractional bits such as 16,8, not {numbers!r}")
+    return Start(lambda: load_module(name), None if grid is None else Grid(*grid), OWN)
 
 
 def from_checkpoint(start: Checkpoint, method: str | None, data: ImageData) -> Start:

@@ -13,7 +13,16 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from xnorflow import __version__
-from xnorflow.cli import board, compare, data, explore, hardware, networks, training
+from xnorflow.cli import (
+    board,
+    compare,
+    data,
+    explore,
+    hardware,
+    networks,
+    sweep,
+    training,
+)
 from xnorflow.cli.interrupted import NOTHING_KEPT, InterruptError
 from xnorflow.errors import XnorflowError
 
@@ -72,6 +81,7 @@ app = typer.Typer(
 )
 app.add_typer(_data, name="data")
 app.command("train")(training.train)
+app.command("sweep")(sweep.sweep)
 app.command("teach")(training.teach)
 app.command("import")(training.import_)
 app.command("export")(networks.export)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,10 +13,6 @@ from xnorflow.cli.shared import bar, console, refuse
 from xnorflow.errors import DataError
 from xnorflow.files import check_output
 from xnorflow.sw.module_names import is_module_name
-
-
-if TYPE_CHECKING:
-    from xnorflow.sw.start import Start
 
 
 __all__ = ["import_", "teach", "train"]
@@ -96,7 +92,7 @@ def train(
         from xnorflow.sw.checkpoint import load_checkpoint
         from xnorflow.sw.data import load_data
         from xnorflow.sw.recipes import TEMPERATURE
-        from xnorflow.sw.start import from_checkpoint, from_name
+        from xnorflow.sw.start import from_checkpoint, from_module, from_name
         from xnorflow.sw.teacher import load_teacher
         from xnorflow.sw.train import MODEL_FILE
         from xnorflow.sw.train import train as run_training
@@ -106,7 +102,7 @@ def train(
     if model is not None and is_module_name(model):
         others = {"--hidden": hidden, "--method": method, "--from": start}
         refuse(others, "is not for a module of your own")
-        what = _own(model, grid)
+        what = from_module(model, _numbers(grid))
     elif start is not None:
         refuse({"the model": model, "--hidden": hidden, "--grid": grid}, "comes with --from")
         started = load_checkpoint(start)
@@ -138,19 +134,6 @@ def train(
         f"the model is in {out / MODEL_FILE}",
         soft_wrap=True,
     )
-
-
-def _own(name: str, grid: str | None) -> "Start":
-    """A module of the user's own."""
-    from xnorflow.sw.nn.grid import Grid
-    from xnorflow.sw.own_model import load_module
-    from xnorflow.sw.recipes import OWN
-    from xnorflow.sw.start import Start
-
-    numbers = _numbers(grid)
-    if numbers is not None and len(numbers) != 2:
-        raise DataError(f"a grid must be bits and fractional bits such as 16,8, not {grid!r}")
-    return Start(lambda: load_module(name), None if numbers is None else Grid(*numbers), OWN)
 
 
 def teach(
