@@ -1,5 +1,6 @@
-"""Read-only memories: constants that a unit needs word by word."""
+"""Constants that a unit needs word by word: in read-only memories, or in some that are loaded."""
 
+from dataclasses import dataclass
 from enum import Enum
 from math import lcm
 
@@ -11,7 +12,42 @@ from amaranth.lib.wiring import In, Out
 from xnorflow.hw.arithmetic.counters import counter
 
 
-__all__ = ["ConstantTable", "MemoryStyle", "Rom", "are_shifts", "channel_rows"]
+__all__ = [
+    "LOAD_BITS",
+    "ConstantTable",
+    "Contents",
+    "LoadedRam",
+    "MemoryStyle",
+    "Rom",
+    "are_shifts",
+    "channel_rows",
+    "load_signature",
+    "narrowest_shape",
+]
+
+LOAD_BITS = 8
+"""Of a row, as many are written at once."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Rows of a table, each of ``width`` bits."""
+
+    width: int
+    rows: list[int]
+
+
+def load_signature(tables):
+    """Bus on which tables are loaded, byte by byte; ``select`` has a bit for each of them.
+
+    A byte is written in the cycle in which its table is selected.
+    """
+    return wiring.Signature({
+        "select": Out(tables),
+        "row": Out(20),
+        "column": Out(12),
+        "data": Out(LOAD_BITS),
+    })
 
 
 class MemoryStyle(Enum):
@@ -70,6 +106,60 @@ class Rom(wiring.Component):
         return m
 
 
+class LoadedRam(wiring.Component):
+    """A `Rom` whose rows are written at run time, a byte at a time; nothing is read meanwhile.
+
+    A platform that has its own way to describe one has a method ``get_ram``.
+
+    Parameters
+    ----------
+    width, rows, style
+        As for a `Rom`; the rows are what it holds at first.
+
+    Members
+    -------
+    en, address, data
+        As for a `Rom`.
+    write : ``In(ceil(width / 8))``
+        Whether ``write_data`` becomes that byte of a row; the last one may have fewer bits.
+    write_address : ``In(range(len(rows)))``
+    write_data : ``In(8)``
+    """
+
+    def __init__(self, width, rows, *, style=MemoryStyle.AUTO):
+        self.width = width
+        self.rows = rows
+        self.style = style
+        super().__init__({
+            "en": In(1),
+            "address": In(range(len(rows))),
+            "data": Out(width),
+            "write": In(-(-width // LOAD_BITS)),
+            "write_address": In(range(len(rows))),
+            "write_data": In(LOAD_BITS),
+        })
+
+    def elaborate(self, platform):
+        if hasattr(platform, "get_ram"):
+            return platform.get_ram(self)
+        m = Module()
+        row = data.ArrayLayout(LOAD_BITS, len(self.write))
+        init = [row.from_bits(bits) for bits in self.rows]
+        m.submodules.memory = rows = memory.Memory(
+            shape=row, depth=len(self.rows), init=init, attrs=self.style.attributes()
+        )
+        read, write = rows.read_port(), rows.write_port(granularity=1)
+        m.d.comb += [
+            read.en.eq(self.en & ~self.write.any()),
+            read.addr.eq(self.address),
+            self.data.eq(read.data),
+            write.en.eq(self.write),
+            write.addr.eq(self.write_address),
+            write.data.as_value().eq(self.write_data.replicate(len(self.write))),
+        ]
+        return m
+
+
 class ConstantTable(wiring.Component):
     """Rows of constants that go round and round, one row a step.
 
@@ -87,6 +177,9 @@ class ConstantTable(wiring.Component):
     style : :class:`MemoryStyle`
     classes : array of :class:`int`, (height, width), optional
         Class of each pixel. Rows and columns of pixels that have equal classes share logic.
+    loaded : :class:`bool`
+        Whether rows are written at run time. Then a single row is in registers. A reset leaves what
+        has been written.
 
     Attributes
     ----------
@@ -100,6 +193,8 @@ class ConstantTable(wiring.Component):
     step : ``In(1)``
         Take a row, and move on.
     row : ``Out(shape)``
+    load : ``In(load_signature(1))``
+        If it is loaded.
 
     Raises
     ------
@@ -109,34 +204,55 @@ class ConstantTable(wiring.Component):
 
     latency = 2
 
-    def __init__(self, shape, rows, *, style=MemoryStyle.AUTO, classes=None):
+    def __init__(self, shape, rows, *, style=MemoryStyle.AUTO, classes=None, loaded=False):
         if not rows:
             raise ValueError("A table of constants must have at least one row")
         self.rows = list(rows)
         self.style = style
         self.classes = classes
+        self.loaded = loaded
         # A single row is for all classes.
         if classes is not None and len(self.rows) > 1 and len(self.rows) % (int(classes.max()) + 1):
             raise ValueError(
                 f"{len(self.rows)} rows cannot be shared out to {int(classes.max()) + 1} classes"
             )
-        super().__init__({"en": In(1), "step": In(1), "row": Out(shape)})
+        load = {"load": In(load_signature(1))} if loaded else {}
+        super().__init__({"en": In(1), "step": In(1), "row": Out(shape), **load})
 
     def elaborate(self, platform):
         m = Module()
         row = Value.cast(self.row)
 
         if len(self.rows) == 1:
-            m.d.comb += row.eq(Const(self.rows[0], len(row)))
+            m.d.comb += row.eq(self._written(m) if self.loaded else Const(self.rows[0], len(row)))
             return m
 
-        m.submodules.rom = rom = Rom(len(row), self.rows, style=self.style)
+        memory_type = LoadedRam if self.loaded else Rom
+        m.submodules.rom = rom = memory_type(len(row), self.rows, style=self.style)
+        if self.loaded:
+            m.d.comb += [
+                rom.write.eq(Cat(self._writes(n) for n in range(len(rom.write)))),
+                rom.write_address.eq(self.load.row),
+                rom.write_data.eq(self.load.data),
+            ]
         output = Signal(len(row), reset_less=True)
         m.d.comb += [rom.en.eq(self.en), rom.address.eq(self._address(m)), row.eq(output)]
         with m.If(self.en):
             m.d.sync += output.eq(rom.data)
 
         return m
+
+    def _writes(self, column):
+        """Whether that byte of a row is written."""
+        return self.load.select & (self.load.column == column)
+
+    def _written(self, m):
+        """The only row, in registers."""
+        row = Signal(len(Value.cast(self.row)), init=self.rows[0], reset_less=True, name="written")
+        for n in range(-(-len(row) // LOAD_BITS)):
+            with m.If(self._writes(n)):
+                m.d.sync += row.word_select(n, LOAD_BITS).eq(self.load.data)
+        return row
 
     def _address(self, m):
         """Address of the next step's row."""
@@ -165,7 +281,7 @@ class ConstantTable(wiring.Component):
         return address
 
 
-def channel_rows(columns, *, lanes, vector):
+def channel_rows(columns, *, lanes, vector, shapes=None):
     """Per-channel constants, in the order in which a vector's words need them.
 
     Parameters
@@ -177,6 +293,8 @@ def channel_rows(columns, *, lanes, vector):
         Values a word.
     vector : :class:`int`
         Values of a vector: its channels, or whole pixels if it spans several.
+    shapes : dict of :class:`str` to :class:`ShapeLike`, optional
+        Shapes of the columns, where others may be loaded: rows are then all there, equal or not.
 
     Returns
     -------
@@ -194,8 +312,9 @@ def channel_rows(columns, *, lanes, vector):
     period = lcm(channels, lanes) // lanes
     if vector == channels or words % period:
         period = words
+    narrowest = {name: narrowest_shape(values) for name, values in columns.items()}
     layout = data.StructLayout({
-        name: data.ArrayLayout(_narrowest(values), lanes) for name, values in columns.items()
+        name: data.ArrayLayout(shape, lanes) for name, shape in (shapes or narrowest).items()
     })
     rows = []
     for border_class in range(classes):
@@ -206,10 +325,10 @@ def channel_rows(columns, *, lanes, vector):
                 for name, values in columns.items()
             }
             rows.append(layout.const(row).as_bits())
-    return layout, rows[:1] if len(set(rows)) == 1 else rows
+    return layout, rows[:1] if shapes is None and len(set(rows)) == 1 else rows
 
 
-def _narrowest(values):
+def narrowest_shape(values):
     """Shape that holds all ``values``; signed only if one is negative."""
     return Shape.cast(range(min(0, int(values.min())), max(0, int(values.max())) + 1))
 

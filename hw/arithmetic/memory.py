@@ -14,6 +14,7 @@ __all__ = [
     "logic_luts",
     "memory_style",
     "register_luts",
+    "weight_style",
     "written_style",
 ]
 
@@ -75,6 +76,11 @@ def memory_style(device, width, depth):
     if fast and _spares_blocks(device, logic_luts(width, depth), width, depth):
         return MemoryStyle.LOGIC
     return MemoryStyle.BLOCK
+
+
+def weight_style(device, width, depth):
+    """Place of weights or thresholds, which may be loaded at run time."""
+    return (buffer_style if device.runtime_weights else memory_style)(device, width, depth)
 
 
 def buffer_style(device, width, depth):

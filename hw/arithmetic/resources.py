@@ -5,7 +5,7 @@ from math import prod
 
 from amaranth.utils import ceil_log2
 
-from xnorflow.hw.arithmetic.constants import MemoryStyle
+from xnorflow.hw.arithmetic.constants import LOAD_BITS, MemoryStyle
 from xnorflow.hw.arithmetic.memory import (
     automatic_style,
     block_rams,
@@ -13,6 +13,7 @@ from xnorflow.hw.arithmetic.memory import (
     logic_luts,
     memory_style,
     register_luts,
+    weight_style,
 )
 from xnorflow.ir import int_bits
 
@@ -27,6 +28,7 @@ __all__ = [
     "products",
     "registers",
     "table",
+    "weights",
 ]
 
 _LUTS_PER_COUNTER_BIT = 2.3
@@ -96,6 +98,17 @@ def table(device, width, depth, *, filled=1):
     if memory_style(device, width, depth) is MemoryStyle.BLOCK:
         contents = Resources(block_rams=block_rams(device, width, depth))
     return contents + counters(depth) + registers(device, width)
+
+
+def weights(device, width, depth):
+    """Table of weights or thresholds, which may be loaded at run time."""
+    if not device.runtime_weights:
+        return table(device, width, depth)
+    selects = Resources(luts=-(-width // LOAD_BITS))
+    if depth == 1:
+        return selects + Resources(luts=register_luts(device, width, 1))
+    total = buffer(device, width, depth, weight_style) + selects
+    return total + counters(depth) + registers(device, width)
 
 
 def buffer(device, width, depth, style=automatic_style):

@@ -4,16 +4,27 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from xnorflow.hw.arithmetic.constants import load_signature
 from xnorflow.hw.compile.design import Design
+from xnorflow.hw.compile.weights import load_image, loaded_tables
 from xnorflow.hw.ops.argmax import result_layout
 from xnorflow.hw.streams.fifo import Fifo
 from xnorflow.hw.streams.guard import FrameGuard, FramePacer, VerdictGate, frame_layout
+from xnorflow.hw.streams.loading import CRC_BYTES, DIGEST_BYTES, Loader, load_layout
 from xnorflow.hw.streams.skid_buffer import SkidBuffer
 from xnorflow.hw.streams.words import value_shape
 from xnorflow.ir import INPUT
 
 
 __all__ = ["Accelerator"]
+
+_LOAD_PORTS = {
+    "i_load": In(stream.Signature(load_layout)),
+    "load_ended": Out(1),
+    "load_failed": Out(1),
+    "weights_valid": Out(1),
+    "weights_crc": Out(32),
+}
 
 
 class Accelerator(wiring.Component):
@@ -38,13 +49,21 @@ class Accelerator(wiring.Component):
         High for a cycle when a frame has been dropped.
     dropped_frames : ``Out(32)``
         Number of frames dropped since reset.
+    i_load : ``In(stream.Signature(load_layout))``
+        Other weights, as `xnorflow.hw.compile.weights.load_image` has them, if the device is to
+        have weights of run time. While they come in, and after a load that failed, no frame begins;
+        those that are under way end with the weights that they began with.
+    load_ended, load_failed, weights_valid, weights_crc
+        If it has: as for a `Loader`.
     """
 
     def __init__(self, design: Design):
         self.design = design
         pixel = value_shape(design.network.input.type)
         self._result = result_layout(design.classes, design.score_bits, labelled=design.labelled)
+        self._tables = loaded_tables(design) if design.device.runtime_weights else []
         super().__init__({
+            **(_LOAD_PORTS if self._tables else {}),
             "i": In(stream.Signature(frame_layout(pixel, design.input_lanes))),
             "o": Out(stream.Signature(self._result)),
             "frame_error": Out(1),
@@ -61,6 +80,7 @@ class Accelerator(wiring.Component):
             lanes=design.input_lanes,
             words=design.words_per_frame,
             frames_per_packet=design.frames_per_packet,
+            in_flight=design.frames_in_flight + 1 if self._tables else None,
         )
         m.submodules.verdicts = verdicts = Fifo(1, design.frames_in_flight)
         m.submodules.gate = gate = VerdictGate(self._result)
@@ -75,6 +95,8 @@ class Accelerator(wiring.Component):
             self.dropped_frames.eq(guard.dropped_frames),
         ]
 
+        if self._tables:
+            loads = self._loads(m, guard, gate)
         entry = guard.o
         if design.single_buffered:
             m.submodules.pacer = pacer = FramePacer(
@@ -90,6 +112,37 @@ class Accelerator(wiring.Component):
             for source, name in zip(design.sources[stage.name], stage.inputs, strict=True):
                 connect(m, next(outputs[source]), getattr(unit, name))
             outputs[stage.name] = iter(stage.outputs(unit))
+            if self._tables and stage.name in self._tables:
+                connect(m, loads[stage.name], unit.load)
         connect(m, unit.o, gate.i)
 
         return m
+
+    def _loads(self, m, guard, gate):
+        """What loads weights; gives the bus of each stage that has some, by its name."""
+        tables, image = self._tables, load_image(self.design)
+        m.submodules.loader = loader = Loader(
+            image[:DIGEST_BYTES],
+            [(table.width, len(table.rows)) for table in tables.values()],
+            crc=int.from_bytes(image[-CRC_BYTES:], "little"),
+        )
+        connect(m, flipped(self.i_load), loader.i)
+        m.d.comb += [
+            guard.hold.eq(loader.hold),
+            guard.result.eq(gate.i_verdict.valid & gate.i_verdict.ready),
+            loader.idle.eq(guard.idle),
+            self.load_ended.eq(loader.ended),
+            self.load_failed.eq(loader.failed),
+            self.weights_valid.eq(loader.valid),
+            self.weights_crc.eq(loader.crc),
+        ]
+        loads = {}
+        for n, name in enumerate(tables):
+            loads[name] = load_signature(1).create(path=(f"load_{name}",))
+            m.d.comb += [
+                loads[name].select.eq(loader.o.select[n]),
+                loads[name].row.eq(loader.o.row),
+                loads[name].column.eq(loader.o.column),
+                loads[name].data.eq(loader.o.data),
+            ]
+        return loads

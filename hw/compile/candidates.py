@@ -69,9 +69,13 @@ class Rows:
 class _Foldings:
     """Foldings of a layer that is fed some lanes, how fast they are, and those that are known."""
 
-    def __init__(self, node, source, lanes):
+    def __init__(self, node, source, lanes, device):
         kind = STAGES[type(node)]
-        self.foldings = kind.foldings(node, source, lanes)
+        self.foldings = [
+            folding
+            for folding in kind.foldings(node, source, lanes)
+            if not device.runtime_weights or kind(node, source, folding).rows > 1
+        ]
         self.products = np.array([f.pe * f.simd for f in self.foldings], np.int64)
         self.cycles = np.array([kind(node, source, f).busy for f in self.foldings], np.int64)
 
@@ -156,7 +160,7 @@ class Candidates:
         return {maps[name].size // n for name in names for n in divisors(maps[name].channels)}
 
     def _layer_foldings(self, node, lanes):
-        return _Foldings(node, self.network.maps[node.source], lanes)
+        return _Foldings(node, self.network.maps[node.source], lanes, self.device)
 
     def _up_to(self, node, lanes, cycles):
         fed = dict(zip(self.needs[node.name], lanes, strict=True))[node.source]

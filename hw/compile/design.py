@@ -23,7 +23,7 @@ from xnorflow.ir.values import MAX_BITS
 __all__ = ["Design", "check_foldings", "check_names", "words_per_frame"]
 
 
-_RESERVED = {"guard", "gate", "pacer", "verdicts", "verdict_cut"}
+_RESERVED = {"guard", "gate", "loader", "pacer", "verdicts", "verdict_cut"}
 """Units that every accelerator has."""
 
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from xnorflow.errors import DesignError
 from xnorflow.hw.compile.design import Design, check_foldings, check_names, words_per_frame
 from xnorflow.hw.compile.recomputation import PASSES, Region, regions, with_times_of_passes
 from xnorflow.hw.compile.schedule import buffer_depths, single_period
@@ -13,6 +14,7 @@ from xnorflow.hw.ops.binary_conv import BinaryConvStage
 from xnorflow.hw.ops.dynamic import DynamicStage
 from xnorflow.hw.ops.folding import Folding, layers
 from xnorflow.hw.ops.frame_buffer import FrameBufferStage
+from xnorflow.hw.ops.matrix import MatrixStage
 from xnorflow.hw.ops.registry import STAGES
 from xnorflow.hw.ops.stage import Segment
 from xnorflow.hw.streams.fifo import FifoStage
@@ -92,6 +94,8 @@ def plan(
     wiring = Wiring.of(network, recompute=recompute)
     stages, sources = _pipeline(wiring, foldings, input_lanes, pace)
     check_names(stages)
+    if device.runtime_weights:
+        _check_loadable(stages)
     period = cycles = max([words, *(stage.busy for stage in stages)])
     if waits := wiring.second_passes():
         stages = with_times_of_passes(stages, sources, waits, words, cycles, device)
@@ -132,6 +136,16 @@ def segment_of(
     """Find out what a node becomes that is ``fed`` so many lanes; see `NodeStage.segment`."""
     sources = tuple(network.maps[name] for name in node.sources)
     return STAGES[type(node)].segment(node, sources, fed, folding, pace)
+
+
+def _check_loadable(stages):
+    """Check that all weights are in memories."""
+    for stage in stages:
+        if isinstance(stage, MatrixStage) and stage.rows == 1:
+            raise DesignError(
+                f"{stage.name}: weights that are loaded at run time need a layer that takes at "
+                f"least 2 cycles a window, not PE {stage.folding.pe} and SIMD {stage.folding.simd}"
+            )
 
 
 def _layer_cycles(network, foldings):

@@ -11,8 +11,8 @@ reset and its enable::
       else if (en) valid <= i__valid;
 
 Registers have their reset values from power-on. Read-only memories have their contents in the
-text, so that it works wherever it is. Memories that are written start undefined: nothing may
-depend on what they hold at first.
+text, so that it works wherever it is, and so have those of weights that are loaded. Other memories
+that are written start undefined: nothing may depend on what they hold at first.
 """
 
 import re
@@ -24,7 +24,7 @@ from amaranth.back import rtlil
 
 from xnorflow.hw.arithmetic.behavioural import BehaviouralCounts
 from xnorflow.hw.arithmetic.carry_adders import CarryCells
-from xnorflow.hw.arithmetic.constants import Rom
+from xnorflow.hw.arithmetic.constants import LOAD_BITS, LoadedRam, Rom
 from xnorflow.hw.compile.names import readable
 
 
@@ -61,12 +61,18 @@ module {name} (
   input clk,
   input en,
   input [{address_top}:0] address,
-  output reg [{top}:0] data
+{ports}  output reg [{top}:0] data
 );
 {attributes}  reg [{top}:0] rows [0:{last}];
-{contents}  always @(posedge clk)
-    if (en) data <= rows[address];
+{contents}{writes}  always @(posedge clk)
+    if ({enable}) data <= rows[address];
 endmodule
+"""
+
+_WRITE_PORTS = """\
+  input [{columns_top}:0] write,
+  input [{address_top}:0] write_address,
+  input [{data_top}:0] write_data,
 """
 
 _ROWS = 32
@@ -120,6 +126,18 @@ class _Platform:
 
     def get_rom(self, rom: Rom):
         """Describe a read-only memory as an instance of a module that is written by `_rom`."""
+        return self._instance(rom)
+
+    def get_ram(self, ram: LoadedRam):
+        """The same for one that is loaded."""
+        return self._instance(
+            ram,
+            i_write=ram.write,
+            i_write_address=ram.write_address,
+            i_write_data=ram.write_data,
+        )
+
+    def _instance(self, rom, **ports):
         self.roms.append(rom)
         return Instance(
             f"rom_{len(self.roms) - 1}",
@@ -127,6 +145,7 @@ class _Platform:
             i_en=rom.en,
             i_address=rom.address,
             o_data=rom.data,
+            **ports,
         )
 
 
@@ -151,8 +170,8 @@ def _with_roms(lines: Iterable[str], roms: list[Rom]) -> Iterator[str]:
         yield _rom(name, rom)
 
 
-def _rom(name: str, rom: Rom) -> str:
-    """Module of a read-only memory."""
+def _rom(name: str, rom: Rom | LoadedRam) -> str:
+    """Module of a memory with contents."""
     attributes = [f'  (* {key} = "{value}" *)\n' for key, value in rom.style.attributes().items()]
     digits = -(-rom.width // 4)
     contents = []
@@ -161,11 +180,35 @@ def _rom(name: str, rom: Rom) -> str:
         contents.append("  initial begin\n")
         contents += [f"    rows[{n}] = {rom.width}'h{row:0{digits}x};\n" for n, row in rows]
         contents.append("  end\n")
+    write = {"ports": "", "writes": "", "enable": "en"}
+    if isinstance(rom, LoadedRam):
+        write = {"ports": _write_ports(rom), "writes": _writes(rom), "enable": "en & ~|write"}
     return _ROM.format(
         name=name,
+        **write,
         address_top=len(rom.address) - 1,
         top=rom.width - 1,
         last=len(rom.rows) - 1,
         attributes="".join(attributes),
         contents="".join(contents),
     )
+
+
+def _write_ports(ram: LoadedRam) -> str:
+    return _WRITE_PORTS.format(
+        columns_top=len(ram.write) - 1,
+        address_top=len(ram.write_address) - 1,
+        data_top=LOAD_BITS - 1,
+    )
+
+
+def _writes(ram: LoadedRam) -> str:
+    """Statements that write the bytes of a row."""
+    lines = ["  always @(posedge clk) begin\n"]
+    for n, low in enumerate(range(0, ram.width, LOAD_BITS)):
+        bits = min(LOAD_BITS, ram.width - low)
+        lines.append(
+            f"    if (write[{n}]) rows[write_address][{low + bits - 1}:{low}]"
+            f" <= write_data[{bits - 1}:0];\n"
+        )
+    return "".join([*lines, "  end\n"])

@@ -90,6 +90,8 @@ class Device:
     part : str
         Regular expression of its makers' part numbers, which need not be in capitals, where these
         do not begin with the name.
+    runtime_weights : bool
+        Whether memories of weights and thresholds are written at run time.
     """
 
     name: str
@@ -105,6 +107,7 @@ class Device:
     clock: int = 50_000_000
     part: str = ""
     options: tuple[str, ...] = ()
+    runtime_weights: bool = False
 
     def __str__(self):
         return self.name

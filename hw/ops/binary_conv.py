@@ -8,7 +8,7 @@ from amaranth import *
 from xnorflow.hw.arithmetic.accumulator import accumulate
 from xnorflow.hw.arithmetic.constants import MemoryStyle
 from xnorflow.hw.arithmetic.layer_adders import layer_luts, layer_registers
-from xnorflow.hw.arithmetic.memory import memory_style
+from xnorflow.hw.arithmetic.memory import weight_style
 from xnorflow.hw.arithmetic.product_count import ProductCount
 from xnorflow.hw.arithmetic.registers import delayed
 from xnorflow.hw.arithmetic.resources import CONTROL, Resources, chain, registers
@@ -21,6 +21,16 @@ from xnorflow.ir import Gate, Threshold
 
 
 __all__ = ["BinaryConvStage", "MatrixVectorUnit"]
+
+
+def binary_rows(weights, mask, counting, *, pe):
+    """Contents of the weight memory, for a :class:`ProductCount`.
+
+    A weight has a bit, and behind it if there is a mask whether it counts.
+    """
+    code = weights if mask is None else weights + 2 * mask
+    bits, encode = counting.weight_bits, counting.encode
+    return weight_rows(code, pe=pe, simd=counting.simd, bits=bits, encode=encode)
 
 
 class MatrixVectorUnit(MatrixUnit):
@@ -42,7 +52,7 @@ class MatrixVectorUnit(MatrixUnit):
         Synapses that count.
     family : :class:`Family`
         Whose logic the popcounts are made for.
-    pe, simd, weight_style, groups, channelwise
+    pe, simd, weight_style, groups, channelwise, loaded
         As for every `MatrixUnit`.
     """
 
@@ -60,6 +70,7 @@ class MatrixVectorUnit(MatrixUnit):
         weight_style=MemoryStyle.AUTO,
         groups=1,
         channelwise=False,
+        loaded=False,
     ):
         self.gate = gate
         self.popcount = popcount
@@ -77,6 +88,7 @@ class MatrixVectorUnit(MatrixUnit):
             popcount=count if popcount else None,
             groups=groups,
             channelwise=channelwise,
+            loaded=loaded,
         )
         self.channelwise = channelwise
         self._counting = ProductCount(
@@ -94,9 +106,8 @@ class MatrixVectorUnit(MatrixUnit):
         m = Module()
         counting, width = self._counting, self._counting.weight_bits
 
-        # Cycles 1 to 3: operands. A weight bit, and behind it if there is a mask whether it counts.
-        code = self.weights if self.mask is None else self.weights + 2 * self.mask
-        rows = weight_rows(code, pe=self.pe, simd=self.simd, bits=width, encode=counting.encode)
+        # Cycles 1 to 3: operands.
+        rows = binary_rows(self.weights, self.mask, counting, pe=self.pe)
         en, operands, sums = self._fetch(
             m, rows, self.pe * self.simd * width, prepare=counting.prepare
         )
@@ -181,6 +192,15 @@ class BinaryConvStage(MatrixStage):
             neurons=self.folding.pe + self.node.popcount,
         )
 
+    def check_room(self, node):
+        """All do."""
+
+    def stored(self, device, node):
+        matrix = self.matrix.shape
+        mask = None if node.mask is None else node.mask.reshape(matrix)
+        weights = node.weights.reshape(matrix)
+        return binary_rows(weights, mask, self._counting(device), pe=self.folding.pe)
+
     def resources(self, device, depth=None):
         if not self.unrolled:
             return super().resources(device, depth)
@@ -226,7 +246,8 @@ class BinaryConvStage(MatrixStage):
             bits=self.node.bits,
             mask=None if self.node.mask is None else self.node.mask.reshape(self.matrix.shape),
             family=device.family,
-            weight_style=memory_style(device, pe * simd * self.weight_bits, self.rows),
+            weight_style=weight_style(device, pe * simd * self.weight_bits, self.rows),
             groups=self.groups,
             channelwise=is_channelwise(self.node),
+            loaded=device.runtime_weights,
         )

@@ -4,9 +4,15 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 from amaranth import *
+from amaranth.lib.wiring import In, connect, flipped
 
-from xnorflow.hw.arithmetic.constants import ConstantTable, MemoryStyle, channel_rows
-from xnorflow.hw.arithmetic.memory import memory_style
+from xnorflow.hw.arithmetic.constants import (
+    ConstantTable,
+    MemoryStyle,
+    channel_rows,
+    load_signature,
+)
+from xnorflow.hw.arithmetic.memory import memory_style, weight_style
 from xnorflow.hw.ops.unit import LaneUnit
 from xnorflow.hw.streams.words import vector_of
 
@@ -14,7 +20,7 @@ from xnorflow.hw.streams.words import vector_of
 __all__ = ["ConstantUnit", "channel_table"]
 
 
-def channel_table(columns, source, *, lanes, device=None, classes=None):
+def channel_table(columns, source, *, lanes, device=None, classes=None, shapes=None):
     """Table of the constants that words of a map need.
 
     Parameters
@@ -29,12 +35,17 @@ def channel_table(columns, source, *, lanes, device=None, classes=None):
         What it is for, which decides where it is kept; if nothing is said, Yosys does.
     classes : array of :class:`int`, (height, width), optional
         Border class of each pixel, for columns that depend on it.
+    shapes : dict of :class:`str` to :class:`ShapeLike`, optional
+        Shapes of the columns, if others may be loaded.
     """
-    layout, rows = channel_rows(columns, lanes=lanes, vector=vector_of(source, lanes))
-    style = MemoryStyle.AUTO if device is None else memory_style(device, layout.size, len(rows))
+    layout, rows = channel_rows(
+        columns, lanes=lanes, vector=vector_of(source, lanes), shapes=shapes
+    )
+    choose = memory_style if shapes is None else weight_style
+    style = MemoryStyle.AUTO if device is None else choose(device, layout.size, len(rows))
     if all(np.ndim(values) == 1 for values in columns.values()):
         classes = None
-    return ConstantTable(layout, rows, style=style, classes=classes)
+    return ConstantTable(layout, rows, style=style, classes=classes, loaded=shapes is not None)
 
 
 class ConstantUnit(LaneUnit, ABC):
@@ -54,13 +65,27 @@ class ConstantUnit(LaneUnit, ABC):
     ----------
     latency : :class:`int`
         Clock cycles from input transfer to delivery.
+    loaded_shapes : callable or None
+        If others can be loaded, from a node and its source to the shapes of its table's columns.
+
+    Members
+    -------
+    load : ``In(load_signature(1))``
+        If others can be loaded, and the device is to have weights of run time.
     """
 
+    loaded_shapes = None
+
     def __init__(self, node, source, *, lanes, device=None):
-        super().__init__(node, source, lanes=lanes)
-        classes = getattr(node, "classes", None)
+        shapes = None
+        if device is not None and device.runtime_weights and self.loaded_shapes is not None:
+            shapes = self.loaded_shapes(node, source)
+        ports = {} if shapes is None else {"load": In(load_signature(1))}
+        super().__init__(node, source, lanes=lanes, **ports)
+        options = {"lanes": lanes, "device": device, "shapes": shapes}
+        options["classes"] = getattr(node, "classes", None)
         self._tables = {
-            name: channel_table(columns, source, lanes=lanes, device=device, classes=classes)
+            name: channel_table(columns, source, **options)
             for name, columns in self.columns(node).items()
         }
 
@@ -91,6 +116,8 @@ class ConstantUnit(LaneUnit, ABC):
         for name, table in self._tables.items():
             m.submodules[name] = table
             m.d.comb += [table.en.eq(en), table.step.eq(self.i.valid)]
+            if table.loaded:
+                connect(m, flipped(self.load), table.load)
         waiting = Signal(self.i.p.shape(), reset_less=True)
         word = Signal(self.i.p.shape(), reset_less=True)
         with m.If(en):

@@ -6,9 +6,10 @@ import numpy as np
 from amaranth import *
 from amaranth.utils import ceil_log2
 
+from xnorflow.errors import DesignError
 from xnorflow.hw.arithmetic.accumulator import accumulate, add_with_carry
 from xnorflow.hw.arithmetic.constants import MemoryStyle
-from xnorflow.hw.arithmetic.memory import memory_style
+from xnorflow.hw.arithmetic.memory import weight_style
 from xnorflow.hw.arithmetic.registers import registered, registered_all
 from xnorflow.hw.arithmetic.resources import Resources, chain, products
 from xnorflow.hw.ops.matrix import MatrixStage, MatrixUnit
@@ -38,6 +39,12 @@ def weight_coding(weights):
     return Shape.cast(range(min(low, -1), max(high, 1) + 1)).width, weights, 0
 
 
+def integer_rows(weights, bits, *, pe, simd):
+    """Contents of the weight memory, in so many ``bits`` each; a single one is for ±1."""
+    stored = weights > 0 if bits == 1 else weights
+    return weight_rows(stored, pe=pe, simd=simd, bits=bits, spare=0)
+
+
 class IntegerMatrixVectorUnit(MatrixUnit):
     """Weighted sums of a vector, for every neuron (FINN: MVU with integer operands).
 
@@ -47,18 +54,28 @@ class IntegerMatrixVectorUnit(MatrixUnit):
     """
 
     def __init__(
-        self, weights, shape, result, *, pe, simd, weight_style=MemoryStyle.AUTO, groups=1
+        self,
+        weights,
+        shape,
+        result,
+        *,
+        pe,
+        simd,
+        weight_style=MemoryStyle.AUTO,
+        groups=1,
+        loaded=False,
     ):
         weights, options = np.asarray(weights, np.int64), {"pe": pe, "simd": simd, "groups": groups}
-        super().__init__(weights, shape, result, weight_style=weight_style, **options)
+        options |= {"weight_style": weight_style, "loaded": loaded}
+        super().__init__(weights, shape, result, **options)
         self.latency = _latency(simd)
 
     def elaborate(self, platform):
         m = Module()
 
         # Cycles 1 to 3: operands.
-        bits, stored, spare = weight_coding(self.weights)
-        rows = weight_rows(stored, pe=self.pe, simd=self.simd, bits=bits, spare=spare)
+        bits, _, _ = weight_coding(self.weights)
+        rows = integer_rows(self.weights, bits, pe=self.pe, simd=self.simd)
         en, operands, sums = self._fetch(m, rows, self.pe * self.simd * bits)
 
         # Cycle 4: the products; ±1 take one more cycle, and have half as many terms.
@@ -150,6 +167,20 @@ class IntegerConvStage(MatrixStage):
     def weight_bits(self):
         return _weight_bits(self.node)
 
+    def stored(self, device, node):
+        weights, folding = node.weights.reshape(self.matrix.shape), self.folding
+        return integer_rows(weights, self.weight_bits, pe=folding.pe, simd=folding.simd)
+
+    def check_room(self, node):
+        ours, (needed, _, _) = self.weight_bits, weight_coding(node.weights)
+        if needed > ours:
+            raise DesignError(
+                f"{node.name}: its weights need {needed} bits, but memories have {ours}"
+            )
+        result, most = node.infer(self.source).type, self.node.infer(self.source).type
+        if result.low < most.low or result.high > most.high:
+            raise DesignError(f"{node.name}: its sums are {result}, which exceed {most}")
+
     def registers(self, device):
         return _latency(self.folding.simd) - 1  # the ring takes one
 
@@ -179,6 +210,7 @@ class IntegerConvStage(MatrixStage):
             value_shape(self.node.infer(self.source).type),
             pe=pe,
             simd=simd,
-            weight_style=memory_style(device, pe * simd * self.weight_bits, self.rows),
+            weight_style=weight_style(device, pe * simd * self.weight_bits, self.rows),
             groups=self.node.groups,
+            loaded=device.runtime_weights,
         )

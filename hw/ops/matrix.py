@@ -10,13 +10,14 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from xnorflow.hw.arithmetic.constants import Contents, load_signature
 from xnorflow.hw.arithmetic.resources import (
     CONTROL,
     Resources,
     buffer,
     counters,
     registers,
-    table,
+    weights,
 )
 from xnorflow.hw.ops.folding import (
     Folding,
@@ -70,6 +71,8 @@ class MatrixUnit(wiring.Component):
     channelwise : :class:`bool`
         Whether each neuron has a lane of its own, and a word is a synapse of each; see
         `is_channelwise`.
+    loaded : :class:`bool`
+        Whether weights are written at run time.
 
     Attributes
     ----------
@@ -85,6 +88,8 @@ class MatrixUnit(wiring.Component):
         ``synapse_fold`` words a vector, of ``simd`` lanes; where they are channelwise, of ``pe``.
     o : ``Out(stream.Signature(lane_layout(result, pe, popcount=popcount)))``
         ``neuron_fold`` words a vector, neuron 0 in lane 0 of the first one.
+    load : ``In(load_signature(1))``
+        If weights are written at run time.
 
     Raises
     ------
@@ -104,6 +109,7 @@ class MatrixUnit(wiring.Component):
         popcount=None,
         groups=1,
         channelwise=False,
+        loaded=False,
     ):
         height, width = weights.shape
         height //= groups
@@ -117,12 +123,14 @@ class MatrixUnit(wiring.Component):
         self.pe = pe
         self.simd = simd
         self.weight_style = weight_style
+        self.loaded = loaded
         self.lanes = pe if channelwise else simd
         self.synapse_fold = -(-width // simd)
         self.neuron_fold = -(-height // pe)
         super().__init__({
             "i": In(stream.Signature(lane_layout(shape, self.lanes))),
             "o": Out(stream.Signature(lane_layout(result, pe, popcount=popcount))),
+            **({"load": In(load_signature(1))} if loaded else {}),
         })
 
     def _fetch(self, m, rows, row_bits, **prepare):
@@ -148,9 +156,12 @@ class MatrixUnit(wiring.Component):
             simd=self.lanes,
             neuron_fold=self.neuron_fold,
             style=self.weight_style,
+            loaded=self.loaded,
             **prepare,
         )
         connect(m, flipped(self.i), operands.i)
+        if self.loaded:
+            connect(m, flipped(self.load), operands.load)
         m.d.comb += operands.en.eq(en)
         waits = self.latency - Operands.latency - 1
         valid, last = delayed_marks(m, en, operands.valid, operands.last, waits)
@@ -253,6 +264,19 @@ class MatrixStage(NodeStage):
     def weight_bits(self) -> int:
         """Bits of a weight, as it is stored."""
 
+    @abstractmethod
+    def check_room(self, node) -> None:
+        """Check that such weights fit; see `Stage.loaded`."""
+
+    @abstractmethod
+    def stored(self, device, node) -> list[int]:
+        """Rows of the weight memory, of this node or another one like it."""
+
+    def loaded(self, device, node):
+        self.check_room(node)
+        width = self.folding.pe * self.folding.simd * self.weight_bits
+        return Contents(width, self.stored(device, node))
+
     @classmethod
     def segment(cls, node, sources, fed, folding, pace):
         (source,), (lanes,) = sources, fed
@@ -294,7 +318,7 @@ class MatrixStage(NodeStage):
     def resources(self, device, depth=None):
         pe, simd = self.folding.pe, self.folding.simd
         total = self.arithmetic(device) + Resources(luts=CONTROL)
-        total += table(device, pe * simd * self.weight_bits, self.rows)
+        total += weights(device, pe * simd * self.weight_bits, self.rows)
         total += counters(self.synapse_fold, self.neuron_fold)
         # The ring of activations, with five numbers that say where it is written and read.
         ring = ring_depth(self.synapse_fold, self.neuron_fold)

@@ -3,9 +3,9 @@
 import numpy as np
 from amaranth import *
 from amaranth.lib import data, memory, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
-from xnorflow.hw.arithmetic.constants import ConstantTable, MemoryStyle
+from xnorflow.hw.arithmetic.constants import ConstantTable, MemoryStyle, load_signature
 from xnorflow.hw.arithmetic.counters import counter, level
 from xnorflow.hw.arithmetic.registers import delayed
 from xnorflow.hw.streams.words import lane_layout
@@ -94,6 +94,8 @@ class Operands(wiring.Component):
     prepare : callable, optional
         From a word of activations, as a plain :class:`Value`, to what is delivered instead: a word
         of values of the same shape.
+    loaded : :class:`bool`
+        Whether the weight memory is written at run time.
 
     Attributes
     ----------
@@ -110,6 +112,8 @@ class Operands(wiring.Component):
     weights : ``Out(row_bits)``
     valid, last : ``Out(1)``
         Whether there are operands, and whether they are the last of a neuron.
+    load : ``In(load_signature(1))``
+        If the weight memory is written at run time.
     """
 
     latency = 1 + ConstantTable.latency
@@ -125,6 +129,7 @@ class Operands(wiring.Component):
         neuron_fold,
         style=MemoryStyle.AUTO,
         prepare=lambda word: word,
+        loaded=False,
     ):
         self.width = width
         self.simd = simd
@@ -133,6 +138,7 @@ class Operands(wiring.Component):
         self._rows = rows
         self._style = style
         self._prepare = prepare
+        self._loaded = loaded
         bits = Shape.cast(shape).width
         delivered = len(prepare(Const(0, simd * bits))) // bits
         super().__init__({
@@ -142,6 +148,7 @@ class Operands(wiring.Component):
             "weights": Out(row_bits),
             "valid": Out(1),
             "last": Out(1),
+            **({"load": In(load_signature(1))} if loaded else {}),
         })
 
     def elaborate(self, platform):
@@ -161,8 +168,10 @@ class Operands(wiring.Component):
 
         # Cycles 1 and 2: activations and weights come out of their memories, and are registered.
         m.submodules.constants = weights = ConstantTable(
-            len(self.weights), self._rows, style=self._style
+            len(self.weights), self._rows, style=self._style, loaded=self._loaded
         )
+        if self._loaded:
+            connect(m, flipped(self.load), weights.load)
         m.d.comb += [weights.en.eq(en), weights.step.eq(step), self.weights.eq(weights.row)]
 
         activation = Signal(self.activation.shape(), reset_less=True)

@@ -5,7 +5,13 @@ from itertools import pairwise
 import numpy as np
 from amaranth import *
 
-from xnorflow.hw.arithmetic.constants import ConstantTable
+from xnorflow.errors import DesignError
+from xnorflow.hw.arithmetic.constants import (
+    ConstantTable,
+    Contents,
+    channel_rows,
+    narrowest_shape,
+)
 from xnorflow.hw.arithmetic.resources import (
     CONTROL,
     Resources,
@@ -13,14 +19,20 @@ from xnorflow.hw.arithmetic.resources import (
     chain,
     products,
     registers,
-    table,
+    weights,
 )
 from xnorflow.hw.ops.channel_constants import ConstantUnit
 from xnorflow.hw.ops.stage import LaneStage
-from xnorflow.hw.streams.words import value_bits, value_shape
+from xnorflow.hw.streams.words import value_bits, value_shape, vector_of
 
 
 __all__ = ["MultiThreshold", "MultiThresholdStage", "Threshold", "ThresholdStage"]
+
+
+def _compared(values):
+    """Shape of all thresholds that values between two bounds may be compared with."""
+    low, high = (int(each) for each in values)
+    return Shape.cast(range(min(0, low), max(0, high + 1) + 1))
 
 
 def threshold_latency(node):
@@ -53,6 +65,15 @@ class Threshold(ConstantUnit):
         if node.inverted is not None:
             columns["inverted"] = node.inverted.astype(np.int64)
         return {"constants": columns}
+
+    @staticmethod
+    def loaded_shapes(node, source):
+        """Shapes of all columns: of thresholds, those that the comparison may have."""
+        low, high = node.bounds(source)
+        shapes = {"threshold": _compared((low.min(), high.max()))}
+        if node.popcount_weights is not None:
+            shapes["weight"] = narrowest_shape(node.popcount_weights)
+        return shapes | ({} if node.inverted is None else {"inverted": unsigned(1)})
 
     def elaborate(self, platform):
         m = Module()
@@ -104,6 +125,13 @@ class MultiThreshold(ConstantUnit):
             columns["inverted"] = node.inverted.astype(np.int64)
         return {"constants": columns}
 
+    @staticmethod
+    def loaded_shapes(node, source):
+        """Shapes of all columns."""
+        compared = _compared((source.type.low, source.type.high))
+        shapes = {f"threshold_{n}": compared for n in range(node.steps)}
+        return shapes | ({} if node.inverted is None else {"inverted": unsigned(1)})
+
     def elaborate(self, platform):
         m = Module()
         # Cycles 1 and 2: the word waits for its constants.
@@ -134,7 +162,7 @@ def _comparison(table, row):
 
     If all words need the same row, constants are part of the logic.
     """
-    if len(table.rows) > 1:
+    if len(table.rows) > 1 or table.loaded:
         return lambda value, column, n: value >= row[column][n]
     fixed = row.shape().from_bits(table.rows[0])
     return lambda value, column, n: _at_least(value, fixed[column][n])
@@ -172,7 +200,26 @@ def _at_least(value, constant):
     return result
 
 
-class ThresholdStage(LaneStage):
+class _LoadedStage(LaneStage):
+    """A stage of a node whose constants may be loaded."""
+
+    def loaded(self, device, node):
+        columns = self.component.columns(node)["constants"]
+        shapes = self.component.loaded_shapes(self.node, self.source)
+        for name, values in columns.items():
+            room = 1 << shapes[name].width
+            low = -room // 2 if shapes[name].signed else 0
+            if values.min() < low or values.max() >= low + room:
+                raise DesignError(
+                    f"{node.name}: the values of {name} are from {values.min()} to {values.max()}, "
+                    f"but its memory holds those from {low} to {low + room - 1}"
+                )
+        vector = vector_of(self.source, self.lanes)
+        layout, rows = channel_rows(columns, lanes=self.lanes, vector=vector, shapes=shapes)
+        return Contents(layout.size, rows)
+
+
+class ThresholdStage(_LoadedStage):
     """Compare with thresholds."""
 
     component = Threshold
@@ -186,25 +233,27 @@ class ThresholdStage(LaneStage):
         classes = len(np.atleast_2d(node.thresholds))
         words = -(-self.source.channels // lanes) * classes
         shift = _trailing_zeros(node.thresholds) if node.fraction == 0 else 0
-        bits = max(1, value - shift)
         threshold = bits_of(node.thresholds)
+        if device.runtime_weights:
+            shift, threshold = 0, _shape_of(self, "threshold").width
+        bits = max(1, value - shift)
         total = Resources(luts=CONTROL) + registers(device, 2 * lanes * bits)
         if node.popcount_weights is not None:
             weight = bits_of(node.popcount_weights)
             chains = chain(device, threshold) + chain(device, max(threshold, weight + value))
             total += Resources(luts=lanes * chains)
             total += products(device, lanes, value, weight)
-            return total + table(device, lanes * (threshold + weight), words)
-        if words == 1:
+            return total + weights(device, lanes * (threshold + weight), words)
+        if words == 1 and not device.runtime_weights:
             return total + Resources(luts=lanes * -(-(bits - 1) // 3))
         total += Resources(luts=lanes * chain(device, bits, carry_out=True))
-        return total + table(device, lanes * threshold, words)
+        return total + weights(device, lanes * threshold, words)
 
     def build(self, device, depth):
         return Threshold(self.node, self.source, lanes=self.lanes, device=device)
 
 
-class MultiThresholdStage(LaneStage):
+class MultiThresholdStage(_LoadedStage):
     """Compare with several thresholds."""
 
     component = MultiThreshold
@@ -216,16 +265,24 @@ class MultiThresholdStage(LaneStage):
         classes = 1 if node.classes is None else node.thresholds.shape[1]
         words = -(-self.source.channels // lanes) * classes
         total = Resources(luts=CONTROL) + registers(device, lanes * (2 * bits + node.steps))
-        constant = words == 1
+        constant = words == 1 and not device.runtime_weights
         compare = -(-(bits - 1) // 3) if constant else chain(device, bits, carry_out=True)
         encoder = sum(-(-len(steps) // 3) for steps in _changes(node.codes))
         total += Resources(luts=lanes * (node.steps * compare + encoder))
         if constant:
             return total
-        return total + table(device, lanes * node.steps * bits_of(node.thresholds), words)
+        threshold = bits_of(node.thresholds)
+        if device.runtime_weights:
+            threshold = _shape_of(self, "threshold_0").width
+        return total + weights(device, lanes * node.steps * threshold, words)
 
     def build(self, device, depth):
         return MultiThreshold(self.node, self.source, lanes=self.lanes, device=device)
+
+
+def _shape_of(stage, column):
+    """Shape of a column of constants that may be loaded."""
+    return stage.component.loaded_shapes(stage.node, stage.source)[column]
 
 
 def _trailing_zeros(values):

@@ -32,7 +32,7 @@ class LaneUnit(wiring.Component):
         If the node does not fit its source.
     """
 
-    def __init__(self, node, source, *, lanes):
+    def __init__(self, node, source, *, lanes, **ports):
         delivered = node.infer(source)
         self.node = node
         self.source = source
@@ -40,6 +40,7 @@ class LaneUnit(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(map_layout(source, lanes))),
             "o": Out(stream.Signature(map_layout(delivered, lanes))),
+            **ports,
         })
 
 

@@ -42,6 +42,8 @@ class FrameGuard(wiring.Component):
         Words of a good frame, at least 1.
     frames_per_packet : :class:`FramesPerPacket`
         What ``last`` marks.
+    in_flight : :class:`int`, optional
+        If new frames can be held back: how many there may be between here and their results.
 
     Members
     -------
@@ -55,6 +57,10 @@ class FrameGuard(wiring.Component):
         High for a cycle when a frame has been found bad.
     dropped_frames : ``Out(32)``
         Number of bad frames since reset.
+    hold, result : ``In(1)``
+        If new frames can be held back: whether they are, and whether a result goes out.
+    idle : ``Out(1)``
+        The same: whether new frames are held back, and all results are out.
 
     Raises
     ------
@@ -62,12 +68,17 @@ class FrameGuard(wiring.Component):
         If ``words`` is less than 1.
     """
 
-    def __init__(self, shape, *, lanes, words, frames_per_packet=FramesPerPacket.ONE):
+    def __init__(
+        self, shape, *, lanes, words, frames_per_packet=FramesPerPacket.ONE, in_flight=None
+    ):
         if words < 1:
             raise ValueError(f"A frame must have at least 1 word, not {words!r}")
         self.words = words
         self.frames_per_packet = frames_per_packet
+        self.in_flight = in_flight
+        held = {} if in_flight is None else {"hold": In(1), "result": In(1), "idle": Out(1)}
         super().__init__({
+            **held,
             "i": In(stream.Signature(frame_layout(shape, lanes))),
             "o": Out(stream.Signature(lane_layout(shape, lanes))),
             "o_verdict": Out(stream.Signature(1)),
@@ -79,7 +90,7 @@ class FrameGuard(wiring.Component):
         m = Module()
 
         passed = Signal()
-        _, last_word = counter(m, "word", self.words, passed)
+        word, last_word = counter(m, "word", self.words, passed)
         bad = Signal()
         runs_on = Signal()  # more words of the frame follow its last one
         if self.frames_per_packet is FramesPerPacket.ONE:
@@ -87,7 +98,10 @@ class FrameGuard(wiring.Component):
 
         # The last word leaves when there is room for its verdict.
         free = Signal()
-        m.d.comb += free.eq(~last_word | ~self.o_verdict.valid | self.o_verdict.ready)
+        room = ~last_word | ~self.o_verdict.valid | self.o_verdict.ready
+        if self.in_flight is not None:
+            room &= ~self._closed(m, passed, word == 0)
+        m.d.comb += free.eq(room)
         with m.If(self.o_verdict.ready):
             m.d.sync += self.o_verdict.valid.eq(0)
         m.d.comb += passed.eq(self.o.valid & self.o.ready)
@@ -119,6 +133,19 @@ class FrameGuard(wiring.Component):
                     m.next = "Pass"
 
         return m
+
+    def _closed(self, m, passed, between):
+        """Whether the next frame, ``between`` two as we are, is held back.
+
+        What has been offered is no longer held back. A reset does not open.
+        """
+        closed = Signal(init=1)
+        with m.If(~self.o.valid | self.o.ready):
+            m.d.sync += closed.eq(self.hold)
+        inside = Signal(range(self.in_flight + 1))
+        m.d.sync += inside.eq(inside + (passed & between) - self.result)
+        m.d.comb += self.idle.eq(closed & between & (inside == 0))
+        return closed & between
 
 
 class FramePacer(wiring.Component):

@@ -9,10 +9,11 @@ from typing import ClassVar
 import numpy as np
 from amaranth.lib.wiring import Component
 
+from xnorflow.hw.arithmetic.constants import Contents
 from xnorflow.hw.arithmetic.resources import Resources
 from xnorflow.hw.families.device import Device
 from xnorflow.hw.streams.words import value_bits, words_of
-from xnorflow.ir import FeatureMap
+from xnorflow.ir import FeatureMap, Node
 
 
 __all__ = ["Stage", "StreamStage"]
@@ -108,6 +109,18 @@ class Stage(ABC):
     @abstractmethod
     def build(self, device: Device, depth: int | None) -> Component:
         """Make the component."""
+
+    def loaded(self, device: Device, node: Node) -> Contents | None:
+        """Table that is loaded at run time, with the constants of a node like its own.
+
+        There is none, unless something else is said.
+
+        Raises
+        ------
+        DesignError
+            If there is no room for these constants.
+        """
+        return None
 
     def outputs(self, unit: Component) -> list:
         """Streams that the component hands out, one for each stage that it feeds."""

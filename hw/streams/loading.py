@@ -1,0 +1,198 @@
+"""Weights that come in at run time, and where they go."""
+
+import zlib
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from xnorflow.hw.arithmetic.constants import LOAD_BITS, load_signature
+
+
+__all__ = ["CRC_BYTES", "DIGEST_BYTES", "Loader", "crc_patch", "load_layout"]
+
+DIGEST_BYTES = 4
+"""Of the shape, in front of the rows."""
+CRC_BYTES = 4
+"""Of the CRC at the end, and of what brings it to what it is to be, in front of it."""
+
+_POLYNOMIAL = 0xEDB88320  # CRC-32 of Ethernet, reflected: `zlib.crc32`
+_ONES = 0xFFFFFFFF
+
+load_layout = data.StructLayout({"data": LOAD_BITS, "last": 1})
+"""A byte of a load, and whether it is its last one."""
+
+
+def crc_patch(content: bytes, crc: int) -> bytes:
+    """Four bytes behind ``content`` with which its CRC is the one that is wanted."""
+    state = crc ^ _ONES
+    for _ in range(32):  # back by four bytes of zeros
+        out = state >> 31
+        state = ((state ^ (_POLYNOMIAL if out else 0)) << 1 | out) & _ONES
+    return (state ^ zlib.crc32(content) ^ _ONES).to_bytes(4, "little")
+
+
+class Loader(wiring.Component):
+    """Take loads, and write them into tables, a byte every nine cycles or so.
+
+    A load is a stream of bytes: the digest of the shape, the rows of all tables, of each its bytes
+    from the lowest on, four bytes of any contents, and the CRC-32 of all before, lowest byte first,
+    whose last byte is marked. What has another digest is swallowed, and changes nothing. Otherwise
+    no frame begins until all are out, and then until a load has ended as it should. A reset ends
+    the load, but does not forget that it was under way.
+
+    Parameters
+    ----------
+    digest : :class:`bytes`
+    tables : list of (:class:`int`, :class:`int`)
+        Bits of a row, and rows, of each table in the order in which they come.
+    crc : :class:`int`
+        CRC of what the tables hold at first.
+
+    Members
+    -------
+    i : ``In(stream.Signature(load_layout))``
+    o : ``Out(load_signature(len(tables)))``
+    hold : ``Out(1)``
+        Whether no frame may begin.
+    idle : ``In(1)``
+        Whether none is under way, and none begins.
+    ended : ``Out(1)``
+        High for a cycle when a load has ended.
+    failed : ``Out(1)``
+        Whether the latest load was not as it should be; not while the next one is under way.
+    valid : ``Out(1)``
+        Whether the tables hold all of a load.
+    crc : ``Out(32)``
+        CRC of the load that they hold, if they do.
+    """
+
+    def __init__(self, digest, tables, *, crc):
+        self.digest = digest
+        self.tables = list(tables)
+        self._crc = crc
+        super().__init__({
+            "i": In(stream.Signature(load_layout)),
+            "o": Out(load_signature(len(self.tables))),
+            "hold": Out(1),
+            "idle": In(1),
+            "ended": Out(1),
+            "failed": Out(1),
+            "valid": Out(1),
+            "crc": Out(32),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        byte, bit, last = Signal(LOAD_BITS), Signal(range(LOAD_BITS)), Signal()
+        # What a reset must not touch: it is about the tables, which it does not touch either.
+        crc = Signal(32, init=self._crc ^ _ONES, reset_less=True)
+        dirty = Signal(reset_less=True)
+        equal = Signal()
+        place = Signal(range(2 * CRC_BYTES))  # of a byte of the digest, or behind the rows
+        shifted, begins, wrote = Signal(), Signal(), Signal()
+        m.d.comb += [
+            self.crc.eq(crc ^ _ONES),
+            self.valid.eq(~dirty),
+            shifted.eq(bit == LOAD_BITS - 1),
+        ]
+        end_of_rows = self._rows(m, byte, begins, wrote)
+
+        in_digest, in_rows, compares = Signal(), Signal(), Signal()
+        # What is compared goes round, and is the same again when 32 bits have been.
+        feedback = (crc[0] ^ byte[0]) & ~compares
+        fed = Cat(crc[1:], crc[0] & compares) ^ Mux(feedback, _POLYNOMIAL, 0)
+        wanted = Mux(in_digest, self._digest_bit(place, bit), ~crc[0])
+        m.d.comb += [compares.eq(in_digest | (~in_rows & (place >= CRC_BYTES)))]
+
+        m.d.sync += self.ended.eq(0)
+        with m.FSM() as fsm:
+            m.d.comb += [
+                self.hold.eq(dirty | fsm.ongoing("Drain")),
+                begins.eq(fsm.ongoing("Idle")),
+            ]
+            with m.State("Idle"):
+                m.d.sync += [place.eq(0), equal.eq(1), in_digest.eq(1), in_rows.eq(0)]
+                m.next = "Take"
+            with m.State("Take"):
+                m.d.comb += self.i.ready.eq(1)
+                with m.If(self.i.valid):
+                    m.d.sync += [byte.eq(self.i.p.data), last.eq(self.i.p.last)]
+                    with m.If(in_digest & (place == 0)):
+                        m.d.sync += self.failed.eq(0)
+                    m.next = "Shift"
+            with m.State("Shift"):
+                m.d.sync += [byte.eq(byte.rotate_right(1)), bit.eq(bit + 1)]
+                with m.If(compares & (byte[0] != wanted)):
+                    m.d.sync += equal.eq(0)
+                # Until it is known that the load is for us, the CRC is that of what is there.
+                with m.If(~in_digest):
+                    m.d.sync += crc.eq(fed)
+                with m.If(shifted):
+                    m.next = "Next"
+            with m.State("Next"):
+                m.d.comb += wrote.eq(in_rows)
+                m.next = "Take"
+                with m.If(~in_rows):
+                    m.d.sync += place.eq(place + 1)
+                with m.If(in_digest & (place == DIGEST_BYTES - 1)):
+                    m.d.sync += [in_digest.eq(0), in_rows.eq(1)]
+                    m.next = "Drain"
+                with m.If(in_rows & end_of_rows):
+                    m.d.sync += [in_rows.eq(0), place.eq(0)]
+                ends = ~in_digest & ~in_rows & (place == 2 * CRC_BYTES - 1)
+                with m.If(last & ends & equal):
+                    m.d.sync += self.ended.eq(1)
+                    m.d.sync += dirty.eq(0)
+                    m.next = "Idle"
+                with m.Elif(last):
+                    m.d.sync += self.ended.eq(1)
+                    m.d.sync += self.failed.eq(1)
+                    m.next = "Idle"
+                with m.Elif(ends | ~equal):
+                    m.next = "Skip"
+            with m.State("Drain"):
+                with m.If(self.idle):
+                    m.d.sync += [
+                        dirty.eq(1),
+                        crc.eq(zlib.crc32(self.digest) ^ _ONES),
+                    ]
+                    m.next = "Take"
+            with m.State("Skip"):
+                m.d.comb += self.i.ready.eq(1)
+                with m.If(self.i.valid & self.i.p.last):
+                    m.d.sync += self.ended.eq(1)
+                    m.d.sync += self.failed.eq(1)
+                    m.next = "Idle"
+
+        return m
+
+    def _digest_bit(self, place, bit):
+        bits = Const(int.from_bytes(self.digest, "little"), 8 * DIGEST_BYTES)
+        return bits.bit_select(Cat(bit, place[:2]), 1)
+
+    def _rows(self, m, byte, begins, wrote):
+        """Write a byte into its place, and go on; gives whether it is the last one's."""
+        ends = [(-(-width // LOAD_BITS) - 1, rows - 1) for width, rows in self.tables]
+        columns, rows = (max(each) for each in zip(*ends, strict=True))
+        column, row = Signal(range(columns + 1)), Signal(range(rows + 1))
+        table = Signal(range(len(ends)))
+        last_column, last_row, end_of_rows = Signal(), Signal(), Signal()
+        m.d.comb += [
+            last_column.eq(column == Array(end for end, _ in ends)[table]),
+            last_row.eq(row == Array(end for _, end in ends)[table]),
+            end_of_rows.eq(last_column & last_row & (table == len(ends) - 1)),
+            self.o.row.eq(row),
+            self.o.column.eq(column),
+            self.o.data.eq(byte),
+            self.o.select.eq(Cat(wrote & (table == n) for n in range(len(ends)))),
+        ]
+        with m.If(wrote):
+            m.d.sync += column.eq(Mux(last_column, 0, column + 1))
+            with m.If(last_column):
+                m.d.sync += row.eq(Mux(last_row, 0, row + 1))
+            with m.If(last_column & last_row):
+                m.d.sync += table.eq(table + 1)
+        with m.If(begins):
+            m.d.sync += Cat(column, row, table).eq(0)
+        return end_of_rows
