@@ -33,7 +33,7 @@ def crc_patch(content: bytes, crc: int) -> bytes:
 
 
 class Loader(wiring.Component):
-    """Take loads, and write them into tables, a byte every nine cycles or so.
+    """Take loads, and write them into tables, a byte every nine cycles.
 
     A load is a stream of bytes: the digest of the shape, the rows of all tables, of each its bytes
     from the lowest on, four bytes of any contents, and the CRC-32 of all before, lowest byte first,
@@ -60,7 +60,7 @@ class Loader(wiring.Component):
     ended : ``Out(1)``
         High for a cycle when a load has ended.
     failed : ``Out(1)``
-        Whether the latest load was not as it should be; not while the next one is under way.
+        Whether the load that has ended last was not as it should be.
     valid : ``Out(1)``
         Whether the tables hold all of a load.
     crc : ``Out(32)``
@@ -84,107 +84,84 @@ class Loader(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        byte, bit, last = Signal(LOAD_BITS), Signal(range(LOAD_BITS)), Signal()
+        byte, bit = self.i.p.data, Signal(range(LOAD_BITS))
         # What a reset must not touch: it is about the tables, which it does not touch either.
         crc = Signal(32, init=self._crc ^ _ONES, reset_less=True)
         dirty = Signal(reset_less=True)
-        equal = Signal()
+        equal, in_digest, in_rows = Signal(init=1), Signal(init=1), Signal()
         place = Signal(range(2 * CRC_BYTES))  # of a byte of the digest, or behind the rows
-        shifted, begins, wrote = Signal(), Signal(), Signal()
+        wrote, compares, ends, good = Signal(), Signal(), Signal(), Signal()
+        end_of_rows = self._rows(m, wrote)
         m.d.comb += [
             self.crc.eq(crc ^ _ONES),
             self.valid.eq(~dirty),
-            shifted.eq(bit == LOAD_BITS - 1),
+            compares.eq(in_digest | (~in_rows & (place >= CRC_BYTES))),
+            ends.eq(~in_digest & ~in_rows & (place == 2 * CRC_BYTES - 1)),
         ]
-        end_of_rows = self._rows(m, byte, begins, wrote)
-
-        in_digest, in_rows, compares = Signal(), Signal(), Signal()
         # What is compared goes round, and is the same again when 32 bits have been.
-        feedback = (crc[0] ^ byte[0]) & ~compares
-        fed = Cat(crc[1:], crc[0] & compares) ^ Mux(feedback, _POLYNOMIAL, 0)
+        one = byte.bit_select(bit, 1)
         wanted = Mux(in_digest, self._digest_bit(place, bit), ~crc[0])
-        m.d.comb += [compares.eq(in_digest | (~in_rows & (place >= CRC_BYTES)))]
+        feedback = (crc[0] ^ one) & ~compares
+        fed = Cat(crc[1:], crc[0] & compares) ^ Mux(feedback, _POLYNOMIAL, 0)
 
         m.d.sync += self.ended.eq(0)
         with m.FSM() as fsm:
-            m.d.comb += [
-                self.hold.eq(dirty | fsm.ongoing("Drain")),
-                begins.eq(fsm.ongoing("Idle")),
-            ]
-            with m.State("Idle"):
-                m.d.sync += [place.eq(0), equal.eq(1), in_digest.eq(1), in_rows.eq(0)]
-                m.next = "Take"
-            with m.State("Take"):
-                m.d.comb += self.i.ready.eq(1)
-                with m.If(self.i.valid):
-                    m.d.sync += [byte.eq(self.i.p.data), last.eq(self.i.p.last)]
-                    with m.If(in_digest & (place == 0)):
-                        m.d.sync += self.failed.eq(0)
-                    m.next = "Shift"
+            m.d.comb += self.hold.eq(dirty | fsm.ongoing("Drain"))
             with m.State("Shift"):
-                m.d.sync += [byte.eq(byte.rotate_right(1)), bit.eq(bit + 1)]
-                with m.If(compares & (byte[0] != wanted)):
-                    m.d.sync += equal.eq(0)
-                # Until it is known that the load is for us, the CRC is that of what is there.
-                with m.If(~in_digest):
-                    m.d.sync += crc.eq(fed)
-                with m.If(shifted):
-                    m.next = "Next"
+                with m.If(self.i.valid):
+                    m.d.sync += bit.eq(bit + 1)
+                    m.d.sync += equal.eq(equal & (~compares | (one == wanted)))
+                    # Until it is known that the load is for us, the CRC is that of what is there.
+                    with m.If(~in_digest):
+                        m.d.sync += crc.eq(fed)
+                    with m.If(bit == LOAD_BITS - 1):
+                        m.next = "Next"
             with m.State("Next"):
-                m.d.comb += wrote.eq(in_rows)
-                m.next = "Take"
+                m.d.comb += [self.i.ready.eq(1), wrote.eq(in_rows), good.eq(ends & equal)]
+                m.next = "Shift"
                 with m.If(~in_rows):
                     m.d.sync += place.eq(place + 1)
                 with m.If(in_digest & (place == DIGEST_BYTES - 1)):
-                    m.d.sync += [in_digest.eq(0), in_rows.eq(1)]
+                    m.d.sync += [in_digest.eq(0), in_rows.eq(1), place.eq(0)]
                     m.next = "Drain"
                 with m.If(in_rows & end_of_rows):
-                    m.d.sync += [in_rows.eq(0), place.eq(0)]
-                ends = ~in_digest & ~in_rows & (place == 2 * CRC_BYTES - 1)
-                with m.If(last & ends & equal):
-                    m.d.sync += self.ended.eq(1)
-                    m.d.sync += dirty.eq(0)
-                    m.next = "Idle"
-                with m.Elif(last):
-                    m.d.sync += self.ended.eq(1)
-                    m.d.sync += self.failed.eq(1)
-                    m.next = "Idle"
-                with m.Elif(ends | ~equal):
+                    m.d.sync += in_rows.eq(0)
+                with m.If(~self.i.p.last & (ends | ~equal)):
                     m.next = "Skip"
+                with m.Elif(self.i.p.last):
+                    m.next = "Shift"
             with m.State("Drain"):
                 with m.If(self.idle):
-                    m.d.sync += [
-                        dirty.eq(1),
-                        crc.eq(zlib.crc32(self.digest) ^ _ONES),
-                    ]
-                    m.next = "Take"
+                    m.d.sync += [dirty.eq(1), crc.eq(zlib.crc32(self.digest) ^ _ONES)]
+                    m.next = "Shift"
             with m.State("Skip"):
                 m.d.comb += self.i.ready.eq(1)
                 with m.If(self.i.valid & self.i.p.last):
-                    m.d.sync += self.ended.eq(1)
-                    m.d.sync += self.failed.eq(1)
-                    m.next = "Idle"
+                    m.next = "Shift"
 
+        with m.If(self.i.ready & self.i.valid & self.i.p.last):
+            m.d.sync += [self.ended.eq(1), self.failed.eq(~good), dirty.eq(dirty & ~good)]
+            m.d.sync += [equal.eq(1), in_digest.eq(1), in_rows.eq(0), place.eq(0)]
         return m
 
     def _digest_bit(self, place, bit):
         bits = Const(int.from_bytes(self.digest, "little"), 8 * DIGEST_BYTES)
         return bits.bit_select(Cat(bit, place[:2]), 1)
 
-    def _rows(self, m, byte, begins, wrote):
-        """Write a byte into its place, and go on; gives whether it is the last one's."""
+    def _rows(self, m, wrote):
+        """Write a byte into its place, and go on; gives whether that is the last one."""
         ends = [(-(-width // LOAD_BITS) - 1, rows - 1) for width, rows in self.tables]
         columns, rows = (max(each) for each in zip(*ends, strict=True))
         column, row = Signal(range(columns + 1)), Signal(range(rows + 1))
         table = Signal(range(len(ends)))
         last_column, last_row, end_of_rows = Signal(), Signal(), Signal()
         m.d.comb += [
-            last_column.eq(column == Array(end for end, _ in ends)[table]),
-            last_row.eq(row == Array(end for _, end in ends)[table]),
+            last_column.eq(Array(_reaches(column, end) for end, _ in ends)[table]),
+            last_row.eq(Array(_reaches(row, end) for _, end in ends)[table]),
             end_of_rows.eq(last_column & last_row & (table == len(ends) - 1)),
             self.o.row.eq(row),
             self.o.column.eq(column),
-            self.o.data.eq(byte),
+            self.o.data.eq(self.i.p.data),
             self.o.select.eq(Cat(wrote & (table == n) for n in range(len(ends)))),
         ]
         with m.If(wrote):
@@ -193,6 +170,11 @@ class Loader(wiring.Component):
                 m.d.sync += row.eq(Mux(last_row, 0, row + 1))
             with m.If(last_column & last_row):
                 m.d.sync += table.eq(table + 1)
-        with m.If(begins):
+        with m.If(self.i.ready & self.i.valid & self.i.p.last):
             m.d.sync += Cat(column, row, table).eq(0)
         return end_of_rows
+
+
+def _reaches(counter, end):
+    """Whether what counts from 0 is at the end: the first number that has all of its ones."""
+    return Cat(bit for n, bit in enumerate(counter) if end >> n & 1).all()
