@@ -18,6 +18,7 @@ from xnorflow.boards.protocol import (
     Info,
     PacketError,
     Status,
+    Weights,
     decode_reply,
     encode_request,
     fingerprint,
@@ -121,7 +122,17 @@ class Board:
         LinkError
             If it runs another one.
         """
-        if self.info.fingerprint != fingerprint(network):
+        wanted = fingerprint(network)
+        if self.info.runtime_weights:
+            weights = self.weights()
+            if not weights.valid:
+                raise LinkError(f"{self.port}: the latest load failed: load a network first")
+            if weights.crc == wanted[: len(weights.crc)]:
+                return
+            raise LinkError(
+                f"{self.port}: the board has other weights than those of {network.name}: load them"
+            )
+        if self.info.fingerprint != wanted:
             raise LinkError(
                 f"{self.port}: the board runs another network ({self.info.name}) than "
                 f"{network.name}: build and load its bitstream"
@@ -169,6 +180,48 @@ class Board:
             cycles=words[:, int(labelled)],
         )
 
+    def weights(self) -> Weights:
+        """Ask which weights are on a board whose weights can be loaded.
+
+        Raises
+        ------
+        LinkError
+            If the board does not answer, or has weights that are fixed.
+        """
+        if not self.info.runtime_weights:
+            raise LinkError(
+                f"{self.port}: the weights of {self.info.name} are fixed: build it with "
+                "--weights runtime"
+            )
+        try:
+            return Weights.unpack(self._ask(Command.WEIGHTS))
+        except PacketError as error:
+            raise LinkError(f"{self.port}: {error}") from None
+
+    def load(self, image: bytes) -> None:
+        """Replace the weights, and see that they are there.
+
+        Parameters
+        ----------
+        image : bytes
+            What `xnorflow.hw.compile.weights.load_image` gives for the design on the board.
+
+        Raises
+        ------
+        LinkError
+            If the load is for another design, does not arrive, or the board's weights are fixed.
+        """
+        digest = self.weights().digest
+        if image[: len(digest)] != digest:
+            raise LinkError(
+                f"{self.port}: these weights are for another design than the one on the board, "
+                f"which was built for {self.info.name}"
+            )
+        self._ask(Command.LOAD, image)
+        weights = self.weights()
+        if not weights.valid or weights.crc != image[-len(weights.crc) :]:
+            raise LinkError(f"{self.port}: the board has not taken the weights: load them again")
+
     def _describe(self) -> Info:
         try:
             return Info.unpack(self._ask(Command.INFO))
@@ -205,7 +258,7 @@ class Board:
             reply = decode_reply(self._read_packet(deadline))
             if reply.sequence != self._sequence:
                 continue
-            if reply.status in (Status.BAD_CRC, Status.BAD_FRAMING):
+            if reply.status in (Status.BAD_CRC, Status.BAD_FRAMING, Status.BAD_WEIGHTS):
                 raise PacketError("requests arrive damaged")
             if reply.command != command:
                 continue

@@ -21,8 +21,10 @@ from xnorflow.boards.spi import PacketBuffer, SpiPeripheral
 from xnorflow.boards.uart import UartReceiver, UartTransmitter
 from xnorflow.hw.compile.accelerator import Accelerator
 from xnorflow.hw.compile.design import Design
+from xnorflow.hw.compile.weights import load_image
 from xnorflow.hw.families.device import Device
 from xnorflow.hw.streams.guard import frame_layout
+from xnorflow.hw.streams.loading import DIGEST_BYTES, load_layout
 from xnorflow.hw.streams.words import value_shape
 
 
@@ -35,6 +37,13 @@ _PINS = {
 }
 
 _CYCLES = 4  # times the predicted latency; a latency that is not exact is predicted too low
+
+_LOAD_PORTS = {
+    "o_load": Out(stream.Signature(load_layout)),
+    "weights_valid": In(1),
+    "load_failed": In(1),
+    "weights_crc": In(32),
+}
 
 
 class Link(wiring.Component):
@@ -56,6 +65,8 @@ class Link(wiring.Component):
         Width of the counter of a frame's cycles, which stops at half of what it holds.
     block_ram : :class:`bool`
         Whether what the board tells is in a block RAM.
+    load : :class:`bytes`, optional
+        A load of the accelerator, if it takes any.
 
     Members
     -------
@@ -65,6 +76,8 @@ class Link(wiring.Component):
         Serial line to the host.
     cs, sck, copi : ``In(1)``, cipo : ``Out(1)``
         Those of an `SpiPeripheral`, in their place.
+    o_load, weights_valid, load_failed, weights_crc
+        If it takes loads: as for an `Accelerator`.
     o_frame : ``Out(stream.Signature(frame_layout(value_shape(info.frame.type), info.lanes)))``
     i_result : ``In(stream.Signature(result_of(info, score_bits)))``
     busy : ``Out(1)``
@@ -86,11 +99,17 @@ class Link(wiring.Component):
         divisor: int | None = None,
         cycle_bits: int = 32,
         block_ram: bool = False,
+        load: bytes | None = None,
     ):
         self.info = info
+        self.load = load
         self.score_bits = score_bits
         self.replies = ReplySender(
-            info, score_bits=score_bits, cycle_bits=cycle_bits, block_ram=block_ram
+            info,
+            score_bits=score_bits,
+            cycle_bits=cycle_bits,
+            block_ram=block_ram,
+            digest=None if load is None else load[:DIGEST_BYTES],
         )
         self.line = Line.SPI if divisor is None else Line.UART
         if divisor is not None:
@@ -98,6 +117,7 @@ class Link(wiring.Component):
             self.transmitter = UartTransmitter(divisor)
         pixel = value_shape(info.frame.type)
         super().__init__({
+            **(_LOAD_PORTS if load is not None else {}),
             **_PINS[self.line],
             "o_frame": Out(stream.Signature(frame_layout(pixel, info.lanes))),
             "i_result": In(stream.Signature(result_of(info, score_bits))),
@@ -108,7 +128,8 @@ class Link(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.decoder = decoder = CobsDecoder()
-        m.submodules.requests = requests = RequestReceiver(self.info)
+        load_bytes = None if self.load is None else len(self.load)
+        m.submodules.requests = requests = RequestReceiver(self.info, load_bytes=load_bytes)
         m.submodules.replies = replies = self.replies
         m.submodules.appender = appender = CrcAppender()
         m.submodules.encoder = encoder = CobsEncoder(replies.longest + CRC_BYTES)
@@ -128,6 +149,14 @@ class Link(wiring.Component):
             replies.frame_sent.eq(sent & self.o_frame.p.last & ~self.o_frame.p.error),
             self.busy.eq(replies.busy),
         ]
+        if self.load is not None:
+            connect(m, requests.o_load, flipped(self.o_load))
+            m.d.comb += [
+                requests.weights_valid.eq(self.weights_valid),
+                requests.load_failed.eq(self.load_failed),
+                replies.weights_valid.eq(self.weights_valid),
+                replies.weights_crc.eq(self.weights_crc),
+            ]
         with m.If(requests.o_request.valid & requests.o_request.ready):
             m.d.sync += self.refused.eq(requests.o_request.p.status != Status.OK)
 
@@ -183,12 +212,14 @@ class LinkTop(wiring.Component):
 
     def __init__(self, design: Design, *, clock: int, divisor: int | None = None):
         self.accelerator = Accelerator(design)
+        self._load = load_image(design) if design.device.runtime_weights else None
         self.link = Link(
             describe(design, clock),
             score_bits=design.score_bits,
             divisor=divisor,
             cycle_bits=min(32, (_CYCLES * design.latency).bit_length() + 1),
             block_ram=tells_from_block_ram(design.device),
+            load=self._load,
         )
         super().__init__({
             **_PINS[self.link.line],
@@ -205,6 +236,13 @@ class LinkTop(wiring.Component):
         for name, pin in _PINS[link.line].items():
             outer, inner = getattr(self, name), getattr(link, name)
             m.d.comb += inner.eq(outer) if pin.flow is In else outer.eq(inner)
+        if self._load is not None:
+            connect(m, link.o_load, self.accelerator.i_load)
+            m.d.comb += [
+                link.weights_valid.eq(self.accelerator.weights_valid),
+                link.load_failed.eq(self.accelerator.load_failed),
+                link.weights_crc.eq(self.accelerator.weights_crc),
+            ]
         m.d.comb += [
             self.busy.eq(link.busy),
             self.refused.eq(link.refused),
@@ -228,4 +266,5 @@ def describe(design: Design, clock: int) -> Info:
         fingerprint=fingerprint(design.network),
         name=design.network.name,
         labelled=design.labelled,
+        runtime_weights=design.device.runtime_weights,
     )

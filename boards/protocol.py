@@ -23,6 +23,7 @@ __all__ = [
     "PacketError",
     "Reply",
     "Status",
+    "Weights",
     "cobs_decode",
     "cobs_encode",
     "decode_reply",
@@ -40,6 +41,7 @@ DELIMITER = b"\0"
 _BLOCK = 254  # most bytes in a block of COBS
 _SIGNED = 1 << 8  # of a pixel's type: its bits are in two's complement
 _NO_LABEL = 1 << 31  # of the number of scores: no label comes with them
+_RUNTIME = 1 << 30  # of the same: other weights can be loaded
 
 
 class PacketError(Exception):
@@ -59,6 +61,12 @@ class Command(IntEnum):
     The body is the label, if there is one, cycles and scores, 32 bits each.
     """
 
+    LOAD = 3
+    """Replace the weights by those in the payload, a load. No body."""
+
+    WEIGHTS = 4
+    """Tell which weights are on the board. No payload; the body is a `Weights`."""
+
 
 @unique
 class Status(IntEnum):
@@ -74,6 +82,12 @@ class Status(IntEnum):
     UNKNOWN_COMMAND = 3
     BAD_LENGTH = 4
     """The payload is not as long as the command wants it."""
+
+    NO_WEIGHTS = 5
+    """The latest load has failed, and left no weights."""
+
+    BAD_WEIGHTS = 6
+    """The load is for another design, or its CRC does not match."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +115,9 @@ class Info:
         Of the protocol.
     labelled : bool
         Whether results have a label.
+    runtime_weights : bool
+        Whether other weights can be loaded. The name and the fingerprint are those of the network
+        that the bitstream was built with.
     """
 
     frame: FeatureMap
@@ -112,6 +129,7 @@ class Info:
     name: str
     version: int = VERSION
     labelled: bool = True
+    runtime_weights: bool = False
 
     NAME_BYTES = 32
     _LAYOUT = struct.Struct("<9I8s")
@@ -120,7 +138,8 @@ class Info:
         """Return the body of the reply to `Command.INFO`."""
         fixed = self._LAYOUT.pack(
             self.version, *self.frame.shape, _pack_type(self.frame.type),
-            self.classes | (0 if self.labelled else _NO_LABEL), self.lanes, self.clock,
+            self.classes | (0 if self.labelled else _NO_LABEL)
+            | (_RUNTIME if self.runtime_weights else 0), self.lanes, self.clock,
             self.cycles_per_frame, self.fingerprint,
         )  # fmt: skip
         name = self.name.encode()[: self.NAME_BYTES].decode(errors="ignore")
@@ -150,8 +169,50 @@ class Info:
         except NetworkError as error:
             raise PacketError(f"a description is damaged: {error}") from None
         name = body[cls._LAYOUT.size :].decode(errors="replace")
-        labelled = not scores & _NO_LABEL
-        return cls(frame, scores & ~_NO_LABEL, *numbers, digest, name, labelled=labelled)
+        return cls(
+            frame,
+            scores & ~(_NO_LABEL | _RUNTIME),
+            *numbers,
+            digest,
+            name,
+            labelled=not scores & _NO_LABEL,
+            runtime_weights=bool(scores & _RUNTIME),
+        )
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights on a board.
+
+    Attributes
+    ----------
+    digest : bytes
+        Of the design's shape: loads begin with it.
+    crc : bytes
+        The last bytes of the load, and the first ones of the network's `fingerprint`.
+    valid : bool
+        Whether they are all there.
+    """
+
+    digest: bytes
+    crc: bytes
+    valid: bool
+
+    _LAYOUT = struct.Struct("<4s4sI")
+
+    @classmethod
+    def unpack(cls, body: bytes) -> "Weights":
+        """Read the body of the reply to `Command.WEIGHTS`.
+
+        Raises
+        ------
+        PacketError
+            If it has another length.
+        """
+        if len(body) != cls._LAYOUT.size:
+            raise PacketError(f"a description of weights of {len(body)} bytes is damaged")
+        digest, crc, valid = cls._LAYOUT.unpack(body)
+        return cls(digest, crc, bool(valid))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,10 @@ from xnorflow.hw.ops.argmax import result_layout
 __all__ = ["CrcAppender", "ReplySender", "result_of"]
 
 
+_FACTS = 3
+"""Of what a board is loaded with: digest, CRC, and whether it is valid."""
+
+
 def result_of(info, score_bits):
     """Payload of a result of what is behind the link."""
     return result_layout(info.classes, score_bits, labelled=info.labelled)
@@ -34,6 +38,8 @@ class ReplySender(wiring.Component):
         Width of the counter of a frame's cycles, which stops at half of what it holds.
     block_ram : :class:`bool`
         Whether what it tells is in a block RAM.
+    digest : :class:`bytes`, optional
+        Of the design's shape, if other weights can be loaded.
 
     Attributes
     ----------
@@ -50,16 +56,29 @@ class ReplySender(wiring.Component):
     o : ``Out(stream.Signature(packet_layout))``
     busy : ``Out(1)``
         An answer is being worked on.
+    weights_valid, weights_crc
+        If other weights can be loaded: those of an `Accelerator`.
     """
 
-    def __init__(self, info: Info, *, score_bits: int, cycle_bits: int = 32, block_ram=False):
+    def __init__(
+        self,
+        info: Info,
+        *,
+        score_bits: int,
+        cycle_bits: int = 32,
+        block_ram=False,
+        digest: bytes | None = None,
+    ):
         self.info = info
         self.score_bits = score_bits
         self.cycle_bits = cycle_bits
         self.block_ram = block_ram
         words = info.labelled + 1 + info.classes
-        self.longest = 3 + max(len(info.pack()), 4 * words)
+        self.digest = digest
+        weights = {} if digest is None else {"weights_valid": In(1), "weights_crc": In(32)}
+        self.longest = 3 + max(len(info.pack()), 4 * words, 0 if digest is None else 4 * _FACTS)
         super().__init__({
+            **weights,
             "i_request": In(stream.Signature(request_layout)),
             "i_result": In(stream.Signature(result_of(info, score_bits))),
             "frame_sent": In(1),
@@ -95,7 +114,7 @@ class ReplySender(wiring.Component):
         read = rom.read_port()
 
         granted = Signal()
-        info, classify = Signal(), Signal()
+        info, classify, weights = Signal(), Signal(), Signal()
         words = 1 + len(numbers) + len(scores)
         position = Signal(range(max(4 * words, rom.depth)))
         final = Signal.like(position)
@@ -116,6 +135,13 @@ class ReplySender(wiring.Component):
             score.eq(_select([*scores[:1] * (words - len(scores)), *scores], position[2:])),
         ]
 
+        loads, facts = self.digest is not None, []
+        if loads:
+            digest = Const(int.from_bytes(self.digest, "little"), 32)
+            facts = [digest, self.weights_crc, self.weights_valid]
+            with m.If(weights):
+                m.d.comb += final.eq(3 + 4 * _FACTS)
+
         with m.FSM() as fsm:
             m.d.comb += self.busy.eq(~fsm.ongoing("Idle"))
             with m.State("Idle"):
@@ -124,18 +150,23 @@ class ReplySender(wiring.Component):
                     rest.eq(request),
                     info.eq(granted & (request.command == Command.INFO)),
                     classify.eq(granted & (request.command == Command.CLASSIFY)),
+                    weights.eq(loads & granted & (request.command == Command.WEIGHTS)),
                     position.eq(1),
                 ]
                 with m.If(self.i_request.valid):
                     m.next = "Fetch"
             with m.State("Select"):
-                with m.If(header | info | self.i_result.valid):
+                with m.If(header | info | weights | self.i_result.valid):
                     m.next = "Fetch"
             with m.State("Fetch"):
                 m.d.sync += byte.eq(_byte(score, position[:2]))
                 for n, number in enumerate(numbers, 1):
                     with m.If(position[2:] == n):
                         m.d.sync += byte.eq(_byte(number, position[:2]))
+                with m.If(weights):
+                    for n, fact in enumerate(facts, 1):
+                        with m.If(position[2:] == n):
+                            m.d.sync += byte.eq(_byte(fact, position[:2]))
                 with m.If(info):
                     m.d.sync += byte.eq(read.data)
                 with m.If(header):

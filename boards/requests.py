@@ -9,6 +9,7 @@ from xnorflow.boards.cobs import received_packet_layout
 from xnorflow.boards.protocol import CRC_BYTES, Command, Info, Status
 from xnorflow.frames import value_bytes
 from xnorflow.hw.streams.guard import frame_layout
+from xnorflow.hw.streams.loading import load_layout
 from xnorflow.hw.streams.words import value_shape
 
 
@@ -29,6 +30,8 @@ class RequestReceiver(wiring.Component):
     ----------
     info : :class:`Info`
         Shape of a frame.
+    load_bytes : :class:`int`, optional
+        Bytes of a load, if other weights can be loaded.
 
     Members
     -------
@@ -36,11 +39,19 @@ class RequestReceiver(wiring.Component):
     o_frame : ``Out(stream.Signature(frame_layout(value_shape(info.frame.type), info.lanes)))``
     o_request : ``Out(stream.Signature(request_layout))``
         One for every packet. Its sequence number is 0 when the packet had none.
+    o_load : ``Out(stream.Signature(load_layout))``
+        Loads, if there are any: what ends early ends with a byte more.
+    weights_valid, load_failed : ``In(1)``
+        The same: as for an `Accelerator`.
     """
 
-    def __init__(self, info: Info):
+    def __init__(self, info: Info, *, load_bytes: int | None = None):
         self.info = info
+        self.load_bytes = load_bytes
+        loads = {"o_load": Out(stream.Signature(load_layout))}
+        loads |= {"weights_valid": In(1), "load_failed": In(1)}
         super().__init__({
+            **(loads if load_bytes is not None else {}),
             "i": In(stream.Signature(received_packet_layout)),
             "o_frame": Out(
                 stream.Signature(frame_layout(value_shape(info.frame.type), info.lanes))
@@ -56,7 +67,8 @@ class RequestReceiver(wiring.Component):
         pixel_bytes = value_bytes(frame.type)
         payload = frame.size * pixel_bytes
         header = 2
-        longest = header + payload + CRC_BYTES
+        framed = header + payload + CRC_BYTES
+        longest = max(framed, header + (self.load_bytes or 0) + CRC_BYTES)
         sequence, command = Signal(8), Signal(8)
         status = Signal(Status)
         count = Signal(range(longest + 2))  # bytes so far; one more than the longest is enough
@@ -77,9 +89,19 @@ class RequestReceiver(wiring.Component):
         with m.If(self.o_frame.valid & self.o_frame.ready):
             m.d.sync += [self.o_frame.valid.eq(0), partial.eq(1)]
 
-        with m.FSM():
+        takes, closed, forwards = ~self.o_frame.valid, ~self.o_frame.valid, classify
+        lengths = {}  # of packets with commands about weights
+        with m.FSM() as fsm:
+            if self.load_bytes is not None:
+                waits, begun = self._load(m, fsm, command, count, header)
+                takes, closed = takes & ~waits, closed & ~begun
+                forwards = classify & self.weights_valid
+                lengths = {
+                    Command.LOAD: header + self.load_bytes + CRC_BYTES,
+                    Command.WEIGHTS: header + CRC_BYTES,
+                }
             with m.State("Receive"):
-                m.d.comb += self.i.ready.eq(~self.o_frame.valid)
+                m.d.comb += self.i.ready.eq(takes)
                 with m.If(self.i.valid & self.i.ready & self.i.p.end):
                     m.next = "Answer"
                 with m.Elif(self.i.valid & self.i.ready):
@@ -90,7 +112,7 @@ class RequestReceiver(wiring.Component):
                         m.d.sync += sequence.eq(self.i.p.data)
                     with m.Elif(count == 1):
                         m.d.sync += command.eq(self.i.p.data)
-                    with m.Elif((count < header + payload) & classify):
+                    with m.Elif((count < header + payload) & forwards):
                         m.d.sync += part.eq(part + 1)
                         # Spare lanes of the last word are zero.
                         for n, bits in enumerate(self._parts(pixel_bytes)):
@@ -102,16 +124,25 @@ class RequestReceiver(wiring.Component):
                             m.d.sync += [part.eq(0), self.o_frame.valid.eq(~last_byte)]
 
                 # The CRC of the last byte is there when the end comes, a cycle later or more.
-                expected = Mux(classify, longest, header + CRC_BYTES)
+                expected = Mux(classify, framed, header + CRC_BYTES)
+                unknown = ~classify & (command != Command.INFO)
+                for other, length in lengths.items():
+                    unknown &= command != other
+                    expected = Mux(command == other, length, expected)
                 m.d.sync += status.eq(Status.OK)
                 with m.If(self.i.p.error):
                     m.d.sync += status.eq(Status.BAD_FRAMING)
                 with m.Elif(~crc.match_detected):
                     m.d.sync += status.eq(Status.BAD_CRC)
-                with m.Elif(~classify & (command != Command.INFO)):
+                with m.Elif(unknown):
                     m.d.sync += status.eq(Status.UNKNOWN_COMMAND)
                 with m.Elif(count != expected):
                     m.d.sync += status.eq(Status.BAD_LENGTH)
+                if self.load_bytes is not None:
+                    with m.Elif(classify & ~self.weights_valid):
+                        m.d.sync += status.eq(Status.NO_WEIGHTS)
+                    with m.Elif((command == Command.LOAD) & self.load_failed):
+                        m.d.sync += status.eq(Status.BAD_WEIGHTS)
             with m.State("Answer"):
                 m.d.comb += self.o_request.valid.eq(1)
                 with m.If(self.o_request.ready):
@@ -122,7 +153,7 @@ class RequestReceiver(wiring.Component):
                     ]
                     m.next = "Close"
             with m.State("Close"):
-                with m.If(~self.o_frame.valid):
+                with m.If(closed):
                     m.d.comb += crc.start.eq(1)
                     m.d.sync += [
                         Cat(sequence, command, count, part, partial).eq(0),
@@ -131,6 +162,23 @@ class RequestReceiver(wiring.Component):
                     m.next = "Receive"
 
         return m
+
+    def _load(self, m, fsm, command, count, begin):
+        """Hand a load on; what has ended early is ended when its packet has been answered.
+
+        Gives whether the byte that comes in has to wait, and whether a load has not ended.
+        """
+        load, end = self.o_load, begin + self.load_bytes
+        inside, begun = Signal(), Signal()
+        closes = begun & fsm.ongoing("Close")
+        m.d.comb += [
+            inside.eq((command == Command.LOAD) & (count >= begin) & (count < end) & ~self.i.p.end),
+            load.p.data.eq(self.i.p.data),
+            load.p.last.eq(closes | (count == end - 1)),
+            load.valid.eq(closes | (fsm.ongoing("Receive") & self.i.valid & inside)),
+        ]
+        m.d.sync += begun.eq(Mux(load.valid & load.ready, ~load.p.last, begun))
+        return inside & ~load.ready, begun
 
     def _parts(self, pixel_bytes):
         """Bits of the lanes for each byte of a word; of a pixel's last one, some bits are spare."""

@@ -22,6 +22,16 @@ __all__ = [
 ]
 
 
+_LOAD_PORTS = {
+    "s_load_tdata": In(8),
+    "s_load_tvalid": In(1),
+    "s_load_tready": Out(1),
+    "s_load_tlast": In(1),
+    "load_failed": Out(1),
+    "weights_valid": Out(1),
+}
+
+
 @dataclass(frozen=True)
 class ResultTiming:
     """When results come, of frames that come without a gap, each in a packet of its own.
@@ -100,6 +110,13 @@ class AxiStreamTop(wiring.Component):
         High for a cycle when a frame has been dropped.
     dropped_frames : ``Out(32)``
         Number of frames dropped since reset.
+    s_load_tdata, s_load_tvalid, s_load_tready, s_load_tlast :
+        Other weights, byte by byte, if the device is to have weights of run time: what
+        `xnorflow.hw.compile.weights.load_image` gives. See `Accelerator`.
+    load_failed : ``Out(1)``
+        The same: whether the load that has ended last was not as it should be.
+    weights_valid : ``Out(1)``
+        The same: whether frames are taken. They wait during a load, and after one that failed.
     aclk, aresetn :
         With `ResetPort.ARESETN`: the clock, and the reset.
     """
@@ -127,6 +144,7 @@ class AxiStreamTop(wiring.Component):
             "m_axis_tready": In(1),
             "m_axis_tlast": Out(1),
             **keeps,
+            **(_LOAD_PORTS if design.device.runtime_weights else {}),
             "frame_error": Out(1),
             "dropped_frames": Out(32),
         })
@@ -143,6 +161,16 @@ class AxiStreamTop(wiring.Component):
             self.frame_error.eq(accelerator.frame_error),
             self.dropped_frames.eq(accelerator.dropped_frames),
         ]
+        if self.design.device.runtime_weights:
+            load = accelerator.i_load
+            m.d.comb += [
+                load.p.data.eq(self.s_load_tdata),
+                load.p.last.eq(self.s_load_tlast),
+                load.valid.eq(self.s_load_tvalid),
+                self.s_load_tready.eq(load.ready),
+                self.load_failed.eq(accelerator.load_failed),
+                self.weights_valid.eq(accelerator.weights_valid),
+            ]
         if self.ports.width is None:
             self._connect_words(m, accelerator)
         else:

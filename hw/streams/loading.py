@@ -177,4 +177,5 @@ class Loader(wiring.Component):
 
 def _reaches(counter, end):
     """Whether what counts from 0 is at the end: the first number that has all of its ones."""
-    return Cat(bit for n, bit in enumerate(counter) if end >> n & 1).all()
+    ones = [bit for n, bit in enumerate(counter) if end >> n & 1]
+    return Cat(ones).all() if ones else Const(1)
