@@ -1,6 +1,7 @@
 """Designs for boards: with room for the link to the host, whose costs are estimated."""
 
 from contextlib import suppress
+from dataclasses import replace
 
 from xnorflow.boards.target import Target
 from xnorflow.boards.targets import ICEBREAKER, ULX3S_85F
@@ -43,6 +44,7 @@ def choose_for(
     fastest: bool = False,
     single_buffered: bool = False,
     recompute: bool = False,
+    runtime_weights: bool = False,
 ) -> Design:
     """Choose a design for a board, or for a device without one.
 
@@ -56,6 +58,8 @@ def choose_for(
         Frequency in Hz, if not the usual there.
     linked : bool
         Whether it leaves room for the link to the host.
+    runtime_weights : bool
+        Whether weights and thresholds are loaded at run time; see `Device`.
 
     Raises
     ------
@@ -69,9 +73,10 @@ def choose_for(
     >>> xnorflow.choose_for(network, board, fps=10_000).cycles_per_frame
     1024
     """
+    device = place.device if isinstance(place, Target) else place
     return choose(
         network,
-        place.device if isinstance(place, Target) else place,
+        replace(device, runtime_weights=True) if runtime_weights else device,
         clock=place.clock if clock is None else clock,
         cycles=cycles,
         fps=fps,

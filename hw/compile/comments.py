@@ -15,6 +15,7 @@ _UNITS = {
     "core.guard": "FrameGuard: lets frames of the right length through, marks the others",
     "core.verdicts": "Fifo: whether each frame on its way is good",
     "core.gate": "VerdictGate: drops the results of bad frames",
+    "core.loader": "Loader: writes weights that are loaded at run time",
     "core.pacer": "FramePacer: frames begin no sooner than the design takes them",
 }
 """Units that are no stage, by their place in the top module."""

@@ -28,6 +28,7 @@ _DEFAULT_PART = "xc7a35tcpg236-1"
 
 # What an input is, if nothing drives it: marks that are absent, bytes that are all there.
 _IDLE = {"s_axis_tuser": "0", "s_axis_tkeep": "1", "m_axis_tready": "1"}
+_IDLE |= {"s_load_tdata": "0", "s_load_tvalid": "0", "s_load_tlast": "0"}
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,10 @@ def component_xml(top: AxiStreamTop, module: str, files: Sequence[str]) -> str:
         _leaf(root, key, value)
     ports = _ports(top)
     interfaces = _node(root, "busInterfaces")
-    for prefix, mode in (("m_axis", "master"), ("s_axis", "slave")):
+    streams = {"m_axis": "master", "s_axis": "slave"}
+    if top.design.device.runtime_weights:
+        streams["s_load"] = "slave"
+    for prefix, mode in streams.items():
         _stream(interfaces, ports, prefix, mode)
     _clock_and_reset(interfaces, top)
     _model(root, ports, module)
@@ -153,7 +157,8 @@ def _stream(parent, ports, prefix, mode):
 def _clock_and_reset(parent, top):
     reset = top.ports.reset
     clock = _interface(parent, reset.clock, "signal", "clock", "slave", [("CLK", reset.clock)])
-    associated = {"ASSOCIATED_BUSIF": "m_axis:s_axis", "ASSOCIATED_RESET": reset.value}
+    streams = "m_axis:s_axis" + (":s_load" if top.design.device.runtime_weights else "")
+    associated = {"ASSOCIATED_BUSIF": streams, "ASSOCIATED_RESET": reset.value}
     _parameters(clock, reset.clock, associated)
     element = _interface(parent, reset.value, "signal", "reset", "slave", [("RST", reset.value)])
     polarity = "ACTIVE_LOW" if reset.is_active_low else "ACTIVE_HIGH"

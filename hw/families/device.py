@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Any
 
 
-__all__ = ["Cell", "Device", "Family"]
+__all__ = ["Cell", "Device", "Family", "WeightsMode"]
 
 
 class Cell(Enum):
@@ -16,6 +16,13 @@ class Cell(Enum):
     FLIP_FLOP = "flip-flops"
     BLOCK_RAM = "block RAMs"
     MULTIPLIER = "multipliers"
+
+
+class WeightsMode(Enum):
+    """Whether weights and thresholds may change in what has been built."""
+
+    FIXED = "fixed"
+    RUNTIME = "runtime"
 
 
 @dataclass(frozen=True, eq=False)

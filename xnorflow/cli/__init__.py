@@ -95,6 +95,7 @@ app.command("generate")(hardware.generate)
 app.command("simulate")(hardware.simulate)
 app.command("build")(hardware.build)
 app.command("flash")(board.flash)
+app.command("load")(board.load)
 app.command("run")(board.run)
 app.command("boards")(board.boards)
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from xnorflow.ir import Network
 
 
-__all__ = ["boards", "flash", "run"]
+__all__ = ["boards", "flash", "load", "run"]
 
 VIRTUAL = "virtual"
 """Port of the simulated board."""
@@ -79,6 +79,32 @@ def run(
     if differing:
         raise LinkError(f"{differing} of {len(images)} frames differ from the golden model")
     console.print("all scores are those of the golden model")
+
+
+def load(
+    network: NetworkArgument,
+    design: Annotated[
+        Path,
+        typer.Option(
+            "--design",
+            help="Folder of `xnorflow build --weights runtime` whose bitstream the board has.",
+        ),
+    ],
+    port: Annotated[
+        str, typer.Option("--port", help="Serial port of a board; auto, to find it.")
+    ] = AUTO,
+) -> None:
+    """Load another network of the same shape into a board, without a new bitstream."""
+    from xnorflow.boards.host import BAUD, Board
+    from xnorflow.hw.compile.kept import kept_design
+    from xnorflow.hw.compile.weights import load_image
+
+    loaded = load_network(network)
+    with console.status("planning the board's design …"):
+        image = load_image(kept_design(design), loaded)
+    with Board(_found() if port == AUTO else port, baud=BAUD) as board:
+        board.load(image)
+    console.print(f"{loaded.name} is loaded: {len(image):,} bytes, {board.retries} retries")
 
 
 def boards() -> None:

@@ -38,6 +38,7 @@ from xnorflow.cli.options import (
     SeedsOption,
     SingleOption,
     WeightsArgument,
+    WeightsOption,
     WorkersOption,
 )
 from xnorflow.cli.report import facts_of, write_report
@@ -46,6 +47,7 @@ from xnorflow.cli.simulating import check_all, kept_by, report_cycles, run_frame
 from xnorflow.errors import ToolError
 from xnorflow.files import check_output
 from xnorflow.hw.compile.ports import AxiPorts, ResetPort
+from xnorflow.hw.families.device import WeightsMode
 from xnorflow.hw.streams.packets import FramesPerPacket
 
 
@@ -68,6 +70,7 @@ def plan(
     fastest: FastestOption = False,
     single_buffered: SingleOption = False,
     recompute: RecomputeOption = False,
+    weights: WeightsOption = WeightsMode.FIXED,
     clock: ClockOption = None,
     parts: Annotated[
         bool, typer.Option("--parts", help="A line for every part of the pipeline.")
@@ -96,6 +99,7 @@ def plan(
         cycles=cycles,
         fps=fps,
         fastest=fastest,
+        runtime_weights=weights is WeightsMode.RUNTIME,
         single_buffered=single_buffered,
         recompute=recompute,
         clock=clock,
@@ -126,6 +130,7 @@ def generate(
     fastest: FastestOption = False,
     single_buffered: SingleOption = False,
     recompute: RecomputeOption = False,
+    weights: WeightsOption = WeightsMode.FIXED,
     clock: ClockOption = None,
     frames_per_packet: PacketsOption = FramesPerPacket.ONE,
     axi_width: AxiWidthOption = None,
@@ -141,6 +146,7 @@ def generate(
     """
     from xnorflow.boards.targets import find_place
     from xnorflow.hw.compile.emit import generate as generate_files
+    from xnorflow.hw.compile.kept import keep_design
     from xnorflow.tables import design_table
 
     redirect_tools()
@@ -152,6 +158,7 @@ def generate(
         cycles=cycles,
         fps=fps,
         fastest=fastest,
+        runtime_weights=weights is WeightsMode.RUNTIME,
         single_buffered=single_buffered,
         recompute=recompute,
         clock=clock,
@@ -159,6 +166,7 @@ def generate(
     design = _with_packets(design, frames_per_packet)
     with console.status("writing Verilog …"):
         path = generate_files(design, out, ports=ports, split=split)
+    keep_design(design, out)
     console.print(design_table(design))
     console.print(f"{path} is written", soft_wrap=True)
     write_report(out, "generate", facts_of(design, place, clock))
@@ -275,6 +283,7 @@ def build(
     fastest: FastestOption = False,
     single_buffered: SingleOption = False,
     recompute: RecomputeOption = False,
+    weights: WeightsOption = WeightsMode.FIXED,
     clock: ClockOption = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of place and route.")] = 1,
     seeds: SeedsOption = 1,
@@ -303,6 +312,7 @@ def build(
         cycles=cycles,
         fps=fps,
         fastest=fastest,
+        runtime_weights=weights is WeightsMode.RUNTIME,
         single_buffered=single_buffered,
         recompute=recompute,
     )
@@ -334,6 +344,7 @@ def build_for(
     from xnorflow.boards.build import Stage
     from xnorflow.boards.build import build as run_build
     from xnorflow.boards.top import highest_serial_clock
+    from xnorflow.hw.compile.kept import keep_design
     from xnorflow.tables import design_table
 
     redirect_tools()
@@ -356,6 +367,7 @@ def build_for(
             baud=baud,
             progress=show,
         )
+    keep_design(design, out)
     table = Table("", "", show_header=False)
     for cell, usage in report.usage.items():
         table.add_row(cell.value, f"{usage.used:,} of {usage.available:,}")

@@ -7,6 +7,7 @@ import typer
 
 from xnorflow.boards.line import Line
 from xnorflow.hw.compile.ports import ResetPort
+from xnorflow.hw.families.device import WeightsMode
 from xnorflow.hw.streams.packets import FramesPerPacket
 
 
@@ -36,6 +37,7 @@ __all__ = [
     "SingleOption",
     "ThreadsOption",
     "WeightsArgument",
+    "WeightsOption",
     "WorkersOption",
 ]
 
@@ -173,4 +175,11 @@ BaudOption = Annotated[
 LineOption = Annotated[
     Line,
     typer.Option("--link", help="What leads to the host: a UART, or SPI for a microcontroller."),
+]
+WeightsOption = Annotated[
+    WeightsMode,
+    typer.Option(
+        "--weights",
+        help="Whether weights and thresholds are fixed, or others can be loaded at run time.",
+    ),
 ]
