@@ -41,6 +41,7 @@ _CYCLES = 4  # times the predicted latency; a latency that is not exact is predi
 _LOAD_PORTS = {
     "o_load": Out(stream.Signature(load_layout)),
     "weights_valid": In(1),
+    "load_busy": In(1),
     "load_failed": In(1),
     "weights_crc": In(32),
 }
@@ -76,7 +77,7 @@ class Link(wiring.Component):
         Serial line to the host.
     cs, sck, copi : ``In(1)``, cipo : ``Out(1)``
         Those of an `SpiPeripheral`, in their place.
-    o_load, weights_valid, load_failed, weights_crc
+    o_load, weights_valid, load_busy, load_failed, weights_crc
         If it takes loads: as for an `Accelerator`.
     o_frame : ``Out(stream.Signature(frame_layout(value_shape(info.frame.type), info.lanes)))``
     i_result : ``In(stream.Signature(result_of(info, score_bits)))``
@@ -153,6 +154,7 @@ class Link(wiring.Component):
             connect(m, requests.o_load, flipped(self.o_load))
             m.d.comb += [
                 requests.weights_valid.eq(self.weights_valid),
+                requests.load_busy.eq(self.load_busy),
                 requests.load_failed.eq(self.load_failed),
                 replies.weights_valid.eq(self.weights_valid),
                 replies.weights_crc.eq(self.weights_crc),
@@ -240,6 +242,7 @@ class LinkTop(wiring.Component):
             connect(m, link.o_load, self.accelerator.i_load)
             m.d.comb += [
                 link.weights_valid.eq(self.accelerator.weights_valid),
+                link.load_busy.eq(self.accelerator.load_busy),
                 link.load_failed.eq(self.accelerator.load_failed),
                 link.weights_crc.eq(self.accelerator.weights_crc),
             ]

@@ -41,7 +41,7 @@ class RequestReceiver(wiring.Component):
         One for every packet. Its sequence number is 0 when the packet had none.
     o_load : ``Out(stream.Signature(load_layout))``
         Loads, if there are any: what ends early ends with a byte more.
-    weights_valid, load_failed : ``In(1)``
+    weights_valid, load_busy, load_failed : ``In(1)``
         The same: as for an `Accelerator`.
     """
 
@@ -49,7 +49,7 @@ class RequestReceiver(wiring.Component):
         self.info = info
         self.load_bytes = load_bytes
         loads = {"o_load": Out(stream.Signature(load_layout))}
-        loads |= {"weights_valid": In(1), "load_failed": In(1)}
+        loads |= {"weights_valid": In(1), "load_busy": In(1), "load_failed": In(1)}
         super().__init__({
             **(loads if load_bytes is not None else {}),
             "i": In(stream.Signature(received_packet_layout)),
@@ -178,7 +178,7 @@ class RequestReceiver(wiring.Component):
             load.valid.eq(closes | (fsm.ongoing("Receive") & self.i.valid & inside)),
         ]
         m.d.sync += begun.eq(Mux(load.valid & load.ready, ~load.p.last, begun))
-        return inside & ~load.ready, begun
+        return (inside & ~load.ready) | (self.i.p.end & self.load_busy), begun
 
     def _parts(self, pixel_bytes):
         """Bits of the lanes for each byte of a word; of a pixel's last one, some bits are spare."""

@@ -1,7 +1,5 @@
 """Constants that a unit needs word by word: in read-only memories, or in some that are loaded."""
 
-from dataclasses import dataclass
-from enum import Enum
 from math import lcm
 
 import numpy as np
@@ -10,59 +8,18 @@ from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorflow.hw.arithmetic.counters import counter
+from xnorflow.hw.arithmetic.loaded_memory import LoadedRam, LoadPort, load_signature
+from xnorflow.hw.arithmetic.memory_style import MemoryStyle
 
 
 __all__ = [
-    "LOAD_BITS",
     "ConstantTable",
-    "Contents",
-    "LoadedRam",
     "MemoryStyle",
     "Rom",
     "are_shifts",
     "channel_rows",
-    "load_signature",
     "narrowest_shape",
 ]
-
-LOAD_BITS = 8
-"""Of a row, as many are written at once."""
-
-
-@dataclass(frozen=True)
-class Contents:
-    """Rows of a table, each of ``width`` bits."""
-
-    width: int
-    rows: list[int]
-
-
-def load_signature(tables):
-    """Bus on which tables are loaded, byte by byte; ``select`` has a bit for each of them.
-
-    A byte is written in the cycle in which its table is selected.
-    """
-    return wiring.Signature({
-        "select": Out(tables),
-        "row": Out(20),
-        "column": Out(12),
-        "data": Out(LOAD_BITS),
-    })
-
-
-class MemoryStyle(Enum):
-    """Place of a memory; the values are those of Yosys' ``rom_style`` and ``ram_style``."""
-
-    AUTO = "auto"
-    BLOCK = "block"
-    DISTRIBUTED = "distributed"
-    LOGIC = "logic"
-
-    def attributes(self):
-        """Attributes that ask the synthesiser for this style."""
-        if self is MemoryStyle.AUTO:
-            return {}
-        return {"rom_style": self.value, "ram_style": self.value}
 
 
 class Rom(wiring.Component):
@@ -106,60 +63,6 @@ class Rom(wiring.Component):
         return m
 
 
-class LoadedRam(wiring.Component):
-    """A `Rom` whose rows are written at run time, a byte at a time; nothing is read meanwhile.
-
-    A platform that has its own way to describe one has a method ``get_ram``.
-
-    Parameters
-    ----------
-    width, rows, style
-        As for a `Rom`; the rows are what it holds at first.
-
-    Members
-    -------
-    en, address, data
-        As for a `Rom`.
-    write : ``In(ceil(width / 8))``
-        Whether ``write_data`` becomes that byte of a row; the last one may have fewer bits.
-    write_address : ``In(range(len(rows)))``
-    write_data : ``In(8)``
-    """
-
-    def __init__(self, width, rows, *, style=MemoryStyle.AUTO):
-        self.width = width
-        self.rows = rows
-        self.style = style
-        super().__init__({
-            "en": In(1),
-            "address": In(range(len(rows))),
-            "data": Out(width),
-            "write": In(-(-width // LOAD_BITS)),
-            "write_address": In(range(len(rows))),
-            "write_data": In(LOAD_BITS),
-        })
-
-    def elaborate(self, platform):
-        if hasattr(platform, "get_ram"):
-            return platform.get_ram(self)
-        m = Module()
-        row = data.ArrayLayout(LOAD_BITS, len(self.write))
-        init = [row.from_bits(bits) for bits in self.rows]
-        m.submodules.memory = rows = memory.Memory(
-            shape=row, depth=len(self.rows), init=init, attrs=self.style.attributes()
-        )
-        read, write = rows.read_port(), rows.write_port(granularity=1)
-        m.d.comb += [
-            read.en.eq(self.en & ~self.write.any()),
-            read.addr.eq(self.address),
-            self.data.eq(read.data),
-            write.en.eq(self.write),
-            write.addr.eq(self.write_address),
-            write.data.as_value().eq(self.write_data.replicate(len(self.write))),
-        ]
-        return m
-
-
 class ConstantTable(wiring.Component):
     """Rows of constants that go round and round, one row a step.
 
@@ -177,9 +80,9 @@ class ConstantTable(wiring.Component):
     style : :class:`MemoryStyle`
     classes : array of :class:`int`, (height, width), optional
         Class of each pixel. Rows and columns of pixels that have equal classes share logic.
-    loaded : :class:`bool`
-        Whether rows are written at run time. Then a single row is in registers. A reset leaves what
-        has been written.
+    loaded : :class:`Loading`, optional
+        How rows are written at run time, if they are. Then a single row is in registers. A reset
+        leaves what has been written.
 
     Attributes
     ----------
@@ -193,7 +96,7 @@ class ConstantTable(wiring.Component):
     step : ``In(1)``
         Take a row, and move on.
     row : ``Out(shape)``
-    load : ``In(load_signature(1))``
+    load : ``In(load_signature(loaded))``
         If it is loaded.
 
     Raises
@@ -204,7 +107,7 @@ class ConstantTable(wiring.Component):
 
     latency = 2
 
-    def __init__(self, shape, rows, *, style=MemoryStyle.AUTO, classes=None, loaded=False):
+    def __init__(self, shape, rows, *, style=MemoryStyle.AUTO, classes=None, loaded=None):
         if not rows:
             raise ValueError("A table of constants must have at least one row")
         self.rows = list(rows)
@@ -216,7 +119,7 @@ class ConstantTable(wiring.Component):
             raise ValueError(
                 f"{len(self.rows)} rows cannot be shared out to {int(classes.max()) + 1} classes"
             )
-        load = {"load": In(load_signature(1))} if loaded else {}
+        load = {"load": In(load_signature(loaded))} if loaded else {}
         super().__init__({"en": In(1), "step": In(1), "row": Out(shape), **load})
 
     def elaborate(self, platform):
@@ -227,47 +130,71 @@ class ConstantTable(wiring.Component):
             m.d.comb += row.eq(self._written(m) if self.loaded else Const(self.rows[0], len(row)))
             return m
 
-        memory_type = LoadedRam if self.loaded else Rom
-        m.submodules.rom = rom = memory_type(len(row), self.rows, style=self.style)
-        if self.loaded:
-            m.d.comb += [
-                rom.write.eq(Cat(self._writes(n) for n in range(len(rom.write)))),
-                rom.write_address.eq(self.load.row),
-                rom.write_data.eq(self.load.data),
-            ]
         output = Signal(len(row), reset_less=True)
-        m.d.comb += [rom.en.eq(self.en), rom.address.eq(self._address(m)), row.eq(output)]
+        if self.loaded:
+            rom = LoadedRam(len(row), self.rows, loading=self.loaded, style=self.style)
+            address = self._loaded_address(m, rom, output)
+        else:
+            rom = Rom(len(row), self.rows, style=self.style)
+            address, _ = self._address(m, self.en & self.step)
+        m.submodules.rom = rom
+        m.d.comb += [rom.en.eq(self.en), rom.address.eq(address), row.eq(output)]
         with m.If(self.en):
             m.d.sync += output.eq(rom.data)
 
         return m
 
-    def _writes(self, column):
-        """Whether that byte of a row is written."""
-        return self.load.select & (self.load.column == column)
-
     def _written(self, m):
         """The only row, in registers."""
         row = Signal(len(Value.cast(self.row)), init=self.rows[0], reset_less=True, name="written")
-        for n in range(-(-len(row) // LOAD_BITS)):
-            with m.If(self._writes(n)):
-                m.d.sync += row.word_select(n, LOAD_BITS).eq(self.load.data)
+        chunks, low = self.loaded.chunks(len(row)), 0
+        port = LoadPort(m, self.load, chunks)
+        for n, bits in enumerate(chunks):
+            with m.If(port.write[n]):
+                m.d.sync += row[low : low + bits].eq(self.load.data)
+            low += bits
+        port.take(m, Const(1))
+        port.show(m, row)
         return row
 
-    def _address(self, m):
-        """Address of the next step's row."""
+    def _loaded_address(self, m, rom, output):
+        """Address of the next step's row, or of the word that is loaded or read back."""
+        load, port = self.load, LoadPort(m, self.load, self.loaded.chunks(rom.width))
+        word, moves = output, port.last | load.check
+        m.d.comb += [rom.write.eq(port.write), rom.write_data.eq(load.data)]
+        if self.loaded.halved:
+            half = Signal()
+            with m.If(load.clear):
+                m.d.sync += half.eq(0)
+            with m.Elif(moves):
+                m.d.sync += half.eq(~half)
+            m.d.comb += rom.half.eq(~load.active | half)
+            address, last = self._address(m, (self.en & self.step) | (moves & half), load.clear)
+            last, word = last & half, output[self.loaded.word_bits(rom.width) :]
+        elif self.classes is None:
+            address, last = self._address(m, (self.en & self.step) | moves, load.clear)
+            m.d.comb += rom.write_address.eq(address)
+        else:  # rows are written in another order than they are needed
+            address, _ = self._address(m, (self.en & self.step) | load.check, load.clear)
+            written, last = counter(m, "loaded", len(self.rows), port.last, clear=load.clear)
+            m.d.comb += rom.write_address.eq(written)
+        port.take(m, last)
+        port.show(m, word)
+        return address
+
+    def _address(self, m, moves, clear=None):
+        """Address of the next step's row, and whether it is the last one."""
         step = Signal()
-        m.d.comb += step.eq(self.en & self.step)
+        m.d.comb += step.eq(moves)
         if self.classes is None:
-            address, _ = counter(m, "address", len(self.rows), step)
-            return address
+            return counter(m, "address", len(self.rows), step, clear=clear)
 
         # The first row of a pixel's class, and from there on the rows of its words.
         words = len(self.rows) // (int(self.classes.max()) + 1)
-        word, last_word = counter(m, "word", words, step)
+        word, last_word = counter(m, "word", words, step, clear=clear)
         height, width = self.classes.shape
-        column, last_column = counter(m, "column", width, step & last_word)
-        row, _ = counter(m, "row", height, step & last_word & last_column)
+        column, last_column = counter(m, "column", width, step & last_word, clear=clear)
+        row, last_row = counter(m, "row", height, step & last_word & last_column, clear=clear)
         first_rows, row_kinds = np.unique(self.classes, axis=0, return_inverse=True)
         kinds, column_kinds = np.unique(first_rows, axis=1, return_inverse=True)
         row_kind, column_kind = Signal(range(len(kinds))), Signal(range(kinds.shape[1]))
@@ -278,7 +205,7 @@ class ConstantTable(wiring.Component):
         first = Array(Array((classes * words).tolist())[column_kind] for classes in kinds)[row_kind]
         address = Signal(range(len(self.rows)))
         m.d.comb += address.eq(first + word)
-        return address
+        return address, last_word & last_column & last_row
 
 
 def channel_rows(columns, *, lanes, vector, shapes=None):

@@ -6,8 +6,8 @@ from amaranth import *
 __all__ = ["counter", "level"]
 
 
-def counter(m, name, length, step):
-    """Count 0…``length`` − 1 round and round, one up with every ``step``.
+def counter(m, name, length, step, *, clear=None):
+    """Count 0…``length`` − 1 round and round, one up with every ``step``, from 0 after ``clear``.
 
     Returns
     -------
@@ -20,6 +20,9 @@ def counter(m, name, length, step):
     if length > 1:
         with m.If(step):
             m.d.sync += [count.eq(Mux(last, 0, count + 1)), last.eq(count == length - 2)]
+        if clear is not None:
+            with m.If(clear):
+                m.d.sync += [count.eq(0), last.eq(0)]
     return count, last
 
 

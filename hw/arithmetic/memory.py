@@ -2,7 +2,8 @@
 
 from amaranth.utils import ceil_log2
 
-from xnorflow.hw.arithmetic.constants import MemoryStyle
+from xnorflow.hw.arithmetic.loaded_memory import Loading
+from xnorflow.hw.arithmetic.memory_style import MemoryStyle
 from xnorflow.hw.families.device import Cell
 
 
@@ -11,6 +12,7 @@ __all__ = [
     "block_rams",
     "buffer_style",
     "distributed_luts",
+    "loading",
     "logic_luts",
     "memory_style",
     "register_luts",
@@ -20,6 +22,9 @@ __all__ = [
 
 _LUTS_PER_DISTRIBUTED_RAM = 6
 """Four hold them, two make way for the port that writes."""
+
+_LOGIC_CHUNK = 16
+"""Bits that are loaded at once where there are no block RAMs."""
 
 _MOST_LOGIC_ROWS = 128
 """Rows up to which read-only memories of more than half a block RAM may be logic."""
@@ -81,6 +86,21 @@ def memory_style(device, width, depth):
 def weight_style(device, width, depth):
     """Place of weights or thresholds, which may be loaded at run time."""
     return (buffer_style if device.runtime_weights else memory_style)(device, width, depth)
+
+
+def loading(device, width, depth, *, in_order=True):
+    """How such weights or thresholds are loaded, if they are.
+
+    Halves of rows need an address for both, which those have that are needed ``in_order``.
+    """
+    if not device.runtime_weights:
+        return None
+    widths = device.block_ram_widths if device.block_rams else (_LOGIC_CHUNK,)
+    if not device.family.dual_ports:
+        return Loading(max(widths))
+    (chunk, *_) = sorted(widths)[-2:]  # the widest one takes both ports
+    block = depth > 1 and weight_style(device, width, depth) is MemoryStyle.BLOCK
+    return Loading(chunk, halved=block and in_order and width > chunk)
 
 
 def buffer_style(device, width, depth):

@@ -5,16 +5,17 @@ from math import prod
 
 from amaranth.utils import ceil_log2
 
-from xnorflow.hw.arithmetic.constants import LOAD_BITS, MemoryStyle
 from xnorflow.hw.arithmetic.memory import (
     automatic_style,
     block_rams,
     distributed_luts,
+    loading,
     logic_luts,
     memory_style,
     register_luts,
     weight_style,
 )
+from xnorflow.hw.arithmetic.memory_style import MemoryStyle
 from xnorflow.ir import int_bits
 
 
@@ -104,10 +105,18 @@ def weights(device, width, depth):
     """Table of weights or thresholds, which may be loaded at run time."""
     if not device.runtime_weights:
         return table(device, width, depth)
-    selects = Resources(luts=-(-width // LOAD_BITS))
+    loaded = loading(device, width, depth)
+    chunks, bits = loaded.chunks(width), loaded.word_bits(width)
+    # The token goes through registers, and what is read back through XORs.
+    total = Resources(luts=round(len(chunks) * device.family.luts_per_register + bits / 3) + 5)
     if depth == 1:
-        return selects + Resources(luts=register_luts(device, width, 1))
-    total = buffer(device, width, depth, weight_style) + selects
+        return total + Resources(luts=register_luts(device, width, 1))
+    words = 2 * depth if loaded.halved else depth
+    for chunk in chunks:
+        if weight_style(device, width, depth) is MemoryStyle.BLOCK:
+            total += Resources(block_rams=block_rams(device, chunk, words))
+        else:
+            total += buffer(device, chunk, words, weight_style)
     return total + counters(depth) + registers(device, width)
 
 

@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from xnorflow.hw.arithmetic.constants import load_signature
+from xnorflow.hw.arithmetic.loaded_memory import load_signature
 from xnorflow.hw.compile.design import Design
 from xnorflow.hw.compile.weights import load_image, loaded_tables
 from xnorflow.hw.ops.argmax import result_layout
@@ -21,6 +21,7 @@ __all__ = ["Accelerator"]
 _LOAD_PORTS = {
     "i_load": In(stream.Signature(load_layout)),
     "load_ended": Out(1),
+    "load_busy": Out(1),
     "load_failed": Out(1),
     "weights_valid": Out(1),
     "weights_crc": Out(32),
@@ -53,7 +54,7 @@ class Accelerator(wiring.Component):
         Other weights, as `xnorflow.hw.compile.weights.load_image` has them, if the device is to
         have weights of run time. While they come in, and after a load that failed, no frame begins;
         those that are under way end with the weights that they began with.
-    load_ended, load_failed, weights_valid, weights_crc
+    load_ended, load_busy, load_failed, weights_valid, weights_crc
         If it has: as for a `Loader`.
     """
 
@@ -123,7 +124,7 @@ class Accelerator(wiring.Component):
         tables, image = self._tables, load_image(self.design)
         m.submodules.loader = loader = Loader(
             image[:DIGEST_BYTES],
-            [(table.width, len(table.rows)) for table in tables.values()],
+            tables.values(),
             crc=int.from_bytes(image[-CRC_BYTES:], "little"),
         )
         connect(m, flipped(self.i_load), loader.i)
@@ -132,17 +133,24 @@ class Accelerator(wiring.Component):
             guard.result.eq(gate.i_verdict.valid & gate.i_verdict.ready),
             loader.idle.eq(guard.idle),
             self.load_ended.eq(loader.ended),
+            self.load_busy.eq(loader.busy),
             self.load_failed.eq(loader.failed),
             self.weights_valid.eq(loader.valid),
             self.weights_crc.eq(loader.crc),
         ]
-        loads = {}
-        for n, name in enumerate(tables):
-            loads[name] = load_signature(1).create(path=(f"load_{name}",))
+        loads, enters = {}, Const(0)
+        for n, (name, table) in enumerate(tables.items()):
+            loads[name] = load = load_signature(table.loading).create(path=(f"load_{name}",))
             m.d.comb += [
-                loads[name].select.eq(loader.o.select[n]),
-                loads[name].row.eq(loader.o.row),
-                loads[name].column.eq(loader.o.column),
-                loads[name].data.eq(loader.o.data),
+                load.data.eq(loader.data),
+                load.start.eq(loader.start if n == 0 else 0),
+                load.move.eq(loader.move),
+                load.active.eq(loader.active),
+                load.check.eq(loader.check),
+                load.clear.eq(loader.clear),
+                load.enters.eq(enters),
+                loader.folds[n].eq(load.fold),
             ]
+            enters = load.leaves
+        m.d.comb += loader.leaves.eq(enters)
         return loads

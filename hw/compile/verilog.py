@@ -24,7 +24,8 @@ from amaranth.back import rtlil
 
 from xnorflow.hw.arithmetic.behavioural import BehaviouralCounts
 from xnorflow.hw.arithmetic.carry_adders import CarryCells
-from xnorflow.hw.arithmetic.constants import LOAD_BITS, LoadedRam, Rom
+from xnorflow.hw.arithmetic.constants import Rom
+from xnorflow.hw.arithmetic.loaded_memory import LoadedRam
 from xnorflow.hw.compile.names import readable
 
 
@@ -61,18 +62,52 @@ module {name} (
   input clk,
   input en,
   input [{address_top}:0] address,
-{ports}  output reg [{top}:0] data
+  output reg [{top}:0] data
 );
 {attributes}  reg [{top}:0] rows [0:{last}];
-{contents}{writes}  always @(posedge clk)
-    if ({enable}) data <= rows[address];
+{contents}  always @(posedge clk)
+    if (en) data <= rows[address];
 endmodule
 """
 
-_WRITE_PORTS = """\
-  input [{columns_top}:0] write,
+_RAM = """
+module {name} (
+  input clk,
+  input en,
+  input half,
+  input [{address_top}:0] address,
+  input [{chunks_top}:0] write,
   input [{address_top}:0] write_address,
   input [{data_top}:0] write_data,
+  output [{top}:0] data
+);
+{memories}endmodule
+"""
+
+_CHUNK = """\
+{attributes}  (* no_rw_check *) // what is read while it is written is not needed
+  reg [{top}:0] {name} [0:{last}];
+{contents}"""
+
+_PORTS = """\
+  reg [{top}:0] {name}_data;
+  assign data[{high}:{low}] = {name}_data;
+  always @(posedge clk) begin
+    if (write[{n}]) {name}[write_address] <= write_data[{top}:0];
+    if (en) {name}_data <= {name}[address];
+  end
+"""
+
+_HALVED_PORTS = """\
+  reg [{top}:0] {name}_low, {name}_high;
+  assign data[{high}:{low}] = {name}_low;
+  assign data[{upper_high}:{upper_low}] = {name}_high;
+  always @(posedge clk)
+    if (en) {name}_low <= {name}[{{address, 1'b0}}];
+  always @(posedge clk) begin
+    if (write[{n}]) {name}[{{address, half}}] <= write_data[{top}:0];
+    else if (en) {name}_high <= {name}[{{address, half}}];
+  end
 """
 
 _ROWS = 32
@@ -132,6 +167,7 @@ class _Platform:
         """The same for one that is loaded."""
         return self._instance(
             ram,
+            i_half=ram.half,
             i_write=ram.write,
             i_write_address=ram.write_address,
             i_write_data=ram.write_data,
@@ -167,48 +203,54 @@ def _with_roms(lines: Iterable[str], roms: list[Rom]) -> Iterator[str]:
             line = f"  {name}{line[found.end() :]}"
         yield line
     for name, rom in needed:
-        yield _rom(name, rom)
+        yield _ram(name, rom) if isinstance(rom, LoadedRam) else _rom(name, rom)
 
 
-def _rom(name: str, rom: Rom | LoadedRam) -> str:
+def _rom(name: str, rom: Rom) -> str:
     """Module of a memory with contents."""
-    attributes = [f'  (* {key} = "{value}" *)\n' for key, value in rom.style.attributes().items()]
-    digits = -(-rom.width // 4)
-    contents = []
-    for start in range(0, len(rom.rows), _ROWS):
-        rows = enumerate(rom.rows[start : start + _ROWS], start)
-        contents.append("  initial begin\n")
-        contents += [f"    rows[{n}] = {rom.width}'h{row:0{digits}x};\n" for n, row in rows]
-        contents.append("  end\n")
-    write = {"ports": "", "writes": "", "enable": "en"}
-    if isinstance(rom, LoadedRam):
-        write = {"ports": _write_ports(rom), "writes": _writes(rom), "enable": "en & ~|write"}
     return _ROM.format(
         name=name,
-        **write,
         address_top=len(rom.address) - 1,
         top=rom.width - 1,
         last=len(rom.rows) - 1,
-        attributes="".join(attributes),
-        contents="".join(contents),
+        attributes=_attributes(rom),
+        contents=_contents("rows", rom.width, rom.rows),
     )
 
 
-def _write_ports(ram: LoadedRam) -> str:
-    return _WRITE_PORTS.format(
-        columns_top=len(ram.write) - 1,
-        address_top=len(ram.write_address) - 1,
-        data_top=LOAD_BITS - 1,
+def _attributes(rom):
+    return "".join(f'  (* {key} = "{value}" *)\n' for key, value in rom.style.attributes().items())
+
+
+def _contents(name: str, width: int, rows: list[int]) -> str:
+    """Statements that fill a memory."""
+    digits, lines = -(-width // 4), []
+    for start in range(0, len(rows), _ROWS):
+        numbered = enumerate(rows[start : start + _ROWS], start)
+        lines.append("  initial begin\n")
+        lines += [f"    {name}[{n}] = {width}'h{row:0{digits}x};\n" for n, row in numbered]
+        lines.append("  end\n")
+    return "".join(lines)
+
+
+def _ram(name: str, ram: LoadedRam) -> str:
+    """Module of a memory that is loaded: a memory for each chunk."""
+    words, memories, low = ram.loading.words(ram.width, ram.rows), [], 0
+    half, halved = ram.loading.word_bits(ram.width), ram.loading.halved
+    for n, bits in enumerate(ram.loading.chunks(ram.width)):
+        chunk = [word >> low & (1 << bits) - 1 for word in words]
+        facts = {"name": f"chunk_{n}", "n": n, "top": bits - 1, "low": low, "high": low + bits - 1}
+        facts |= {"upper_low": half + low, "upper_high": half + low + bits - 1}
+        facts |= {"last": len(words) - 1, "attributes": _attributes(ram)}
+        contents = _contents(facts["name"], bits, chunk)
+        memories.append(_CHUNK.format(contents=contents, **facts))
+        memories.append((_HALVED_PORTS if halved else _PORTS).format(**facts))
+        low += bits
+    return _RAM.format(
+        name=name,
+        address_top=len(ram.address) - 1,
+        chunks_top=len(ram.write) - 1,
+        data_top=len(ram.write_data) - 1,
+        top=(2 if halved else 1) * half - 1,
+        memories="".join(memories),
     )
-
-
-def _writes(ram: LoadedRam) -> str:
-    """Statements that write the bytes of a row."""
-    lines = ["  always @(posedge clk) begin\n"]
-    for n, low in enumerate(range(0, ram.width, LOAD_BITS)):
-        bits = min(LOAD_BITS, ram.width - low)
-        lines.append(
-            f"    if (write[{n}]) rows[write_address][{low + bits - 1}:{low}]"
-            f" <= write_data[{bits - 1}:0];\n"
-        )
-    return "".join([*lines, "  end\n"])

@@ -1,8 +1,8 @@
 """Weights that are loaded at run time: which networks a design can run, and what is sent to it.
 
-A load is a `load_image`: a digest of the design's shape, the rows of all tables in the order of the
-pipeline, and a CRC. The CRC is at the same time the name of the network: four bytes in front of it
-bring it to the first ones of the network's fingerprint.
+A load is a `load_image`: a digest of the design's shape, the words of all tables in the order of
+the pipeline, and a CRC of these. The CRC is at the same time the name of the network: what it
+begins with brings it to the first bytes of the network's fingerprint.
 """
 
 import hashlib
@@ -11,9 +11,9 @@ from dataclasses import fields, replace
 import numpy as np
 
 from xnorflow.errors import DesignError
-from xnorflow.hw.arithmetic.constants import LOAD_BITS, Contents
+from xnorflow.hw.arithmetic.loaded_memory import Contents
 from xnorflow.hw.compile.design import Design
-from xnorflow.hw.streams.loading import CRC_BYTES, DIGEST_BYTES, crc_patch
+from xnorflow.hw.streams.loading import CRC_BYTES, DIGEST_BYTES, chunk_bytes, seed_of
 from xnorflow.hw.streams.stage import Stage
 from xnorflow.ir import BinaryConv, IntegerConv, MultiThreshold, Network, Node, Threshold, xnf
 
@@ -39,13 +39,20 @@ def load_image(design: Design, network: Network | None = None) -> bytes:
     """
     network = design.network if network is None else network
     check_shape(design, network)
-    content = shape_digest(design) + b"".join(
-        row.to_bytes(-(-table.width // LOAD_BITS), "little")
-        for table in loaded_tables(design, network).values()
-        for row in table.rows
-    )
-    crc = network_crc(network)
-    return content + crc_patch(content, crc) + crc.to_bytes(CRC_BYTES, "little")
+    tables, crc = list(loaded_tables(design, network).values()), network_crc(network)
+    seed, check = (n.to_bytes(CRC_BYTES, "little") for n in (seed_of(crc, tables), crc))
+    return shape_digest(design) + b"".join(map(_words, tables)) + seed + check
+
+
+def _words(table):
+    """Bytes of all chunks of a table."""
+    chunk, sent = table.loading.chunk, []
+    for word in table.words:
+        low = 0
+        for bits in table.chunks:
+            sent.append(chunk_bytes(word >> low & (1 << bits) - 1, chunk))
+            low += bits
+    return b"".join(sent)
 
 
 def network_crc(network: Network) -> int:
@@ -69,7 +76,7 @@ def shape_digest(design: Design) -> bytes:
     facts = [design.device.family.name]
     facts += [(node.name, node.kind, _facts(node)) for node in design.network.nodes]
     for name, table in loaded_tables(design).items():
-        facts.append((name, table.width, len(table.rows)))
+        facts.append((name, table.width, len(table.rows), table.loading, table.order))
     facts += [(stage.name, stage.describe(None)) for stage in _stages(design)]
     return hashlib.sha256(repr(facts).encode()).digest()[:DIGEST_BYTES]
 

@@ -47,6 +47,8 @@ class Family:
     """Whether adders end to end in carry chains are smallest (bench/popcount.py)."""
     luts_per_register: float = 0  # of a flip-flop without logic
     distributed_rams: bool = True  # whether look-up tables may be memories that are written
+    dual_ports: bool = False
+    """Whether rows that are loaded use both ports of block RAMs, each for a half."""
     register_ram_bits: int = 0
     """Bits up to which Yosys makes memories that are written of flip-flops, if not of those."""
     synthesis_options: tuple[str, ...] = ("-nowidelut",)  # wide multiplexers ruin popcounts

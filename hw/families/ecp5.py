@@ -125,6 +125,7 @@ ECP5 = Family(
     levels_per_stage=3,
     paired_chains=True,
     carries_add_products=True,
+    dual_ports=True,
     synthesis="synth_ecp5",
     no_carries="-noccu2",
     cells={

@@ -70,7 +70,7 @@ class MatrixVectorUnit(MatrixUnit):
         weight_style=MemoryStyle.AUTO,
         groups=1,
         channelwise=False,
-        loaded=False,
+        loaded=None,
     ):
         self.gate = gate
         self.popcount = popcount
@@ -249,5 +249,5 @@ class BinaryConvStage(MatrixStage):
             weight_style=weight_style(device, pe * simd * self.weight_bits, self.rows),
             groups=self.groups,
             channelwise=is_channelwise(self.node),
-            loaded=device.runtime_weights,
+            loaded=self.loading(device),
         )

@@ -10,14 +10,14 @@ from xnorflow.hw.arithmetic.constants import (
     ConstantTable,
     MemoryStyle,
     channel_rows,
-    load_signature,
 )
-from xnorflow.hw.arithmetic.memory import memory_style, weight_style
+from xnorflow.hw.arithmetic.loaded_memory import Contents, load_signature
+from xnorflow.hw.arithmetic.memory import loading, memory_style, weight_style
 from xnorflow.hw.ops.unit import LaneUnit
 from xnorflow.hw.streams.words import vector_of
 
 
-__all__ = ["ConstantUnit", "channel_table"]
+__all__ = ["ConstantUnit", "channel_contents", "channel_table"]
 
 
 def channel_table(columns, source, *, lanes, device=None, classes=None, shapes=None):
@@ -43,9 +43,31 @@ def channel_table(columns, source, *, lanes, device=None, classes=None, shapes=N
     )
     choose = memory_style if shapes is None else weight_style
     style = MemoryStyle.AUTO if device is None else choose(device, layout.size, len(rows))
-    if all(np.ndim(values) == 1 for values in columns.values()):
-        classes = None
-    return ConstantTable(layout, rows, style=style, classes=classes, loaded=shapes is not None)
+    classes = _needed(classes, columns, rows)
+    loaded = None
+    if shapes is not None:
+        loaded = loading(device, layout.size, len(rows), in_order=classes is None)
+    return ConstantTable(layout, rows, style=style, classes=classes, loaded=loaded)
+
+
+def channel_contents(columns, source, *, lanes, device, classes, shapes):
+    """What is loaded into such a table."""
+    layout, rows = channel_rows(
+        columns, lanes=lanes, vector=vector_of(source, lanes), shapes=shapes
+    )
+    classes = _needed(classes, columns, rows)
+    loaded = loading(device, layout.size, len(rows), in_order=classes is None)
+    order = None
+    if classes is not None:
+        words = len(rows) // (int(classes.max()) + 1)
+        order = [first * words + n for first in classes.ravel().tolist() for n in range(words)]
+    return Contents(layout.size, rows, loaded, order)
+
+
+def _needed(classes, columns, rows):
+    """Classes of pixels, if rows depend on them."""
+    same = len(rows) == 1 or all(np.ndim(values) == 1 for values in columns.values())
+    return None if same else classes
 
 
 class ConstantUnit(LaneUnit, ABC):
@@ -70,7 +92,7 @@ class ConstantUnit(LaneUnit, ABC):
 
     Members
     -------
-    load : ``In(load_signature(1))``
+    load : ``In(load_signature(loading))``
         If others can be loaded, and the device is to have weights of run time.
     """
 
@@ -80,10 +102,13 @@ class ConstantUnit(LaneUnit, ABC):
         shapes = None
         if device is not None and device.runtime_weights and self.loaded_shapes is not None:
             shapes = self.loaded_shapes(node, source)
-        ports = {} if shapes is None else {"load": In(load_signature(1))}
-        super().__init__(node, source, lanes=lanes, **ports)
         options = {"lanes": lanes, "device": device, "shapes": shapes}
         options["classes"] = getattr(node, "classes", None)
+        ports = {}
+        if shapes is not None:
+            loaded = channel_contents(self.columns(node)["constants"], source, **options).loading
+            ports["load"] = In(load_signature(loaded))
+        super().__init__(node, source, lanes=lanes, **ports)
         self._tables = {
             name: channel_table(columns, source, **options)
             for name, columns in self.columns(node).items()

@@ -63,7 +63,7 @@ class IntegerMatrixVectorUnit(MatrixUnit):
         simd,
         weight_style=MemoryStyle.AUTO,
         groups=1,
-        loaded=False,
+        loaded=None,
     ):
         weights, options = np.asarray(weights, np.int64), {"pe": pe, "simd": simd, "groups": groups}
         options |= {"weight_style": weight_style, "loaded": loaded}
@@ -212,5 +212,5 @@ class IntegerConvStage(MatrixStage):
             simd=simd,
             weight_style=weight_style(device, pe * simd * self.weight_bits, self.rows),
             groups=self.node.groups,
-            loaded=device.runtime_weights,
+            loaded=self.loading(device),
         )

@@ -10,7 +10,8 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from xnorflow.hw.arithmetic.constants import Contents, load_signature
+from xnorflow.hw.arithmetic.loaded_memory import Contents, load_signature
+from xnorflow.hw.arithmetic.memory import loading
 from xnorflow.hw.arithmetic.resources import (
     CONTROL,
     Resources,
@@ -71,8 +72,8 @@ class MatrixUnit(wiring.Component):
     channelwise : :class:`bool`
         Whether each neuron has a lane of its own, and a word is a synapse of each; see
         `is_channelwise`.
-    loaded : :class:`bool`
-        Whether weights are written at run time.
+    loaded : :class:`Loading`, optional
+        How weights are written at run time, if they are.
 
     Attributes
     ----------
@@ -88,7 +89,7 @@ class MatrixUnit(wiring.Component):
         ``synapse_fold`` words a vector, of ``simd`` lanes; where they are channelwise, of ``pe``.
     o : ``Out(stream.Signature(lane_layout(result, pe, popcount=popcount)))``
         ``neuron_fold`` words a vector, neuron 0 in lane 0 of the first one.
-    load : ``In(load_signature(1))``
+    load : ``In(load_signature(loaded))``
         If weights are written at run time.
 
     Raises
@@ -109,7 +110,7 @@ class MatrixUnit(wiring.Component):
         popcount=None,
         groups=1,
         channelwise=False,
-        loaded=False,
+        loaded=None,
     ):
         height, width = weights.shape
         height //= groups
@@ -130,7 +131,7 @@ class MatrixUnit(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(lane_layout(shape, self.lanes))),
             "o": Out(stream.Signature(lane_layout(result, pe, popcount=popcount))),
-            **({"load": In(load_signature(1))} if loaded else {}),
+            **({"load": In(load_signature(loaded))} if loaded else {}),
         })
 
     def _fetch(self, m, rows, row_bits, **prepare):
@@ -274,8 +275,16 @@ class MatrixStage(NodeStage):
 
     def loaded(self, device, node):
         self.check_room(node)
-        width = self.folding.pe * self.folding.simd * self.weight_bits
-        return Contents(width, self.stored(device, node))
+        return Contents(self.row_bits, self.stored(device, node), self.loading(device))
+
+    @property
+    def row_bits(self) -> int:
+        """Bits of a row of the weight memory."""
+        return self.folding.pe * self.folding.simd * self.weight_bits
+
+    def loading(self, device):
+        """How the weight memory is loaded, if it is."""
+        return loading(device, self.row_bits, self.rows)
 
     @classmethod
     def segment(cls, node, sources, fed, folding, pace):

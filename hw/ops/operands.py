@@ -5,8 +5,9 @@ from amaranth import *
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from xnorflow.hw.arithmetic.constants import ConstantTable, MemoryStyle, load_signature
+from xnorflow.hw.arithmetic.constants import ConstantTable, MemoryStyle
 from xnorflow.hw.arithmetic.counters import counter, level
+from xnorflow.hw.arithmetic.loaded_memory import load_signature
 from xnorflow.hw.arithmetic.registers import delayed
 from xnorflow.hw.streams.words import lane_layout
 
@@ -94,8 +95,8 @@ class Operands(wiring.Component):
     prepare : callable, optional
         From a word of activations, as a plain :class:`Value`, to what is delivered instead: a word
         of values of the same shape.
-    loaded : :class:`bool`
-        Whether the weight memory is written at run time.
+    loaded : :class:`Loading`, optional
+        How the weight memory is written at run time, if it is.
 
     Attributes
     ----------
@@ -112,7 +113,7 @@ class Operands(wiring.Component):
     weights : ``Out(row_bits)``
     valid, last : ``Out(1)``
         Whether there are operands, and whether they are the last of a neuron.
-    load : ``In(load_signature(1))``
+    load : ``In(load_signature(loaded))``
         If the weight memory is written at run time.
     """
 
@@ -129,7 +130,7 @@ class Operands(wiring.Component):
         neuron_fold,
         style=MemoryStyle.AUTO,
         prepare=lambda word: word,
-        loaded=False,
+        loaded=None,
     ):
         self.width = width
         self.simd = simd
@@ -148,7 +149,7 @@ class Operands(wiring.Component):
             "weights": Out(row_bits),
             "valid": Out(1),
             "last": Out(1),
-            **({"load": In(load_signature(1))} if loaded else {}),
+            **({"load": In(load_signature(loaded))} if loaded else {}),
         })
 
     def elaborate(self, platform):

@@ -8,8 +8,6 @@ from amaranth import *
 from xnorflow.errors import DesignError
 from xnorflow.hw.arithmetic.constants import (
     ConstantTable,
-    Contents,
-    channel_rows,
     narrowest_shape,
 )
 from xnorflow.hw.arithmetic.resources import (
@@ -21,9 +19,9 @@ from xnorflow.hw.arithmetic.resources import (
     registers,
     weights,
 )
-from xnorflow.hw.ops.channel_constants import ConstantUnit
+from xnorflow.hw.ops.channel_constants import ConstantUnit, channel_contents
 from xnorflow.hw.ops.stage import LaneStage
-from xnorflow.hw.streams.words import value_bits, value_shape, vector_of
+from xnorflow.hw.streams.words import value_bits, value_shape
 
 
 __all__ = ["MultiThreshold", "MultiThresholdStage", "Threshold", "ThresholdStage"]
@@ -214,9 +212,14 @@ class _LoadedStage(LaneStage):
                     f"{node.name}: the values of {name} are from {values.min()} to {values.max()}, "
                     f"but its memory holds those from {low} to {low + room - 1}"
                 )
-        vector = vector_of(self.source, self.lanes)
-        layout, rows = channel_rows(columns, lanes=self.lanes, vector=vector, shapes=shapes)
-        return Contents(layout.size, rows)
+        return channel_contents(
+            columns,
+            self.source,
+            lanes=self.lanes,
+            device=device,
+            classes=getattr(node, "classes", None),
+            shapes=shapes,
+        )
 
 
 class ThresholdStage(_LoadedStage):

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from amaranth.lib.wiring import Component
 
-from xnorflow.hw.arithmetic.constants import Contents
+from xnorflow.hw.arithmetic.loaded_memory import Contents
 from xnorflow.hw.arithmetic.resources import Resources
 from xnorflow.hw.families.device import Device
 from xnorflow.hw.streams.words import value_bits, words_of

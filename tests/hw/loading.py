@@ -1,7 +1,7 @@
 """Drives accelerators whose weights are loaded while frames go through them."""
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from amaranth import *
@@ -38,6 +38,7 @@ class Driver:
 
     dut: object
     stall: float = 0.0
+    frames: np.ndarray = field(default_factory=lambda: FRAMES)
 
     def __post_init__(self):
         self.results = []
@@ -90,9 +91,9 @@ class Driver:
 
     async def _frames(self, ctx):
         stream, waits = self.dut.i, random.Random("frames")
-        words = FRAMES.reshape(len(FRAMES), -1, len(stream.p.data)).tolist()
+        words = self.frames.reshape(len(self.frames), -1, len(stream.p.data)).tolist()
         while True:
-            for n, word in enumerate(words[self.accepted % len(FRAMES)]):
+            for n, word in enumerate(words[self.accepted % len(words)]):
                 while waits.random() < self.stall:
                     await ctx.tick()
                 last = n == len(words[0]) - 1
