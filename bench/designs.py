@@ -46,7 +46,7 @@ DESIGNS = {
     "mnist-tfc-w1a2": Case(UP5K, 784, 12_000_000),
     "mnist-sfc-sign": Case(ECP5_85F, 98, 100_000_000),
     "mnist-lfc-sign": Case(ECP5_85F, 4_096),
-    "mnist-conv-up5k": Case(UP5K, 4_800, 24_000_000),
+    "mnist-conv-up5k": Case(UP5K, 4_800, 24_000_000, fill=0.9),
     "fashion-lfc-adabin": Case(ECP5_85F, 4_096),
     "fashion-conv": Case(ECP5_85F, 20_000, 50_000_000),
     "fashion-small-reactnet": Case(ECP5_85F, 14_112, 50_000_000),

@@ -93,6 +93,7 @@ def load(
     port: Annotated[
         str, typer.Option("--port", help="Serial port of a board; auto, to find it.")
     ] = AUTO,
+    baud: BaudOption = BAUD,
 ) -> None:
     """Load another network of the same shape into a board, without a new bitstream."""
     from xnorflow.boards.host import BAUD, Board
@@ -102,7 +103,7 @@ def load(
     loaded = load_network(network)
     with console.status("planning the board's design …"):
         image = load_image(kept_design(design), loaded)
-    with Board(_found() if port == AUTO else port, baud=BAUD) as board:
+    with Board(_found(baud) if port == AUTO else port, baud=baud) as board:
         board.load(image)
     console.print(f"{loaded.name} is loaded: {len(image):,} bytes, {board.retries} retries")
 
