@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter
 
 from xnorflow.report.facts import LayerFacts, PlacedFacts
 
@@ -36,6 +36,8 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
+_WIDE = 4
+"""Ratio of the ends of an axis from which it is logarithmic."""
 _MOST_NUMBERS = 20
 """Classes up to which each count is written into its cell."""
 
@@ -131,37 +133,45 @@ def front_plot(series: Mapping[str, Sequence[FrontMark]]) -> str:
     """
     with _figure(7.4, 4.6, "front") as (figure, svg):
         axes = figure.subplots()
-        axes.set_xscale("log")
-        axes.set_yscale("log")
         for n, (name, marks) in enumerate(series.items()):
-            color = PALETTE[2 * n % len(PALETTE)]
-            rates = [mark.rate for mark in marks]
-            axes.plot(
-                [mark.estimate for mark in marks], rates, "o", color=color, fillstyle="none",
-                markersize=5, linestyle="none", label=f"{name}, estimated",
-            )  # fmt: skip
-            placed = [(mark.luts, mark) for mark in marks if mark.luts is not None]
-            for luts, mark in placed:
-                ends = [mark.estimate, luts]
-                axes.plot(ends, [mark.rate] * 2, color=color, linewidth=0.8, alpha=0.5)
-            if placed:
-                axes.plot(
-                    [luts for luts, _ in placed], [mark.rate for _, mark in placed], "o",
-                    color=color, markersize=5, linestyle="none", label=f"{name}, placed",
-                )  # fmt: skip
-            front = [mark for mark in marks if mark.best]
-            axes.step(
-                [mark.estimate if mark.luts is None else mark.luts for mark in front],
-                [mark.rate for mark in front], where="post", color=color, linewidth=1.2,
-            )  # fmt: skip
+            _draw_marks(axes, name, marks, PALETTE[2 * n % len(PALETTE)])
         axes.set_xlabel("look-up tables, with the link to the host")
         axes.set_ylabel("frames a second")
-        for axis in (axes.xaxis, axes.yaxis):
+        for axis, (low, high), scale in (
+            (axes.xaxis, axes.dataLim.intervalx, axes.set_xscale),
+            (axes.yaxis, axes.dataLim.intervaly, axes.set_yscale),
+        ):
+            if high > _WIDE * low:
+                scale("log")
+                axis.set_minor_formatter(_two_or_five)
             axis.set_major_formatter("{x:,.0f}")
-            axis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1.5, 0.6)))
         axes.grid(True, which="both", linewidth=0.3, alpha=0.5)
         axes.legend(frameon=False, fontsize=8)
     return svg.getvalue()
+
+
+def _draw_marks(axes: Axes, name: str, marks: Sequence[FrontMark], color: str) -> None:
+    dots: dict[str, Any] = {"color": color, "marker": "o", "markersize": 5, "linestyle": "none"}
+    axes.plot(
+        [mark.estimate for mark in marks], [mark.rate for mark in marks],
+        fillstyle="none", label=f"{name}, estimated", **dots,
+    )  # fmt: skip
+    placed = [(mark.luts, mark) for mark in marks if mark.luts is not None]
+    for luts, mark in placed:
+        ends = [mark.estimate, luts]
+        axes.plot(ends, [mark.rate] * 2, color=color, linewidth=0.8, alpha=0.5)
+    if placed:
+        rates = [mark.rate for _, mark in placed]
+        axes.plot([luts for luts, _ in placed], rates, label=f"{name}, placed", **dots)
+    front = [(mark.luts or mark.estimate, mark.rate) for mark in marks if mark.best]
+    if front:
+        axes.step(*zip(*front, strict=True), where="post", color=color, linewidth=1.2)
+
+
+def _two_or_five(value: float, _: float) -> str:
+    """Label between powers of ten, where others would touch."""
+    text = f"{value:,.0f}"
+    return text if text[0] in "25" else ""
 
 
 @contextmanager
