@@ -8,6 +8,7 @@ beside the results of the others.
 import json
 import logging
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -189,7 +190,15 @@ def _client(count: int, scheduler: str | None) -> Iterator[Any]:
             client = Client(place, timeout=_PATIENCE, set_as_default=False)
         except (OSError, ValueError, ImportError):
             raise ToolError(f"no Dask scheduler answers at {scheduler}") from None
-        yield stack.enter_context(client)
+        stack.enter_context(client)
+        if scheduler is None:
+            client.run(_leave_interrupts)
+        yield client
+
+
+def _leave_interrupts() -> None:
+    """Let Ctrl-C end what a worker has started, but leave the worker to the cluster's own end."""
+    signal.signal(signal.SIGINT, lambda *_: None)
 
 
 def _read(store: Path, key: str) -> Outcome | None:

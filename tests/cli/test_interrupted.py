@@ -26,6 +26,16 @@ def interrupt(*_, **__):
             "nothing is kept but what has been compiled; the same command starts again",
         ),
         (
+            ["simulate", "net.xnf", "--input", "frames.npy", "--workers", "1"],
+            "xnorflow.sim.shards.simulate",
+            "what has been simulated is kept; the same command goes on",
+        ),
+        (
+            ["explore", "net.xnf", "--board", "icebreaker", "--points", "2", "--workers", "1"],
+            "xnorflow.explore.placing.place",
+            "what has been placed is kept; the same command goes on",
+        ),
+        (
             ["build", "net.xnf", "-o", "bits", "--board", "icebreaker"],
             "xnorflow.boards.build._make",
             "there is no bitstream, and the tools' files so far are in bits; the same command "
