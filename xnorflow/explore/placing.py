@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from xnorflow.boards.build import place
@@ -108,7 +109,7 @@ class Result:
         if self.found is not None:
             clock, seed = self.found.clock or clock, f" --seed {self.found.seed} --seeds 4"
         return (
-            f"xnorflow build {point.network} --board {point.board} {point.option} "
+            f"xnorflow build {quote(point.network)} --board {quote(point.board)} {point.option} "
             f"--clock {clock / 1e6:.10g}{seed}"
         )
 
