@@ -96,7 +96,7 @@ def load(
     baud: BaudOption = BAUD,
 ) -> None:
     """Load another network of the same shape into a board, without a new bitstream."""
-    from xnorflow.boards.host import BAUD, Board
+    from xnorflow.boards.host import Board
     from xnorflow.hw.compile.kept import kept_design
     from xnorflow.hw.compile.weights import load_image
 
