@@ -12,13 +12,12 @@ from record import update
 from rich.console import Console
 from synthesis import PACKAGES, measure_component
 
-from xnorflow.boards.line import Line
-from xnorflow.boards.link import Link, tells_from_block_ram
+from xnorflow.boards.link import Link
 from xnorflow.boards.plan import estimate_link
 from xnorflow.boards.protocol import Info
 from xnorflow.hw.families.device import Device
 from xnorflow.hw.families.ecp5 import ECP5_85F
-from xnorflow.hw.families.ice40 import HX1K, UP5K
+from xnorflow.hw.families.ice40 import UP5K
 from xnorflow.ir.values import FeatureMap, UInt
 
 
@@ -33,7 +32,6 @@ class Case:
     lanes: int = 1
     classes: int = 10
     score_bits: int = 12
-    line: Line = Line.UART
 
 
 CASES = (
@@ -46,14 +44,13 @@ CASES = (
     Case(lanes=64),
     Case(FeatureMap(28, 28, 1, UInt(1)), lanes=64),
     Case(FeatureMap(224, 224, 3, UInt(8)), lanes=3),
-    Case(line=Line.SPI),
 )
 
 
 def main() -> None:
     """Synthesise, compare, print and record."""
     console = Console()
-    for device in (UP5K, HX1K, ECP5_85F):
+    for device in (UP5K, ECP5_85F):
         for case in CASES:
             row = measure(case, device)
             console.print(row)
@@ -70,17 +67,15 @@ def measure(case: Case, device: Device) -> dict[str, object]:
     link = Link(
         info,
         score_bits=case.score_bits,
-        divisor=12 if case.line is Line.UART else None,
+        divisor=12,
         cycle_bits=16,
-        block_ram=tells_from_block_ram(device),
     )
     found = measure_component(link, device)
     guess = estimate_link(frame, lanes=case.lanes, classes=case.classes, score_bits=case.score_bits)
     shape = "×".join(map(str, frame.shape))
     return {
         "network": f"{device.name}, {shape} pixels of {frame.type.bits} bits, "
-        f"{case.lanes} a word, {case.classes} scores of {case.score_bits} bits"
-        f"{', by SPI' if case.line is Line.SPI else ''}",
+        f"{case.lanes} a word, {case.classes} scores of {case.score_bits} bits",
         "estimated": [guess.luts, guess.block_rams],
         "synthesised": [found.luts, found.block_rams],
     }

@@ -9,8 +9,7 @@ from enum import Enum
 from functools import partial
 from pathlib import Path
 
-from xnorflow.boards.host import BAUD
-from xnorflow.boards.line import Line
+from xnorflow.boards.line import BAUD, Line
 from xnorflow.boards.netlist import tidy_netlist
 from xnorflow.boards.plan import check_plan
 from xnorflow.boards.report import Timing, Usage

@@ -3,6 +3,7 @@
 from contextlib import suppress
 from dataclasses import replace
 
+from xnorflow.boards.link import tells_from_block_ram
 from xnorflow.boards.target import Target
 from xnorflow.boards.targets import ICEBREAKER, ULX3S_85F
 from xnorflow.errors import DesignError
@@ -18,13 +19,16 @@ from xnorflow.ir import FeatureMap, Network
 __all__ = ["check_plan", "choose_for", "estimate_link", "link_resources", "smallest_design"]
 
 # Measured by bench/link.py.
-_BASE = 560
+_BASE = 478
 _PER_COUNTER_BIT = 4
 _PER_LANE = 2.3
 _PER_LANE_BIT = 1.15
-_PER_SCORE = 3.3
-_PER_SCORE_BIT = 0.75
+_PER_SCORE = 1.1
+_PER_SCORE_BIT = 0.82
 _BLOCK_RAMS = 1
+
+_TOLD_LUTS = 30
+"""Saved where what a board tells is in another."""
 
 _PACKET = (8, 256)
 """Width and depth of the memory in that block RAM: a block of COBS."""
@@ -108,6 +112,8 @@ def link_resources(design: Design) -> Resources:
         classes=design.classes,
         score_bits=design.score_bits,
     )
+    if tells_from_block_ram(design.device):
+        return Resources(luts=link.luts - _TOLD_LUTS, block_rams=link.block_rams + 1)
     if design.device.block_rams:
         return link
     return Resources(luts=link.luts) + buffer(design.device, *_PACKET)

@@ -62,3 +62,11 @@ def test_a_port_is_looked_for(cli, monkeypatch):
     code, _, err = cli("run", "net.xnf", "--port", "auto", "--input", "frames.npy")
     assert code == 1
     assert err.startswith("error: there is no USB-UART: plug the board in")
+
+
+@pytest.mark.usefixtures("files")
+def test_a_board_without_pins_for_spi_is_one_sentence(cli):
+    code, _, err = cli("build", "net.xnf", "-o", "out", "--board", "ulx3s-85f", "--link", "spi")
+    assert code == 1
+    assert err.startswith("error: the ULX3S 85F names no pins for SPI: ")
+    assert err.count("\n") == 1
