@@ -68,7 +68,7 @@ def swaps() -> Iterator[dict[str, object]]:
     top = LinkTop(design, clock=12_000_000, divisor=DIVISOR)
     with (
         virtual_board(top, divisor=DIVISOR, faults=faults) as port,
-        Board(port, baud=None, timeout=5.0) as board,
+        Board(port, baud=None, timeout=30.0) as board,
     ):
         for n, (network, data) in enumerate(turns, 1):
             before = board.retries

@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from xnorflow.hw.arithmetic.loaded_memory import load_signature
+from xnorflow.hw.arithmetic.loaded_memory import FOLD_BITS, load_signature
 from xnorflow.hw.compile.design import Design
 from xnorflow.hw.compile.weights import load_image, loaded_tables
 from xnorflow.hw.ops.argmax import result_layout
@@ -149,7 +149,7 @@ class Accelerator(wiring.Component):
                 load.check.eq(loader.check),
                 load.clear.eq(loader.clear),
                 load.enters.eq(enters),
-                loader.folds[n].eq(load.fold),
+                loader.folds.word_select(n, FOLD_BITS).eq(load.fold),
             ]
             enters = load.leaves
         m.d.comb += loader.leaves.eq(enters)

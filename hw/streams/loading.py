@@ -92,8 +92,8 @@ class Loader(wiring.Component):
     i : ``In(stream.Signature(load_layout))``
     data, start, move, active, check, clear, leaves :
         As in a `load_signature`, for all tables; ``leaves`` is that of the last one.
-    folds : ``In(ArrayLayout(FOLD_BITS, len(tables)))``
-        What the tables show.
+    folds : ``In(FOLD_BITS * len(tables))``
+        What the tables show, that of the first one lowest.
     hold : ``Out(1)``
         Whether no frame may begin.
     idle : ``In(1)``
@@ -123,7 +123,7 @@ class Loader(wiring.Component):
             "check": Out(1),
             "clear": Out(1),
             "leaves": In(1),
-            "folds": In(data.ArrayLayout(FOLD_BITS, len(self.tables))),
+            "folds": In(FOLD_BITS * len(self.tables)),
             "hold": Out(1),
             "idle": In(1),
             "busy": Out(1),
@@ -230,7 +230,10 @@ class Loader(wiring.Component):
     def _read_back(self, m, enters, shifts, check, compare, done):
         """CRC of what tables show; ``done`` tells that all have, or that all bits are compared."""
         crc, fold = Signal(FOLD_BITS, reset_less=True), Signal(FOLD_BITS, reset_less=True)
-        shown = [each.rotate_left(_turn(n)) for n, each in enumerate(self.folds)]
+        shown = [
+            self.folds.word_select(n, FOLD_BITS).rotate_left(_turn(n))
+            for n in range(len(self.tables))
+        ]
         cycles = _check_cycles(self.tables)
         count = Signal(range(max(cycles, FOLD_BITS)))
         m.d.sync += fold.eq(reduce(xor, shown))
