@@ -28,6 +28,7 @@ LONGEST = (
     "sim/test_simulate.py",
     "sw/test_lower_conv.py",
     "sw/test_train.py",
+    "test_notebooks.py",
     "test_own_model.py",
     "boards/test_netlist.py",
     "cli/test_training.py",

@@ -60,3 +60,14 @@ def test_loads_nothing_from_elsewhere(site):
     for page in pages:
         text = page.read_text("utf-8")
         assert not re.search(r'<(script|img|link)[^>]* (src|href)="?(https?:)?//', text), page
+
+
+def test_every_notebook_is_a_page(site):
+    notebooks = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
+    assert notebooks
+    for path in notebooks:
+        text = (site / "notebooks" / path.stem / "index.html").read_text("utf-8")
+        title, *_ = json.loads(path.read_text("utf-8"))["cells"][0]["source"]
+        assert f"{title.removeprefix('# ').strip()}<a" in text
+        assert f'href="../{path.name}"' in text
+        assert (site / "notebooks" / path.name).read_bytes() == path.read_bytes()

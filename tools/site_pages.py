@@ -1,9 +1,11 @@
 """Hooks of mkdocs.yml: what the pages of docs/ link to outside it, and the reference of commands.
 
 Pages link to files as they stand in the repository. In the site these become pages of their own
-under source/: Markdown as it is, anything else as code.
+under source/: Markdown as it is, anything else as code. Notebooks, which have no outputs, become
+pages in their place: as Markdown their links are checked and their text is found.
 """
 
+import json
 import re
 from pathlib import Path
 from posixpath import normpath, relpath
@@ -25,7 +27,10 @@ WIDE = {"comparison.md", "results.md"}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the files that pages link to, and those that these link to."""
+    """Add notebooks, the files that pages link to, and those that these link to."""
+    for path in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
+        place = _place(path.relative_to(ROOT).as_posix())
+        files.append(File.generated(config, place, content=_notebook(path)))
     waiting = {path for page in files.documentation_pages() for path in _outside(page)}
     seen: set[str] = set()
     while waiting:
@@ -80,8 +85,20 @@ def _linked(markdown: str, origin: str) -> set[str]:
 def _place(path: str) -> str:
     """Where the site has a file of the repository."""
     if path.startswith("docs/"):
-        return path.removeprefix("docs/")
+        return path.removeprefix("docs/").replace(".ipynb", ".md")
     return f"source/{path}" if path.endswith(".md") else f"source/{path}.md"
+
+
+def _notebook(path: Path) -> str:
+    """A notebook as Markdown, with a link to itself."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    texts = ["".join(cell["source"]) for cell in cells]
+    parts = [
+        text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```"
+        for cell, text in zip(cells, texts, strict=True)
+    ]
+    title, *rest = parts
+    return "\n\n".join([title, f'<a href="../{path.name}" download>The notebook</a>', *rest])
 
 
 def _page(path: str, content: str) -> str:
