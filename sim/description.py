@@ -47,6 +47,8 @@ class Description:
         Bits of TDATA, if a transfer is not a word of the accelerator and a whole result.
     reset : ResetPort
         The reset's port.
+    watched : bool
+        Whether ports show where words wait.
     """
 
     frame_shape: tuple[int, int, int]
@@ -63,6 +65,7 @@ class Description:
     quantisation: Quantisation | None = None
     axi_width: int | None = None
     reset: ResetPort = ResetPort.RST
+    watched: bool = False
 
     @classmethod
     def load(cls, directory: Path | str) -> "Description":
@@ -77,8 +80,8 @@ class Description:
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             quantisation = values.pop("quantisation", None)
-            wanted = cls.__dataclass_fields__.keys() - {"quantisation"}
-            found = cls(**{name: values[name] for name in wanted})
+            wanted = cls.__dataclass_fields__.keys() - {"quantisation", "watched"}
+            found = cls(**{name: values[name] for name in wanted}, watched="watched" in values)
             if quantisation is not None:
                 object.__setattr__(found, "quantisation", Quantisation(**quantisation))
             object.__setattr__(found, "frame_shape", tuple(found.frame_shape))

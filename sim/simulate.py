@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from xnorflow.errors import DataError, FormatError, ToolError
 from xnorflow.hw.streams.packets import FramesPerPacket
+from xnorflow.sim.activity import Activity, read_activity, watch_options
 from xnorflow.sim.description import Description
 from xnorflow.sim.verilate import HARNESSES, verilate
 
@@ -44,6 +45,8 @@ class SimulationResult:
         Clock cycles from the first transfer of the first frame to the first of its result.
     seconds : float
         Wall time of the simulation.
+    activity : Activity or None
+        Where words waited, if the accelerator was generated to be watched.
     """
 
     labels: NDArray[np.int64] | None
@@ -51,6 +54,7 @@ class SimulationResult:
     cycles_per_frame: int | None
     latency: int
     seconds: float
+    activity: Activity | None = None
 
     @property
     def frames_per_second(self) -> float:
@@ -157,6 +161,7 @@ def simulate(
         "beat_bytes": design.result_bytes if design.axi_width is None else design.axi_width // 8,
         "patience": patience,
         "stall": round(1000 * stall),
+        **watch_options(design),
     }
     # Frames that end inside a transfer have packets of their own: nothing puts bytes together here.
     whole = design.axi_width is None or design.frame_size % design.transfer_bytes == 0
@@ -193,6 +198,8 @@ def simulate(
                     process.terminate()
                 raise
         seconds = time.perf_counter() - start
+        targets = [Path(scratch, f"results{n}") for n in range(processes)]
+        activity = read_activity(design, targets)
 
     labels, scores = design.results(np.concatenate(records)["result"])
     return SimulationResult(
@@ -201,6 +208,7 @@ def simulate(
         cycles_per_frame=_interval(records[0]["finished"]),
         latency=int(records[0]["finished"][0] - records[0]["started"][0]),
         seconds=seconds,
+        activity=activity,
     )
 
 

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorflow.hw.arithmetic.loaded_memory import FOLD_BITS, load_signature
 from xnorflow.hw.compile.design import Design
+from xnorflow.hw.compile.watch import fills_of, waits_of, watch_ports
 from xnorflow.hw.compile.weights import load_image, loaded_tables
 from xnorflow.hw.ops.argmax import result_layout
 from xnorflow.hw.streams.fifo import Fifo
@@ -38,6 +39,8 @@ class Accelerator(wiring.Component):
     Parameters
     ----------
     design : :class:`Design`
+    watched : :class:`bool`
+        Whether a simulation sees where words wait.
 
     Members
     -------
@@ -56,10 +59,13 @@ class Accelerator(wiring.Component):
         those that are under way end with the weights that they began with.
     load_ended, load_busy, load_failed, weights_valid, weights_crc
         If it has: as for a `Loader`.
+    waits, fills :
+        If it is watched: what `xnorflow.hw.compile.watch` makes of all stages.
     """
 
-    def __init__(self, design: Design):
+    def __init__(self, design: Design, *, watched: bool = False):
         self.design = design
+        self.watched = watched
         pixel = value_shape(design.network.input.type)
         self._result = result_layout(design.classes, design.score_bits, labelled=design.labelled)
         self._tables = loaded_tables(design) if design.device.runtime_weights else []
@@ -69,6 +75,7 @@ class Accelerator(wiring.Component):
             "o": Out(stream.Signature(self._result)),
             "frame_error": Out(1),
             "dropped_frames": Out(32),
+            **(watch_ports(design) if watched else {}),
         })
 
     def elaborate(self, platform):
@@ -106,16 +113,19 @@ class Accelerator(wiring.Component):
             connect(m, entry, pacer.i)
             entry = pacer.o
         # What has several outputs hands them out one by one.
-        outputs = {INPUT: iter([entry])}
+        outputs, units = {INPUT: iter([entry])}, {}
         for stage in design.stages:
             unit = stage.build(design.device_of(stage), design.depths.get(stage.name))
-            m.submodules[stage.name] = unit
+            m.submodules[stage.name] = units[stage.name] = unit
             for source, name in zip(design.sources[stage.name], stage.inputs, strict=True):
                 connect(m, next(outputs[source]), getattr(unit, name))
             outputs[stage.name] = iter(stage.outputs(unit))
             if self._tables and stage.name in self._tables:
                 connect(m, loads[stage.name], unit.load)
         connect(m, unit.o, gate.i)
+        if self.watched:
+            m.d.comb += self.waits.eq(waits_of(design, units))
+            m.d.comb += self.fills.eq(fills_of(m, design, units))
 
         return m
 

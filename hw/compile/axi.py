@@ -11,6 +11,7 @@ from xnorflow.hw.compile.accelerator import Accelerator
 from xnorflow.hw.compile.design import Design
 from xnorflow.hw.compile.ports import PLAIN_PORTS, AxiPorts, ResetPort
 from xnorflow.hw.compile.schedule import departures
+from xnorflow.hw.compile.watch import watch_ports
 from xnorflow.hw.streams.axi_width import InputGearbox, ResultSerialiser, word_times
 
 
@@ -117,6 +118,8 @@ class AxiStreamTop(wiring.Component):
         The same: whether the load that has ended last was not as it should be.
     weights_valid : ``Out(1)``
         The same: whether frames are taken. They wait during a load, and after one that failed.
+    waits, fills :
+        If the ports are watched, those of the accelerator.
     aclk, aresetn :
         With `ResetPort.ARESETN`: the clock, and the reset.
     """
@@ -147,11 +150,14 @@ class AxiStreamTop(wiring.Component):
             **(_LOAD_PORTS if design.device.runtime_weights else {}),
             "frame_error": Out(1),
             "dropped_frames": Out(32),
+            **(watch_ports(design) if ports.watched else {}),
         })
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.core = accelerator = Accelerator(self.design)
+        m.submodules.core = accelerator = Accelerator(self.design, watched=self.ports.watched)
+        if self.ports.watched:
+            m.d.comb += [self.waits.eq(accelerator.waits), self.fills.eq(accelerator.fills)]
         if self.ports.reset is ResetPort.ARESETN:
             m.domains.sync = domain = ClockDomain()
             domain.clk = self.aclk

@@ -82,7 +82,7 @@ def generate(
         top = AxiStreamTop(design, ports)
         files = _verilog_files(_text(top, behavioural), split)
         _write_verilog(folder, files, split)
-        if not behavioural:
+        if not (behavioural or ports.watched):
             write_atomically(folder / "component.xml", component_xml(top, TOP, [*files]).encode())
             write_atomically(folder / "vivado.tcl", vivado_script(top, TOP, [*files]).encode())
         description = json.dumps(describe(design, ports), indent=2, ensure_ascii=False)
@@ -158,6 +158,7 @@ def describe(design: Design, ports: AxiPorts = PLAIN_PORTS) -> dict:
         "result_element_bits": result_element_bits(design),
         "axi_width": ports.width,
         "reset": ports.reset.value,
+        **({"watched": True} if ports.watched else {}),
         "device": design.device.name,
         "cycles_per_frame": timing.cycles_per_frame,
         "latency": timing.latency,

@@ -43,6 +43,8 @@ class AxiPorts:
         not given, a transfer is a word of the accelerator, and a whole result.
     reset : ResetPort
         Name and polarity of the reset, which is synchronous.
+    watched : bool
+        Whether there are outputs that show where words wait: for simulation, not for synthesis.
 
     Raises
     ------
@@ -52,6 +54,7 @@ class AxiPorts:
 
     width: int | None = None
     reset: ResetPort = ResetPort.RST
+    watched: bool = False
 
     def __post_init__(self):
         if self.width is not None and not (8 <= self.width <= _WIDEST and self.width % 8 == 0):

@@ -128,6 +128,7 @@ class MatrixUnit(wiring.Component):
         self.lanes = pe if channelwise else simd
         self.synapse_fold = -(-width // simd)
         self.neuron_fold = -(-height // pe)
+        self.step = Signal()  # work on a word begins; simulations look at it
         super().__init__({
             "i": In(stream.Signature(lane_layout(shape, self.lanes))),
             "o": Out(stream.Signature(lane_layout(result, pe, popcount=popcount))),
@@ -158,6 +159,7 @@ class MatrixUnit(wiring.Component):
             neuron_fold=self.neuron_fold,
             style=self.weight_style,
             loaded=self.loaded,
+            step=self.step,
             **prepare,
         )
         connect(m, flipped(self.i), operands.i)

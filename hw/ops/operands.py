@@ -97,6 +97,8 @@ class Operands(wiring.Component):
         of values of the same shape.
     loaded : :class:`Loading`, optional
         How the weight memory is written at run time, if it is.
+    step : :class:`Signal`, optional
+        Where to show in which cycles there is work.
 
     Attributes
     ----------
@@ -131,6 +133,7 @@ class Operands(wiring.Component):
         style=MemoryStyle.AUTO,
         prepare=lambda word: word,
         loaded=None,
+        step=None,
     ):
         self.width = width
         self.simd = simd
@@ -140,6 +143,7 @@ class Operands(wiring.Component):
         self._style = style
         self._prepare = prepare
         self._loaded = loaded
+        self._step = Signal(name="step") if step is None else step
         bits = Shape.cast(shape).width
         delivered = len(prepare(Const(0, simd * bits))) // bits
         super().__init__({
@@ -157,7 +161,7 @@ class Operands(wiring.Component):
         sf, nf, en = self.synapse_fold, self.neuron_fold, self.en
 
         # Control: which step is next, and whether its activations are there.
-        step = Signal()
+        step = self._step
         _, last_synapse = counter(m, "synapse", sf, step)
         _, last_neuron = counter(m, "neuron", nf, step & last_synapse)
         first_neuron = Signal(init=1)

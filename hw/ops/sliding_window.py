@@ -99,6 +99,8 @@ class SlidingWindowUnit(wiring.Component):
         self.windows = windows
         self.depth = depth
         self.style = style
+        # Words in the buffer whose row is still needed; simulations look at it.
+        self.filled = Signal(range(depth + 1))
         layout = map_layout(windows.source, windows.lanes)
         super().__init__({"i": In(stream.Signature(layout)), "o": Out(stream.Signature(layout))})
 
@@ -106,7 +108,7 @@ class SlidingWindowUnit(wiring.Component):
         m = Module()
 
         en, step = Signal(), Signal()
-        filled = Signal(range(self.depth + 1))  # words in the buffer whose row is still needed
+        filled = self.filled
         came, read = self._buffer(m, filled)
         tap = self._tap(m, step)
         address = self._address(m, step, tap)

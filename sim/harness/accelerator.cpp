@@ -2,6 +2,7 @@
 //
 //   accelerator FRAMES RESULTS frames=N words=N packet=WORDS word_bytes=N result_bytes=N
 //               frame_bytes=N beat_bytes=N patience=CYCLES stall=PER_MILLE seed=N
+//               [stages=N buffers=N period=CYCLES bins=N]
 //
 // FRAMES holds the words of all frames, word_bytes each; tlast ends every packet of so many words,
 // and tkeep, where there is one, says which bytes of a frame's last word belong to it. Results come
@@ -9,6 +10,12 @@
 // word's transfer (uint64), cycle of its result's first transfer (uint64), the result_bytes of the
 // result. Standard output gets the number of results so far, now and then. Ends with 1 and a
 // sentence on standard error when the accelerator breaks a rule.
+//
+// An accelerator of so many stages and buffers may have ports that show where words wait. Then
+// RESULTS.waits gets uint64 numbers: for each of the bins of a frame's period, the cycles that were
+// looked at; for each stage the same, of those cycles, in which it waited for words, and those in
+// which it held one back; and for each buffer the most words that it held. Bins begin with the
+// first word of a frame. They are of frames that came after the first result.
 
 #include <cinttypes>
 #include <cstdint>
@@ -79,6 +86,40 @@ auto kept(const Top& top, std::size_t, int) -> decltype(top.m_axis_tkeep, std::s
 template <typename Top>
 std::size_t kept(const Top&, std::size_t all, long) { return all; }
 
+struct Watch {
+    std::uint64_t stages, buffers, period, bins;
+    std::vector<std::uint64_t> counts{std::vector<std::uint64_t>((1 + 2 * stages) * bins)};
+    std::vector<std::uint64_t> highest{std::vector<std::uint64_t>(buffers)};
+
+    template <typename Top>
+    auto look(const Top& top, bool steady, std::uint64_t position, int)
+        -> decltype(void(top.waits)) {
+        const auto* fills = reinterpret_cast<const std::uint8_t*>(&top.fills);
+        for (std::uint64_t n = 0; n < buffers; ++n) {
+            std::uint32_t fill;
+            std::memcpy(&fill, fills + 4 * n, 4);
+            if (fill > highest[n]) highest[n] = fill;
+        }
+        if (!steady || position >= period) return;
+        const auto* waits = reinterpret_cast<const std::uint8_t*>(&top.waits);
+        const std::uint64_t bin = position * bins / period;
+        ++counts[bin];
+        for (std::uint64_t n = 0; n < 2 * stages; ++n) {
+            counts[(1 + n) * bins + bin] += waits[n / 8] >> n % 8 & 1;
+        }
+    }
+    template <typename Top>
+    void look(const Top&, bool, std::uint64_t, long) {}
+
+    void write(const std::string& path) const {
+        std::FILE* file = std::fopen(path.c_str(), "wb");
+        if (!file) fail("the file of waits cannot be opened");
+        std::fwrite(counts.data(), sizeof(std::uint64_t), counts.size(), file);
+        std::fwrite(highest.data(), sizeof(std::uint64_t), highest.size(), file);
+        if (std::fclose(file) != 0) fail("the file of waits cannot be written");
+    }
+};
+
 template <typename Port>
 void read_port(const Port& port, std::uint8_t* bytes, std::size_t count) {
     std::memcpy(bytes, &port, count);
@@ -98,6 +139,7 @@ int main(int argc, char** argv) {
     const std::size_t beat_bytes = options.at("beat_bytes");
     const std::uint64_t patience = options.at("patience");
     const std::uint64_t stall = options.at("stall");
+    Watch watch{options["stages"], options["buffers"], options["period"], options["bins"]};
 
     VerilatedContext context;
     Vtop top{&context};
@@ -153,6 +195,8 @@ int main(int argc, char** argv) {
             last_transfer = cycle;
         }
         const bool taken = top.s_axis_tvalid && top.s_axis_tready;
+        const std::uint64_t begun = sent == 0 ? 0 : first_cycle[(sent - 1) / words];
+        watch.look(top, done > 0 && sent < frames * words, cycle - begun, 0);
 
         if (pending && !top.m_axis_tvalid) fail("m_axis_tvalid fell before the transfer");
         if (top.m_axis_tvalid) {
@@ -196,6 +240,7 @@ int main(int argc, char** argv) {
     }
     if (top.dropped_frames != 0) fail("the accelerator counted a dropped frame");
     top.final();
+    if (watch.stages > 0) watch.write(std::string(argv[2]) + ".waits");
     if (std::fclose(output) != 0) fail("the file of results cannot be written");
     return 0;
 }

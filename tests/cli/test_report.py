@@ -9,22 +9,24 @@ from xnorflow.report.folder import load
 
 
 def test_commands_share_a_report(cli, files):
-    np.save(files / "labels.npy", np.array([0, 1, 2, 0, 1]))
+    np.save(files / "labels.npy", np.array([0, 1, 2, 0, 1] * 4))
+    np.save(files / "many.npy", np.concatenate([np.load(files / "frames.npy")] * 4))
     code, out, _ = cli("generate", "net.xnf", "-o", "out")
     assert code == 0
     assert "the report is in out/report.html" in out
-    data = "--input", "frames.npy", "--labels", "labels.npy"
+    data = "--input", "many.npy", "--labels", "labels.npy"
     code, out, err = cli("simulate", "net.xnf", *data, "-o", "out")
     assert code == 0, err
     assert "the report is in out/report.html" in out
     report = load(files / "out" / "report.json")
     assert [run.command for run in report.runs] == ["generate", "simulate"]
     assert report.runs[0].line == "xnorflow generate net.xnf -o out"
-    assert report.simulation.frames == 5
+    assert report.simulation.frames == 20
     assert report.simulation.latency == report.design.latency
-    assert sum(map(sum, report.simulation.confusion)) == 5
+    assert sum(map(sum, report.simulation.confusion)) == 20
+    assert len(report.simulation.waits) == len(report.design.layers)
     text = (files / "out" / "report.html").read_text()
-    assert "5 frames went through the simulated RTL" in text
+    assert "20 frames went through the simulated RTL" in text
 
 
 def test_a_plan_may_have_a_report(cli, files):

@@ -14,6 +14,7 @@ from xnorflow.hw.ops.matrix import Folding
 from xnorflow.report.facts import BuildFacts, PathFacts, Report, RunFacts, UsageFacts
 from xnorflow.report.gather import design_facts, simulation_facts
 from xnorflow.report.placement import read_placement
+from xnorflow.sim.activity import Activity
 from xnorflow.sim.simulate import SimulationResult
 
 
@@ -43,10 +44,20 @@ def run(command):
     return RunFacts(command, f"xnorflow {command} <net> --seed 3", {"xnorflow": "1.2.3"})
 
 
+def activity(design):
+    """Layers wait for words in a part of the frame, and hold one back in another."""
+    names = [stage.name for stage in design.stages]
+    return Activity(
+        starved={name: np.array([0.5, 0.1]) for name in names},
+        held={name: np.array([0.0, 0.4]) for name in names},
+        fills={name: depth - 1 for name, depth in design.depths.items()},
+    )
+
+
 def simulation(design):
     result = SimulationResult(
         labels=LABELS, scores=np.zeros((8, 3), dtype=np.int64), cycles_per_frame=100, latency=250,
-        seconds=0.1,
+        seconds=0.1, activity=activity(design),
     )  # fmt: skip
     return simulation_facts(design, result, TRUTH, stall=0.0, behavioural=False)
 

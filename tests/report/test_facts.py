@@ -80,6 +80,19 @@ def test_confusions_are_counted():
     assert simulation(conv_design()).confusion == ((2, 0, 0), (0, 1, 1), (1, 0, 3))
 
 
+def test_waits_are_those_of_the_slowest_units():
+    design = residual_design()
+    found = simulation(design)
+    slowest = {layer.name: layer.slowest for layer in facts(design).layers}
+    assert {each.layer: each.unit for each in found.waits} == slowest
+    units = {each.unit: each for each in found.waits}
+    assert units["conv1"].sources == ("conv1_part",)
+    assert units["conv1"].users == ("norm",)
+    assert units["conv1"].starved == (0.5, 0.1)
+    assert units["conv1"].held == (0.0, 0.4)
+    assert dict(found.fills) == {name: depth - 1 for name, depth in design.depths.items()}
+
+
 def test_cells_are_those_of_layers(tmp_path):
     design = conv_design()
     *_, rest = placed = build(design, tmp_path).placed
@@ -135,8 +148,8 @@ def test_what_was_found_for_another_design_is_forgotten(tmp_path):
     ("content", "reason"),
     [
         ("[]", "it is no report of xnorflow, or damaged"),
-        ('{"version": 1}', "it is no report of xnorflow, or damaged"),
-        ('{"version": 2}', "its version is 2, and only 1 is known"),
+        ('{"version": 2}', "it is no report of xnorflow, or damaged"),
+        ('{"version": 1}', "its version is 1, and only 2 is known"),
         ('{"fmax": {}}', "it is no report of xnorflow, or damaged"),
     ],
 )

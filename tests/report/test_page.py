@@ -85,7 +85,7 @@ def test_every_layer_has_a_row(report, whole):
         found = next(part for part in report.build.placed if part.layer == layer.name)
         assert luts == f"{layer.estimate.luts:,} / {found.cost.luts:,}"
         assert rom == f"{layer.rom_bits:,}"
-        assert buffers == ", ".join(str(depth) for _, depth in layer.buffers)
+        assert buffers == ", ".join(f"{depth} ({depth - 1})" for _, depth in layer.buffers)
     assert rows["conv1"][4].endswith(" / 2")
 
 
@@ -120,6 +120,18 @@ def test_the_time_line_has_all_layers(report, whole):
     line = whole.text("timeline")
     for layer in report.design.layers:
         assert f" {layer.name} " in line
+
+
+def test_it_is_said_who_waits_for_whom(report, whole):
+    text = whole.text("timeline")
+    assert "Who waits for whom" in text
+    for each in report.simulation.waits:
+        sources, users = ", ".join(each.sources), ", ".join(each.users)
+        assert f" {each.layer} 50% 30% {sources} 20% {users} ".rstrip() in text
+    without = replace(report.simulation, waits=(), fills=())
+    plain = Page(page(replace(report, simulation=without)))
+    assert "Who waits" not in plain.text("timeline")
+    assert "highest fill" not in plain.text("layers")
 
 
 def test_names_are_texts(report):

@@ -213,7 +213,7 @@ def simulate(
 
     check_all(limit, all_=all_)
     loaded = load_network(network, weights)
-    ports = AxiPorts(axi_width, reset)
+    ports = AxiPorts(axi_width, reset, watched=out is not None)  # for the report
     if output is not None:
         check_output(output)
     redirect_tools()

@@ -20,11 +20,12 @@ __all__ = [
     "RunFacts",
     "SimulationFacts",
     "UsageFacts",
+    "WaitFacts",
     "decode",
     "encode",
 ]
 
-VERSION = 1
+VERSION = 2
 """Of report.json."""
 
 
@@ -113,6 +114,28 @@ class DesignFacts:
 
 
 @dataclass(frozen=True)
+class WaitFacts:
+    """How the slowest unit of a layer waits while frames follow each other without a gap.
+
+    Attributes
+    ----------
+    layer, unit : str
+    sources, users : tuple of str
+        Units that it gets words from, and those that get its own.
+    starved, held : tuple of float
+        For each of some equal parts of a frame's period, the share of the cycles in which it waited
+        for words, and of those in which it had one that was not taken.
+    """
+
+    layer: str
+    unit: str
+    sources: tuple[str, ...]
+    users: tuple[str, ...]
+    starved: tuple[float, ...]
+    held: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class SimulationFacts:
     """A simulation, all of whose scores were the golden model's.
 
@@ -120,6 +143,10 @@ class SimulationFacts:
     ----------
     confusion : tuple of tuple of int, or None
         Frames of each class, rows, that got each label. None if there were no labels.
+    waits : tuple of WaitFacts
+        Of each layer; none if the pipeline was not watched, or never full.
+    fills : tuple of str and int
+        The most words that each buffer held.
     """
 
     frames: int
@@ -130,6 +157,8 @@ class SimulationFacts:
     cycles_per_frame: int | None
     classes: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...] | None
+    waits: tuple[WaitFacts, ...] = ()
+    fills: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -25,12 +25,14 @@ from xnorflow.report.facts import (
     NodeFacts,
     RunFacts,
     SimulationFacts,
+    WaitFacts,
 )
 from xnorflow.tables import layers_of, spell_type
 
 
 if TYPE_CHECKING:
     from xnorflow.hw.families.device import Device
+    from xnorflow.sim.activity import Activity
     from xnorflow.sim.simulate import SimulationResult
 
 
@@ -87,6 +89,32 @@ def simulation_facts(
         cycles_per_frame=result.cycles_per_frame,
         classes=design.network.labels,
         confusion=confusion,
+        waits=_waits(design, result.activity),
+        fills=tuple(result.activity.fills.items()) if result.activity else (),
+    )
+
+
+def _waits(design: Design, activity: "Activity | None") -> tuple[WaitFacts, ...]:
+    if activity is None or not activity.held:
+        return ()
+    users: dict[str, list[str]] = {stage.name: [] for stage in design.stages}
+    for name, sources in design.sources.items():
+        for source in sources:
+            users.get(source, []).append(name)
+
+    def shares(values: NDArray[Any]) -> tuple[float, ...]:
+        return tuple(values.round(3).tolist())
+
+    return tuple(
+        WaitFacts(
+            layer=layer.name,
+            unit=layer.slowest,
+            sources=design.sources[layer.slowest],
+            users=tuple(users[layer.slowest]),
+            starved=shares(activity.starved[layer.slowest]),
+            held=shares(activity.held[layer.slowest]),
+        )
+        for layer in _layers(design)
     )
 
 

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from xnorflow.report.facts import BuildFacts, DesignFacts, Report, SimulationFacts
 from xnorflow.report.graph import HEIGHT, WIDTH, draw
-from xnorflow.report.plots import PALETTE, confusion_plot, floor_plan, time_line
+from xnorflow.report.plots import PALETTE, confusion_plot, floor_plan, time_line, wait_line
 
 
 __all__ = ["page", "render"]
@@ -34,6 +34,8 @@ def page(report: Report) -> str:
         box=(WIDTH, HEIGHT),
         resources=_resources(design, build),
         time_line=Markup(time_line(design.layers, design.cycles_per_frame)),
+        waits=_waits(simulation, colors, design.cycles_per_frame),
+        fills=dict(simulation.fills) if simulation else {},
         confusion=_confusion(simulation),
         right=_right(simulation),
         worst=_worst(simulation),
@@ -74,6 +76,14 @@ def _confusion(simulation: SimulationFacts | None) -> Markup | None:
     if simulation is None or simulation.confusion is None:
         return None
     return Markup(confusion_plot(simulation.classes, simulation.confusion))
+
+
+def _waits(
+    simulation: SimulationFacts | None, colors: dict[str, str], cycles: int
+) -> Markup | None:
+    if simulation is None or not simulation.waits:
+        return None
+    return Markup(wait_line(simulation.waits, colors, cycles))
 
 
 def _right(simulation: SimulationFacts | None) -> int:

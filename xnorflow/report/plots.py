@@ -11,10 +11,18 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from xnorflow.report.facts import LayerFacts, PlacedFacts
+from xnorflow.report.facts import LayerFacts, PlacedFacts, WaitFacts
 
 
-__all__ = ["PALETTE", "FrontMark", "confusion_plot", "floor_plan", "front_plot", "time_line"]
+__all__ = [
+    "PALETTE",
+    "FrontMark",
+    "confusion_plot",
+    "floor_plan",
+    "front_plot",
+    "time_line",
+    "wait_line",
+]
 
 PALETTE = tuple(
     matplotlib.colors.to_hex(color)
@@ -24,6 +32,7 @@ PALETTE = tuple(
 """Colours of layers; after so many they repeat."""
 
 _REST = "#c9ccd1"
+_HELD = "#b3261e"
 _INK = "#39424e"
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text
@@ -79,6 +88,27 @@ def time_line(layers: tuple[LayerFacts, ...], cycles: int) -> str:
         axes.set_xlabel("clock cycles from a frame's first word")
         axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.margins(y=0.02)
+    return svg.getvalue()
+
+
+def wait_line(waits: tuple[WaitFacts, ...], colors: Mapping[str, str], cycles: int) -> str:
+    """In which parts of a frame's period each layer works, waits for words, or holds one back."""
+    with _figure(7.4, 0.9 + 0.3 * len(waits), "waits") as (figure, svg):
+        axes = figure.subplots()
+        parts = len(waits[0].held)
+        edges = [cycles * n / parts for n in range(parts + 1)]
+        for row, each in enumerate(waits):
+            base = row + 0.4  # rows go down
+            held = [base - 0.8 * share for share in each.held]
+            works = [base - 0.8 * (1 - share) for share in each.starved]
+            axes.axhspan(row - 0.4, row + 0.4, color=_REST, alpha=0.35, linewidth=0)
+            axes.stairs(works, edges, baseline=base, fill=True, color=colors[each.layer])
+            axes.stairs(held, edges, baseline=base, fill=True, color=_HELD)
+        axes.set_yticks(range(len(waits)), [each.layer for each in waits])
+        axes.set_ylim(len(waits) - 0.4, -0.6)
+        axes.set_xlim(0, cycles)
+        axes.set_xlabel("clock cycles from a frame's first word, with others in front of it")
+        axes.xaxis.set_major_formatter("{x:,.0f}")
     return svg.getvalue()
 
 
