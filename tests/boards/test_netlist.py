@@ -13,6 +13,7 @@ from xnorflow.hw.compile.fold import fold
 from xnorflow.hw.families import find_device
 from xnorflow.hw.families.ecp5 import ECP5_85F
 from xnorflow.hw.families.ice40 import UP5K
+from xnorflow.sim.description import Description
 from xnorflow.sim.simulate import first_difference, simulate
 from xnorflow.sw.golden import golden
 
@@ -24,7 +25,7 @@ NETWORK = random_mlp(3, side=6, widths=(8, 6), classes=4, popcount=True)
 def synthesised(tmp_path_factory):
     """The netlist for an iCE40, in place of the Verilog that it comes from."""
     folder = tmp_path_factory.mktemp("netlist")
-    return write_netlist(fold(NETWORK, UP5K, cycles=36), folder)
+    return write_netlist(fold(NETWORK, UP5K, cycles=36), folder, counted=True)
 
 
 def compare(verilog):
@@ -33,6 +34,9 @@ def compare(verilog):
     frames = np.random.default_rng(0).integers(0, 256, (100, 6, 6, 1), dtype=np.uint8)
     expected = golden(NETWORK, frames)
     result = simulate(folder, frames, cache=folder / "cache")
+    nets = Description.load(folder).nets
+    assert (result.toggles is None) == (nets == 0)
+    assert result.toggles is None or 0.01 < result.toggles / nets < 1
     return first_difference(result, expected.labels.numpy(), expected.scores.numpy())
 
 

@@ -18,7 +18,7 @@ from tests.report.cases import (
 )
 from xnorflow.boards.build import BuildReport
 from xnorflow.boards.report import Timing, Usage
-from xnorflow.boards.targets import ULX3S_85F
+from xnorflow.boards.targets import ICEBREAKER, ULX3S_85F
 from xnorflow.errors import FormatError
 from xnorflow.hw.compile.estimate import estimate
 from xnorflow.hw.compile.schedule import spans
@@ -115,6 +115,20 @@ def test_costs_of_layers_are_all_that_was_placed(tmp_path, luts, known):
     found = build_facts(report, facts(design).layers, seed=1)
     assert all((part.cost is not None) == known for part in found.placed)
     assert any(part.tiles for part in found.placed)
+
+
+@pytest.mark.parametrize(("clock", "pll"), [(12_000_000, 0), (24_000_000, 138.9)])
+def test_power_is_that_of_a_measured_device(tmp_path, clock, pll):
+    usage = {Cell.LUT: Usage(2000, 5280), Cell.MULTIPLIER: Usage(2, 8)}
+    timing = Timing(6e7, None)
+    built = BuildReport(ICEBREAKER, tmp_path / "icebreaker.bin", usage, clock, timing, 100)
+    found = build_facts(built, (), seed=1).power
+    tree = 43.6 * (clock / 1e6 + (12 if pll else 0))
+    low = 85.6 + pll + tree + 2000 * 0.0118 * clock / 1e6
+    assert found.low == pytest.approx(low * 1.2 / 1000, rel=0.01)
+    assert found.high > 2 * found.low
+    other = replace(built, target=ULX3S_85F)
+    assert build_facts(other, (), seed=1).power is None
 
 
 def test_reports_are_read_as_they_were(tmp_path):

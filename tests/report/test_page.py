@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.report.cases import conv_design, facts, run, whole_report
-from xnorflow.report.facts import Report
+from xnorflow.report.facts import PowerFacts, Report
 from xnorflow.report.page import page
 
 
@@ -89,7 +89,7 @@ def test_every_layer_has_a_row(report, whole):
     assert rows["conv1"][4].endswith(" / 2")
 
 
-def test_what_was_found_is_said(whole):
+def test_what_was_found_is_said(report, whole):
     assert "1,234 of 83,640 (1%)" in whole.text("resources")
     verified = whole.text("verified")
     assert "8 frames went through the simulated RTL: all 24 scores are" in verified
@@ -99,6 +99,10 @@ def test_what_was_found_is_said(whole):
     assert "reaches 61.5 MHz" in timing
     assert "from conv1.sum to conv2.word . It takes 16.0 ns: 6.0 ns in logic (38%)" in timing
     assert "Floor plan" in timing
+    assert "There is no figure: nobody is known" in timing
+    power = replace(report, build=replace(report.build, power=PowerFacts(1.25, 6.5)))
+    timing = Page(page(power)).text("timing")
+    assert "from 1.2 mW, if no logic cell changes, to 6.5 mW" in timing
     origin = whole.text("provenance")
     assert "seed of place and route 3" in origin
     assert "xnorflow simulate <net> --seed 3" in origin

@@ -16,6 +16,7 @@ __all__ = [
     "NodeFacts",
     "PathFacts",
     "PlacedFacts",
+    "PowerFacts",
     "Report",
     "RunFacts",
     "SimulationFacts",
@@ -193,8 +194,19 @@ class PlacedFacts:
 
 
 @dataclass(frozen=True)
+class PowerFacts:
+    """Bounds of what the core draws, in mW: see `xnorflow.boards.power`."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class BuildFacts:
-    """A bitstream, and what place and route says about it."""
+    """A bitstream, and what place and route says about it.
+
+    There is no ``power`` of devices that nobody has measured.
+    """
 
     bitstream: str
     seed: int
@@ -203,6 +215,7 @@ class BuildFacts:
     usage: tuple[UsageFacts, ...]
     critical_path: PathFacts | None
     placed: tuple[PlacedFacts, ...]
+    power: PowerFacts | None = None
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,21 @@
 import json
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from xnorflow.boards.build import PLACED, BuildReport
+from xnorflow.boards.power import VOLTS, draw
 from xnorflow.hw.families.device import Cell, Family
+from xnorflow.hw.families.ice40 import UP5K
 from xnorflow.report.facts import (
     BuildFacts,
     CostFacts,
     LayerFacts,
     PathFacts,
     PlacedFacts,
+    PowerFacts,
     UsageFacts,
 )
 
@@ -48,7 +52,22 @@ def build_facts(report: BuildReport, layers: tuple[LayerFacts, ...], *, seed: in
         ),
         critical_path=path and PathFacts(path.start, path.end, path.logic, path.routing),
         placed=parts,
+        power=_power(report, used),
     )
+
+
+def _power(report: BuildReport, used: Mapping[Cell, int]) -> PowerFacts | None:
+    if report.target.device != UP5K:
+        return None
+    oscillator = report.target.oscillator
+    found = draw(
+        used.get(Cell.LUT, 0),
+        report.clock / 1e6,
+        multipliers=used.get(Cell.MULTIPLIER, 0),
+        reference=None if report.clock == oscillator else oscillator / 1e6,
+    )
+    low, high = (round(VOLTS * current / 1000, 2) for current in (found.low, found.high))
+    return PowerFacts(low, high)
 
 
 def read_placement(
