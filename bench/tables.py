@@ -30,7 +30,7 @@ PAGES: dict[str, tuple[Part, ...]] = {
         "## Speed of the software",
         speed.GOLDEN, speed.BIT_PRODUCTS, speed.SIMULATION, speed.generation,
     ),
-    "docs/comparison.md": (peers.UNROLLED, onnx.LOW_BIT_CNV),
+    "docs/comparison.md": (peers.PEERS, onnx.LOW_BIT_CNV),
     "docs/how-to/qonnx.md": (
         onnx.CONFORMANCE, onnx.CONFORMANCE_RTL, onnx.FEATURES, onnx.IMPORTING, onnx.LOW_BIT,
         onnx.LOW_BIT_CNV,

