@@ -2,9 +2,10 @@
 
 from xnorflow.hw.arithmetic.resources import Resources
 from xnorflow.hw.compile.design import Design
+from xnorflow.hw.families.device import Device
 
 
-__all__ = ["GUARD", "LOADER", "estimate"]
+__all__ = ["GUARD", "LOADER", "common", "estimate"]
 
 GUARD = 240
 """Guard, verdicts and gate."""
@@ -15,5 +16,9 @@ LOADER = 200
 
 def estimate(design: Design) -> Resources:
     """Resources of the whole accelerator."""
-    common = GUARD + (LOADER if design.device.runtime_weights else 0)
-    return sum(map(design.resources, design.stages), Resources(luts=common))
+    return sum(map(design.resources, design.stages), Resources(luts=common(design.device)))
+
+
+def common(device: Device) -> int:
+    """Look-up tables that an accelerator has besides its stages."""
+    return GUARD + (LOADER if device.runtime_weights else 0)

@@ -9,7 +9,7 @@ import numpy as np
 from xnorflow.errors import DesignError
 from xnorflow.hw.compile.candidates import Candidates, Rows
 from xnorflow.hw.compile.design import Design
-from xnorflow.hw.compile.estimate import GUARD
+from xnorflow.hw.compile.estimate import common
 from xnorflow.hw.compile.plan import plan
 from xnorflow.hw.compile.search import Layer, Way
 from xnorflow.ir import INPUT
@@ -41,7 +41,8 @@ class FoldingGraph:
         last = {name: n for n, node in enumerate(nodes) for name in candidates.needs[node.name]}
         costs = [candidates.input_cost(lanes) for lanes in input_lanes]
         count = np.arange(len(input_lanes))
-        self._layers = [(0 * count, count, np.array(costs) + np.array([GUARD, 0, 0]))]
+        beside = np.array([common(candidates.device), 0, 0])
+        self._layers = [(0 * count, count, np.array(costs) + beside)]
         self._origins: list[tuple[list[Rows], np.ndarray, np.ndarray]] = []
         names, states = [INPUT], {(lanes,): n for n, lanes in enumerate(input_lanes)}
         for n, node in enumerate(nodes):
