@@ -94,8 +94,6 @@ class Device:
         take the smaller part, if nothing is said.
     clock : int
         Frequency in Hz that designs without a board are planned for.
-    options : tuple of str
-        Options of Yosys for it alone.
     part : str
         Regular expression of its makers' part numbers, which need not be in capitals, where these
         do not begin with the name.
@@ -115,7 +113,6 @@ class Device:
     memories: Cell | None = None
     clock: int = 50_000_000
     part: str = ""
-    options: tuple[str, ...] = ()
     runtime_weights: bool = False
 
     def __str__(self):
@@ -127,9 +124,7 @@ class Device:
         family = self.family
         multipliers = family.multiplier_options[0 if self.multipliers else 1]
         block_rams = "" if self.block_rams else "-nobram"
-        return " ".join(
-            filter(None, [*family.synthesis_options, *self.options, multipliers, block_rams])
-        )
+        return " ".join(filter(None, [*family.synthesis_options, multipliers, block_rams]))
 
     @property
     def synthesis(self) -> str:

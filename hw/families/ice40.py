@@ -95,21 +95,16 @@ ICE40 = Family(
 )
 
 
-def _device(name, luts, block_rams, multipliers, packer, clock=25_000_000, options=()):
+def _device(name, luts, block_rams, multipliers, packer, clock=25_000_000):
     packing = ("nextpnr-ice40", *packer.split())
     return Device(
-        name, ICE40, luts, block_rams, 4096, (16, 8, 4, 2), multipliers, 16, packing,
-        clock=clock, options=options,
-    )  # fmt: skip
-
-
-# The flip-flops of a tile share an enable: full devices have no room for one that few have.
-_SHARED_ENABLES = ("-dffe_min_ce_use", "3")
+        name, ICE40, luts, block_rams, 4096, (16, 8, 4, 2), multipliers, 16, packing, clock=clock
+    )
 
 
 UP5K = _device("iCE40UP5K", 5280, 30, 8, "--up5k", clock=12_000_000)
-HX1K = _device("iCE40HX1K", 1280, 16, 0, "--hx1k", options=_SHARED_ENABLES)
-LP1K = _device("iCE40LP1K", 1280, 16, 0, "--lp1k", clock=12_000_000, options=_SHARED_ENABLES)
+HX1K = _device("iCE40HX1K", 1280, 16, 0, "--hx1k")
+LP1K = _device("iCE40LP1K", 1280, 16, 0, "--lp1k", clock=12_000_000)
 # It is the die of an HX8K, all of which nextpnr takes.
 HX4K = _device("iCE40HX4K", 7680, 32, 0, "--hx8k --package tq144:4k")
 HX8K = _device("iCE40HX8K", 7680, 32, 0, "--hx8k")
