@@ -4,6 +4,7 @@ import pytest
 
 from xnorflow.errors import ToolError
 from xnorflow.sim import tools
+from xnorflow.sim.verilate import _reason
 
 
 def programs(directory, **scripts):
@@ -65,3 +66,12 @@ def test_icarus_is_optional(tmp_path, monkeypatch):
     assert tools.find_icarus() is None
     programs(tmp_path, iverilog="", vvp="")
     assert tools.find_icarus() == tmp_path / "iverilog"
+
+
+def test_the_reason_is_the_line_that_says_it():
+    log = "%Warning-LATCH: a.v:1: x\n   1 | y\n%Error: Exiting due to 1 warning(s)\n"
+    assert _reason(log) == "%Warning-LATCH: a.v:1: x"
+    assert (
+        _reason("note\n%Error: a.v:2: z\n%Error: Exiting due to 1 error(s)\n") == "%Error: a.v:2: z"
+    )
+    assert _reason("") == "no message"
