@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from xnorflow import __version__
 from xnorflow.cli import (
+    bitstream,
     board,
     compare,
     data,
@@ -93,7 +94,7 @@ app.command("explore")(explore.explore)
 app.command("compare")(compare.compare)
 app.command("generate")(hardware.generate)
 app.command("simulate")(hardware.simulate)
-app.command("build")(hardware.build)
+app.command("build")(bitstream.build)
 app.command("flash")(board.flash)
 app.command("load")(board.load)
 app.command("run")(board.run)

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from xnorflow.boards.line import BAUD
 from xnorflow.cache import redirect_tools
-from xnorflow.cli import hardware
+from xnorflow.cli.bitstream import build_for
 from xnorflow.cli.options import (
     BaudOption,
     DataOption,
@@ -157,7 +157,7 @@ def flash(
         path = Path(bitstream)
         if bitstream.startswith("zoo:") or path.suffix == ".xnf":
             kept = "nothing is kept"
-            path = hardware.build_for(bitstream, target, Path(folder), kept=kept)
+            path = build_for(bitstream, target, Path(folder), kept=kept)
         with console.status("loading …"):
             run_flash(path, target, cable=cable, permanent=permanent)
     console.print(f"the {target.title} is loaded")

@@ -26,12 +26,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
+    from xnorflow.boards.target import Target
+    from xnorflow.hw.compile.design import Design
+    from xnorflow.hw.families.device import Device
     from xnorflow.ir import Head, Network
 
 
 __all__ = [
     "bar",
+    "choose_design",
     "console",
+    "in_hertz",
     "load_frames",
     "load_model",
     "load_network",
@@ -204,3 +209,24 @@ def stages() -> "Iterator[Callable[[str], None]]":
         yield begin
         if current is not None:
             shown.update(current, total=1, completed=1)
+
+
+def choose_design(
+    network: "Network",
+    place: "Target | Device",
+    *,
+    clock: float | None,
+    linked: bool = False,
+    **rate: Any,
+) -> "Design":
+    """Choose a design for a board or a device; ``clock`` is in MHz, if not the usual there."""
+    from xnorflow.boards.plan import choose_for
+
+    with console.status("folding …"):  # which takes a while with large networks
+        hertz = None if clock is None else in_hertz(clock)
+        return choose_for(network, place, clock=hertz, linked=linked, **rate)
+
+
+def in_hertz(clock: float) -> int:
+    """Frequency in Hz of one in MHz."""
+    return round(clock * 1e6)
