@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """From a design to a bitstream: Amaranth, Yosys, nextpnr and the family's packer."""
 
 import json

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Any
 
 
-__all__ = ["Cell", "Device", "Family", "WeightsMode"]
+__all__ = ["Cell", "Device", "Family"]
 
 
 class Cell(Enum):
@@ -16,13 +16,6 @@ class Cell(Enum):
     FLIP_FLOP = "flip-flops"
     BLOCK_RAM = "block RAMs"
     MULTIPLIER = "multipliers"
-
-
-class WeightsMode(Enum):
-    """Whether weights and thresholds may change in what has been built."""
-
-    FIXED = "fixed"
-    RUNTIME = "runtime"
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ import pytest
 
 from tests.hw.networks import random_mlp
 from xnorflow.cli import main
+from xnorflow.cli.shared import console
 from xnorflow.ir.xnf import save
 from xnorflow.sw.data import published
 
@@ -25,6 +26,7 @@ def cli(monkeypatch, capsys, tmp_path, compiled):
     """Run the command line in an empty folder; gives exit code, output and errors."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(console, "width", 200)  # which is read from there when it is made
     # Whose compiled simulations are kept is for a test of its own.
     monkeypatch.setenv("XNORFLOW_DATA", str(published.cache_folder()))
     monkeypatch.setenv("XNORFLOW_CACHE", str(compiled))

@@ -26,7 +26,7 @@ from xnorflow.cli.options import (
 )
 from xnorflow.cli.report import facts_of, write_report
 from xnorflow.cli.shared import choose_design, console, in_hertz, load_network, stages
-from xnorflow.hw.families.device import WeightsMode
+from xnorflow.hw.compile.weights_mode import WeightsMode
 
 
 if TYPE_CHECKING:

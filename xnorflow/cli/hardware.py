@@ -48,7 +48,7 @@ from xnorflow.cli.simulating import check_all, kept_by, report_cycles, run_frame
 from xnorflow.errors import ToolError
 from xnorflow.files import check_output
 from xnorflow.hw.compile.ports import AxiPorts, ResetPort
-from xnorflow.hw.families.device import WeightsMode
+from xnorflow.hw.compile.weights_mode import WeightsMode
 from xnorflow.hw.streams.packets import FramesPerPacket
 
 

@@ -7,7 +7,7 @@ import typer
 
 from xnorflow.boards.line import Line
 from xnorflow.hw.compile.ports import ResetPort
-from xnorflow.hw.families.device import WeightsMode
+from xnorflow.hw.compile.weights_mode import WeightsMode
 from xnorflow.hw.streams.packets import FramesPerPacket
 
 
