@@ -60,6 +60,10 @@ def run(design, frames, *, stall=0.0, errors=(), hold=0, rest=0, limit=20_000, r
         left = 2 * design.latency if hold else min(2 * design.latency, soon)
         for _ in range(left + hold + rest):
             await ctx.tick()
+        # There may be more of them in it than follows from the latency.
+        missing = len(frames) - len(errors) - len(results)
+        for _ in range(2 * missing * design.cycles_per_frame if reset is None else 0):
+            await ctx.tick()
 
     async def get(ctx):
         while True:
