@@ -163,9 +163,11 @@ class BinaryConvStage(MatrixStage):
 
     @property
     def unrolled(self):
-        """Whether weights are constants of shared adders."""
+        """Whether weights are constants of shared adders, whose neurons have the same inputs."""
         node = self.node
-        return self.rows == 1 and can_unroll(self.matrix, bits=node.bits, mask=node.mask)
+        if self.rows > 1 or is_channelwise(node):
+            return False
+        return can_unroll(self.matrix, bits=node.bits, mask=node.mask)
 
     @property
     def component(self):

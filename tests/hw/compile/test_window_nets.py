@@ -14,11 +14,13 @@ from xnorflow.errors import DesignError
 from xnorflow.hw.compile.fold import fold
 from xnorflow.hw.compile.plan import plan
 from xnorflow.hw.families.ecp5 import ECP5_85F
+from xnorflow.hw.ops.binary_conv import BinaryConvStage
 from xnorflow.hw.ops.folding import Folding
 from xnorflow.ir import (
     INPUT,
     ArgMax,
     BinaryConv,
+    Bit,
     FeatureMap,
     IntegerConv,
     MultiThreshold,
@@ -241,3 +243,10 @@ def test_designs_say_groups_and_dilation():
     assert described["groups"] == 2
     assert described["padding"] == (1, 0, 1, 1)
     assert "dilation" not in described
+
+
+def test_neurons_of_channels_of_their_own_share_no_adders():
+    node = BinaryConv("depthwise", INPUT, np.ones((8, 1, 1, 1), bool), groups=8)
+    stage = BinaryConvStage(node, FeatureMap(2, 2, 8, Bit()), Folding(8, 1))
+    assert stage.rows == 1
+    assert not stage.unrolled
