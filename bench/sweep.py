@@ -2,7 +2,7 @@
 
     python bench/sweep.py
 
-TFC on MNIST, 2 epochs, by 4 seeds and 2 learning rates. Each run uses one thread. Writes
+TFC on MNIST, 12 epochs, by 4 seeds and 2 learning rates. Each run uses one thread. Writes
 results/sweep.json.
 """
 
@@ -23,7 +23,7 @@ model = "tfc"
 seeds = 4
 
 [settings]
-epochs = 2
+epochs = 12
 learning_rate = [0.003, 0.01]
 """
 

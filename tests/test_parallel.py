@@ -19,7 +19,11 @@ def halve(common, piece):
         raise ToolError("there is no divider")
     if piece % 2:
         raise DesignError(f"{piece} is odd")
-    return {"half": common["dividend"] * 2 // piece, "process": os.getpid()}
+    return {
+        "half": common["dividend"] * 2 // piece,
+        "process": os.getpid(),
+        "trim": os.environ.get("MALLOC_TRIM_THRESHOLD_"),
+    }
 
 
 def common():
@@ -83,6 +87,7 @@ def test_processes_share_the_work(tmp_path):
     assert found["0"].error == "ZeroDivisionError: integer division or modulo by zero"
     assert [found[key].value["half"] for key in ("2", "6")] == [6, 2]
     assert os.getpid() not in {found[key].value["process"] for key in ("2", "6")}
+    assert {found[key].value["trim"] for key in ("2", "6")} == {None}
     assert {path.stem for path in tmp_path.iterdir()} == {"1", "2", "6"}
 
 

@@ -25,6 +25,11 @@ __all__ = ["Outcome", "Workers", "digest", "forget", "run_pieces"]
 _PATIENCE = 20
 """Seconds within which a scheduler must answer."""
 
+_ENVIRONMENT = {"OMP_NUM_THREADS": 1}
+"""Of the processes of this machine: each has one core. Dask's own also has glibc give back all free
+memory (``MALLOC_TRIM_THRESHOLD_``), which costs a training a third of its time in page faults.
+"""
+
 Work = Callable[[Any, Any], Any]
 """Makes a JSON value of what all pieces share, and of one. It is a function of a module, since
 workers import it."""
@@ -172,6 +177,7 @@ def _on_dask(client: Any, work: Work, common: Any, pieces: Mapping[str, Any]) ->
 def _client(count: int, scheduler: str | None) -> Iterator[Any]:
     """A client of the scheduler, or of so many processes of this machine."""
     try:
+        from dask import config
         from distributed import Client, LocalCluster
     except ModuleNotFoundError:
         raise ToolError(
@@ -180,6 +186,7 @@ def _client(count: int, scheduler: str | None) -> Iterator[Any]:
     with ExitStack() as stack:
         place: Any = scheduler
         if scheduler is None:
+            stack.enter_context(config.set({"distributed.nanny.pre-spawn-environ": _ENVIRONMENT}))
             # Any port of this machine alone: several runs have a cluster each.
             place = LocalCluster(
                 n_workers=count, threads_per_worker=1, memory_limit=None,
