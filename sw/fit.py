@@ -53,7 +53,7 @@ def fit(
 
     ``taught`` is a teacher's distribution for each image, (N, classes), if the recipe learns from
     one. ``origin`` tells what else decides the outcome: a training goes on only with the same. With
-    ``channels_last``, a GPU gets images in that layout, which no module may then ``view``.
+    ``channels_last``, images have that layout, which no module may then ``view``.
     """
     folder = Path(folder)
     split = len(data.train_images) - held_out
@@ -212,7 +212,7 @@ class _Training(lightning.LightningModule):
             steps=lambda: self.global_step,
             device=self.device,
         )
-        if self.device.type != "cpu" and self.channels_last:
+        if self.channels_last:
             layout: dict[str, Any] = {"memory_format": torch.channels_last}
             self.model.to(**layout)
         return DataLoader(self.images.to(self.device), batch_size=None, sampler=shuffle)
@@ -290,7 +290,7 @@ class _Training(lightning.LightningModule):
     def _values(self, images: Tensor) -> Tensor:
         """What the model is given."""
         values = values_of(images, self.quantisation)
-        if values.is_cpu or not self.channels_last:
+        if not self.channels_last:
             return values
         return values.contiguous(memory_format=torch.channels_last)
 

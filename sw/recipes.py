@@ -18,6 +18,7 @@ __all__ = [
     "Optimiser",
     "Recipe",
     "fine_tune",
+    "longer",
     "low_rate",
     "recipe_for",
     "recipe_for_residual",
@@ -166,6 +167,9 @@ class Recipe:
 OWN = Recipe("own", epochs=30, batch_size=128, learning_rate=0.003)
 """For a module of the user's own."""
 
+_AVERAGING = 0.998
+"""Of some 500 steps."""
+
 _CROP_AND_FLIP = Augmentation(crop=4, flip=True)
 
 _AUGMENTATIONS = {
@@ -296,6 +300,22 @@ def fine_tune(dataset: Dataset | None, *, mixed: bool) -> Recipe:
         progress=1.0,
         frozen=True,
         mixed=mixed,
+    )
+
+
+def longer(recipe: Recipe, epochs: int | None = None) -> Recipe:
+    """For a model that starts with the bits of a network that was trained with ``recipe``.
+
+    Its learning rate begins at half of that recipe's, since latent weights are new, and what was
+    learned shall stay; and its parameters are averaged.
+    """
+    return replace(
+        recipe,
+        name=f"{recipe.name}-longer",
+        epochs=recipe.epochs if epochs is None else epochs,
+        learning_rate=recipe.learning_rate / 2,
+        measured=True,
+        averaging=_AVERAGING,
     )
 
 

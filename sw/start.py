@@ -1,25 +1,35 @@
 """Where a training starts: from the name of a model, or from a trained one."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
 from xnorflow.errors import DataError
+from xnorflow.ir import Network
 from xnorflow.sw.calibrate import CALIBRATED_ON, calibrate
 from xnorflow.sw.checkpoint import Checkpoint
 from xnorflow.sw.data import Dataset, ImageData
+from xnorflow.sw.from_network import model_of
 from xnorflow.sw.models.methods import Method, ResidualMethod
 from xnorflow.sw.models.pixels import IntegerPixels
 from xnorflow.sw.models.registry import NAMED, Task
 from xnorflow.sw.models.spec import ModelSpec
 from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.own_model import load_module
-from xnorflow.sw.recipes import OWN, Recipe, fine_tune, recipe_for, recipe_for_residual, warm_start
+from xnorflow.sw.recipes import (
+    OWN,
+    Recipe,
+    fine_tune,
+    longer,
+    recipe_for,
+    recipe_for_residual,
+    warm_start,
+)
 
 
-__all__ = ["Start", "from_checkpoint", "from_module", "from_name", "task_of"]
+__all__ = ["Start", "from_checkpoint", "from_module", "from_name", "from_network", "task_of"]
 
 _LEAST_IMAGENET_SIDE = 64
 """Below, the last maps of a model for ImageNet would be single pixels."""
@@ -155,6 +165,24 @@ def from_checkpoint(start: Checkpoint, method: str | None, data: ImageData) -> S
         return Start(spec, grid, fine_tune(dataset, mixed=residual))
     half = residual and method == ResidualMethod.SIMAN.value
     return Start(spec.with_method(method), grid, warm_start(dataset, mixed=residual, half=half))
+
+
+def from_network(
+    network: Network, name: str, data: ImageData, hidden: tuple[int, ...] | None = None
+) -> tuple[Start, Checkpoint]:
+    """Model and recipe of a training that starts with the bits of a ``network``, and that start.
+
+    ``name`` and ``hidden`` are those of its model, as `from_name` takes them.
+
+    Raises
+    ------
+    DataError
+        As `from_name` and `xnorflow.sw.from_network.model_of` do.
+    """
+    start = from_name(name, None, data, hidden)
+    assert isinstance(start.model, ModelSpec)
+    model = model_of(network, start.model, data)
+    return replace(start, recipe=longer(start.recipe)), model
 
 
 def _published(data: ImageData) -> Dataset | None:

@@ -73,6 +73,7 @@ def card(
     which = f"all {seen:,} training {{frame}}s"
     if held_back is not None:
         which = f"the first {seen - held_back[0]:,} training {{frame}}s"
+    then = "; then, with no more than bits and thresholds of it, " if entry.bits_only else "; then "
     return _CARD.format(
         name=name,
         model=f"{_spell_model(entry)} with {_METHODS[entry.method]}",
@@ -98,7 +99,7 @@ def card(
             if held_back is None
             else f"| {HELD_BACK}, the last {held_back[0]:,} | {held_back[1]:.2%} |\n"
         ),
-        recipe="; then ".join(map(_spell, entry.recipes)),
+        recipe=then.join(map(_spell, entry.recipes)),
         seed=checkpoint.provenance.seed,
         sha256=sha256,
     )

@@ -14,6 +14,7 @@ from xnorflow.sw.nn.grid import Grid
 from xnorflow.sw.recipes import (
     Recipe,
     fine_tune,
+    longer,
     low_rate,
     recipe_for,
     small,
@@ -52,6 +53,8 @@ class Entry:
         Entry whose trained model it starts with.
     stem_bits : int
         Width of the first layer's weights.
+    bits_only : bool
+        Start each further recipe with no more than the bits and thresholds of the network so far.
     scratch : bool
         Start with random weights, also where others start with AdaBin's.
     """
@@ -63,6 +66,7 @@ class Entry:
     grid: Grid | None = None
     after: str | None = None
     stem_bits: int = PIXELS.bits
+    bits_only: bool = False
     scratch: bool = False
 
     def __post_init__(self) -> None:
@@ -116,6 +120,7 @@ def _residual(
 
 _CIFAR10 = Dataset.CIFAR10
 _WARM_START = warm_start(_CIFAR10, mixed=True)
+_CNV = recipe_for("cnv", Method.SIGN, _CIFAR10)
 
 ENTRIES: dict[str, Entry] = {
     "mnist-tfc-sign": Entry(Dataset.MNIST, "tfc", Method.SIGN),
@@ -133,7 +138,9 @@ ENTRIES: dict[str, Entry] = {
     "fashion-lfc-adabin": Entry(Dataset.FASHION_MNIST, "lfc", Method.ADABIN),
     "fashion-conv": Entry(Dataset.FASHION_MNIST, "conv-m", Method.SIGN),
     "har-dscnn-w1a1": Entry(Dataset.HAR, "dscnn", Method.SIGN),
-    "cifar10-cnv": Entry(_CIFAR10, "cnv", Method.SIGN),
+    "cifar10-cnv": Entry(
+        _CIFAR10, "cnv", Method.SIGN, (_CNV, longer(_CNV, epochs=70)), bits_only=True
+    ),
     "cifar10-resnet20-adabin": _residual(
         "resnet20",
         ResidualMethod.ADABIN,

@@ -22,13 +22,14 @@ from pathlib import Path
 import torch
 from entries import ENTRIES, ZOO
 from pack import pack
-from results import write
+from results import lowered, write
 from training_queue import QUEUE, Run, run_queue
 
 from xnorflow.errors import DataError
 from xnorflow.sw.adabin_import import import_adabin_resnet20
 from xnorflow.sw.checkpoint import Checkpoint, load_checkpoint
-from xnorflow.sw.data import ImageData, load
+from xnorflow.sw.data import Dataset, ImageData, load
+from xnorflow.sw.from_network import model_of
 from xnorflow.sw.queue_recipes import Machine
 from xnorflow.sw.train import MODEL_FILE, train
 from xnorflow.sw.training_state import OutOfTimeError
@@ -58,6 +59,8 @@ def trained(
     start: Checkpoint | None = None
     if rounds > 1:
         start = trained(name, data, accelerator, adabin, rounds - 1)
+        if entry.bits_only:
+            start = model_of(lowered(name, data, start), entry.spec, data)
     elif entry.after is not None:
         start = trained(entry.after, data, accelerator, adabin)
     elif entry.released:
@@ -71,7 +74,7 @@ def trained(
         folder,
         grid=entry.grid,
         start=start,
-        compiled=entry.residual,
+        compiled=entry.dataset is Dataset.CIFAR10,
         progress=True,
         accelerator=accelerator,
     )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from xnorflow.errors import NetworkError
-from xnorflow.ir.windows import Padding, Pair
+from xnorflow.ir.windows import Padding, Pair, axes_of, four
 from xnorflow.sw.nn.arguments import check_kind, check_sizes
 from xnorflow.sw.nn.integer import IntegerWeight
 from xnorflow.sw.nn.integer_activation import ScaledActivation
@@ -207,11 +207,14 @@ class IntegerConv2d(nn.Module):
     def sums(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Σ q·x of every window, what normalisation adds to it, and the scale of the two.
 
-        Shapes (N, out_channels, H′, W′), (1, out_channels, H′, W′) and (out_channels,).
+        Shapes (N, out_channels, H′, W′), (1, out_channels, H′, W′) and (out_channels,); without
+        padding, all windows have the same constants, (1, out_channels, 1, 1).
         """
         code, scale = self.encode()
         # Separately: sums of integers are exact, so equal ones stay equal.
-        means = (-255 * x.new_tensor(self.mean))[:, None, None].expand(x.shape[1:])[None]
+        rows, columns = axes_of(self.weight.shape[2:], self.stride, 0, self.dilation)
+        side = x.shape[2:] if any(four(self.padding)) else (rows.span, columns.span)
+        means = (-255 * x.new_tensor(self.mean))[None, :, None, None].expand(-1, -1, *side)
         # They nearly cancel, so they are not rounded in between, in whatever the rest is computed.
         with torch.autocast(x.device.type, enabled=False):
             sums, constants = (convolve(values, code, self) for values in (x, means))

@@ -73,6 +73,20 @@ def test_training_goes_on_from_an_import(cli, cifar, tmp_path):
     assert (grid.bits, grid.fraction) == (12, 6)
 
 
+def test_training_goes_on_from_a_network(cli, mnist, tmp_path):
+    options = "--hidden", "8,8", "--epochs", 1
+    assert cli("train", "-o", "first", *options)[0] == 0
+    assert cli("lower", "first/model.safetensors", "-o", "net.xnf")[0] == 0
+    code, out, _ = cli("train", "tfc", "-o", "second", "--from", "net.xnf", *options)
+    assert code == 0
+    assert "of the test images are right" in out
+    made = load_checkpoint(tmp_path / "second" / "model.safetensors").provenance
+    assert made.recipe == "mlp-longer"
+    code, _, error = cli("train", "-o", "third", "--from", "net.xnf")
+    assert code == 1
+    assert "which model is net.xnf?" in error
+
+
 def test_import_reads_an_onnx_file(cli, tmp_path):
     b = Builder(1, 4, 4, 1)
     b.then("Flatten")

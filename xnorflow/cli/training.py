@@ -59,7 +59,8 @@ def train(
         typer.Option(
             "--from",
             help="Start with the parameters of this model, from `xnorflow train` or `import`, and "
-            "put it on a fixed-point grid that training images choose if it has none.",
+            "put it on a fixed-point grid that training images choose if it has none. Or with the "
+            "bits of a network, net.xnf, whose model is named, too.",
         ),
     ] = None,
     teacher: Annotated[
@@ -89,10 +90,11 @@ def train(
 ) -> None:
     """Train a binary network. An interrupted training goes on where it stopped."""
     with console.status("loading PyTorch and the images …"):
+        from xnorflow.ir.xnf import load as load_network
         from xnorflow.sw.checkpoint import load_checkpoint
         from xnorflow.sw.data import load_data
         from xnorflow.sw.recipes import TEMPERATURE
-        from xnorflow.sw.start import from_checkpoint, from_module, from_name
+        from xnorflow.sw.start import from_checkpoint, from_module, from_name, from_network
         from xnorflow.sw.teacher import load_teacher
         from xnorflow.sw.train import MODEL_FILE
         from xnorflow.sw.train import train as run_training
@@ -103,6 +105,11 @@ def train(
         others = {"--hidden": hidden, "--method": method, "--from": start}
         refuse(others, "is not for a module of your own")
         what = from_module(model, _numbers(grid))
+    elif start is not None and start.suffix == ".xnf":
+        refuse({"--method": method, "--grid": grid}, "comes with --from")
+        if model is None:
+            raise DataError(f"which model is {start.name}? Name it, as in `xnorflow train cnv`")
+        what, started = from_network(load_network(start), model, source, _numbers(hidden))
     elif start is not None:
         refuse({"the model": model, "--hidden": hidden, "--grid": grid}, "comes with --from")
         started = load_checkpoint(start)
