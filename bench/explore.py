@@ -1,11 +1,13 @@
-"""Exploration and sharded simulation by two workers, beside one.
+"""Fronts of designs, placed and routed; exploration and sharded simulation by two workers and one.
 
-    python bench/explore.py                  # both networks
+    python bench/explore.py                  # all networks
     python bench/explore.py mnist-tfc-sign   # only this one
 
-Explores each network with its board, once by one worker and once by two, with nothing known before,
-and simulates 10,000 frames of its test set in the same way; results must be equal. Seconds are wall
-time on a machine that has nothing else to do. Adds a row for each network to results/explore.json.
+Places all designs of a network's front, from the smallest to the fastest, with two workers; what
+is placed is kept in build/explore, so that a run goes on where the last one stopped. TFC is placed
+anew, by one worker and by two, and its 10,000 test images are simulated in the same way; results
+must be equal. Seconds are wall time on a machine that has nothing else to do. Adds a row for each
+network to results/explore.json.
 """
 
 import sys
@@ -33,7 +35,13 @@ from xnorflow.sw.data import Dataset
 from xnorflow.sw.data import load as load_data
 
 
-BOARDS = {"mnist-tfc-sign": "icebreaker", "mnist-sfc-sign": "ulx3s-85f"}
+BOARDS = {
+    "mnist-tfc-sign": "icebreaker",
+    "mnist-conv-up5k": "icebreaker",
+    "mnist-sfc-sign": "ulx3s-85f",
+}
+TIMED = "mnist-tfc-sign"
+STORE = Path("build") / "explore"
 POINTS = 12
 FRAMES = 10_000
 PACKAGES = [
@@ -49,33 +57,59 @@ def main() -> None:
     """Measure, print and record."""
     for name in sys.argv[1:] or BOARDS:
         network, board = load(f"zoo/{name}.xnf"), BOARDS[name]
-        row = {"network": name, "board": find_target(board).title}
-        row |= _explored(network, board) | _simulated(network, board)
+        row = {"network": name, "board": find_target(board).title, **_front(network, board)}
+        if name == TIMED:
+            row |= _explored(network, board) | _simulated(network, board)
         Console().print(row)
         update("explore", "python bench/explore.py", PACKAGES, row)
 
 
-def _explored(network: Network, board: str) -> dict[str, Any]:
-    target = find_target(board)
-    points = [
-        (point_of(choice, network.name, board, clock=None, seeds=1), choice)
-        for choice in designs(network, target, count=POINTS)
-    ]
-    one, two = (_timed(lambda n=n: _placed(points, n)) for n in (1, 2))
-    if one[0] != two[0]:
-        raise SystemExit(f"{network.name}: one worker and two find different things")
+def _front(network: Network, board: str) -> dict[str, Any]:
+    """Every design of the front, by what was estimated and what was found."""
+    found = _placed(_points(network, board), Workers(2), STORE)
+    placed = [(each.point, each.found) for each in found if each.found is not None]
     return {
-        "points": len(points),
-        "placed": sum(result.found is not None for result in one[0]),
-        "explore_seconds": [round(one[1]), round(two[1])],
-        "explore_times_as_fast": round(one[1] / two[1], 2),
+        "points": len(found),
+        "errors": [each.error for each in found if each.error],
+        "placed": [
+            {
+                "cycles_per_frame": point.cycles_per_frame,
+                "luts": [point.estimate.luts, found.cost.luts],
+                "block_rams": [point.estimate.block_rams, found.cost.block_rams],
+                "fmax_mhz": round(found.fmax / 1e6, 1),
+                "frames_per_second": round(found.fmax / point.cycles_per_frame),
+            }
+            for point, found in placed
+        ],
     }
 
 
-def _placed(points: list[tuple[Point, Choice]], workers: int) -> list[Result]:
-    """Results of all points, with nothing known before."""
-    with tempfile.TemporaryDirectory() as folder:
-        found = list(results(points, workers=Workers(workers), store=Path(folder)))
+def _explored(network: Network, board: str) -> dict[str, Any]:
+    """How much faster two workers are than one, with nothing known before."""
+    points, found, seconds = _points(network, board), [], []
+    for count in (1, 2):
+        with tempfile.TemporaryDirectory() as folder:
+            placed, time_ = _timed(lambda n=count, at=folder: _placed(points, Workers(n), Path(at)))
+        found.append(placed)
+        seconds.append(time_)
+    if found[0] != found[1]:
+        raise SystemExit(f"{network.name}: one worker and two find different things")
+    return {
+        "explore_seconds": [round(each) for each in seconds],
+        "explore_times_as_fast": round(seconds[0] / seconds[1], 2),
+    }
+
+
+def _points(network: Network, board: str) -> list[tuple[Point, Choice]]:
+    return [
+        (point_of(choice, network.name, board, clock=None, seeds=1), choice)
+        for choice in designs(network, find_target(board), count=POINTS)
+    ]
+
+
+def _placed(points: list[tuple[Point, Choice]], workers: Workers, store: Path) -> list[Result]:
+    """Results of all points, those with the fewest cycles first."""
+    found = results(points, workers=workers, store=store)
     return sorted(found, key=lambda result: result.point.cycles_per_frame)
 
 

@@ -6,7 +6,7 @@ python bench/tables.py
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from result_tables import barriers, headline, networks, onnx, peers, placed, rtl, speed
+from result_tables import barriers, headline, networks, onnx, peers, placed, rtl, speed, work
 from result_tables.table import ROOT
 
 
@@ -24,11 +24,14 @@ PAGES: dict[str, tuple[Part, ...]] = {
         "## Place and route",
         placed.place, placed.DENSITY, placed.popcount,
         "## Folding and estimates",
-        placed.FOLD, placed.ESTIMATES,
+        placed.FOLD, placed.ESTIMATES, work.front,
+        "## Weights that load at run time",
+        work.LOADING,
         "## Power",
         placed.POWER,
         "## Speed of the software",
         speed.GOLDEN, speed.BIT_PRODUCTS, speed.SIMULATION, speed.generation,
+        work.TRAINING, work.SWEEP, work.two_workers, work.REPORTS,
     ),
     "docs/comparison.md": (peers.PEERS, onnx.LOW_BIT_CNV),
     "docs/how-to/qonnx.md": (
