@@ -63,7 +63,7 @@ def network_crc(network: Network) -> int:
 
 def loaded_tables(design: Design, network: Network | None = None) -> dict[str, Contents]:
     """The table of each stage that has one, with the constants of a network like the design's."""
-    nodes = {node.name: node for node in (network or design.network).nodes}
+    nodes = _named_like(network or design.network, design.network)
     tables = {}
     for stage in _stages(design):
         node = _completed(nodes[stage.name], stage.node)
@@ -92,20 +92,39 @@ def check_shape(design: Design, network: Network) -> None:
     ours, what = design.network, f"{network.name} has another shape than {design.network.name}"
     if network.input != ours.input:
         raise DesignError(f"{what}: its input is {network.input}, not {ours.input}")
-    names, wanted = ([node.name for node in each.nodes] for each in (network, ours))
-    if names != wanted:
-        raise DesignError(f"{what}: its nodes are {', '.join(names)}, not {', '.join(wanted)}")
-    nodes = {node.name: node for node in network.nodes}
+    kinds, wanted = ([node.kind for node in each.nodes] for each in (network, ours))
+    if kinds != wanted:
+        raise DesignError(f"{what}: its nodes are {', '.join(kinds)}, not {', '.join(wanted)}")
+    nodes = _named_like(network, ours)
     for node in ours.nodes:
         other = nodes[node.name]
-        if type(other) is not type(node):
-            raise DesignError(f"{what}: {node.name} is a {other.kind}, not a {node.kind}")
         facts = _facts(_completed(other, node))
         for field, fact in _facts(node).items():
             if facts[field] != fact:
                 fixed = "" if field in _LOADED.get(type(node), ()) else ", which cannot be loaded"
                 raise DesignError(f"{what}: {node.name} has other {field}{fixed}")
     loaded_tables(design, network)
+
+
+def _named_like(network: Network, other: Network) -> dict[str, Node]:
+    """Nodes of a network by the names that another one of the same shape has for them."""
+    pairs = zip(network.nodes, other.nodes, strict=True)
+    names = {node.name: like.name for node, like in pairs}
+
+    def named(value: object) -> object:
+        if isinstance(value, tuple):
+            return tuple(map(named, value))
+        return names.get(value, value) if isinstance(value, str) else value
+
+    return {
+        names[node.name]: replace(
+            node,
+            **{
+                field.name: named(getattr(node, field.name)) for field in fields(node) if field.init
+            },
+        )
+        for node in network.nodes
+    }
 
 
 def _stages(design: Design) -> list[Stage]:

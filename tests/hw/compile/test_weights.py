@@ -146,6 +146,17 @@ def test_networks_of_other_shapes_are_refused():
             load_image(DESIGN, network)
 
 
+def test_names_of_nodes_are_no_part_of_the_shape():
+    names = {node.name: f"{node.name}_2" for node in OTHER.nodes}
+    nodes = (
+        replace(node, name=names[node.name], source=names.get(node.source, node.source))
+        for node in OTHER.nodes
+    )
+    renamed = replace(OTHER, nodes=tuple(nodes))
+    # The CRC names the network, and its names are part of it.
+    assert load_image(DESIGN, renamed)[:-8] == OTHER_IMAGE[:-8]
+
+
 def test_layers_that_are_constants_are_refused():
     with pytest.raises(DesignError, match=r"^fc2: weights that are loaded at run time need"):
         plan(NETWORK, {"fc1": Folding(3, 8), "fc2": Folding(4, 6)}, 4, DESIGN.device)
