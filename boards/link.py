@@ -148,8 +148,9 @@ class Link(wiring.Component):
         sent = self.o_frame.valid & self.o_frame.ready
         m.d.comb += [
             replies.frame_sent.eq(sent & self.o_frame.p.last & ~self.o_frame.p.error),
-            self.busy.eq(replies.busy),
         ]
+        # A load is read back before it gets a reply.
+        m.d.comb += self.busy.eq(replies.busy | (0 if self.load is None else self.load_busy))
         if self.load is not None:
             connect(m, requests.o_load, flipped(self.o_load))
             m.d.comb += [

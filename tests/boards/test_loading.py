@@ -2,11 +2,14 @@ import numpy as np
 import pytest
 
 from tests.hw.loading import DESIGN, FRAMES, NETWORK, OTHER
+from tests.hw.networks import random_mlp
 from xnorflow.boards.host import Board
 from xnorflow.boards.link import LinkTop
 from xnorflow.boards.protocol import Command, encode_request
 from xnorflow.errors import LinkError
+from xnorflow.hw.compile.plan import plan
 from xnorflow.hw.compile.weights import load_image
+from xnorflow.hw.ops.folding import Folding
 from xnorflow.sim.virtual_board import Direction, Fault, FaultKind, virtual_board
 from xnorflow.sw.golden import golden
 
@@ -59,6 +62,17 @@ def test_a_load_that_arrives_damaged_is_made_good(board, kind):
         link.load(IMAGE)
         assert link.retries == len(places)
         check(link, OTHER)
+
+
+def test_boards_do_not_sleep_before_a_load_is_read_back():
+    network = random_mlp(3, side=8, widths=(6,), classes=2)
+    slow = plan(network, {"fc1": Folding(1, 1), "fc2": Folding(1, 1)}, 1, DESIGN.device)
+    top = LinkTop(slow, clock=12_000_000, divisor=DIVISOR)
+    # Of its read-back, the virtual board sees nothing on its lines.
+    assert slow.cycles_per_frame > 4 * 10 * DIVISOR
+    with virtual_board(top, divisor=DIVISOR) as port, Board(port, baud=None, timeout=5.0) as link:
+        link.load(load_image(slow))
+        assert link.retries == 0
 
 
 def test_frames_are_refused_while_there_are_no_weights(board):
