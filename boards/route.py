@@ -1,10 +1,12 @@
 """Place and route: with one seed, or with several, of which the fastest is kept."""
 
+import re
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from xnorflow.boards.report import Timing, Usage, read_timing, read_usage
@@ -16,6 +18,11 @@ __all__ = ["LOG", "REPORT", "Placement", "Refusal", "route", "run_tool"]
 
 REPORT = "timing.json"
 LOG = "top.tim"
+
+_MOST_ITERATIONS = 2000
+"""Of nextpnr's static placer. It needs some hundreds, or never ends: with few block RAMs on a large
+device, these may go round and round.
+"""
 
 
 @dataclass(frozen=True)
@@ -131,22 +138,43 @@ def route(
     return placed
 
 
-def run_tool(command: list[str], directory: Path, log: Path | None = None) -> None:
+def run_tool(
+    command: list[str],
+    directory: Path,
+    log: Path | None = None,
+    *,
+    hopeless: Callable[[], bool] | None = None,
+) -> bool:
     """Run a tool in the folder of a build: those of YoWASP see no other.
 
-    Some say in a ``log``, and nowhere else, why they fail.
+    Some say in a ``log``, and nowhere else, why they fail. A run that is found to be ``hopeless``,
+    which is looked at every second, is ended: the result says whether the tool came to its own end.
     """
     if log is not None:
         log.unlink(missing_ok=True)
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True)
-    if done.returncode != 0:
-        said = done.stderr + done.stdout
+    with subprocess.Popen(
+        command, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while True:
+            try:
+                output, errors = process.communicate(timeout=1 if hopeless else None)
+                break
+            except subprocess.TimeoutExpired:
+                if hopeless is not None and hopeless():
+                    process.kill()
+                    return False
+            except BaseException:
+                process.kill()
+                raise
+    if process.returncode != 0:
+        said = errors + output
         if log is not None and log.exists():
             said += log.read_text(encoding="utf-8", errors="replace")
         lines = [line.strip() for line in said.splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("ERROR")]
-        reason = (errors or lines[-1:] or [f"exit code {done.returncode}"])[0]
+        reason = (errors or lines[-1:] or [f"exit code {process.returncode}"])[0]
         raise ToolError(f"{Path(command[0]).name} failed in {directory}: {reason}")
+    return True
 
 
 def _placed(command: list[str], directory: Path, seed: int, refusal: Refusal) -> Placement:
@@ -155,9 +183,21 @@ def _placed(command: list[str], directory: Path, seed: int, refusal: Refusal) ->
     log = directory / LOG
     log.unlink(missing_ok=True)
     try:
-        run_tool(command, directory)
+        if not run_tool(command, directory, hopeless=partial(_circles, log)):
+            log.unlink(missing_ok=True)
+            run_tool(["heap" if each == "static" else each for each in command], directory)
     except ToolError:
         refusal.check(log)
         raise
     timing = read_timing((directory / REPORT).read_text())
     return Placement(seed, read_usage(log.read_text()), timing)
+
+
+def _circles(log: Path) -> bool:
+    """Whether the static placer is at work, and has been for too many iterations."""
+    if not log.exists():
+        return False
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 4096))
+        iterations = re.findall(rb"\biter=(\d+) steplen", file.read())
+    return bool(iterations) and int(iterations[-1]) > _MOST_ITERATIONS

@@ -181,6 +181,27 @@ def test_keeps_a_margin_where_the_timing_is_not_exact(tmp_path, fake_tools):
                 build(tiny_design(board), board, tmp_path)
 
 
+# The static placer goes on for ever.
+CIRCLING = """
+import time
+if 'static' in sys.argv:
+    lines = [f'Info: iter={n} steplen=1.9' for n in range(LAST + 1)]
+    open('top.tim', 'w').write('\\n'.join(lines))
+    time.sleep(60 if LAST > 2000 else 2)
+"""
+
+
+@pytest.mark.parametrize(("last", "placer"), [(2001, "heap"), (2000, "static")])
+def test_another_placer_follows_on_one_that_goes_in_circles(tmp_path, fake_tools, last, placer):
+    board = find_target("ulx3s-85f")
+    used = tmp_path / "used"
+    body = CIRCLING.replace("LAST", str(last)) + GOOD["nextpnr"]
+    body += f"open({str(used)!r}, 'a').write(sys.argv[sys.argv.index('--placer') + 1] + ' ')\n"
+    fake_tools(nextpnr=body)
+    build(tiny_design(board), board, tmp_path / "bits", clock=25_000_000)
+    assert used.read_text() == f"{placer} "
+
+
 # Reaches as many MHz as the seed says, but none with seed 3.
 SEEDED = f"""
 seed = int(sys.argv[sys.argv.index('--seed') + 1])
