@@ -26,7 +26,7 @@ PAGES: dict[str, tuple[Part, ...]] = {
         "## Folding and estimates",
         placed.FOLD, placed.ESTIMATES, work.front,
         "## Weights that load at run time",
-        work.LOADING,
+        work.swaps, work.cost_of_loading,
         "## Power",
         placed.POWER,
         "## Speed of the software",

@@ -4,7 +4,7 @@ from record import read_rows
 from result_tables.table import Table, section
 
 
-__all__ = ["LOADING", "REPORTS", "SWEEP", "TRAINING", "front", "two_workers"]
+__all__ = ["REPORTS", "SWEEP", "TRAINING", "cost_of_loading", "front", "swaps", "two_workers"]
 
 TRAINING = Table(
     "training",
@@ -42,19 +42,50 @@ REPORTS = Table(
         "errors": "{console_errors}",
     },
 )
-LOADING = Table(
-    "loading",
-    "Networks loaded one after the other into the same accelerator on the virtual board, over a "
-    "line with faults, `python bench/loading.py swap`.",
-    {
-        "network": "{network}",
-        "images": "{images:,}",
-        "scores that differ": "{scores that differ}",
-        "accuracy": "{accuracy:.2%}",
-        "loads repeated": "{loads that were repeated}",
-        "frames repeated": "{frames that were repeated}",
-    },
-)
+
+
+def swaps() -> str:
+    """Networks that are loaded one after the other."""
+    rows = [
+        [
+            row["network"],
+            f"{row['images']:,}",
+            str(row["scores that differ"]),
+            f"{row['accuracy']:.2%}",
+            str(row["loads that were repeated"]),
+            str(row["frames that were repeated"]),
+        ]
+        for row in read_rows("loading")
+        if "images" in row
+    ]
+    return section(
+        "Networks loaded one after the other into the same accelerator on the virtual board, over "
+        "a line with faults, `python bench/loading.py swap`.",
+        ["network", "images", "scores that differ", "accuracy", "loads repeated",
+         "frames repeated"],
+        rows,
+    )  # fmt: skip
+
+
+def cost_of_loading() -> str:
+    """Look-up tables of weights that are fixed, and of such that are loaded."""
+    rows = [
+        [
+            row["network"],
+            row["device"],
+            "{:,}, {}".format(*row["fixed"]),
+            "{:,}, {}".format(*row["runtime"]),
+            f"{row['more look-up tables']:+.1%}",
+        ]
+        for row in read_rows("loading")
+        if "fixed" in row
+    ]
+    return section(
+        "Look-up tables and block RAMs of the same foldings, with the link, `python "
+        "bench/loading.py luts`.",
+        ["network", "device", "fixed weights", "loaded weights", "look-up tables"],
+        rows,
+    )
 
 
 def front() -> str:
