@@ -60,16 +60,19 @@ def main() -> None:
     """Measure, print and record."""
     for name in sys.argv[1:] or BOARDS:
         network, board = load(f"zoo/{name}.xnf"), BOARDS[name]
-        row = {"network": name, "board": find_target(board).title, **_front(network, board)}
+        row: dict[str, Any] = {"network": name, "board": find_target(board).title}
+        points = _points(network, board)
         if name == TIMED:
-            row |= _explored(network, board) | _simulated(network, board)
+            found, seconds = _explored(points)
+            row |= _front(found) | seconds | _simulated(network, board)
+        else:
+            row |= _front(_placed(points, Workers(2), STORE))
         Console().print(row)
         update("explore", "python bench/explore.py", PACKAGES, row)
 
 
-def _front(network: Network, board: str) -> dict[str, Any]:
+def _front(found: list[Result]) -> dict[str, Any]:
     """Every design of the front, by what was estimated and what was found."""
-    found = _placed(_points(network, board), Workers(2), STORE)
     placed = [(each.point, each.found) for each in found if each.found is not None]
     return {
         "points": len(found),
@@ -87,17 +90,17 @@ def _front(network: Network, board: str) -> dict[str, Any]:
     }
 
 
-def _explored(network: Network, board: str) -> dict[str, Any]:
-    """How much faster two workers are than one, with nothing known before."""
-    points, found, seconds = _points(network, board), [], []
+def _explored(points: list[tuple[Point, Choice]]) -> tuple[list[Result], dict[str, Any]]:
+    """Results, and how much faster two workers are than one, with nothing known before."""
+    found, seconds = [], []
     for count in (1, 2):
         with tempfile.TemporaryDirectory() as folder:
             placed, time_ = _timed(lambda n=count, at=folder: _placed(points, Workers(n), Path(at)))
         found.append(placed)
         seconds.append(time_)
     if found[0] != found[1]:
-        raise SystemExit(f"{network.name}: one worker and two find different things")
-    return {
+        raise SystemExit("one worker and two find different things")
+    return found[0], {
         "explore_seconds": [round(each) for each in seconds],
         "explore_times_as_fast": round(seconds[0] / seconds[1], 2),
     }
