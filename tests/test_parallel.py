@@ -91,6 +91,24 @@ def test_processes_share_the_work(tmp_path):
     assert {path.stem for path in tmp_path.iterdir()} == {"1", "2", "6"}
 
 
+def test_a_piece_that_dask_forgets_ends_no_other(monkeypatch, tmp_path):
+    """As after a machine has slept; then such a piece is neither failed nor done."""
+    client = pytest.importorskip("distributed.client", reason="`pip install 'xnorflow[cluster]'`")
+    whole = client.Future.result
+
+    def forgetful(future, *args, **options):
+        outcome = whole(future, *args, **options)
+        if outcome.key == "a":
+            raise client.FutureCancelledError(future.key, "already forgotten")
+        return outcome
+
+    monkeypatch.setattr(client.Future, "result", forgetful)
+    found = outcomes({"a": 2, "b": 6}, common=common(), workers=Workers(2), store=tmp_path)
+    assert "already forgotten" in found["a"].error
+    assert found["b"].value["half"] == 2
+    assert {path.stem for path in tmp_path.iterdir()} == {"b"}
+
+
 def test_says_what_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ToolError, match=r"^several workers need Dask: `pip install 'xnorflow\["):

@@ -167,9 +167,13 @@ def _on_dask(client: Any, work: Work, common: Any, pieces: Mapping[str, Any]) ->
         for key, piece in pieces.items()
     }
     for future in as_completed(futures, loop=client.loop):
-        # It fails where the worker itself does: it was killed, or cannot import the work.
-        error = future.exception()
-        yield future.result() if error is None else _failed(futures[future], error)
+        # It fails where the worker itself does: it was killed, or cannot import the work. After a
+        # pause of all processes, Dask may have forgotten it.
+        try:
+            outcome = future.result()
+        except Exception as error:
+            outcome = _failed(futures[future], error)
+        yield outcome
         future.release()
 
 
