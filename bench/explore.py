@@ -41,7 +41,7 @@ BOARDS = {
     "mnist-sfc-sign": "ulx3s-85f",
 }
 POINTS = {"mnist-tfc-sign": 12, "mnist-conv-up5k": 12, "mnist-sfc-sign": 16}
-LARGEST = 10_000
+LARGEST = 10_500
 """Look-up tables; larger designs of a front are left out, since each takes an hour."""
 
 TIMED, SIMULATED = "mnist-tfc-sign", "mnist-conv-up5k"

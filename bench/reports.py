@@ -17,13 +17,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from designs import DESIGNS, Case
+from designs import DESIGNS, UP5K, Case
 from record import update
 from rich.console import Console
 
 from xnorflow.boards.build import build
 from xnorflow.boards.plan import link_resources
-from xnorflow.boards.targets import ICEBREAKER
+from xnorflow.boards.targets import ICEBREAKER, ULX3S_85F
 from xnorflow.ir import Network
 from xnorflow.ir.xnf import load
 from xnorflow.report.folder import PAGE
@@ -53,12 +53,14 @@ def main() -> None:
 def _written(name: str, network: Network, case: Case) -> dict[str, Any]:
     """Write the report of a network, and say what it is like."""
     design, folder = case.fold(network), FOLDER / name
+    # One is for a device larger than that of a board.
+    target = ICEBREAKER if case.device is UP5K else ULX3S_85F
     report = None
-    if case.clock is not None and case.target is ICEBREAKER:
+    if case.clock is not None and target is ICEBREAKER:
         report = build(design, ICEBREAKER, folder, clock=case.clock, seed=SEED)
     start = time.process_time()
-    clock = case.clock or case.target.clock
-    facts = design_facts(design, board=case.target.name, clock=clock, link=link_resources(design))
+    clock = case.clock or target.clock
+    facts = design_facts(design, board=target.name, clock=clock, link=link_resources(design))
     built = report and build_facts(report, facts.layers, seed=SEED)
     text = page(add_to_report(folder, run_facts("build", COMMAND), facts, build=built))
     seconds = time.process_time() - start
