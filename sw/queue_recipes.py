@@ -6,6 +6,7 @@ from enum import Enum
 from xnorflow.sw.data import Dataset
 from xnorflow.sw.models.methods import Method, ResidualMethod
 from xnorflow.sw.recipes import (
+    AVERAGING,
     TEMPERATURE,
     Optimiser,
     Recipe,
@@ -22,7 +23,6 @@ __all__ = ["Machine", "distilled", "queue_recipe", "queue_teacher"]
 _GPU_EPOCHS = 400
 _PROCESSOR_EPOCHS = 60
 _TEACHER_EPOCHS = 100
-_AVERAGING = 0.998
 
 
 class Machine(Enum):
@@ -60,7 +60,7 @@ def queue_recipe(machine: Machine, model: str, method: Method | ResidualMethod) 
             recipe = replace(recipe, weight_decay=1e-4)
         elif method is not ResidualMethod.SIMAN_BIPOLAR:
             recipe = replace(recipe, optimiser=Optimiser.ADAM, learning_rate=0.001)
-    averaged = replace(recipe, name=f"queue-{machine.value}", measured=True, averaging=_AVERAGING)
+    averaged = replace(recipe, name=f"queue-{machine.value}", measured=True, averaging=AVERAGING)
     return distilled(averaged)
 
 

@@ -10,6 +10,7 @@ from xnorflow.sw.models.methods import Method
 
 
 __all__ = [
+    "AVERAGING",
     "DEMO",
     "DEMO_CONV",
     "OWN",
@@ -167,8 +168,8 @@ class Recipe:
 OWN = Recipe("own", epochs=30, batch_size=128, learning_rate=0.003)
 """For a module of the user's own."""
 
-_AVERAGING = 0.998
-"""Of some 500 steps."""
+AVERAGING = 0.998
+"""Share of the average that each step leaves: the last 500 steps or so count."""
 
 _CROP_AND_FLIP = Augmentation(crop=4, flip=True)
 
@@ -315,7 +316,7 @@ def longer(recipe: Recipe, epochs: int | None = None) -> Recipe:
         epochs=recipe.epochs if epochs is None else epochs,
         learning_rate=recipe.learning_rate / 2,
         measured=True,
-        averaging=_AVERAGING,
+        averaging=AVERAGING,
     )
 
 
